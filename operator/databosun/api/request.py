@@ -1,0 +1,181 @@
+"""What the operator asks of an agent: one JSON document, without secrets, in a pod annotation (`docs/concepts/jobs.md`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from databosun.api.v1alpha1.backuppolicy import BackupType, Hooks, Method
+from databosun.api.v1alpha1.common import Model, Time
+from databosun.api.v1alpha1.database import EngineName, TLSMode
+
+SCHEMA = 1
+MAX_REQUEST_BYTES = 200 * 1024
+REQUEST_ANNOTATION = "databosun.io/request"
+REQUEST_PATH = "/run/databosun/request.json"
+SECRETS_PATH = "/run/databosun/secrets"
+SCRATCH_PATH = "/scratch"
+TERMINATION_PATH = "/dev/termination-log"
+VOLUME_PATH = "/storage"
+
+
+class SecretUse(Model):
+    """A Secret mounted under `/run/databosun/secrets/<use>/`; named so that the agent can say which one is missing."""
+
+    use: str = Field(description="database, database-ca, database-client, storage, storage-ca, signing, age-0 …")
+    secret: str
+    keys: dict[str, str] = Field(description="File name in the folder -> key in the Secret.")
+
+
+class DatabaseTarget(Model):
+    """A database as the agent sees it."""
+
+    namespace: str
+    name: str
+    uid: str
+    engine: EngineName
+    hosts: list[str]
+    port: int
+    database: str | None = None
+    tls: TLSMode = TLSMode.REQUIRE
+    version: str | None = None
+    environment: str = "Production"
+
+
+class S3Target(Model):
+    """A bucket as the agent sees it."""
+
+    endpoint: str | None = None
+    bucket: str
+    region: str
+    force_path_style: bool = False
+    has_credentials: bool = Field(description="False: workload identity.")
+
+
+class Immutable(Model):
+    """Object lock asked for."""
+
+    mode: Literal["Governance", "Compliance"]
+    seconds: int
+
+
+class StorageTarget(Model):
+    """A store as the agent sees it; keys start with `<prefix>/<namespace>/`."""
+
+    namespace: str
+    name: str
+    cluster_id: str
+    prefix: str = ""
+    s3: S3Target | None = None
+    volume_path: str | None = Field(default=None, description="Folder below the mounted claim; None for buckets.")
+    age_recipients: list[str] = Field(default_factory=list)
+    signed: bool = False
+    public_key: str | None = None
+    immutable: Immutable | None = None
+    adopt_from: str | None = None
+
+
+class ParentBackup(Model):
+    """The backup that an incremental or differential stands on."""
+
+    id: str
+    attempt: int
+    manifest_sha256: str = Field(description="Of manifest.json, from Backup.status.checksum.")
+    chain_length: int
+    base: str
+
+
+class ProbeTask(Model):
+    """Look at the database: reachable, version, every grant and setting that the asked methods need."""
+
+    task: Literal["probe"] = "probe"
+    methods: list[Method] = Field(default_factory=list, description="Methods that policies ask for; empty: reachability and version only.")
+    incremental: bool = False
+
+
+class BackupTask(Model):
+    """Take one backup."""
+
+    task: Literal["backup"] = "backup"
+    id: str = Field(description="The run's name; the folder in the bucket.")
+    database_uid: str
+    policy: str | None = None
+    policy_uid: str | None = None
+    type: BackupType
+    method: Method
+    consistency: Literal["Strict", "Partial"] = "Strict"
+    parent: ParentBackup | None = None
+    scheduled_for: Time | None = None
+    hooks: Hooks | None = None
+    previous_bytes: int | None = Field(default=None, description="Logical size of the previous backup of the same type and method.")
+    held: str | None = Field(default=None, description="Reason of a legal hold in force, or empty text for a hold without one.")
+
+
+class ValidateTask(Model):
+    """Prove that the storage can be written conditionally, read, listed, deleted (and locked where asked); claim the owner marker."""
+
+    task: Literal["validate"] = "validate"
+
+
+class RecoverTask(Model):
+    """Read a run's durable object and report it as its own result."""
+
+    task: Literal["recover"] = "recover"
+    database: str
+    id: str
+    durable: Literal["manifest"] = "manifest"
+
+
+class DeleteTask(Model):
+    """Delete the data of backups, children before parents; a locked object is reported, never looped on."""
+
+    task: Literal["delete"] = "delete"
+    database: str
+    ids: list[str] = Field(max_length=200)
+
+
+class HoldTask(Model):
+    """Write or remove `hold.json` beside backups."""
+
+    task: Literal["hold"] = "hold"
+    database: str
+    ids: list[str] = Field(max_length=200)
+    reason: str | None = Field(description="None removes the hold.")
+
+
+class CatalogTask(Model):
+    """Print the manifests of this namespace's prefix, page by page."""
+
+    task: Literal["catalog"] = "catalog"
+    after: str | None = Field(default=None, description="Continue behind this `<database>/<id>`.")
+    limit: Annotated[int, Field(ge=1, le=500)] = 200
+
+
+class SweepTask(Model):
+    """Remove folders without a manifest that are older than asked and belong to no active run."""
+
+    task: Literal["sweep"] = "sweep"
+    older_than_seconds: int
+    active: list[str] = Field(default_factory=list, description="`<database>/<id>` of runs that may still write.")
+
+
+Task = Annotated[
+    ProbeTask | BackupTask | ValidateTask | RecoverTask | DeleteTask | HoldTask | CatalogTask | SweepTask, Field(discriminator="task")
+]
+
+
+class Request(Model):
+    """One Job's orders."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    run: str = Field(description="Name of the object that asked, for logs.")
+    attempt: Annotated[int, Field(ge=1, le=99)] = 1
+    deadline: Time = Field(description="The agent stops by itself at this instant.")
+    not_before: Time | None = None
+    not_after: Time | None = None
+    database: DatabaseTarget | None = None
+    storage: StorageTarget | None = None
+    secrets: list[SecretUse] = Field(default_factory=list)
+    image: str | None = None
+    job: Task

@@ -1,0 +1,140 @@
+"""What an agent reports: the full result (log lines) and its short form (the termination message)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from databosun.api.v1alpha1.backup import ObjectCount, Position
+from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.api.v1alpha1.common import Model, Time
+
+MAX_TERMINATION_BYTES = 4096
+MAX_RESULT_BYTES = 256 * 1024
+
+
+class Outcome(StrEnum):
+    """How a Job ended, by its own word."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    REFUSED = "Refused"
+
+
+class BackupResult(Model):
+    """A backup that was taken and checked."""
+
+    id: str
+    attempt: int
+    location: str
+    checksum: str = Field(description="SHA-256 of manifest.json, hex.")
+    type: BackupType
+    method: Method
+    logical_bytes: int
+    stored_bytes: int
+    object_count: int = 0
+    objects: list[ObjectCount] = Field(default_factory=list)
+    position: Position | None = None
+    started_at: Time
+    snapshot_time: Time | None = None
+    completed_at: Time
+    engine_version: str
+    system_identifier: str | None = None
+    tool_versions: dict[str, str] = Field(default_factory=dict)
+    parent: str | None = None
+    base: str | None = None
+    chain_length: int = 0
+    notes: list[str] = Field(default_factory=list, description="What differs from what was asked, and why; each `Reason: sentence`.")
+    size_suspicious: str | None = Field(default=None, description="Set where the size fell below a fifth of the previous.")
+
+
+class Finding(Model):
+    """One thing a preflight found missing."""
+
+    reason: str
+    message: str
+    fix: str | None = Field(default=None, description="The SQL or setting that mends it.")
+    blocks: list[str] = Field(default_factory=list, description="Methods that cannot work until then; empty: a warning.")
+
+
+class ProbeResult(Model):
+    """What a look at the database found."""
+
+    reachable: bool
+    host: str | None = None
+    engine_version: str | None = None
+    system_identifier: str | None = None
+    in_recovery: bool = False
+    bytes: int | None = None
+    findings: list[Finding] = Field(default_factory=list)
+    now: Time | None = None
+
+
+class StorageResult(Model):
+    """What a validation of the storage found."""
+
+    owner: str
+    adopted: bool = False
+    objects: int = 0
+    bytes: int = 0
+
+
+class DeletedBackup(Model):
+    """What became of one backup's data."""
+
+    id: str
+    deleted: bool
+    locked_until: Time | None = None
+    message: str | None = None
+
+
+class CatalogEntry(Model):
+    """One backup found in the bucket."""
+
+    database: str
+    id: str
+    manifest_sha256: str
+    manifest: dict[str, Any]
+    verified: bool = Field(description="True where a demanded signature is right.")
+
+
+class CatalogPage(Model):
+    """One page of the bucket's backups."""
+
+    entries: list[CatalogEntry]
+    next: str | None = None
+
+
+class Result(Model):
+    """The full result of one Job."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    outcome: Outcome
+    reason: str = Field(description="CamelCase; `Succeeded` where all went well.")
+    message: str = ""
+    retryable: bool = False
+    attempt: int = 1
+    timings: dict[str, float] = Field(default_factory=dict, description="Seconds by phase.")
+    backup: BackupResult | None = None
+    probe: ProbeResult | None = None
+    storage: StorageResult | None = None
+    deleted: list[DeletedBackup] | None = None
+    catalog: CatalogPage | None = None
+    swept: list[str] | None = None
+    held: list[str] | None = None
+
+
+class Summary(Model):
+    """The termination message: what must survive in 4096 bytes."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    outcome: Outcome
+    reason: str
+    message: Annotated[str, Field(max_length=1500)] = ""
+    retryable: bool = False
+    attempt: int = 1
+    result_sha256: str | None = Field(default=None, description="Of the full result's JSON as logged.")
+    result_lines: int = 0
+    result_bytes: int = 0

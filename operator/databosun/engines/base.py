@@ -1,0 +1,146 @@
+"""The seam between the agent and a database engine. An engine says how, never when; it knows neither Kubernetes nor buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from databosun.api.request import DatabaseTarget
+from databosun.api.result import ProbeResult
+from databosun.api.v1alpha1.backup import ObjectCount, Position
+from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How to log in. `ca`, `cert` and `key` are files; never printed."""
+
+    username: str
+    password: str = field(repr=False)
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A database and how to log in to it."""
+
+    database: DatabaseTarget
+    credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The backup below an incremental: its id and the engine's own file manifest, already verified against its digest."""
+
+    id: str
+    base: str
+    chain_length: int
+    engine_manifest: bytes
+    position: Position
+    system_identifier: str | None
+    engine_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is wanted of one backup."""
+
+    type: BackupType
+    method: Method
+    consistency: str
+    parent: Parent | None
+    scratch: Path
+    scratch_bytes: int | None
+    deadline: datetime
+    label: str
+
+
+class ArtefactWriter(Protocol):
+    """One artefact on its way to storage. `write` takes the plaintext stream in order and blocks while storage is slower."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+    def finish(self, *, logical_bytes: int | None = None) -> None:
+        """Flush, run the format check, upload the rest, read back. Errors: WorldFault (storage), UserFault."""
+        ...
+
+
+class Sink(Protocol):
+    """Where an engine's artefacts go; compression by the sink, encryption, hashing, upload and read-back are none of the engine's business."""
+
+    def open(self, name: str, *, compress: bool, check: Callable[[], StreamCheck] | None = None) -> ArtefactWriter:
+        """Start an artefact such as `base.tar.zst`. `compress`: the sink adds zstd (and no suffix of its own: the name says it already)."""
+        ...
+
+    def put_plain(self, name: str, data: bytes) -> None:
+        """Store a small file unencrypted (the engine's own file manifest)."""
+        ...
+
+    def progress(self, stage: str, *, total_bytes: int | None = None) -> None:
+        """Say what is being done; bytes are counted by the sink."""
+        ...
+
+
+class StreamCheck(Protocol):
+    """A format check on the plaintext stream, fed in order (before compression by the sink, before encryption)."""
+
+    def feed(self, data: memoryview) -> None:
+        """Look at the next bytes. Raises DatabosunError where they cannot be right."""
+        ...
+
+    def close(self) -> int | None:
+        """Say that the stream ended; raises where it is not whole. Returns the logical (uncompressed) size where known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a backup holds, in the engine's own terms; goes into manifest.json."""
+
+    type: BackupType
+    method: Method
+    engine_version: str
+    system_identifier: str | None
+    position: Position
+    snapshot_time: datetime
+    parent: str | None
+    base: str | None
+    chain_length: int
+    environment: Mapping[str, Any]
+    objects: tuple[ObjectCount, ...] = ()
+    schema_hash: str | None = None
+    client_versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    logical_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreDoc:
+    """What RESTORE.md must know: the artefacts by name, in chain order (base first), and the manifest of this backup."""
+
+    manifest: Mapping[str, Any]
+    chain: tuple[Mapping[str, Any], ...]
+
+
+class Engine(Protocol):
+    """What the agent can do with one kind of database. Methods raise UserFault, WorldFault or SafetyStop, nothing else."""
+
+    def probe(self, target: Target, methods: Iterable[Method], *, incremental: bool) -> ProbeResult:
+        """Look at the server; findings name the missing grant or setting and the statement that mends it."""
+        ...
+
+    def backup(self, target: Target, plan: Plan, sink: Sink) -> Captured:
+        """Take one backup into `sink`. Bounded memory; ends all that it started, also when interrupted."""
+        ...
+
+    def run_hook(self, target: Target, hook: Hook) -> None:
+        """Run one `sql` hook within its timeout."""
+        ...
+
+    def restore_instructions(self, doc: RestoreDoc) -> str:
+        """The engine's part of RESTORE.md (Markdown): exact commands with standard tools, from fetched artefacts to a checked database."""
+        ...

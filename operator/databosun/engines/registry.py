@@ -1,0 +1,28 @@
+"""Which engine serves which kind of database. Engines are imported on use, so that the operator never loads a driver."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from databosun.api.v1alpha1.database import EngineName
+from databosun.domain.errors import UserFault
+from databosun.engines.base import Engine
+
+_MODULES = {EngineName.POSTGRESQL: "databosun.engines.postgresql"}
+
+DEFAULT_PORTS = {EngineName.POSTGRESQL: 5432}
+
+
+def supported() -> tuple[EngineName, ...]:
+    """The engines of this release."""
+    return tuple(_MODULES)
+
+
+def load(name: EngineName) -> Engine:
+    """The engine's one object, `ENGINE` in its package. UserFault(UnsupportedEngine) where this release has none."""
+    if name not in _MODULES:
+        known = ", ".join(_MODULES)
+        message = f"spec.engine is {name}, which this release does not serve; expected one of: {known}"
+        raise UserFault("UnsupportedEngine", message)
+    engine: Engine = import_module(_MODULES[name]).ENGINE
+    return engine
