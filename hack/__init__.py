@@ -1,0 +1,1 @@
+"""Tools for working on Databosun: a cluster, images and pinned programs."""

@@ -1,0 +1,1 @@
+"""One command for a Kubernetes cluster to develop and test against."""
