@@ -1,7 +1,7 @@
 """The few calls to the API server that Databosun makes. `kube/client.py` is the real one; tests wrap or replace it.
 
-Objects are plain dicts. Errors are those of `kube/errors.py`; a reconcile may let any of them pass, the queue knows what
-to do. Nothing is retried here: the queue does that.
+Objects are plain dicts. Errors are those of `kube/errors.py`; a reconcile may let any of them pass, the queue knows
+what to do. Nothing is retried here: the queue does that.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class KubePort(Protocol):
         field_selector: str = "",
         page_size: int = 500,
     ) -> AsyncIterator[Object]:
-        """Read all objects of a kind, page by page, in the server's order; None: all namespaces. Expired if too slow."""
+        """Read all objects of a kind, page by page, in the server's order; None: all namespaces. Expired."""
         ...
 
     def list_metadata(
@@ -61,7 +61,7 @@ class KubePort(Protocol):
         ...
 
     async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
-        """Write a whole object that was read before; it must carry its `metadata.resourceVersion`. Conflict, NotFound."""
+        """Write a whole object that was read before, `metadata.resourceVersion` included. Conflict, NotFound."""
         ...
 
     async def patch_status(

@@ -1,0 +1,213 @@
+"""Build the manifests of agents' Jobs. Pure: nothing here calls the API server (`docs/concepts/jobs.md`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from databosun.api.quantities import parse_quantity
+from databosun.api.request import (
+    MAX_REQUEST_BYTES,
+    REQUEST_ANNOTATION,
+    SCRATCH_PATH,
+    SECRETS_PATH,
+    TERMINATION_PATH,
+    VOLUME_PATH,
+    SecretUse,
+)
+from databosun.api.v1alpha1.common import PodTemplate, Scratch
+from databosun.domain.errors import UserFault
+from databosun.domain.plan import (
+    ANNOTATION_DEADLINE,
+    ANNOTATION_FOR,
+    FINALIZER_RESULT,
+    LABEL_ATTEMPT,
+    LABEL_RUN_UID,
+    LABEL_TASK,
+    MANAGED_BY,
+    StartJob,
+)
+
+UID = 65532
+BACKSTOP = timedelta(minutes=2)
+TTL_SECONDS = 86_400
+DEFAULT_RESOURCES: dict[str, Any] = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+SMALL_SCRATCH = Scratch(size="1Gi")
+
+
+@dataclass(frozen=True, slots=True)
+class JobDefaults:
+    """What the installation says about all Jobs. `fixed_uid` False: the platform chooses uid and fsGroup (OpenShift)."""
+
+    pull_policy: str = "IfNotPresent"
+    fixed_uid: bool = True
+    image_pull_secrets: tuple[str, ...] = ()
+
+
+def build_job(order: StartJob, defaults: JobDefaults, now: datetime) -> dict[str, Any]:
+    """The Job of one attempt. UserFault(RequestTooLarge) where the request would not fit an annotation."""
+    document = order.request.model_dump_json(by_alias=True, exclude_none=True)
+    if len(document.encode()) > MAX_REQUEST_BYTES:
+        message = f"the request of {order.owner.kind} {order.owner.name} has {len(document.encode())} bytes; at most {MAX_REQUEST_BYTES} fit: shorten hooks"
+        raise UserFault("RequestTooLarge", message)
+    template = order.pod_template or PodTemplate()
+    labels = {
+        **(template.labels or {}),
+        **MANAGED_BY,
+        **order.labels,
+        LABEL_RUN_UID: order.owner.uid,
+        LABEL_TASK: order.request.job.task,
+        LABEL_ATTEMPT: str(order.request.attempt),
+    }
+    annotations = {
+        ANNOTATION_FOR: f"{order.owner.kind}/{order.namespace}/{order.owner.name}",
+        ANNOTATION_DEADLINE: order.request.deadline.isoformat(),
+    }
+    left = order.request.deadline - now
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": order.name,
+            "namespace": order.namespace,
+            "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": [
+                {
+                    "apiVersion": order.owner.api_version,
+                    "kind": order.owner.kind,
+                    "name": order.owner.name,
+                    "uid": order.owner.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": max(60, int((left + BACKSTOP).total_seconds())),
+            "ttlSecondsAfterFinished": TTL_SECONDS,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "template": {
+                "metadata": {
+                    "labels": labels,
+                    "annotations": {**(template.annotations or {}), **annotations, REQUEST_ANNOTATION: document},
+                    "finalizers": [FINALIZER_RESULT],
+                },
+                "spec": _pod_spec(order, template, defaults),
+            },
+        },
+    }
+
+
+def _pod_spec(order: StartJob, template: PodTemplate, defaults: JobDefaults) -> dict[str, Any]:
+    scratch = template.scratch or (Scratch() if order.request.job.task == "backup" else SMALL_SCRATCH)
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": _pod_security(defaults),
+        "containers": [_container(order, template, defaults, scratch)],
+        "volumes": _volumes(order, scratch),
+    }
+    secrets = [{"name": name} for name in defaults.image_pull_secrets]
+    secrets += [{"name": ref.name} for ref in template.image_pull_secrets or []]
+    optional = {
+        "nodeSelector": template.node_selector,
+        "tolerations": template.tolerations,
+        "affinity": template.affinity,
+        "priorityClassName": template.priority_class_name,
+        "serviceAccountName": template.service_account_name,
+        "imagePullSecrets": secrets or None,
+    }
+    return spec | {key: value for key, value in optional.items() if value}
+
+
+def _pod_security(defaults: JobDefaults) -> dict[str, Any]:
+    security: dict[str, Any] = {
+        "runAsNonRoot": True,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if defaults.fixed_uid:
+        security |= {"runAsUser": UID, "runAsGroup": UID, "fsGroup": UID}
+    return security
+
+
+def _container(order: StartJob, template: PodTemplate, defaults: JobDefaults, scratch: Scratch) -> dict[str, Any]:
+    mounts = [
+        {"name": "request", "mountPath": "/run/databosun", "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH_PATH},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a mount point of the pod)
+    ]
+    mounts += [
+        {"name": _volume_name(use), "mountPath": f"{SECRETS_PATH}/{use.use}", "readOnly": True}
+        for use in order.request.secrets
+    ]
+    if order.storage_claim is not None:
+        mounts.append({"name": "storage", "mountPath": VOLUME_PATH})
+    resources = template.resources or DEFAULT_RESOURCES
+    return {
+        "name": "agent",
+        "image": order.image,
+        "imagePullPolicy": defaults.pull_policy,
+        "args": ["agent"],
+        "env": [{"name": item.name, "value": item.value} for item in template.env or []],
+        "resources": _with_scratch(resources, scratch),
+        "terminationMessagePath": TERMINATION_PATH,
+        "terminationMessagePolicy": "File",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    }
+
+
+def _with_scratch(resources: dict[str, Any], scratch: Scratch) -> dict[str, Any]:
+    """Ask the scheduler for a tenth of the scratch limit on the node, where nothing else is said."""
+    requests = dict(resources.get("requests", {}))
+    if scratch.storage_class_name is None:
+        requests.setdefault("ephemeral-storage", str(parse_quantity(scratch.size) // 10))
+    return {**resources, "requests": requests}
+
+
+def _volumes(order: StartJob, scratch: Scratch) -> list[dict[str, Any]]:
+    field = {"path": "request.json", "fieldRef": {"fieldPath": f"metadata.annotations['{REQUEST_ANNOTATION}']"}}
+    volumes: list[dict[str, Any]] = [
+        {"name": "request", "downwardAPI": {"items": [field], "defaultMode": 0o444}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+    ]
+    if scratch.storage_class_name is None:
+        volumes.append({"name": "scratch", "emptyDir": {"sizeLimit": scratch.size}})
+    else:
+        claim = {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": scratch.storage_class_name,
+            "resources": {"requests": {"storage": scratch.size}},
+        }
+        volumes.append({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}})
+    volumes += [_secret_volume(use) for use in order.request.secrets]
+    if order.storage_claim is not None:
+        volumes.append({"name": "storage", "persistentVolumeClaim": {"claimName": order.storage_claim}})
+    return volumes
+
+
+def _volume_name(use: SecretUse) -> str:
+    return f"secret-{use.use}"
+
+
+def _secret_volume(use: SecretUse) -> dict[str, Any]:
+    # Optional, or a missing Secret would leave the pod at ContainerCreating with nothing in its status;
+    # the agent refuses within seconds and names Secret and key.
+    items = [{"key": key, "path": path} for path, key in sorted(use.keys.items())]
+    return {
+        "name": _volume_name(use),
+        "secret": {"secretName": use.secret, "items": items, "defaultMode": 0o400, "optional": True},
+    }
