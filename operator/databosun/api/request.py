@@ -13,6 +13,7 @@ from databosun.api.v1alpha1.database import EngineName, TLSMode
 SCHEMA = 1
 MAX_REQUEST_BYTES = 200 * 1024
 REQUEST_ANNOTATION = "databosun.io/request"
+RUN_PATH = "/run/databosun"
 REQUEST_PATH = "/run/databosun/request.json"
 SECRETS_PATH = "/run/databosun/secrets"
 SCRATCH_PATH = "/scratch"

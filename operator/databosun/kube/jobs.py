@@ -10,6 +10,7 @@ from databosun.api.quantities import parse_quantity
 from databosun.api.request import (
     MAX_REQUEST_BYTES,
     REQUEST_ANNOTATION,
+    RUN_PATH,
     SCRATCH_PATH,
     SECRETS_PATH,
     TERMINATION_PATH,
@@ -141,7 +142,7 @@ def _pod_security(defaults: JobDefaults) -> dict[str, Any]:
 
 def _container(order: StartJob, template: PodTemplate, defaults: JobDefaults, scratch: Scratch) -> dict[str, Any]:
     mounts = [
-        {"name": "request", "mountPath": "/run/databosun", "readOnly": True},
+        {"name": "request", "mountPath": RUN_PATH, "readOnly": True},
         {"name": "scratch", "mountPath": SCRATCH_PATH},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a mount point of the pod)
     ]
@@ -179,9 +180,12 @@ def _with_scratch(resources: dict[str, Any], scratch: Scratch) -> dict[str, Any]
 
 
 def _volumes(order: StartJob, scratch: Scratch) -> list[dict[str, Any]]:
+    # One projected volume: a mount inside another read-only mount cannot be made.
     field = {"path": "request.json", "fieldRef": {"fieldPath": f"metadata.annotations['{REQUEST_ANNOTATION}']"}}
+    sources: list[dict[str, Any]] = [{"downwardAPI": {"items": [field]}}]
+    sources += [_secret_source(use) for use in order.request.secrets]
     volumes: list[dict[str, Any]] = [
-        {"name": "request", "downwardAPI": {"items": [field], "defaultMode": 0o444}},
+        {"name": "request", "projected": {"sources": sources, "defaultMode": 0o400}},
         {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
     ]
     if scratch.storage_class_name is None:
@@ -193,21 +197,14 @@ def _volumes(order: StartJob, scratch: Scratch) -> list[dict[str, Any]]:
             "resources": {"requests": {"storage": scratch.size}},
         }
         volumes.append({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}})
-    volumes += [_secret_volume(use) for use in order.request.secrets]
     if order.storage_claim is not None:
         volumes.append({"name": "storage", "persistentVolumeClaim": {"claimName": order.storage_claim}})
     return volumes
 
 
-def _volume_name(use: SecretUse) -> str:
-    return f"secret-{use.use}"
-
-
-def _secret_volume(use: SecretUse) -> dict[str, Any]:
+def _secret_source(use: SecretUse) -> dict[str, Any]:
     # Optional, or a missing Secret would leave the pod at ContainerCreating with nothing in its status;
     # the agent refuses within seconds and names Secret and key.
-    items = [{"key": key, "path": path} for path, key in sorted(use.keys.items())]
-    return {
-        "name": _volume_name(use),
-        "secret": {"secretName": use.secret, "items": items, "defaultMode": 0o400, "optional": True},
-    }
+    folder = SECRETS_PATH.removeprefix(f"{RUN_PATH}/")
+    items = [{"key": key, "path": f"{folder}/{use.use}/{file}"} for file, key in sorted(use.keys.items())]
+    return {"secret": {"name": use.secret, "items": items, "optional": True}}

@@ -1,0 +1,127 @@
+"""What a decision may ask for. Nothing else in the operator starts, deletes or labels anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from databosun.api.request import Request
+from databosun.api.v1alpha1.common import PodTemplate
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "databosun"}
+LABEL_RUN_UID = "databosun.io/run-uid"
+LABEL_TASK = "databosun.io/task"
+LABEL_ATTEMPT = "databosun.io/attempt"
+LABEL_FINISHED = "databosun.io/finished"
+LABEL_HOLD = "databosun.io/hold"
+LABEL_DATABASE_UID = "databosun.io/database-uid"
+LABEL_POLICY_UID = "databosun.io/policy-uid"
+LABEL_STORAGE_UID = "databosun.io/storage-uid"
+LABEL_SCHEDULE = "databosun.io/schedule"
+ANNOTATION_FOR = "databosun.io/for"
+ANNOTATION_DEADLINE = "databosun.io/deadline"
+ANNOTATION_RUN_NOW = "databosun.io/run-now"
+ANNOTATION_HOLD_REASON = "databosun.io/hold-reason"
+FINALIZER_RESULT = "databosun.io/result"
+FINALIZER_DATA = "databosun.io/data"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The object that a Job works for."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Create one Job; creating it twice is harmless, since its name says which run and attempt it is."""
+
+    name: str
+    namespace: str
+    owner: Owner
+    request: Request
+    image: str
+    pod_template: PodTemplate | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    storage_claim: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Delete a Job whose outcome is recorded."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePod:
+    """Take our finalizer off an agent's pod whose outcome is recorded."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    finalizers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateBackup:
+    """Create the Backup that answers one slot; same slot, same name."""
+
+    namespace: str
+    name: str
+    spec: Mapping[str, Any]
+    labels: Mapping[str, str]
+    finalizers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteObject:
+    """Delete a Backup object whose data is gone; guarded by uid, resourceVersion and a fresh Lease."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatchMetadata:
+    """Labels, annotations or finalizers of the object that is being reconciled."""
+
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PostEvent:
+    """Tell people through a Kubernetes Event."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+Action = StartJob | DeleteJob | ReleasePod | CreateBackup | DeleteObject | PatchMetadata | PostEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do for one object: actions, then the status, then more actions, then sleep until `wake_at`.
+
+    `status` None leaves the status as it is. The order is what makes a kill between any two writes harmless:
+    what must exist before it is recorded stands in `before`, what may go once it is recorded stands in `after`.
+    """
+
+    before: tuple[Action, ...] = ()
+    status: Mapping[str, Any] | None = None
+    after: tuple[Action, ...] = ()
+    wake_at: datetime | None = None

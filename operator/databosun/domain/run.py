@@ -1,0 +1,356 @@
+"""A run: from Pending to a final verdict, through attempts that are one Job each. Every kind of run goes this one way.
+
+Facts come in, a Step goes out. What a request says and what a verdict means is the kind's own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from databosun.api.result import Outcome, Result
+
+# The agent stops by itself at its deadline; this long after it no agent of that attempt writes any more (docs/concepts/jobs.md).
+DEADLINE_MARGIN = timedelta(seconds=60)
+RETRY_DELAY = timedelta(seconds=15)
+LONGEST_RETRY_DELAY = timedelta(minutes=10)
+LOOK_AGAIN = timedelta(seconds=15)
+MAX_RECOVERS = 3
+# Without a policy to ask, a run that waits is given up after this long.
+PATIENCE = timedelta(hours=24)
+
+# Waiting reasons of a container that no time will mend.
+HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended. `certain`: by the agent's own word, or because no agent ran; not inferred."""
+
+    reason: str
+    message: str
+    succeeded: bool = False
+    retryable: bool = False
+    certain: bool = False
+    result: Result | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeen:
+    """The pod of one attempt, as the API server knows it."""
+
+    name: str
+    uid: str
+    created: datetime
+    started: bool = False
+    terminated: bool = False
+    deleting: bool = False
+    disrupted: bool = False
+    waiting_reason: str | None = None
+    waiting_message: str | None = None
+    exit_reason: str | None = None
+    exit_code: int | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+    message: str = ""
+    retryable: bool = False
+    result: Result | None = None
+    result_expected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobSeen:
+    """One Job of a run, with its pod if there is one."""
+
+    name: str
+    uid: str
+    attempt: int
+    created: datetime
+    deadline: datetime
+    pod: PodSeen | None = None
+    failed: str | None = None
+    pod_was_seen: bool = False
+    warning: str | None = None
+    refused: bool = False
+
+
+class Stage(StrEnum):
+    """Where a run stands before its verdict."""
+
+    NEW = "New"
+    PENDING = "Pending"
+    RUNNING = "Running"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One attempt as recorded in status."""
+
+    number: int
+    job: str
+    started: datetime
+    deadline: datetime
+    ended: datetime | None = None
+    reason: str | None = None
+    message: str | None = None
+    retryable: bool = False
+    certain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The policy's bounds on a run; `deadline` is that of one attempt."""
+
+    retries: int
+    deadline: timedelta
+    start_deadline: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why a run may not start yet."""
+
+    reason: str
+    message: str
+    again: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Why a run can never start; the user must act."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """All that decides over a run. `too_old`: it has no status, and its time to start is over."""
+
+    created: datetime
+    stage: Stage
+    limits: Limits
+    tried: tuple[Tried, ...] = ()
+    job: JobSeen | None = None
+    recovers: tuple[JobSeen, ...] = ()
+    too_old: str | None = None
+    blocked: Blocked | None = None
+    doomed: Doomed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not started; say why."""
+
+    reason: str
+    message: str
+    wake_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Create the Job of attempt `number`."""
+
+    number: int
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The attempt goes on. `orphan`: its Job is gone but its agent may still write."""
+
+    number: int
+    wake_at: datetime
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndAttempt:
+    """Record that the attempt ended; another follows at `retry_at`, or a look for the durable object (`retry_at` None)."""
+
+    number: int
+    ending: Ending
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Create the n-th small Job that reads the durable object."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """The verdict. `attempt` is the last one, 0 where none was made."""
+
+    ending: Ending
+    attempt: int
+
+
+Step = Wait | Start | Watch | EndAttempt | Recover | Conclude
+
+
+def retry_delay(attempt: int) -> timedelta:
+    """How long to wait after a failed attempt: 15 s doubling to 10 min."""
+    return min(LONGEST_RETRY_DELAY, RETRY_DELAY * 2 ** (attempt - 1))
+
+
+def decide_run(facts: RunFacts, now: datetime) -> Step:
+    """Say the next step of a run; total, deterministic."""
+    if facts.stage is Stage.NEW and facts.too_old is not None and facts.job is None:
+        return _look_for_durable(facts, Ending("NotStarted", facts.too_old), now)
+    last = facts.tried[-1] if facts.tried else None
+    if last is None and facts.job is None:
+        return _begin(facts, now)
+    if last is not None and last.ended is not None:
+        return _after(facts, last, now)
+    return _during(facts, last, now)
+
+
+def _begin(facts: RunFacts, now: datetime) -> Step:
+    if facts.doomed is not None:
+        return Conclude(Ending(facts.doomed.reason, facts.doomed.message), attempt=0)
+    if facts.blocked is not None:
+        give_up = facts.created + PATIENCE
+        if now >= give_up:
+            message = f"waited since {facts.created.isoformat()} and never started: {facts.blocked.message}"
+            return Conclude(Ending("NeverStarted", message), attempt=0)
+        wake_at = min(give_up, facts.blocked.again or give_up)
+        return Wait(facts.blocked.reason, facts.blocked.message, wake_at)
+    return Start(1, now + facts.limits.deadline)
+
+
+def _during(facts: RunFacts, last: Tried | None, now: datetime) -> Step:
+    job = facts.job
+    if job is None:
+        assert last is not None  # noqa: S101 (decide_run's own case split)
+        return _lost(facts, last, now)
+    number = job.attempt
+    ending = judge(job, facts.limits, now)
+    if ending is None:
+        return Watch(number, wake_at=_next_look(job, facts.limits, now))
+    if ending.succeeded and ending.certain:
+        return Conclude(ending, number)
+    return _close(facts, number, ending, now)
+
+
+def _lost(facts: RunFacts, last: Tried, now: datetime) -> Step:
+    """The Job is gone. Its agent may live on, so nothing follows before its deadline plus the margin."""
+    safe = last.deadline + DEADLINE_MARGIN
+    if now < safe:
+        return Watch(last.number, wake_at=safe, message=f"Job {last.job} is gone; its agent may still write until {last.deadline.isoformat()}")
+    return _close(facts, last.number, Ending("JobLost", f"Job {last.job} disappeared before it reported", retryable=True), now)
+
+
+def _close(facts: RunFacts, number: int, ending: Ending, now: datetime) -> Step:
+    more = ending.retryable and number <= facts.limits.retries
+    if more:
+        return EndAttempt(number, ending, retry_at=now + retry_delay(number))
+    if ending.certain and not ending.succeeded:
+        return Conclude(ending, number)
+    return EndAttempt(number, ending, retry_at=None)
+
+
+def _after(facts: RunFacts, last: Tried, now: datetime) -> Step:
+    """Between attempts, or after the last one."""
+    ending = Ending(last.reason or "NoResult", last.message or "", retryable=last.retryable, certain=last.certain)
+    if last.retryable and last.number <= facts.limits.retries:
+        if facts.job is not None and facts.job.attempt == last.number + 1:
+            return Watch(facts.job.attempt, wake_at=now)
+        due = (last.ended or now) + retry_delay(last.number)
+        if now < due:
+            return Wait("Retrying", f"attempt {last.number} ended with {ending.reason}: {ending.message}", due)
+        if facts.doomed is not None:
+            return Conclude(Ending(facts.doomed.reason, facts.doomed.message), last.number)
+        return Start(last.number + 1, now + facts.limits.deadline)
+    if last.certain:
+        return Conclude(ending, last.number)
+    return _look_for_durable(facts, ending, now, last.number)
+
+
+def _look_for_durable(facts: RunFacts, otherwise: Ending, now: datetime, attempt: int = 0) -> Step:
+    """Nobody said how it ended: what the bucket holds decides, and where it cannot be asked, `otherwise` does."""
+    for seen in facts.recovers:
+        ending = judge(seen, facts.limits, now)
+        if ending is None:
+            return Watch(attempt, wake_at=_next_look(seen, facts.limits, now), message="looking for the run's durable result")
+        if ending.certain and (ending.succeeded or not ending.retryable):
+            return Conclude(ending if ending.succeeded else otherwise, attempt)
+    if facts.doomed is not None or len(facts.recovers) >= MAX_RECOVERS:
+        return Conclude(otherwise, attempt)
+    return Recover(len(facts.recovers) + 1)
+
+
+def judge(job: JobSeen, limits: Limits, now: datetime) -> Ending | None:
+    """How the Job ended, or None while it goes on. Never waits for the Job's own `Failed`: a lost node never gets there."""
+    pod = job.pod
+    if pod is not None and pod.terminated:
+        return _judge_terminated(pod)
+    if now >= job.deadline + DEADLINE_MARGIN:
+        return Ending("Unresponsive", f"the agent did not report by its deadline {job.deadline.isoformat()}", retryable=True)
+    if pod is None:
+        return _judge_without_pod(job, limits, now)
+    if pod.started:
+        return None
+    if pod.waiting_reason in HOPELESS:
+        return Ending(pod.waiting_reason or "", _waiting(pod), certain=True)
+    if now >= job.created + limits.start_deadline:
+        return Ending("StartDeadlineExceeded", f"the pod did not start within {limits.start_deadline}: {_waiting(pod)}", certain=True)
+    return None
+
+
+def _judge_terminated(pod: PodSeen) -> Ending:
+    if pod.outcome is Outcome.SUCCEEDED:
+        if pod.result is not None or not pod.result_expected:
+            return Ending(pod.reason or "Succeeded", pod.message, succeeded=True, certain=True, result=pod.result)
+        return Ending("ResultUnreadable", "the agent reported success, but its full result could not be read from the log")
+    if pod.outcome is not None:
+        return Ending(pod.reason or "Failed", pod.message, retryable=pod.retryable, certain=True, result=pod.result)
+    if pod.disrupted:
+        return Ending("Disrupted", f"pod {pod.name} was evicted, preempted or deleted: {pod.message or 'no message'}", retryable=True)
+    if pod.exit_reason == "OOMKilled":
+        return Ending("OutOfMemory", "the agent was killed for lack of memory; raise podTemplate.resources.limits.memory", retryable=True)
+    detail = f"exit code {pod.exit_code}" if pod.exit_code is not None else pod.exit_reason or "no exit code"
+    return Ending("NoResult", f"the agent ended without a word ({detail}) {pod.message}".rstrip(), retryable=True)
+
+
+def _judge_without_pod(job: JobSeen, limits: Limits, now: datetime) -> Ending | None:
+    if job.pod_was_seen:
+        return None
+    if job.refused:
+        return Ending("PodRefused", job.warning or "the API server refuses the pod", certain=True)
+    if job.failed is not None:
+        return Ending("JobFailed", job.failed, retryable=True)
+    if now >= job.created + limits.start_deadline:
+        message = f"no pod was created within {limits.start_deadline}: {job.warning or 'no event says why'}"
+        return Ending("StartDeadlineExceeded", message, certain=True)
+    return None
+
+
+def _waiting(pod: PodSeen) -> str:
+    parts = [part for part in (pod.waiting_reason, pod.waiting_message) if part]
+    return ": ".join(parts) or "no reason given"
+
+
+def _next_look(job: JobSeen, limits: Limits, now: datetime) -> datetime:
+    """When to look again without being told: progress while it runs, else the next instant that decides something."""
+    if job.pod is not None and job.pod.started:
+        return min(now + LOOK_AGAIN, job.deadline + DEADLINE_MARGIN)
+    return min(max(job.created + limits.start_deadline, now + timedelta(seconds=1)), job.deadline + DEADLINE_MARGIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Jobs and pods of a run whose outcome is recorded."""
+
+    jobs: tuple[str, ...] = ()
+    pods: tuple[str, ...] = field(default=())
+
+
+def outdated(jobs: Sequence[JobSeen], tried: Sequence[Tried]) -> tuple[JobSeen, ...]:
+    """Jobs whose attempt is recorded as ended, so that they can be let go."""
+    ended = {attempt.number for attempt in tried if attempt.ended is not None}
+    return tuple(job for job in jobs if job.attempt in ended)

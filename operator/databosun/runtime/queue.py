@@ -1,0 +1,185 @@
+"""The work queue: dirty keys, one run per key at a time, wake-ups, bounded back-off. The only retry loop of the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from databosun.domain.errors import WorldFault
+from databosun.runtime.clock import Clock
+
+FIRST_DELAY = timedelta(seconds=1)
+LONGEST_DELAY = timedelta(minutes=5)
+# The wall clock may jump, so no wake-up is slept for in one piece.
+LONGEST_NAP = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Key(NamedTuple):
+    """One object of one kind."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the queue did so far; read by metrics and the liveness probe."""
+
+    done: int = 0
+    faults: int = 0
+    panics: int = 0
+    last_progress: float = 0.0
+
+
+Reconcile = Callable[[Key], Awaitable[datetime | None]]
+
+
+class Queue:
+    """Runs `reconcile(key)` for every key that was added, on `workers` tasks, never twice at once for one key.
+
+    The reconcile returns when it wants to be called again. A WorldFault is retried with back-off (1 s doubling to 5 min,
+    with jitter); any other exception is a bug: logged with its stack, counted, and retried the same way.
+    """
+
+    def __init__(self, reconcile: Reconcile, clock: Clock, *, workers: int = 20, rng: random.Random | None = None) -> None:
+        self._reconcile = reconcile
+        self._clock = clock
+        self._workers = workers
+        self._rng = rng or random.Random()  # noqa: S311 (spreads retries; nothing secret)
+        self._ready: deque[Key] = deque()
+        self._dirty: set[Key] = set()
+        self._running: set[Key] = set()
+        self._wakes: list[tuple[datetime, int, Key]] = []
+        self._wake_of: dict[Key, datetime] = {}
+        self._failures: dict[Key, int] = {}
+        self._order = itertools.count()
+        self._work = asyncio.Event()
+        self._alarm = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.counters = Counters(last_progress=clock.monotonic())
+
+    def add(self, key: Key, at: datetime | None = None) -> None:
+        """Ask for a reconcile of `key`, now or at an instant; an earlier wake-up of the same key stays."""
+        if at is not None and at > self._clock.now():
+            known = self._wake_of.get(key)
+            if known is None or at < known:
+                self._wake_of[key] = at
+                heapq.heappush(self._wakes, (at, next(self._order), key))
+                self._alarm.set()
+            return
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._running:
+            self._push(key)
+
+    def forget(self, key: Key) -> None:
+        """Drop the wake-ups and the failure count of an object that is gone."""
+        self._wake_of.pop(key, None)
+        self._failures.pop(key, None)
+
+    @property
+    def depth(self) -> int:
+        """Keys waiting for a worker."""
+        return len(self._ready)
+
+    @property
+    def running(self) -> int:
+        """Keys being reconciled right now."""
+        return len(self._running)
+
+    def stuck_for(self) -> float:
+        """Seconds since a reconcile ended while keys were waiting; 0 when nothing waits."""
+        return self._clock.monotonic() - self.counters.last_progress if self._ready or self._running else 0.0
+
+    async def settled(self) -> None:
+        """Return when nothing is ready and nothing is running (wake-ups may be pending)."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_the_clock())
+            for _ in range(self._workers):
+                group.create_task(self._worker())
+
+    def _push(self, key: Key) -> None:
+        if not self._ready and not self._running:
+            self.counters.last_progress = self._clock.monotonic()
+        self._ready.append(key)
+        self._idle.clear()
+        self._work.set()
+
+    async def _worker(self) -> None:
+        while True:
+            while not self._ready:
+                self._work.clear()
+                await self._work.wait()
+            key = self._ready.popleft()
+            self._dirty.discard(key)
+            self._running.add(key)
+            try:
+                await self._once(key)
+            finally:
+                self._running.discard(key)
+                self.counters.last_progress = self._clock.monotonic()
+                if key in self._dirty:
+                    self._push(key)
+                elif not self._ready and not self._running:
+                    self._idle.set()
+
+    async def _once(self, key: Key) -> None:
+        self._wake_of.pop(key, None)
+        try:
+            wake_at = await self._reconcile(key)
+        except WorldFault as fault:
+            self.counters.faults += 1
+            delay = self._delay(key)
+            logger.warning("will try again", extra={"fields": {"key": str(key), "reason": fault.reason, "message": fault.message, "seconds": delay.total_seconds()}})
+            self.add(key, at=self._clock.now() + delay)
+        except Exception:
+            # A bug of ours in one kind must not stop the others; it is counted and alerted on.
+            self.counters.panics += 1
+            delay = self._delay(key)
+            logger.exception("reconcile failed unexpectedly", extra={"fields": {"key": str(key), "seconds": delay.total_seconds()}})
+            self.add(key, at=self._clock.now() + delay)
+        else:
+            self.counters.done += 1
+            self._failures.pop(key, None)
+            if wake_at is not None:
+                self.add(key, at=wake_at)
+
+    def _delay(self, key: Key) -> timedelta:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures, 20))
+        return delay * self._rng.uniform(0.8, 1.2)
+
+    async def _watch_the_clock(self) -> None:
+        while True:
+            now = self._clock.now()
+            while self._wakes and self._wakes[0][0] <= now:
+                at, _, key = heapq.heappop(self._wakes)
+                if self._wake_of.get(key) == at:
+                    del self._wake_of[key]
+                    self.add(key)
+            nap = LONGEST_NAP
+            if self._wakes:
+                nap = min(nap, max(0.0, (self._wakes[0][0] - now).total_seconds()))
+            self._alarm.clear()
+            await self._clock.wait(self._alarm, nap)
