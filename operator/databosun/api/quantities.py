@@ -6,27 +6,27 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 
-DURATION_PATTERN = r"^([0-9]+(y|w|d|h|ms|m|s))+$"
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+# Each unit at most once, largest first, few enough digits that adding the longest one to any date of this or
+# the next millennium cannot leave the calendar (about 1,800 years). Empty text matches: the length is checked apart.
+DURATION_PATTERN = (
+    r"^([0-9]{1,3}y)?([0-9]{1,4}w)?([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?$"
+)
+QUANTITY_PATTERN = r"^[0-9]{1,18}(\.[0-9]{1,6})?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
 _DURATION = re.compile(DURATION_PATTERN)
 _PART = re.compile(r"([0-9]+)(ms|y|w|d|h|m|s)")
-_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
+_QUANTITY = re.compile(r"^([0-9]{1,18}(?:\.[0-9]{1,6})?)(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
 _DECIMAL = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
 
 
 def parse_duration(text: str) -> timedelta:
     """Read a Go-style duration extended with d, w and y (365 d), such as `1h30m` or `7y`. ValueError says what was expected."""
-    if not _DURATION.match(text):
-        msg = f"{text!r} is not a duration; expected numbers with units y, w, d, h, m, s or ms, such as 90d or 1h30m"
+    if not text or not _DURATION.fullmatch(text):
+        msg = f"{text!r} is not a duration; expected numbers with units y, w, d, h, m, s, ms, largest first, such as 90d or 1h30m"
         raise ValueError(msg)
-    try:
-        return timedelta(milliseconds=sum(int(n) * _MILLISECONDS[unit] for n, unit in _PART.findall(text)))
-    except OverflowError as error:
-        msg = f"{text!r} is longer than any duration that can be counted"
-        raise ValueError(msg) from error
+    return timedelta(milliseconds=sum(int(n) * _MILLISECONDS[unit] for n, unit in _PART.findall(text)))
 
 
 def format_duration(span: timedelta) -> str:
@@ -42,7 +42,7 @@ def format_duration(span: timedelta) -> str:
 
 def parse_quantity(text: str | int) -> int:
     """Read a Kubernetes quantity of bytes, such as `10Gi`, rounded up to a whole byte. ValueError says what was expected."""
-    match = _QUANTITY.match(str(text))
+    match = _QUANTITY.fullmatch(str(text))
     if not match:
         msg = f"{text!r} is not a size; expected a number with an optional unit, such as 10Gi or 500M"
         raise ValueError(msg)
@@ -53,9 +53,9 @@ def parse_quantity(text: str | int) -> int:
 
 def humanize_bytes(count: int) -> str:
     """Show a size for people, in binary units: `1.4GiB`."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            return f"{value:.0f}{unit}" if unit == "B" or value >= 100 else f"{value:.1f}{unit}"
-        value /= 1024
-    return f"{value:.1f}TiB"
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f}{unit}" if unit == "B" or value >= 100 else f"{value:.1f}{unit}"

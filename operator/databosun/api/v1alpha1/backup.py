@@ -53,9 +53,12 @@ class Attempt(Model):
     number: Annotated[int, Field(ge=1)]
     job: str
     started_at: Time | None = None
+    deadline: Time | None = None
     ended_at: Time | None = None
     reason: str | None = None
     message: str | None = None
+    retryable: bool = False
+    certain: bool = Field(default=False, description="True: said by the agent itself, or no agent ran; else inferred.")
 
 
 class Progress(Model):
@@ -124,7 +127,7 @@ class BackupStatus(Model):
     phase: BackupPhase | None = None
     start_time: Time | None = None
     completion_time: Time | None = None
-    deadline: Time | None = Field(default=None, description="The instant by which the run has a verdict.")
+    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
     duration: str | None = None
     attempts: list[Attempt] = Field(default_factory=list, max_length=50)
     progress: Progress | None = None

@@ -126,7 +126,7 @@ class BackupPolicySpec(Model):
     jitter: Duration = "0s"
     starting_deadline: Duration = Field(default="1h", description="A slot older than this is missed, not run.")
     start_deadline: Duration = Field(default="30m", description="How long a Job may wait for its pod to start.")
-    deadline: Duration = Field(default="6h", description="How long a run may take in all, retries included.")
+    deadline: Duration = Field(default="6h", description="How long one attempt may take.")
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     concurrency_policy: Literal["Forbid", "Allow"] = "Forbid"
     hooks: Hooks | None = None
@@ -172,3 +172,4 @@ class BackupPolicyStatus(Model):
     run_now_token: str | None = None
     backups: BackupCounts | None = None
     pending_deletions: PendingDeletions | None = None
+    next_retention_time: Time | None = Field(default=None, description="When retention is looked at again, were nothing to happen before.")

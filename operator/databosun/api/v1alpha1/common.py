@@ -1,14 +1,16 @@
-"""What several kinds share: field types with their bounds, references, the pod template."""
+"""What several kinds share: the base model, field types with their bounds, references."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from databosun.api.quantities import DURATION_PATTERN, QUANTITY_PATTERN
+from databosun.api.v1alpha1.schema import VALIDATIONS, Extra, cel, checks, found_instead, literal, matches, rules
 
 GROUP = "databosun.io"
 VERSION = "v1alpha1"
@@ -25,84 +27,112 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def cel(rule: str, message: str, **more: str) -> dict[str, str]:
-    """One `x-kubernetes-validations` rule."""
-    return {"rule": rule, "message": message, **more}
-
-
-def rules(*validations: dict[str, str], **more: Any) -> ConfigDict:
-    """Model configuration that carries CEL rules and other `x-kubernetes-*` keys into the schema."""
-    return ConfigDict(json_schema_extra={"x-kubernetes-validations": list(validations), **more})
-
-
 def _text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-ShortName = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-SecretKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-Duration = Annotated[str, Field(min_length=2, max_length=32, pattern=DURATION_PATTERN)]
+def _head(limit: int) -> Callable[[object], object]:
+    """Shorten prose that is too long: a status must be writable whatever a tool printed."""
+
+    def shorten(value: object) -> object:
+        return f"{value[: limit - 1]}…" if isinstance(value, str) and len(value) > limit else value
+
+    return shorten
+
+
+def _tail(limit: int) -> Callable[[object], object]:
+    """Shorten a log from its start: what went wrong stands at the end."""
+
+    def shorten(value: object) -> object:
+        return f"…{value[1 - limit :]}" if isinstance(value, str) and len(value) > limit else value
+
+    return shorten
+
+
+def first(limit: int) -> BeforeValidator:
+    """Keep the first items of a list that is too long."""
+    return BeforeValidator(lambda value: value[:limit] if isinstance(value, (list, tuple)) else value)
+
+
+def last(limit: int) -> BeforeValidator:
+    """Keep the last items of a list that is too long."""
+    return BeforeValidator(lambda value: value[-limit:] if isinstance(value, (list, tuple)) else value)
+
+
+def _aware(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _whole_seconds(value: datetime) -> datetime:
+    return _aware(value).replace(microsecond=0)
+
+
+def _rfc3339(value: datetime) -> str:
+    return _whole_seconds(value).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Instant = Annotated[datetime, AfterValidator(_aware)]
+"""A moment in UTC, as exact as it was measured."""
+
+Time = Annotated[datetime, AfterValidator(_whole_seconds), PlainSerializer(_rfc3339, when_used="json")]
+"""A moment in UTC to the second, as Kubernetes writes times: what is read back equals what was written."""
+
+_DNS = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_KEY = r"^[-._a-zA-Z0-9]+$"
+_CRON = r"^\S+ +\S+ +\S+ +\S+ +\S+$"
+_ZONE = r"^[A-Za-z0-9_+\-/]+$"
+_DURATION = "a duration such as 90d or 1h30m (units y, w, d, h, m, s, ms; the largest first)"
+_QUANTITY = "a size such as 10Gi or 500M"
+
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=253, pattern=_DNS),
+    matches(_DNS, "the name of a Kubernetes object (lower case letters, digits, - and .)"),
+]
+ShortName = Annotated[
+    str,
+    Field(min_length=1, max_length=40, pattern=_DNS_LABEL),
+    matches(_DNS_LABEL, "a short name (lower case letters, digits and -)"),
+]
+SecretKey = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=_KEY), matches(_KEY, "a key of a Secret (letters, digits, - . _)")
+]
+Duration = Annotated[
+    str, Field(min_length=2, max_length=32, pattern=DURATION_PATTERN), matches(DURATION_PATTERN, _DURATION)
+]
+PositiveDuration = Annotated[Duration, checks(found_instead("self.matches('[1-9]')", "a duration longer than nothing"))]
 Quantity = Annotated[
     str,
     BeforeValidator(_text),
     Field(max_length=32, pattern=QUANTITY_PATTERN),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}], "maxLength": 32, "pattern": QUANTITY_PATTERN}),
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "maxLength": 32,
+            "pattern": QUANTITY_PATTERN,
+            VALIDATIONS: [
+                cel(
+                    f"type(self) == int ? self > 0 : self.matches({literal(QUANTITY_PATTERN)}) && self.matches('[1-9]')",
+                    f"expected {_QUANTITY}, more than nothing",
+                )
+            ],
+        }
+    ),
 ]
-Cron = Annotated[str, Field(min_length=9, max_length=100, pattern=r"^\S+ +\S+ +\S+ +\S+ +\S+$")]
-TimeZone = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+\-/]+$")]
+Cron = Annotated[str, Field(min_length=9, max_length=100, pattern=_CRON), Extra(validations=())]
+TimeZone = Annotated[str, Field(min_length=1, max_length=64, pattern=_ZONE)]
 Text = Annotated[str, Field(max_length=4096)]
-Time = datetime
 
+Identifier = Annotated[str, Field(max_length=1024)]
+"""A value in a status that means something only as a whole."""
 
-class LocalRef(Model):
-    """An object of the same namespace, by name."""
+Line = Annotated[str, Field(max_length=512), BeforeValidator(_head(512))]
+"""A short text in a status; cut where too long."""
 
-    name: Name
+Message = Annotated[str, Field(max_length=4096), BeforeValidator(_head(4096))]
+"""Prose in a status; cut where too long."""
 
-
-class SecretKeyRef(Model):
-    """One key of a Secret of the same namespace."""
-
-    name: Name = Field(description="Name of the Secret.")
-    key: SecretKey = Field(description="Key inside the Secret.")
-
-
-class LabelSelector(Model):
-    """Selects objects by equal labels."""
-
-    match_labels: dict[Annotated[str, Field(max_length=316)], Annotated[str, Field(max_length=63)]] = Field(
-        min_length=1, max_length=16, description="All of these labels must be there with these values."
-    )
-
-
-class EnvVar(Model):
-    """A literal environment variable of the Job's container."""
-
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-    value: Annotated[str, Field(max_length=4096)]
-
-
-class Scratch(Model):
-    """Working space of a Job."""
-
-    size: Quantity = Field(default="10Gi", description="Upper limit of the scratch volume.")
-    storage_class_name: Name | None = Field(
-        default=None, description="Set: an ephemeral claim of this class; else an emptyDir on the node."
-    )
-
-
-class PodTemplate(Model):
-    """What may be said about the Jobs' pods; everything else is Databosun's own."""
-
-    resources: dict[str, Any] | None = Field(default=None, description="Requests and limits of the agent's container.")
-    node_selector: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(default=None, max_length=32)
-    tolerations: list[dict[str, Any]] | None = Field(default=None, max_length=32)
-    affinity: dict[str, Any] | None = None
-    labels: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(default=None, max_length=32)
-    annotations: dict[str, Annotated[str, Field(max_length=4096)]] | None = Field(default=None, max_length=32)
-    priority_class_name: Name | None = None
-    image_pull_secrets: list[LocalRef] | None = Field(default=None, max_length=8)
-    env: list[EnvVar] | None = Field(default=None, max_length=64, description="Literal values only.")
-    service_account_name: Name | None = Field(default=None, description="For workload identity; its token is not mounted.")
-    scratch: Scratch | None = None
+LogTail = Annotated[str, Field(max_length=16384), BeforeValidator(_tail(16384))]
+"""The end of a log."""

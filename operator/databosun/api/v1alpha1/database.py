@@ -136,6 +136,7 @@ class Recovery(Model):
     earliest: Time | None = None
     latest: Time | None = Field(default=None, description="The newest instant provably restorable.")
     continuous: bool = False
+    backups: int = Field(default=0, description="Successful backups that stand behind this.")
 
 
 class ScheduleCursor(Model):
@@ -155,6 +156,7 @@ class PolicyCursor(Model):
     run_now_token: str | None = None
     last_run: str | None = None
     last_success: Time | None = None
+    last_success_run: str | None = None
     consecutive_failures: int = 0
     missed_slots: int = 0
     next: Time | None = None
@@ -188,3 +190,4 @@ class DatabaseStatus(Model):
     policies: list[PolicyCursor] = Field(default_factory=list, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uid"]})
     last_backup: LastBackup | None = None
     probed_generation: int | None = None
+    last_probe_time: Time | None = None
