@@ -61,7 +61,11 @@ class Plan:
 
 
 class ArtefactWriter(Protocol):
-    """One artefact on its way to storage. `write` takes the plaintext stream in order and blocks while storage is slower."""
+    """One artefact on its way to storage. `write` takes the plaintext stream in order and blocks while storage is slower.
+
+    A buffer given to `write` may be overwritten afterwards. Whatever either method raises is passed on, never swallowed:
+    the artefact is given up by then, and so is the backup.
+    """
 
     def write(self, data: bytes | bytearray | memoryview) -> None: ...
     def finish(self, *, logical_bytes: int | None = None) -> None:
@@ -73,7 +77,11 @@ class Sink(Protocol):
     """Where an engine's artefacts go; compression by the sink, encryption, hashing, upload and read-back are none of the engine's business."""
 
     def open(self, name: str, *, compress: bool, check: Callable[[], StreamCheck] | None = None) -> ArtefactWriter:
-        """Start an artefact such as `base.tar.zst`. `compress`: the sink adds zstd (and no suffix of its own: the name says it already)."""
+        """Start an artefact such as `base.tar.zst`, or `dump/3456.dat.zst`: names of `[A-Za-z0-9._-]` with `/` between.
+
+        `compress`: the sink adds zstd (and no suffix of its own: the name says it already). A thread finishes one artefact
+        before it opens the next; several threads may each have one, and wait their turn where memory would not do.
+        """
         ...
 
     def put_plain(self, name: str, data: bytes) -> None:
@@ -120,7 +128,11 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class RestoreDoc:
-    """What RESTORE.md must know: the artefacts by name, in chain order (base first), and the manifest of this backup."""
+    """What RESTORE.md must know: the manifest of this backup, and those of its chain (base first, this one last).
+
+    The agent's own part of RESTORE.md comes before the engine's and leaves each artefact whole, checked and decrypted, but as
+    compressed as its name says, at `<backup id>/<artefact name>` in the working folder: `orders-2603010300-a1b2c/base.tar.zst`.
+    """
 
     manifest: Mapping[str, Any]
     chain: tuple[Mapping[str, Any], ...]

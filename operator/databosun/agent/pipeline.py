@@ -1,0 +1,275 @@
+"""The agent's Sink: plaintext -> format check -> zstd -> age -> hash -> volumes -> multipart upload -> read back.
+
+Every stage hands on with back-pressure, so memory is bounded whatever the size: 8 MiB of plaintext, one pipe on each
+side of age, and per upload at most `UPLOADS_IN_FLIGHT` parts plus the one being filled. Threads of an artefact: the
+engine's own, which hands over chunks; `encode`, which checks, compresses and feeds age or the upload; `collect`, only
+with age, which reads age and feeds the upload.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from databosun.agent.channel import Channel, Coalescer
+from databosun.agent.children import Children
+from databosun.agent.encode import Age, Identity, Zstd
+from databosun.agent.progress import Progress
+from databosun.agent.reasons import AgentReason
+from databosun.agent.stop import Stop, Stopped
+from databosun.agent.upload import VolumeUpload, put_verified
+from databosun.domain.errors import WorldFault
+from databosun.engines.base import StreamCheck
+from databosun.storage.layout import VOLUME_BYTES, artefact_name, stored_name
+from databosun.storage.port import Buffer, ObjectStore
+from databosun.storage.verify import Written
+
+CHUNKS_AHEAD = 8
+OPEN_ARTEFACTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One artefact, uploaded and read back. `parts`: its volumes in order; a plain file has one, under its own name."""
+
+    name: str
+    bytes: int
+    stored_bytes: int
+    sha256: str
+    parts: tuple[Written, ...]
+    encrypted: bool
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What all artefacts of one attempt share. `folder` is the attempt's own."""
+
+    store: ObjectStore
+    folder: str
+    recipients: Sequence[str]
+    children: Children
+    stop: Stop
+    progress: Progress
+    volume_bytes: int = VOLUME_BYTES
+
+
+class PipelineSink:
+    """`Sink` of `engines/base.py`. A thread has one artefact open at a time; a third thread waits while two are."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(OPEN_ARTEFACTS)
+        self._heavy = threading.Lock()
+        self._open: dict[int, PipelineWriter] = {}
+        self._names: set[str] = set()
+        self._stored: list[Stored] = []
+
+    def open(self, name: str, *, compress: bool, check: Callable[[], StreamCheck] | None = None) -> PipelineWriter:
+        """Start an artefact. WorldFault, UserFault; Stopped once the agent stops."""
+        self._lane.stop.check()
+        me = threading.get_ident()
+        with self._lock:
+            if me in self._open:
+                msg = f"{self._open[me].name} must be finished before the same thread opens {name}"
+                raise RuntimeError(msg)
+        self._claim(name)
+        self._slots.acquire()
+        try:
+            writer = PipelineWriter(self._lane, name, self._heavy, compress=compress, check=check, done=self._done)
+        except BaseException:
+            self._slots.release()
+            raise
+        with self._lock:
+            self._open[me] = writer
+        writer.start()
+        return writer
+
+    def put_plain(self, name: str, data: bytes) -> None:
+        """Store a small file unencrypted, in one object of its own name."""
+        self._lane.stop.check()
+        self._claim(name)
+        written = put_verified(self._lane.store, f"{self._lane.folder}/{name}", data)
+        with self._lock:
+            self._stored.append(
+                Stored(name, len(data), len(data), written.sha256, (written,), encrypted=False, plain=True)
+            )
+
+    def progress(self, stage: str, *, total_bytes: int | None = None) -> None:
+        """Say what is being done."""
+        self._lane.progress.stage(stage, total_bytes=total_bytes)
+
+    def close(self) -> tuple[Stored, ...]:
+        """All artefacts, in the order of their completion. RuntimeError where the engine left one unfinished."""
+        with self._lock:
+            if self._open:
+                msg = f"never finished: {', '.join(sorted(writer.name for writer in self._open.values()))}"
+                raise RuntimeError(msg)
+            return tuple(self._stored)
+
+    def abort(self) -> None:
+        """Throw away whatever is under way; harmless where nothing is."""
+        with self._lock:
+            writers = list(self._open.values())
+        for writer in writers:
+            writer.abort(WorldFault(AgentReason.ABORTED, f"{writer.name} was given up because the backup failed"))
+
+    def _claim(self, name: str) -> None:
+        with self._lock:
+            if artefact_name(name) in self._names:
+                msg = f"{name} was stored already in this attempt"
+                raise RuntimeError(msg)
+            self._names.add(name)
+
+    def _done(self, writer: PipelineWriter, stored: Stored | None) -> None:
+        with self._lock:
+            owner = next((thread for thread, known in self._open.items() if known is writer), None)
+            if owner is None:
+                return
+            del self._open[owner]
+            if stored:
+                self._stored.append(stored)
+        self._slots.release()
+
+
+class PipelineWriter:
+    """`ArtefactWriter` of `engines/base.py`: one artefact on its way."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        name: str,
+        heavy: threading.Lock,
+        *,
+        compress: bool,
+        check: Callable[[], StreamCheck] | None,
+        done: Callable[[PipelineWriter, Stored | None], None],
+    ) -> None:
+        self.name = name
+        self._lane = lane
+        self._done = done
+        self._check = check() if check else None
+        self._zip = Zstd() if compress else Identity()
+        self._age = Age(lane.children, lane.recipients) if lane.recipients else None
+        self._upload = VolumeUpload(
+            lane.store,
+            lane.folder,
+            stored_name(name, encrypted=bool(lane.recipients)),
+            heavy,
+            volume_bytes=lane.volume_bytes,
+        )
+        self._coalescer = Coalescer()
+        self._channel = Channel(CHUNKS_AHEAD)
+        self._bytes = 0
+        self._logical: int | None = None
+        self._digest: str | None = None
+        self._failure: BaseException | None = None
+        self._threads = [threading.Thread(target=self._guard, args=(self._encode,), name=f"{name}-encode", daemon=True)]
+        if self._age:
+            self._threads.append(
+                threading.Thread(target=self._guard, args=(self._collect,), name=f"{name}-collect", daemon=True)
+            )
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Begin to move bytes."""
+        for thread in self._threads:
+            thread.start()
+        self._unsubscribe = self._lane.stop.subscribe(self._stopped)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next plaintext bytes, which may be overwritten afterwards; blocks while storage is slower."""
+        self._bytes += len(data)
+        self._lane.progress.add(len(data))
+        for chunk in self._coalescer.feed(data):
+            self._hand_over(chunk)
+
+    def finish(self, *, logical_bytes: int | None = None) -> None:
+        """End the stream: format check, rest of the upload, read back. After a failure it is no artefact."""
+        for chunk in self._coalescer.flush():
+            self._hand_over(chunk)
+        self._hand_over(None)
+        for thread in self._threads:
+            thread.join()
+        try:
+            self._raise()
+            self._upload.verify(self._lane.stop.check)
+        except BaseException as error:
+            self.abort(error)
+            raise
+        self._unsubscribe()
+        self._done(self, self._record(logical_bytes))
+
+    def abort(self, error: BaseException) -> None:
+        """Give up: end the programs, wake and join the threads, throw away the upload."""
+        self._fail(error)
+        for thread in self._threads:
+            if thread is not threading.current_thread() and thread.ident:
+                thread.join()
+        self._unsubscribe()
+        try:
+            self._upload.abort()
+        finally:
+            self._done(self, None)
+
+    def _record(self, logical_bytes: int | None) -> Stored:
+        if self._digest is None:
+            msg = f"{self.name} ended without a digest"
+            raise AssertionError(msg)
+        logical = next((size for size in (logical_bytes, self._logical) if size is not None), self._bytes)
+        volumes = tuple(self._upload.volumes)
+        return Stored(self.name, logical, self._upload.bytes, self._digest, volumes, encrypted=self._age is not None)
+
+    def _hand_over(self, chunk: Buffer | None) -> None:
+        try:
+            self._channel.put(chunk)
+        except BaseException as error:
+            self.abort(error)
+            self._raise()
+            raise
+
+    def _encode(self) -> None:
+        send = self._age.feed if self._age else self._upload.feed
+        while (chunk := self._channel.get()) is not None:
+            if self._check:
+                self._check.feed(memoryview(chunk))
+            send(self._zip.feed(chunk))
+        send(self._zip.flush())
+        if self._check:
+            self._logical = self._check.close()
+        if self._age:
+            self._age.close()
+        else:
+            self._digest = self._upload.finish()
+
+    def _collect(self) -> None:
+        age = self._age
+        if age is None:
+            return
+        for chunk in age.read():
+            self._upload.feed(chunk)
+        age.ended()
+        if self._failure is None:
+            self._digest = self._upload.finish()
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._channel.fail(error)
+        if self._age:
+            self._age.kill()
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _stopped(self, error: Stopped) -> None:
+        self._fail(error)

@@ -1,0 +1,31 @@
+"""How a Job ended, in one word; the words that stand in status and that people search for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class AgentReason(StrEnum):
+    """Reasons of the agent itself. Never renamed; those of storage and of engines stand beside them."""
+
+    SUCCEEDED = "Succeeded"
+    ABORTED = "Aborted"
+    ALREADY_DONE = "AlreadyDone"
+    BAD_REQUEST = "BadRequest"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    EMPTY_BACKUP = "EmptyBackup"
+    ENCRYPTION_FAILED = "EncryptionFailed"
+    ENCRYPTION_RECIPIENT_INVALID = "EncryptionRecipientInvalid"
+    FOREIGN_BACKUP = "ForeignBackup"
+    HOOK_FAILED = "HookFailed"
+    INTERNAL_ERROR = "InternalError"
+    INTERRUPTED = "Interrupted"
+    NO_RESULT = "NoResult"
+    NOT_DELETED = "NotDeleted"
+    PARENT_MISSING = "ParentMissing"
+    SCRATCH_FULL = "ScratchFull"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - the name of a reason
+    TOO_EARLY = "TooEarly"
+    TOO_LATE = "TooLate"
+    TOOL_FAILED = "ToolFailed"
+    TOOL_MISSING = "ToolMissing"

@@ -1,0 +1,180 @@
+"""Every name in the bucket, built and parsed here and nowhere else (`docs/concepts/bucket.md`)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+BackupId = NewType("BackupId", str)
+
+LAYOUT_VERSION = 1
+VOLUME_BYTES = 32 * 1024**3
+MANIFEST = "manifest.json"
+RESTORE_DOC = "RESTORE.md"
+HOLD = "hold.json"
+OWNER = "databosun.json"
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_ARTEFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+_ATTEMPT = re.compile(r"a([1-9][0-9]?)")
+_VOLUME = re.compile(r"(.+)\.([0-9]{4,})")
+_LOG_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Kind(StrEnum):
+    """What an object of the bucket is."""
+
+    OWNER = "Owner"
+    CHECK = "Check"
+    LOG = "Log"
+    MANIFEST = "Manifest"
+    RESTORE_DOC = "RestoreDoc"
+    HOLD = "Hold"
+    ARTEFACT = "Artefact"
+    OTHER = "Other"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A key, understood. `name` is the artefact's own, without its volume number."""
+
+    kind: Kind
+    database: str | None = None
+    id: BackupId | None = None
+    attempt: int | None = None
+    name: str | None = None
+    volume: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFolder:
+    """The folder of one backup."""
+
+    root: str
+
+    @property
+    def manifest(self) -> str:
+        """The object whose presence makes this a backup."""
+        return f"{self.root}/{MANIFEST}"
+
+    @property
+    def restore_doc(self) -> str:
+        """How to restore this backup by hand."""
+        return f"{self.root}/{RESTORE_DOC}"
+
+    @property
+    def hold(self) -> str:
+        """Present while a legal hold lies on the backup."""
+        return f"{self.root}/{HOLD}"
+
+    def attempt(self, number: int) -> str:
+        """The folder that one attempt has to itself."""
+        return f"{self.root}/a{number}"
+
+    def stored(self, attempt: int, name: str) -> str:
+        """One stored object of an attempt, by its name there."""
+        return f"{self.attempt(attempt)}/{artefact_name(name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The names of one namespace's part of a bucket or volume."""
+
+    prefix: str
+    namespace: str
+
+    def __post_init__(self) -> None:
+        _whole(_NAME, self.namespace, "a namespace")
+        if any(part in {"", ".", ".."} for part in self.prefix.strip("/").split("/")) and self.prefix.strip("/"):
+            msg = f"prefix {self.prefix!r} has an empty or relative part; expected plain folder names"
+            raise ValueError(msg)
+
+    @property
+    def root(self) -> str:
+        """The folder of this namespace, without a slash at either end."""
+        return f"{self.prefix.strip('/')}/{self.namespace}".lstrip("/")
+
+    @property
+    def owner(self) -> str:
+        """The marker that says which cluster owns this folder."""
+        return f"{self.root}/{OWNER}"
+
+    def check(self, name: str) -> str:
+        """An object of a storage validation."""
+        return f"{self.root}/_check/{_whole(_LOG_PART, name, 'a name')}"
+
+    def log(self, engine: str, system_id: str) -> str:
+        """The folder of one server's log (WAL, binlog, oplog, replication stream)."""
+        of = _whole(_LOG_PART, engine.lower(), "an engine")
+        return f"{self.root}/_log/{of}/{_whole(_LOG_PART, system_id, 'a system id')}"
+
+    def backups(self, database: str) -> str:
+        """The folder of all backups of one database."""
+        return f"{self.root}/{_whole(_NAME, database, 'a database')}/backups"
+
+    def backup(self, database: str, backup_id: str) -> BackupFolder:
+        """The folder of one backup."""
+        return BackupFolder(f"{self.backups(database)}/{_whole(_NAME, backup_id, 'a backup id')}")
+
+    def parse(self, key: str) -> Located:
+        """Understand a key. ValueError where it lies outside this namespace's folder."""
+        if not key.startswith(f"{self.root}/"):
+            msg = f"{key!r} does not lie below {self.root}/"
+            raise ValueError(msg)
+        parts = key[len(self.root) + 1 :].split("/")
+        match parts:
+            case ["databosun.json"]:
+                return Located(Kind.OWNER)
+            case ["_check", *_]:
+                return Located(Kind.CHECK)
+            case ["_log", *_]:
+                return Located(Kind.LOG)
+            case [database, "backups", backup_id, *rest] if (
+                rest and _NAME.fullmatch(database) and _NAME.fullmatch(backup_id)
+            ):
+                return _parse_backup(database, BackupId(backup_id), rest)
+            case _:
+                return Located(Kind.OTHER)
+
+
+def artefact_name(name: str) -> str:
+    """Check the name of an artefact or stored object: a relative path of plain names. ValueError."""
+    return _whole(_ARTEFACT, name, "an artefact")
+
+
+def volume_name(stored: str, number: int) -> str:
+    """The object that holds one volume of an artefact: `base.tar.zst.age` and 0 make `base.tar.zst.age.0000`."""
+    return f"{artefact_name(stored)}.{number:04d}"
+
+
+def stored_name(name: str, *, encrypted: bool) -> str:
+    """The artefact's name as stored, before the volume number."""
+    return f"{name}.age" if encrypted else name
+
+
+def _parse_backup(database: str, backup_id: BackupId, rest: list[str]) -> Located:
+    plain = {MANIFEST: Kind.MANIFEST, RESTORE_DOC: Kind.RESTORE_DOC, HOLD: Kind.HOLD}
+    if len(rest) == 1:
+        return Located(plain.get(rest[0], Kind.OTHER), database, backup_id)
+    attempt = _ATTEMPT.fullmatch(rest[0])
+    if not attempt:
+        return Located(Kind.OTHER, database, backup_id)
+    name = "/".join(rest[1:])
+    volume = _VOLUME.fullmatch(name)
+    return Located(
+        Kind.ARTEFACT,
+        database,
+        backup_id,
+        int(attempt[1]),
+        volume[1].removesuffix(".age") if volume else name,
+        int(volume[2]) if volume else None,
+    )
+
+
+def _whole(pattern: re.Pattern[str], text: str, what: str) -> str:
+    if not pattern.fullmatch(text):
+        msg = f"{text!r} is no name of {what} in the bucket; expected {pattern.pattern}"
+        raise ValueError(msg)
+    return text
