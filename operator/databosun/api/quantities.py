@@ -13,7 +13,15 @@ DURATION_PATTERN = (
 )
 QUANTITY_PATTERN = r"^[0-9]{1,18}(\.[0-9]{1,6})?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 
-_MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
+_MILLISECONDS = {
+    "ms": 1,
+    "s": 1000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+    "y": 31_536_000_000,
+}
 _DURATION = re.compile(DURATION_PATTERN)
 _PART = re.compile(r"([0-9]+)(ms|y|w|d|h|m|s)")
 _QUANTITY = re.compile(r"^([0-9]{1,18}(?:\.[0-9]{1,6})?)(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
@@ -22,9 +30,10 @@ _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei"
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a Go-style duration extended with d, w and y (365 d), such as `1h30m` or `7y`. ValueError says what was expected."""
+    """Read a Go-style duration with d, w and y (365 d), such as `1h30m` or `7y`. ValueError says what is off."""
     if not text or not _DURATION.fullmatch(text):
-        msg = f"{text!r} is not a duration; expected numbers with units y, w, d, h, m, s, ms, largest first, such as 90d or 1h30m"
+        units = "y, w, d, h, m, s, ms, the largest first"
+        msg = f"{text!r} is not a duration; expected numbers with units ({units}), such as 90d or 1h30m"
         raise ValueError(msg)
     return timedelta(milliseconds=sum(int(n) * _MILLISECONDS[unit] for n, unit in _PART.findall(text)))
 
@@ -41,7 +50,7 @@ def format_duration(span: timedelta) -> str:
 
 
 def parse_quantity(text: str | int) -> int:
-    """Read a Kubernetes quantity of bytes, such as `10Gi`, rounded up to a whole byte. ValueError says what was expected."""
+    """Read a Kubernetes quantity of bytes, such as `10Gi`, rounded up to a byte. ValueError says what is wrong."""
     match = _QUANTITY.fullmatch(str(text))
     if not match:
         msg = f"{text!r} is not a size; expected a number with an optional unit, such as 10Gi or 500M"

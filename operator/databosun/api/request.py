@@ -1,4 +1,4 @@
-"""What the operator asks of an agent: one JSON document, without secrets, in a pod annotation (`docs/concepts/jobs.md`)."""
+"""What the operator asks of an agent: one JSON document, no secrets, in a pod annotation (`docs/concepts/jobs.md`)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hooks, Method
-from databosun.api.v1alpha1.common import Model, Time
+from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import EngineName, TLSMode
+from databosun.api.v1alpha1.fields import Instant
 
 SCHEMA = 1
 MAX_REQUEST_BYTES = 200 * 1024
@@ -91,7 +92,9 @@ class ProbeTask(Model):
     """Look at the database: reachable, version, every grant and setting that the asked methods need."""
 
     task: Literal["probe"] = "probe"
-    methods: list[Method] = Field(default_factory=list, description="Methods that policies ask for; empty: reachability and version only.")
+    methods: list[Method] = Field(
+        default_factory=list, description="Methods that policies ask for; empty: reachability and version only."
+    )
     incremental: bool = False
 
 
@@ -107,14 +110,18 @@ class BackupTask(Model):
     method: Method
     consistency: Literal["Strict", "Partial"] = "Strict"
     parent: ParentBackup | None = None
-    scheduled_for: Time | None = None
+    scheduled_for: Instant | None = None
     hooks: Hooks | None = None
-    previous_bytes: int | None = Field(default=None, description="Logical size of the previous backup of the same type and method.")
-    held: str | None = Field(default=None, description="Reason of a legal hold in force, or empty text for a hold without one.")
+    previous_bytes: int | None = Field(
+        default=None, description="Logical size of the previous backup of the same type and method."
+    )
+    held: str | None = Field(
+        default=None, description="Reason of a legal hold in force, or empty text for a hold without one."
+    )
 
 
 class ValidateTask(Model):
-    """Prove that the storage can be written conditionally, read, listed, deleted (and locked where asked); claim the owner marker."""
+    """Prove that the storage can be written conditionally, read, listed, deleted, locked where asked; claim it."""
 
     task: Literal["validate"] = "validate"
 
@@ -162,7 +169,8 @@ class SweepTask(Model):
 
 
 Task = Annotated[
-    ProbeTask | BackupTask | ValidateTask | RecoverTask | DeleteTask | HoldTask | CatalogTask | SweepTask, Field(discriminator="task")
+    ProbeTask | BackupTask | ValidateTask | RecoverTask | DeleteTask | HoldTask | CatalogTask | SweepTask,
+    Field(discriminator="task"),
 ]
 
 
@@ -172,9 +180,9 @@ class Request(Model):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     run: str = Field(description="Name of the object that asked, for logs.")
     attempt: Annotated[int, Field(ge=1, le=99)] = 1
-    deadline: Time = Field(description="The agent stops by itself at this instant.")
-    not_before: Time | None = None
-    not_after: Time | None = None
+    deadline: Instant = Field(description="The agent stops by itself at this instant.")
+    not_before: Instant | None = None
+    not_after: Instant | None = None
     database: DatabaseTarget | None = None
     storage: StorageTarget | None = None
     secrets: list[SecretUse] = Field(default_factory=list)

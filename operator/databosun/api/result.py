@@ -9,7 +9,8 @@ from pydantic import Field
 
 from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
-from databosun.api.v1alpha1.common import Model, Time
+from databosun.api.v1alpha1.common import Model
+from databosun.api.v1alpha1.fields import Instant
 
 MAX_TERMINATION_BYTES = 4096
 MAX_RESULT_BYTES = 256 * 1024
@@ -37,17 +38,21 @@ class BackupResult(Model):
     object_count: int = 0
     objects: list[ObjectCount] = Field(default_factory=list)
     position: Position | None = None
-    started_at: Time
-    snapshot_time: Time | None = None
-    completed_at: Time
+    started_at: Instant
+    snapshot_time: Instant | None = None
+    completed_at: Instant
     engine_version: str
     system_identifier: str | None = None
     tool_versions: dict[str, str] = Field(default_factory=dict)
     parent: str | None = None
     base: str | None = None
     chain_length: int = 0
-    notes: list[str] = Field(default_factory=list, description="What differs from what was asked, and why; each `Reason: sentence`.")
-    size_suspicious: str | None = Field(default=None, description="Set where the size fell below a fifth of the previous.")
+    notes: list[str] = Field(
+        default_factory=list, description="What differs from what was asked, and why; each `Reason: sentence`."
+    )
+    size_suspicious: str | None = Field(
+        default=None, description="Set where the size fell below a fifth of the previous."
+    )
 
 
 class Finding(Model):
@@ -56,7 +61,9 @@ class Finding(Model):
     reason: str
     message: str
     fix: str | None = Field(default=None, description="The SQL or setting that mends it.")
-    blocks: list[str] = Field(default_factory=list, description="Methods that cannot work until then; empty: a warning.")
+    blocks: list[str] = Field(
+        default_factory=list, description="Methods that cannot work until then; empty: a warning."
+    )
 
 
 class ProbeResult(Model):
@@ -69,7 +76,7 @@ class ProbeResult(Model):
     in_recovery: bool = False
     bytes: int | None = None
     findings: list[Finding] = Field(default_factory=list)
-    now: Time | None = None
+    now: Instant | None = None
 
 
 class StorageResult(Model):
@@ -86,7 +93,7 @@ class DeletedBackup(Model):
 
     id: str
     deleted: bool
-    locked_until: Time | None = None
+    locked_until: Instant | None = None
     message: str | None = None
 
 

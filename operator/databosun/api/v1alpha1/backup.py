@@ -8,8 +8,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from databosun.api.v1alpha1.backuppolicy import BackupType, DeletionPolicy, Method
-from databosun.api.v1alpha1.common import LocalRef, Model, ShortName, Time, cel, rules
-from databosun.api.v1alpha1.conditions import Condition
+from databosun.api.v1alpha1.common import LocalRef, Model
+from databosun.api.v1alpha1.conditions import Conditions
+from databosun.api.v1alpha1.fields import Identifier, Line, LogTail, Message, ShortName, Time, first, last
+from databosun.api.v1alpha1.schema import FREE_FORM, WHOLE, cel, one_each, rules
 
 
 class BackupPhase(StrEnum):
@@ -32,124 +34,176 @@ class BackupSpec(Model):
         cel("self == oldSelf", "a Backup is a record: its spec cannot be changed"),
         cel("has(self.databaseRef) || has(self.policyRef)", "databaseRef or policyRef is required"),
         cel("has(self.policyRef) || has(self.storageRef)", "storageRef is required where no policyRef is given"),
+        cel(
+            "has(self.policyRef) || !has(self.schedule)",
+            "schedule names one of a policy: policyRef is required with it",
+        ),
+        cel("self.type != 'Full' || !has(self.parentRef)", "parentRef is for types Incremental and Differential only"),
+        cel(
+            "has(self.scheduledFor) || has(self.notAfter)",
+            "notAfter is required in a Backup made by hand (at most a day ahead), so that it does not run again when"
+            " restored",
+        ),
     )
-    database_ref: LocalRef | None = None
-    policy_ref: LocalRef | None = None
-    storage_ref: LocalRef | None = None
-    schedule: ShortName | None = None
-    type: BackupType = BackupType.FULL
-    method: Method = Method.AUTO
-    parent_ref: LocalRef | None = None
-    scheduled_for: Time | None = None
+    database_ref: LocalRef | None = Field(
+        default=None, description="The Database. May be left out where the policy covers exactly one."
+    )
+    policy_ref: LocalRef | None = Field(
+        default=None, description="The BackupPolicy that says how: storage, method, deadline, hooks, retention."
+    )
+    storage_ref: LocalRef | None = Field(default=None, description="The BackupStorage. Absent: the policy's.")
+    schedule: ShortName | None = Field(default=None, description="The policy's schedule that asked for it.")
+    type: BackupType = Field(default=BackupType.FULL, description="What is asked for; status.type says what was taken.")
+    method: Method = Field(default=Method.AUTO, description="How it is asked for; status.method says how it was taken.")
+    parent_ref: LocalRef | None = Field(
+        default=None,
+        description="The Backup to stand on. Absent: the newest one that an incremental or differential can stand on.",
+    )
+    scheduled_for: Time | None = Field(
+        default=None,
+        description="The slot that this backup answers; set by the operator. A slot long past is not run again.",
+    )
     not_after: Time | None = Field(
-        default=None, description="By hand: the run does not start after this, so that a restored or re-applied object starts nothing."
+        default=None,
+        description="By hand: the run does not start after this (at most a day ahead), so that a restored or"
+        " re-applied object starts nothing.",
     )
-    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    deletion_policy: DeletionPolicy = Field(
+        default=DeletionPolicy.RETAIN,
+        description="What happens to the data when a person deletes this object: Retain keeps it, Delete deletes it"
+        " where no guard forbids it.",
+    )
 
 
 class Attempt(Model):
     """One try: one Job."""
 
-    number: Annotated[int, Field(ge=1)]
-    job: str
-    started_at: Time | None = None
-    deadline: Time | None = None
-    ended_at: Time | None = None
-    reason: str | None = None
-    message: str | None = None
-    retryable: bool = False
-    certain: bool = Field(default=False, description="True: said by the agent itself, or no agent ran; else inferred.")
+    number: Annotated[int, Field(ge=1)] = Field(description="Counts from 1.")
+    job: Identifier = Field(description="Name of the Job.")
+    started_at: Time | None = Field(default=None, description="When its pod started.")
+    deadline: Time | None = Field(default=None, description="The instant at which it stops by itself.")
+    ended_at: Time | None = Field(default=None, description="When it ended.")
+    reason: Line | None = Field(default=None, description="How it ended, in one word.")
+    message: Message | None = Field(default=None, description="How it ended, for people.")
+    retryable: bool = Field(default=False, description="Whether another try may end otherwise.")
+    certain: bool = Field(
+        default=False,
+        description="True: said by the agent itself, or no agent ran; false: inferred from the Job and its pod.",
+    )
 
 
 class Progress(Model):
     """How far the running attempt has come."""
 
-    stage: str | None = None
-    bytes: int = 0
-    total_bytes: int | None = None
-    percent: int | None = None
+    stage: Line | None = Field(default=None, description="What is being done.")
+    bytes: int = Field(default=0, description="Bytes done.")
+    total_bytes: int | None = Field(default=None, description="Bytes expected.")
+    percent: int | None = Field(default=None, description="The same in percent.")
 
 
 class Size(Model):
     """Bytes of the data as read and as stored."""
 
-    logical: int
-    stored: int
-    human: str = Field(description="Stored size for people.")
+    logical: int = Field(description="Bytes as read from the database.")
+    stored: int = Field(description="Bytes in the store: compressed and encrypted.")
+    human: Identifier = Field(description="Stored size for people, such as 1.4GiB.")
 
 
 class Position(Model):
-    """Where in the database's log the backup ends."""
+    """Where in the database's log the backup ends; each engine fills its own."""
 
-    lsn: str | None = None
-    start_lsn: str | None = None
-    timeline: int | None = None
-    gtid: str | None = None
-    optime: str | None = None
-    offset: str | None = None
+    lsn: Identifier | None = Field(default=None, description="PostgreSQL: log sequence number of the end.")
+    start_lsn: Identifier | None = Field(
+        default=None, description="PostgreSQL: log sequence number that replay starts from."
+    )
+    timeline: int | None = Field(default=None, description="PostgreSQL: timeline.")
+    gtid: Message | None = Field(default=None, description="MySQL, MariaDB: executed transactions.")
+    optime: Identifier | None = Field(default=None, description="MongoDB: operation time.")
+    offset: Identifier | None = Field(default=None, description="Redis: replication offset.")
 
 
 class Proof(Model):
     """The best drill that this backup passed."""
 
-    level: str
-    at: Time
-    run: str
+    level: Identifier = Field(description="How deep it looked: Artifact, Restore, Deep or Application.")
+    at: Time = Field(description="When it ended.")
+    run: Identifier = Field(description="Name of the drill run.")
 
 
 class Failure(Model):
     """Why a run failed and what to do about it."""
 
-    reason: str
-    message: str
-    log_tail: str | None = None
+    reason: Line = Field(description="Why, in one CamelCase word; every one is explained in the reference.")
+    message: Message = Field(description="Why, for people: what was found, what was expected, what to do.")
+    log_tail: LogTail | None = Field(default=None, description="The last lines of the agent's log.")
 
 
 class ObjectCount(Model):
     """One object inside a backup."""
 
-    name: str
-    rows: int | None = None
-    fingerprint: str | None = None
+    name: Line = Field(description="Its name, such as public.orders.")
+    rows: int | None = Field(default=None, description="Its rows in the backup's own snapshot.")
+    fingerprint: Identifier | None = Field(default=None, description="Digest over its rows, whatever their order.")
 
 
 class Hold(Model):
     """A legal hold."""
 
-    reason: str | None = None
+    reason: Message | None = Field(default=None, description="Why, as the annotation databosun.io/hold-reason says.")
 
 
 class BackupStatus(Model):
     """What became of a backup; written by the operator alone."""
 
-    observed_generation: int | None = None
-    conditions: list[Condition] = Field(default_factory=list, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})
-    phase: BackupPhase | None = None
-    start_time: Time | None = None
-    completion_time: Time | None = None
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status is about."
+    )
+    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled, SizePlausible.")
+    database: Identifier | None = Field(
+        default=None, description="The Database that is backed up, where the spec leaves it to the policy."
+    )
+    phase: BackupPhase | None = Field(default=None, description="Where it stands; Succeeded and Failed are final.")
+    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
+    completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
     deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
-    duration: str | None = None
-    attempts: list[Attempt] = Field(default_factory=list, max_length=50)
-    progress: Progress | None = None
+    duration: Identifier | None = Field(default=None, description="From start to verdict, such as 4m12s.")
+    attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
+        default_factory=list, description="What was tried; the newest 50."
+    )
+    progress: Progress | None = Field(default=None, description="How far the running attempt has come.")
     type: BackupType | None = Field(default=None, description="What was really taken.")
     method: Method | None = Field(default=None, description="How it was really taken.")
-    size: Size | None = None
-    objects: list[ObjectCount] | None = Field(default=None, max_length=50)
-    object_count: int | None = None
-    checksum: str | None = Field(default=None, description="SHA-256 of manifest.json.")
-    location: str | None = None
-    position: Position | None = None
-    snapshot_time: Time | None = None
-    engine_version: str | None = None
-    system_identifier: str | None = None
-    tool_versions: dict[str, str] | None = None
-    image: str | None = None
-    parent: str | None = None
-    base: str | None = None
+    size: Size | None = Field(default=None, description="Bytes of the data as read and as stored.")
+    objects: Annotated[list[ObjectCount], Field(max_length=50), WHOLE, first(50)] | None = Field(
+        default=None, description="What is inside, where the method can tell; the first 50."
+    )
+    object_count: int | None = Field(default=None, description="How many objects are inside in all.")
+    checksum: Identifier | None = Field(
+        default=None, description="SHA-256 of manifest.json; compared before every restore."
+    )
+    location: Identifier | None = Field(default=None, description="The backup's folder in the store.")
+    position: Position | None = Field(default=None, description="Where in the database's log the backup ends.")
+    snapshot_time: Time | None = Field(default=None, description="The instant that the backup shows.")
+    engine_version: Identifier | None = Field(default=None, description="Version of the server.")
+    system_identifier: Identifier | None = Field(default=None, description="The server's own identity.")
+    tool_versions: Annotated[dict[str, Line], Field(max_length=32)] | None = Field(
+        default=None, description="Versions of the tools that took it."
+    )
+    image: Line | None = Field(default=None, description="Image that the agent ran in.")
+    parent: Identifier | None = Field(default=None, description="The Backup it stands on.")
+    base: Identifier | None = Field(default=None, description="The full Backup at the bottom of its chain.")
     chain_length: int | None = Field(default=None, description="Incrementals since the full; 0 for a full.")
-    proven: Proof | None = None
-    expires_at: Time | None = None
-    hold: Hold | None = None
-    notes: list[str] | None = Field(default=None, max_length=16, description="What differs from what was asked, and why.")
-    failure: Failure | None = None
-    details: dict[str, Any] | None = None
+    proven: Proof | None = Field(
+        default=None, description="The best drill that it passed. Absent: nobody has restored it yet."
+    )
+    expires_at: Time | None = Field(
+        default=None, description="When retention stops needing it, as things stand. Absent: not in sight."
+    )
+    hold: Hold | None = Field(default=None, description="A legal hold that lies on it.")
+    notes: Annotated[list[Message], Field(max_length=16), WHOLE, first(16)] | None = Field(
+        default=None, description="What differs from what was asked, and why."
+    )
+    failure: Failure | None = Field(default=None, description="Why it failed and what to do about it.")
+    details: Annotated[dict[str, Any], FREE_FORM] | None = Field(
+        default=None, description="What the engine has to add."
+    )

@@ -1,16 +1,15 @@
-"""What several kinds share: the base model, field types with their bounds, references."""
+"""What several kinds share: the base model, references, the pod template."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
-from databosun.api.quantities import DURATION_PATTERN, QUANTITY_PATTERN
-from databosun.api.v1alpha1.schema import VALIDATIONS, Extra, cel, checks, found_instead, literal, matches, rules
+from databosun.api.quantities import humanize_bytes
+from databosun.api.v1alpha1.fields import KEYS, Identifier, Labels, Name, Quantity, SecretKey
+from databosun.api.v1alpha1.schema import FREE_FORM, VALIDATIONS, WHOLE, cel, checks, matches, one_each, rules
 
 GROUP = "databosun.io"
 VERSION = "v1alpha1"
@@ -18,7 +17,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 
 class Model(BaseModel):
-    """Base of all parts of custom resources: camelCase outside, frozen, unknown fields ignored (the API server prunes them)."""
+    """Base of all parts of custom resources: camelCase outside, frozen; unknown fields are ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
@@ -27,112 +26,169 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def _text(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+REFERENCE = {"x-kubernetes-map-type": "atomic"}
+"""A reference is one value to server-side apply."""
 
 
-def _head(limit: int) -> Callable[[object], object]:
-    """Shorten prose that is too long: a status must be writable whatever a tool printed."""
+class LocalRef(Model):
+    """An object of the same namespace, by name."""
 
-    def shorten(value: object) -> object:
-        return f"{value[: limit - 1]}…" if isinstance(value, str) and len(value) > limit else value
-
-    return shorten
+    model_config = rules(**REFERENCE)
+    name: Name = Field(description="Its name.")
 
 
-def _tail(limit: int) -> Callable[[object], object]:
-    """Shorten a log from its start: what went wrong stands at the end."""
+class SecretKeyRef(Model):
+    """One key of a Secret of the same namespace."""
 
-    def shorten(value: object) -> object:
-        return f"…{value[1 - limit :]}" if isinstance(value, str) and len(value) > limit else value
-
-    return shorten
-
-
-def first(limit: int) -> BeforeValidator:
-    """Keep the first items of a list that is too long."""
-    return BeforeValidator(lambda value: value[:limit] if isinstance(value, (list, tuple)) else value)
+    model_config = rules(**REFERENCE)
+    name: Name = Field(description="Name of the Secret.")
+    key: SecretKey = Field(description="Key inside the Secret.")
 
 
-def last(limit: int) -> BeforeValidator:
-    """Keep the last items of a list that is too long."""
-    return BeforeValidator(lambda value: value[-limit:] if isinstance(value, (list, tuple)) else value)
+class LabelSelector(Model):
+    """Selects objects by equal labels."""
+
+    model_config = rules(**REFERENCE)
+    match_labels: Labels = Field(
+        min_length=1, max_length=16, description="All of these labels must be there with these values."
+    )
 
 
-def _aware(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+class Sized(Model):
+    """A number of bytes, beside it the same for people."""
+
+    bytes: int = Field(description="Size in bytes.")
+    human: Identifier = Field(default="", description="The same for people, such as 1.4GiB; follows from bytes.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _for_people(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("human") and isinstance(data.get("bytes"), int):
+            return {**data, "human": humanize_bytes(data["bytes"])}
+        return data
 
 
-def _whole_seconds(value: datetime) -> datetime:
-    return _aware(value).replace(microsecond=0)
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_OURS = checks(
+    cel(
+        "self.all(key, !key.startsWith('databosun.io/') && !key.startsWith('batch.kubernetes.io/') && key !="
+        " 'app.kubernetes.io/managed-by')",
+        "keys under databosun.io/ and batch.kubernetes.io/ and app.kubernetes.io/managed-by cannot be set: Databosun"
+        " needs them",
+    )
+)
+_AMOUNTS: dict[str, Any] = {
+    "type": "object",
+    "maxProperties": 8,
+    "additionalProperties": {
+        "x-kubernetes-int-or-string": True,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "maxLength": 32,
+        VALIDATIONS: [
+            cel(
+                "type(self) == int ? self >= 0 : isQuantity(self) && !self.startsWith('-')",
+                "expected a quantity such as 500m, 2 or 1Gi",
+            )
+        ],
+    },
+}
+_RESOURCES: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "requests": {
+            **_AMOUNTS,
+            "description": "What the scheduler sets aside, by resource: cpu, memory, ephemeral-storage.",
+        },
+        "limits": {
+            **_AMOUNTS,
+            "description": "What the container may not exceed, by resource: cpu, memory, ephemeral-storage.",
+        },
+    },
+}
+_TOLERATION: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "key": {
+            "type": "string",
+            "maxLength": 316,
+            "description": "Key of the taint; absent with Exists: every taint.",
+        },
+        "operator": {"type": "string", "enum": ["Exists", "Equal"], "description": "Absent: Equal."},
+        "value": {"type": "string", "maxLength": 63, "description": "Value of the taint; with Equal only."},
+        "effect": {
+            "type": "string",
+            "enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
+            "description": "Absent: every effect.",
+        },
+        "tolerationSeconds": {
+            "type": "integer",
+            "format": "int64",
+            "description": "How long the taint is tolerated; with NoExecute only.",
+        },
+    },
+    VALIDATIONS: [
+        cel("!has(self.operator) || self.operator != 'Exists' || !has(self.value)", "value is for operator Equal only"),
+        cel("has(self.key) || (has(self.operator) && self.operator == 'Exists')", "key is required by operator Equal"),
+        cel(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds is for effect NoExecute only",
+        ),
+    ],
+}
+Toleration = Annotated[dict[str, Any], WithJsonSchema(_TOLERATION)]
 
 
-def _rfc3339(value: datetime) -> str:
-    return _whole_seconds(value).strftime("%Y-%m-%dT%H:%M:%SZ")
+class EnvVar(Model):
+    """A literal environment variable of the Job's container."""
+
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=128, pattern=_VARIABLE),
+        matches(_VARIABLE, "the name of a variable (letters, digits and _)"),
+    ] = Field(description="Name of the variable.")
+    value: Annotated[str, Field(max_length=4096)] = Field(
+        description="Its value, taken as it stands; references to Secrets or other variables are not resolved."
+    )
 
 
-Instant = Annotated[datetime, AfterValidator(_aware)]
-"""A moment in UTC, as exact as it was measured."""
+class Scratch(Model):
+    """Working space of a Job, for techniques that cannot stream."""
 
-Time = Annotated[datetime, AfterValidator(_whole_seconds), PlainSerializer(_rfc3339, when_used="json")]
-"""A moment in UTC to the second, as Kubernetes writes times: what is read back equals what was written."""
+    size: Quantity = Field(
+        default="10Gi",
+        description="Upper limit of the scratch volume; a run that would need more is refused before it starts.",
+    )
+    storage_class_name: Name | None = Field(
+        default=None, description="Set: an ephemeral claim of this class; absent: an emptyDir on the node."
+    )
 
-_DNS = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_KEY = r"^[-._a-zA-Z0-9]+$"
-_CRON = r"^\S+ +\S+ +\S+ +\S+ +\S+$"
-_ZONE = r"^[A-Za-z0-9_+\-/]+$"
-_DURATION = "a duration such as 90d or 1h30m (units y, w, d, h, m, s, ms; the largest first)"
-_QUANTITY = "a size such as 10Gi or 500M"
 
-Name = Annotated[
-    str,
-    Field(min_length=1, max_length=253, pattern=_DNS),
-    matches(_DNS, "the name of a Kubernetes object (lower case letters, digits, - and .)"),
-]
-ShortName = Annotated[
-    str,
-    Field(min_length=1, max_length=40, pattern=_DNS_LABEL),
-    matches(_DNS_LABEL, "a short name (lower case letters, digits and -)"),
-]
-SecretKey = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=_KEY), matches(_KEY, "a key of a Secret (letters, digits, - . _)")
-]
-Duration = Annotated[
-    str, Field(min_length=2, max_length=32, pattern=DURATION_PATTERN), matches(DURATION_PATTERN, _DURATION)
-]
-PositiveDuration = Annotated[Duration, checks(found_instead("self.matches('[1-9]')", "a duration longer than nothing"))]
-Quantity = Annotated[
-    str,
-    BeforeValidator(_text),
-    Field(max_length=32, pattern=QUANTITY_PATTERN),
-    WithJsonSchema(
-        {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "maxLength": 32,
-            "pattern": QUANTITY_PATTERN,
-            VALIDATIONS: [
-                cel(
-                    f"type(self) == int ? self > 0 : self.matches({literal(QUANTITY_PATTERN)}) && self.matches('[1-9]')",
-                    f"expected {_QUANTITY}, more than nothing",
-                )
-            ],
-        }
-    ),
-]
-Cron = Annotated[str, Field(min_length=9, max_length=100, pattern=_CRON), Extra(validations=())]
-TimeZone = Annotated[str, Field(min_length=1, max_length=64, pattern=_ZONE)]
-Text = Annotated[str, Field(max_length=4096)]
+class PodTemplate(Model):
+    """What may be said about the Jobs' pods; everything else is Databosun's own."""
 
-Identifier = Annotated[str, Field(max_length=1024)]
-"""A value in a status that means something only as a whole."""
-
-Line = Annotated[str, Field(max_length=512), BeforeValidator(_head(512))]
-"""A short text in a status; cut where too long."""
-
-Message = Annotated[str, Field(max_length=4096), BeforeValidator(_head(4096))]
-"""Prose in a status; cut where too long."""
-
-LogTail = Annotated[str, Field(max_length=16384), BeforeValidator(_tail(16384))]
-"""The end of a log."""
+    resources: Annotated[dict[str, Any], WithJsonSchema(_RESOURCES)] | None = Field(
+        default=None, description="Requests and limits of the agent's container, as in any pod."
+    )
+    node_selector: Labels | None = Field(default=None, description="Labels that a node must have.")
+    tolerations: Annotated[list[Toleration], Field(max_length=32), WHOLE] | None = Field(
+        default=None, description="Taints of nodes that the pods accept, as in any pod."
+    )
+    affinity: Annotated[dict[str, Any], FREE_FORM] | None = Field(
+        default=None, description="Node and pod affinity, as in any pod (kubectl explain pod.spec.affinity)."
+    )
+    labels: Annotated[Labels, _OURS] | None = Field(default=None, description="Labels to add to the pods.")
+    annotations: (
+        Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32), KEYS, _OURS] | None
+    ) = Field(default=None, description="Annotations to add to the pods, such as those of a service mesh.")
+    priority_class_name: Name | None = Field(default=None, description="The pods' PriorityClass.")
+    image_pull_secrets: Annotated[list[LocalRef], Field(max_length=8), one_each("name")] | None = Field(
+        default=None, description="Secrets of type kubernetes.io/dockerconfigjson for the runner's registry."
+    )
+    env: Annotated[list[EnvVar], Field(max_length=64), one_each("name")] | None = Field(
+        default=None, description="Environment variables with literal values, such as proxy settings."
+    )
+    service_account_name: Name | None = Field(
+        default=None,
+        description="ServiceAccount for workload identity towards the store; its Kubernetes token is not mounted.",
+    )
+    scratch: Scratch | None = Field(default=None, description="Working space. Absent: an emptyDir of at most 10Gi.")

@@ -1,4 +1,4 @@
-"""Conditions (metav1.Condition) and every reason they may carry. A reason is never renamed."""
+"""Conditions, as in metav1.Condition; their reasons stand in `reasons`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from databosun.api.v1alpha1.common import Model, Time
+from databosun.api.v1alpha1.common import Model
+from databosun.api.v1alpha1.fields import Message, Time
+from databosun.api.v1alpha1.schema import one_each
 
 
 class ConditionType(StrEnum):
@@ -30,9 +32,14 @@ class ConditionType(StrEnum):
 class Condition(Model):
     """One observation about an object, as in metav1.Condition."""
 
-    type: Annotated[str, Field(max_length=64)]
-    status: Literal["True", "False", "Unknown"]
-    reason: Annotated[str, Field(min_length=1, max_length=128)]
-    message: Annotated[str, Field(max_length=4096)] = ""
-    last_transition_time: Time | None = None
-    observed_generation: int | None = None
+    type: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="What is observed, such as Ready.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: Annotated[str, Field(min_length=1, max_length=128)] = Field(
+        description="Why, in one CamelCase word; every one is explained in the reference."
+    )
+    message: Message = Field(default="", description="Why, for people: what was found, what was expected, what to do.")
+    last_transition_time: Time | None = Field(default=None, description="When status last changed.")
+    observed_generation: int | None = Field(default=None, description="Generation of the spec that was observed.")
+
+
+Conditions = Annotated[list[Condition], Field(max_length=32), one_each("type")]

@@ -13,7 +13,7 @@ VALIDATIONS = "x-kubernetes-validations"
 
 
 def cel(rule: str, message: str, **more: str) -> dict[str, str]:
-    """One `x-kubernetes-validations` rule; `message` says what was expected, `messageExpression` may add what was found."""
+    """One `x-kubernetes-validations` rule; `messageExpression` may add to the message what was found."""
     return {"rule": rule, "message": message, **more}
 
 
@@ -23,7 +23,7 @@ def rules(*validations: dict[str, str], **more: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra=extra)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Extra:
     """Keys that a type adds to its schema; rules of several add up."""
 
