@@ -68,8 +68,9 @@ def run(
 
 def succeeds(command: Sequence[str | Path]) -> bool:
     """Run a program silently and say whether it ended with 0; a program that is absent does not."""
+    words = [str(word) for word in command]
     try:
-        return subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+        return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
     except FileNotFoundError:
         return False
 

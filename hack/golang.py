@@ -47,7 +47,7 @@ def build(name: str, sources: Path, package: str, ldflags: str, took: str) -> Pa
     ``took`` is what a person is told about how long it takes the first time.
     """
     digest = hashlib.sha256(f"{package} {ldflags}".encode())
-    for file in sorted(path for path in sources.rglob("*") if path.name in ("go.mod", "go.sum") or path.suffix == ".go"):
+    for file in sorted(path for path in sources.rglob("*") if path.suffix in (".go", ".mod", ".sum")):
         digest.update(f"{file.relative_to(sources)}\0".encode())
         digest.update(file.read_bytes())
     target = cache_dir() / "go" / f"{name}-{digest.hexdigest()[:16]}"

@@ -13,10 +13,18 @@ from hack import debian, golang
 from hack.cluster import cgroups, cleanup, daemons, images, layout, network, pki, processes
 from hack.cluster.layout import Layout
 from hack.cluster.provider import Status
-from hack.common import Failure, file_lock, progress, run, state_dir, succeeds, wait_until
+from hack.common import Failure, file_lock, progress, state_dir, succeeds, wait_until
 
 VERSION = "v1.34.4"
-PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl", "coredns")
+PROGRAMS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-proxy",
+    "kubelet",
+    "kubectl",
+    "coredns",
+)
 PACKAGES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "buildah": "buildah",
@@ -141,21 +149,25 @@ def _start(place: Layout) -> None:
     processes.ensure(place, daemons.api_forward(place))
     _wait(place, "containerd", [*images.ctr(place), "version"])
     images.ensure_pause(place)
-    kubectl = [place.bin / "kubectl", f"--kubeconfig={place.kubeconfig}"]
-    _wait(place, "kube-apiserver", [*kubectl, "get", "--raw", "/readyz"])
+    _wait(place, "kube-apiserver", [*_kubectl(place), "get", "--raw", "/readyz"])
     for daemon in (daemons.controllers, daemons.scheduler, daemons.kubelet, daemons.proxy, daemons.coredns):
         processes.ensure(place, daemon(place))
     _wait_for_node(place)
     _wait_for_answer(place, "coredns", f"http://{place.gateway}:8181/ready")
     _wait_for_answer(place, "kube-proxy", f"http://{place.gateway}:10256/healthz")
-    _wait(place, "kube-controller-manager", [*kubectl, "get", "serviceaccount", "--namespace=default", "default"])
+    _wait(
+        place, "kube-controller-manager", [*_kubectl(place), "get", "serviceaccount", "--namespace=default", "default"]
+    )
 
 
 def _wait_for_node(place: Layout) -> None:
     """Wait for the kubelet itself: right after a crash the node object still says Ready."""
-    kubectl = [place.bin / "kubectl", f"--kubeconfig={place.kubeconfig}"]
-    _wait(place, "kubelet", [*kubectl, "get", "--raw", "/api/v1/nodes/node1/proxy/healthz"])
-    _wait(place, "kubelet", [*kubectl, "wait", "--for=condition=Ready", "--timeout=1s", "node/node1"])
+    _wait(place, "kubelet", [*_kubectl(place), "get", "--raw", "/api/v1/nodes/node1/proxy/healthz"])
+    _wait(place, "kubelet", [*_kubectl(place), "wait", "--for=condition=Ready", "--timeout=1s", "node/node1"])
+
+
+def _kubectl(place: Layout) -> list[str | Path]:
+    return [place.bin / "kubectl", f"--kubeconfig={place.kubeconfig}"]
 
 
 def _wait(place: Layout, name: str, command: Sequence[str | Path]) -> None:

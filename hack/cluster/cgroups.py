@@ -18,7 +18,8 @@ def roots(name: str) -> list[Path]:
     """Return the cgroup's folder in every hierarchy that this machine has."""
     if _unified():
         return [MOUNT / name]
-    controllers = {line.split()[0] for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")}
+    lines = Path("/proc/cgroups").read_text().splitlines()
+    controllers = [line.split()[0] for line in lines if not line.startswith("#")]
     folders = {(MOUNT / one).resolve() for one in [*controllers, "systemd"] if (MOUNT / one).is_dir()}
     return [folder / name for folder in sorted(folders)]
 

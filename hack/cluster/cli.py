@@ -68,7 +68,8 @@ def _provider(wanted: str, name: str) -> Provider:
 
 def _export(settings: dict[str, str]) -> str:
     """Return one line for ``eval``; the folder of programs goes in front of the PATH there is."""
-    words = [f"{name}={shlex.quote(value)}" + (':"$PATH"' if name == "PATH" else "") for name, value in settings.items()]
+    rest = {"PATH": ':"$PATH"'}
+    words = [f"{name}={shlex.quote(value)}{rest.get(name, '')}" for name, value in settings.items()]
     return f"export {' '.join(words)}"
 
 
@@ -79,5 +80,3 @@ def _print_status(provider: Provider, name: str) -> int:
     for part, state in status.parts.items():
         print(f"{part:<24} {state}")
     return 0 if status.running else 3
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from hack.cluster.layout import Layout
@@ -12,6 +13,8 @@ from hack.cluster.processes import Daemon
 from hack.common import write_file
 
 PAUSE_IMAGE = "localhost/pause:1"
+
+Flags = Mapping[str, str | Path]
 
 CONTAINERD = """\
 version = 2
@@ -84,17 +87,25 @@ def containerd(layout: Layout) -> Daemon:
 def etcd(layout: Layout) -> Daemon:
     """The store; without fsync, for its data is worth no more than the machine's uptime."""
     client, peer = f"http://{layout.loopback}:2379", f"http://{layout.loopback}:2380"
-    command: list[str | Path] = ["etcd", "--name=node1", f"--data-dir={layout.data}/etcd", "--unsafe-no-fsync"]
-    command += [f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
-    command += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=node1={peer}"]
-    return Daemon("etcd", [*command, "--logger=zap", "--log-level=warn"])
+    flags: Flags = {
+        "name": "node1",
+        "data-dir": layout.data / "etcd",
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "initial-cluster": f"node1={peer}",
+        "logger": "zap",
+        "log-level": "warn",
+    }
+    return Daemon("etcd", ["etcd", "--unsafe-no-fsync", *_words(flags)])
 
 
 def apiserver(layout: Layout) -> Daemon:
     """The API server, on loopback; ``api-forward`` brings it to the node and the pods."""
     pki = layout.pki
     reads = [pki / name for name in ("ca.crt", "apiserver.crt", "apiserver.key", "admin.crt", "admin.key", "sa.key")]
-    flags = {
+    flags: Flags = {
         "etcd-servers": f"http://{layout.loopback}:2379",
         "bind-address": layout.loopback,
         "advertise-address": layout.host_address,
@@ -119,13 +130,13 @@ def apiserver(layout: Layout) -> Daemon:
 
 def api_forward(layout: Layout) -> Daemon:
     """Passes connections to the host's end of the cable on to the API server."""
-    command = [layout.bin / "api-forward", f"{layout.host_address}:6443", f"{layout.loopback}:6443"]
+    command: list[str | Path] = [layout.bin / "api-forward", f"{layout.host_address}:6443", f"{layout.loopback}:6443"]
     return Daemon("api-forward", command)
 
 
 def controllers(layout: Layout) -> Daemon:
     pki, kubeconfig = layout.pki, kubeconfig_of(layout, "controllers")
-    flags = {
+    flags: Flags = {
         "kubeconfig": kubeconfig,
         "authentication-kubeconfig": kubeconfig,
         "authorization-kubeconfig": kubeconfig,
@@ -143,7 +154,7 @@ def controllers(layout: Layout) -> Daemon:
 
 def scheduler(layout: Layout) -> Daemon:
     kubeconfig = kubeconfig_of(layout, "scheduler")
-    flags = {
+    flags: Flags = {
         "kubeconfig": kubeconfig,
         "authentication-kubeconfig": kubeconfig,
         "authorization-kubeconfig": kubeconfig,
@@ -187,7 +198,7 @@ def kubelet(layout: Layout) -> Daemon:
         "volumePluginDir": str(layout.data / "volume-plugins"),
     }
     write_file(config, json.dumps(settings, indent=1))
-    flags = {
+    flags: Flags = {
         "config": config,
         "kubeconfig": kubeconfig,
         "hostname-override": "node1",
@@ -226,5 +237,9 @@ def coredns(layout: Layout) -> Daemon:
     return Daemon("coredns", [layout.bin / "coredns", "-conf", corefile], [corefile, kubeconfig], on_node=True)
 
 
-def _command(layout: Layout, program: str, flags: dict[str, str | Path] | dict[str, Path]) -> list[str | Path]:
-    return [layout.bin / program, *(f"--{name}={value}" for name, value in flags.items())]
+def _command(layout: Layout, program: str, flags: Flags) -> list[str | Path]:
+    return [layout.bin / program, *_words(flags)]
+
+
+def _words(flags: Flags) -> list[str]:
+    return [f"--{name}={value}" for name, value in flags.items()]

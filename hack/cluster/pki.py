@@ -79,9 +79,10 @@ def _authority(pki: Path) -> bool:
     if _valid(pki / "ca.crt"):
         return False
     progress("making a certificate authority")
-    key, part = pki / "ca.key", pki / "ca.part"
-    run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", part]
-        + ["-days", str(DAYS), "-subj", "/CN=databosun-cluster"])  # fmt: skip
+    part = pki / "ca.part"
+    files: list[str | Path] = ["-keyout", pki / "ca.key", "-out", part]
+    kind = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(DAYS), "-subj", "/CN=databosun-cluster"]
+    run(["openssl", "req", *kind, *files])
     part.rename(pki / "ca.crt")
     return True
 
@@ -93,8 +94,9 @@ def _certificate(pki: Path, identity: Identity) -> None:
     extensions = pki / f"{identity.name}.ext"
     names = ",".join(identity.alternative_names)
     extensions.write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n")
-    run(["openssl", "x509", "-req", "-in", request, "-CA", pki / "ca.crt", "-CAkey", pki / "ca.key", "-CAcreateserial"]
-        + ["-days", str(DAYS), "-extfile", extensions, "-out", part])  # fmt: skip
+    authority: list[str | Path] = ["-CA", pki / "ca.crt", "-CAkey", pki / "ca.key", "-CAcreateserial"]
+    files: list[str | Path] = ["-in", request, "-extfile", extensions, "-out", part]
+    run(["openssl", "x509", "-req", "-days", str(DAYS), *authority, *files])
     part.rename(pki / f"{identity.name}.crt")
 
 

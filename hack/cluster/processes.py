@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hack.cluster import cgroups
@@ -17,6 +17,7 @@ from hack.cluster.layout import Layout
 from hack.common import Failure, progress, wait_until, write_file
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+GRACE = 5  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ def _start(layout: Layout, daemon: Daemon, fingerprint: str) -> None:
             stderr=log,
             start_new_session=True,
         )
-    record = {"pid": process.pid, "born": born(process.pid), "boot": BOOT.read_text().strip(), "fingerprint": fingerprint}
-    write_file(layout.records / f"{daemon.name}.json", json.dumps(record))
+    record = Record(process.pid, born(process.pid) or 0, BOOT.read_text().strip(), fingerprint)
+    write_file(layout.records / f"{daemon.name}.json", json.dumps(asdict(record)))
 
 
 def check(layout: Layout, name: str) -> None:
@@ -110,7 +111,7 @@ def check(layout: Layout, name: str) -> None:
 
 
 def stop(layout: Layout, name: str) -> None:
-    """End a recorded daemon: asked first, then killed after 20 seconds."""
+    """End a recorded daemon: asked first, then killed after some seconds (an API server waits for its watches)."""
     record = record_of(layout, name)
     if record is None or not record.alive():
         return
@@ -121,7 +122,7 @@ def stop(layout: Layout, name: str) -> None:
     try:
         if record.alive():
             signal.pidfd_send_signal(handle, signal.SIGTERM)
-            if not select.select([handle], [], [], 20)[0]:
+            if not select.select([handle], [], [], GRACE)[0]:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
                 select.select([handle], [], [], 20)
     finally:

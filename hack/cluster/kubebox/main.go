@@ -45,7 +45,7 @@ func main() {
 	}
 	switch name {
 	case "coredns":
-		dnsserver.Directives = []string{"bind", "errors", "health", "ready", "cache", "template", "kubernetes"}
+		dnsserver.Directives = []string{"bind", "errors", "health", "ready", "cache", "kubernetes", "template"}
 		coremain.Run()
 	case "api-forward":
 		if len(os.Args) != 3 {

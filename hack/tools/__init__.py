@@ -1,0 +1,1 @@
+"""Pinned programs that tests and the demo use, kept in a cache."""

