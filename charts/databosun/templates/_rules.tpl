@@ -1,0 +1,46 @@
+{{- /*
+The operator's rights. On Secrets it has none, and on our kinds it writes nothing but status and the metadata of Backups
+(the label of finished ones, the finalizer of those with deletionPolicy Delete).
+*/ -}}
+{{- define "databosun.rules" -}}
+- apiGroups: [databosun.io]
+  resources: [databases, backupstorages, backuppolicies, backups, approvals]
+  verbs: [get, list, watch]
+- apiGroups: [databosun.io]
+  resources: [backups]
+  verbs: [create, delete, patch]
+- apiGroups: [databosun.io]
+  resources: [databases/status, backupstorages/status, backuppolicies/status, backups/status]
+  verbs: [patch, update]
+- apiGroups: [databosun.io]
+  resources: [databases/finalizers, backupstorages/finalizers, backuppolicies/finalizers, backups/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, patch]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch, list]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+{{- end -}}
+
+{{- /* What the hook before an uninstall needs, to take finalizers off pods and Backups. */ -}}
+{{- define "databosun.cleanupRules" -}}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, patch]
+- apiGroups: [databosun.io]
+  resources: [backups]
+  verbs: [list, patch]
+{{- end -}}
