@@ -1,0 +1,218 @@
+"""Every metric of the operator, declared once: name, meaning, labels. `docs/reference/metrics.md` is made from this.
+
+Labels are bounded: by the number of objects of our kinds, or by a set known in advance. What is said of an object comes
+from its status alone, so the first scrape after a restart is as right as any, and a series ends with its object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """One metric. `meaning` is its help text; buckets are for histograms."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_DATABASE = ("namespace", "database")
+_POLICY = ("namespace", "policy")
+_PROTECTION = ("namespace", "policy", "database")
+_STORAGE = ("namespace", "storage")
+
+# --- Of each Database ---
+
+DATABASE_INFO: Final = Family(
+    "databosun_database_info",
+    "gauge",
+    "1 for each Database; the labels say what it is. Version is empty until the server was looked at.",
+    (*_DATABASE, "engine", "version", "tier", "environment"),
+)
+DATABASE_PROTECTED: Final = Family(
+    "databosun_database_protected",
+    "gauge",
+    "1 where the condition Protected is True: policies cover the Database and its backups meet the objectives. Else 0.",
+    _DATABASE,
+)
+DATABASE_REACHABLE: Final = Family(
+    "databosun_database_reachable",
+    "gauge",
+    "1 where the last look at the server succeeded, 0 where it failed.",
+    _DATABASE,
+)
+RECOVERY_POINT: Final = Family(
+    "databosun_database_recovery_point_timestamp_seconds",
+    "gauge",
+    "The newest instant that can be restored from storage alone; its age is the data that would be lost now. "
+    "0 while there is none.",
+    _DATABASE,
+)
+RPO_OBJECTIVE: Final = Family(
+    "databosun_database_rpo_objective_seconds", "gauge", "The longest acceptable span of lost writes.", _DATABASE
+)
+RTO_OBJECTIVE: Final = Family(
+    "databosun_database_rto_objective_seconds", "gauge", "The longest acceptable time to restore.", _DATABASE
+)
+BACKUP_SIZE: Final = Family(
+    "databosun_backup_size_bytes", "gauge", "Stored size of the Database's newest successful backup.", _DATABASE
+)
+
+# --- Of each Database under each BackupPolicy ---
+
+LAST_SUCCESS: Final = Family(
+    "databosun_backup_last_success_timestamp_seconds",
+    "gauge",
+    "When the newest successful backup of the Database by the policy was complete. 0 while there is none.",
+    _PROTECTION,
+)
+CONSECUTIVE_FAILURES: Final = Family(
+    "databosun_backup_consecutive_failures", "gauge", "Runs that failed since the newest success.", _PROTECTION
+)
+MISSED_SLOTS: Final = Family(
+    "databosun_backup_missed_slots_total",
+    "counter",
+    "Slots of the schedules that no run answered, as the status counts them.",
+    _PROTECTION,
+)
+
+# --- Of each BackupPolicy ---
+
+EXPECTED_INTERVAL: Final = Family(
+    "databosun_backup_expected_interval_seconds",
+    "gauge",
+    "The longest time between two slots of the policy's schedules. No series while the policy is suspended.",
+    _POLICY,
+)
+RETENTION_BLOCKED: Final = Family(
+    "databosun_retention_blocked",
+    "gauge",
+    "1 where the condition RetentionHealthy is False: nothing expires until a person has looked. Else 0.",
+    _POLICY,
+)
+POLICY_BACKUPS: Final = Family("databosun_policy_backups", "gauge", "Successful backups of the policy.", _POLICY)
+POLICY_PROVEN: Final = Family("databosun_policy_backups_proven", "gauge", "Those that a drill restored.", _POLICY)
+POLICY_HELD: Final = Family("databosun_policy_backups_held", "gauge", "Those under a legal hold.", _POLICY)
+POLICY_BYTES: Final = Family("databosun_policy_stored_bytes", "gauge", "What they take in the storage.", _POLICY)
+PENDING_DELETIONS: Final = Family(
+    "databosun_policy_pending_deletions", "gauge", "Backups that retention is about to delete.", _POLICY
+)
+
+# --- Of each BackupStorage ---
+
+STORAGE_REACHABLE: Final = Family(
+    "databosun_storage_reachable", "gauge", "1 where the last validation succeeded, 0 where it failed.", _STORAGE
+)
+LAST_VALIDATED: Final = Family(
+    "databosun_storage_last_validated_timestamp_seconds",
+    "gauge",
+    "When writing, reading and deleting in the storage was last tried with success. 0 while it never was.",
+    _STORAGE,
+)
+
+# --- Of any object ---
+
+STALLED: Final = Family(
+    "databosun_object_stalled",
+    "gauge",
+    "1 for each object whose condition Stalled is True: a person must act. No series otherwise.",
+    ("kind", "namespace", "name", "reason"),
+)
+
+# --- Of the operator ---
+
+RUNS: Final = Family(
+    "databosun_runs_total",
+    "counter",
+    "Runs that reached their verdict since this process started.",
+    ("kind", "outcome", "reason"),
+)
+BACKUP_DURATION: Final = Family(
+    "databosun_backup_duration_seconds",
+    "histogram",
+    "From the start of a successful backup to its end.",
+    ("engine", "type", "method"),
+    (10, 30, 60, 300, 900, 1800, 3600, 7200, 14400, 28800, 86400),
+)
+RECONCILES: Final = Family(
+    "databosun_reconcile_total", "counter", "Reconciles, by how they ended.", ("kind", "outcome")
+)
+RECONCILE_SECONDS: Final = Family(
+    "databosun_reconcile_seconds",
+    "histogram",
+    "How long a reconcile took.",
+    ("kind",),
+    (0.005, 0.02, 0.1, 0.5, 2, 10, 60),
+)
+PANICS: Final = Family(
+    "databosun_reconcile_panics_total",
+    "counter",
+    "Reconciles that ended in an error nobody foresaw: a fault of the operator, with its stack in the log.",
+    ("kind",),
+)
+QUEUE_DEPTH: Final = Family("databosun_queue_depth", "gauge", "Objects that wait for a worker.")
+QUEUE_RUNNING: Final = Family("databosun_queue_running", "gauge", "Objects being reconciled.")
+QUEUE_LATENESS: Final = Family(
+    "databosun_queue_lateness_seconds",
+    "histogram",
+    "From the instant for which a wake-up was set to the start of its reconcile.",
+    (),
+    (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+API_REQUESTS: Final = Family(
+    "databosun_api_requests_total",
+    "counter",
+    "Requests to the API server, watches apart, by what came of them (ok, or the error).",
+    ("verb", "resource", "outcome"),
+)
+API_SECONDS: Final = Family(
+    "databosun_api_request_seconds",
+    "histogram",
+    "How long the API server took.",
+    ("verb",),
+    (0.005, 0.02, 0.1, 0.5, 2, 10, 60),
+)
+LEADER: Final = Family("databosun_leader", "gauge", "1 where this process holds the Lease and acts, 0 where it waits.")
+BUILD_INFO: Final = Family("databosun_build_info", "gauge", "1; the labels say what is running.", ("version", "python"))
+
+OF_OBJECTS: Final = (
+    DATABASE_INFO,
+    DATABASE_PROTECTED,
+    DATABASE_REACHABLE,
+    RECOVERY_POINT,
+    RPO_OBJECTIVE,
+    RTO_OBJECTIVE,
+    BACKUP_SIZE,
+    LAST_SUCCESS,
+    CONSECUTIVE_FAILURES,
+    MISSED_SLOTS,
+    EXPECTED_INTERVAL,
+    RETENTION_BLOCKED,
+    POLICY_BACKUPS,
+    POLICY_PROVEN,
+    POLICY_HELD,
+    POLICY_BYTES,
+    PENDING_DELETIONS,
+    STORAGE_REACHABLE,
+    LAST_VALIDATED,
+    STALLED,
+)
+OF_THE_OPERATOR: Final = (
+    RUNS,
+    BACKUP_DURATION,
+    RECONCILES,
+    RECONCILE_SECONDS,
+    PANICS,
+    QUEUE_DEPTH,
+    QUEUE_RUNNING,
+    QUEUE_LATENESS,
+    API_REQUESTS,
+    API_SECONDS,
+    LEADER,
+    BUILD_INFO,
+)

@@ -1,0 +1,137 @@
+"""What the metrics say of one object: a pure function of its spec and status, as the API server holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from databosun.api.quantities import parse_duration
+from databosun.runtime import families as f
+from databosun.runtime.families import Family
+
+Body = Mapping[str, Any]
+
+
+class Row(NamedTuple):
+    """Values of several families under the same labels; None where there is nothing to say."""
+
+    families: tuple[Family, ...]
+    labels: tuple[str, ...]
+    values: tuple[float | None, ...]
+
+
+_INFO = (f.DATABASE_INFO,)
+_DATABASE = (
+    f.DATABASE_PROTECTED,
+    f.DATABASE_REACHABLE,
+    f.RECOVERY_POINT,
+    f.RPO_OBJECTIVE,
+    f.RTO_OBJECTIVE,
+    f.BACKUP_SIZE,
+)
+_PROTECTION = (f.LAST_SUCCESS, f.CONSECUTIVE_FAILURES, f.MISSED_SLOTS)
+_POLICY = (
+    f.EXPECTED_INTERVAL,
+    f.RETENTION_BLOCKED,
+    f.POLICY_BACKUPS,
+    f.POLICY_PROVEN,
+    f.POLICY_HELD,
+    f.POLICY_BYTES,
+    f.PENDING_DELETIONS,
+)
+_STORAGE = (f.STORAGE_REACHABLE, f.LAST_VALIDATED)
+_STALLED = (f.STALLED,)
+
+
+def database_series(body: Body) -> tuple[Row, ...]:
+    """A Database: what it is, how well it is protected, and how each policy fares with it."""
+    namespace, name, spec, status = _parts(body)
+    objectives = status.get("objectives") or {}
+    info = (
+        namespace,
+        name,
+        str(spec.get("engine", "")),
+        str(status.get("engineVersion") or spec.get("version") or ""),
+        str(objectives.get("tier") or spec.get("tier", "")),
+        str(spec.get("environment", "")),
+    )
+    protection = (
+        1.0 if _condition(status, "Protected") == "True" else 0.0,
+        _verdict(status, "Reachable"),
+        _timestamp((status.get("recovery") or {}).get("latest")) or 0.0,
+        _seconds(objectives.get("rpo")),
+        _seconds(objectives.get("rto")),
+        (status.get("lastBackup") or {}).get("sizeBytes"),
+    )
+    cursors = tuple(
+        Row(
+            _PROTECTION,
+            (namespace, cursor["name"], name),
+            (
+                _timestamp(cursor.get("lastSuccess")) or 0.0,
+                cursor.get("consecutiveFailures", 0),
+                cursor.get("missedSlots", 0),
+            ),
+        )
+        for cursor in status.get("policies") or ()
+    )
+    rows = (Row(_INFO, info, (1.0,)), Row(_DATABASE, (namespace, name), protection), *cursors)
+    return rows + _stalled("Database", body)
+
+
+def policy_series(body: Body, expected_interval: timedelta | None) -> tuple[Row, ...]:
+    """A BackupPolicy. `expected_interval` is the longest time between two slots; None while it is suspended."""
+    namespace, name, _, status = _parts(body)
+    backups = status.get("backups") or {}
+    values = (
+        expected_interval.total_seconds() if expected_interval is not None else None,
+        1.0 if _condition(status, "RetentionHealthy") == "False" else 0.0,
+        backups.get("total"),
+        backups.get("proven"),
+        backups.get("held"),
+        backups.get("bytes"),
+        (status.get("pendingDeletions") or {}).get("count", 0),
+    )
+    return (Row(_POLICY, (namespace, name), values), *_stalled("BackupPolicy", body))
+
+
+def storage_series(body: Body) -> tuple[Row, ...]:
+    """A BackupStorage."""
+    namespace, name, _, status = _parts(body)
+    values = (_verdict(status, "Reachable"), _timestamp(status.get("lastValidatedTime")) or 0.0)
+    return (Row(_STORAGE, (namespace, name), values), *_stalled("BackupStorage", body))
+
+
+def other_series(kind: str, body: Body) -> tuple[Row, ...]:
+    """Any other kind: only whether it is stalled."""
+    return _stalled(kind, body)
+
+
+def _stalled(kind: str, body: Body) -> tuple[Row, ...]:
+    namespace, name, _, status = _parts(body)
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Stalled" and condition["status"] == "True":
+            return (Row(_STALLED, (kind, namespace, name, condition["reason"]), (1.0,)),)
+    return ()
+
+
+def _parts(body: Body) -> tuple[str, str, Body, Body]:
+    metadata = body["metadata"]
+    return metadata["namespace"], metadata["name"], body.get("spec") or {}, body.get("status") or {}
+
+
+def _condition(status: Body, kind: str) -> str:
+    return next((one["status"] for one in status.get("conditions") or () if one["type"] == kind), "Unknown")
+
+
+def _verdict(status: Body, kind: str) -> float | None:
+    return {"True": 1.0, "False": 0.0}.get(_condition(status, kind))
+
+
+def _timestamp(text: str | None) -> float | None:
+    return datetime.fromisoformat(text).timestamp() if text else None
+
+
+def _seconds(text: str | None) -> float | None:
+    return parse_duration(text).total_seconds() if text else None
