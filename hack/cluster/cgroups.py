@@ -20,7 +20,7 @@ def roots(name: str) -> list[Path]:
         return [MOUNT / name]
     lines = Path("/proc/cgroups").read_text().splitlines()
     controllers = [line.split()[0] for line in lines if not line.startswith("#")]
-    folders = {(MOUNT / one).resolve() for one in [*controllers, "systemd"] if (MOUNT / one).is_dir()}
+    folders = {(MOUNT / one).resolve() for one in [*controllers, "systemd", "unified"] if (MOUNT / one).is_dir()}
     return [folder / name for folder in sorted(folders)]
 
 
