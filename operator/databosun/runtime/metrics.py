@@ -30,8 +30,8 @@ OTHER: Final = "Other"
 class ObjectSeries:
     """The series of all objects, kept as one small record each and written out at a scrape only.
 
-    Written by hand: for the 70,000 series of 10,000 policies the library takes 1.2 s of a core at every scrape, and this
-    0.2 s.
+    Written by hand: for the 70,000 series of 10,000 policies the library takes 1.2 s of a core at every scrape,
+    and this 0.2 s.
     """
 
     def __init__(self) -> None:

@@ -17,8 +17,8 @@ The operator serves these at `/metrics` on its metrics port, together with the p
 What is said of an object is read from its status, so it is right from the first scrape after a restart, and its series
 end when the object goes. Counters of the operator itself start at 0 with each process.
 
-Several metrics carry the label `namespace`, that of the object. Prometheus keeps it as it is with `honorLabels: true`, as
-the chart's ServiceMonitor has it; without, it becomes `exported_namespace`.
+Several metrics carry the label `namespace`, that of the object. Prometheus keeps it as it is with `honorLabels: true`,
+as the chart's ServiceMonitor has it; without, it becomes `exported_namespace`.
 """
 
 

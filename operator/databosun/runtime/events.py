@@ -1,0 +1,111 @@
+"""Kubernetes Events: what a person who looks at an object should read. Few, and never twice in a short time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from databosun.domain.errors import DatabosunError
+from databosun.runtime.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+COMPONENT: Final = "databosun"
+LONGEST_MESSAGE: Final = 1024
+QUIET_SECONDS: Final = 600.0
+MOST_REMEMBERED: Final = 4096
+POST_TIMEOUT: Final = 10.0
+
+Post = Callable[[str, dict[str, Any]], Awaitable[object]]
+"""Creates an Event of these contents in a namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The object that an Event is about."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(slots=True)
+class _Heard:
+    """One message about one object: when it was posted last, and what was swallowed since."""
+
+    posted: float
+    swallowed: int
+    first: datetime
+
+
+class EventRecorder:
+    """Posts Events: the same message about the same object every ten minutes at most, with the count since."""
+
+    def __init__(self, post: Post, clock: Clock, instance: str, quiet_seconds: float = QUIET_SECONDS) -> None:
+        self._post = post
+        self._clock = clock
+        self._instance = instance
+        self._quiet = quiet_seconds
+        self._heard: OrderedDict[tuple[str, str, str], _Heard] = OrderedDict()
+
+    async def record(self, about: Subject, reason: str, message: str, *, warning: bool = False) -> None:
+        """Tell people. An Event that cannot be posted is lost, with a line in the log: it never fails its caller."""
+        now = self._clock.now()
+        heard = self._heard.get((about.uid, reason, message))
+        if heard is not None and self._clock.monotonic() - heard.posted < self._quiet:
+            heard.first = now if not heard.swallowed else heard.first
+            heard.swallowed += 1
+            return
+        self._remember((about.uid, reason, message), _Heard(self._clock.monotonic(), 0, now))
+        body = build_event(about, reason, message, warning=warning)
+        body |= {
+            "reportingInstance": self._instance,
+            "source": {"component": COMPONENT},
+            "count": 1 + (heard.swallowed if heard is not None else 0),
+            "firstTimestamp": _rfc3339(heard.first if heard is not None and heard.swallowed else now),
+            "lastTimestamp": _rfc3339(now),
+        }
+        try:
+            async with asyncio.timeout(POST_TIMEOUT):
+                await self._post(about.namespace, body)
+        except (DatabosunError, TimeoutError) as error:
+            fields = {"about": f"{about.kind} {about.namespace}/{about.name}", "reason": reason, "why": str(error)}
+            logger.warning("an Event could not be posted", extra={"fields": fields})
+
+    def _remember(self, key: tuple[str, str, str], heard: _Heard) -> None:
+        self._heard[key] = heard
+        self._heard.move_to_end(key)
+        while len(self._heard) > MOST_REMEMBERED:
+            self._heard.popitem(last=False)
+
+
+def build_event(about: Subject, reason: str, message: str, *, warning: bool) -> dict[str, Any]:
+    """A core/v1 Event without its times and count; `kubectl describe` shows this kind, in every version."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{about.name[:230]}.{uuid.uuid4().hex[:16]}", "namespace": about.namespace},
+        "involvedObject": {
+            "apiVersion": about.api_version,
+            "kind": about.kind,
+            "namespace": about.namespace,
+            "name": about.name,
+            "uid": about.uid,
+        },
+        "type": "Warning" if warning else "Normal",
+        "reason": reason,
+        "message": message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…",
+        "reportingComponent": COMPONENT,
+    }
+
+
+def _rfc3339(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
