@@ -6,7 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,19 +22,11 @@ QUIET_SECONDS: Final = 600.0
 MOST_REMEMBERED: Final = 4096
 POST_TIMEOUT: Final = 10.0
 
-Post = Callable[[str, dict[str, Any]], Awaitable[object]]
+Involved = Mapping[str, str]
+"""The object that an Event is about: apiVersion, kind, namespace, name, uid."""
+
+Create = Callable[[str, dict[str, Any]], Awaitable[object]]
 """Creates an Event of these contents in a namespace."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The object that an Event is about."""
-
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-    uid: str
 
 
 @dataclass(slots=True)
@@ -49,23 +41,23 @@ class _Heard:
 class EventRecorder:
     """Posts Events: the same message about the same object every ten minutes at most, with the count since."""
 
-    def __init__(self, post: Post, clock: Clock, instance: str, quiet_seconds: float = QUIET_SECONDS) -> None:
-        self._post = post
+    def __init__(self, create: Create, clock: Clock, instance: str, quiet_seconds: float = QUIET_SECONDS) -> None:
+        self._create = create
         self._clock = clock
         self._instance = instance
         self._quiet = quiet_seconds
         self._heard: OrderedDict[tuple[str, str, str], _Heard] = OrderedDict()
 
-    async def record(self, about: Subject, reason: str, message: str, *, warning: bool = False) -> None:
+    async def post(self, involved: Involved, reason: str, message: str, *, warning: bool) -> None:
         """Tell people. An Event that cannot be posted is lost, with a line in the log: it never fails its caller."""
         now = self._clock.now()
-        heard = self._heard.get((about.uid, reason, message))
+        heard = self._heard.get((involved["uid"], reason, message))
         if heard is not None and self._clock.monotonic() - heard.posted < self._quiet:
             heard.first = now if not heard.swallowed else heard.first
             heard.swallowed += 1
             return
-        self._remember((about.uid, reason, message), _Heard(self._clock.monotonic(), 0, now))
-        body = build_event(about, reason, message, warning=warning)
+        self._remember((involved["uid"], reason, message), _Heard(self._clock.monotonic(), 0, now))
+        body = build_event(involved, reason, message, warning=warning)
         body |= {
             "reportingInstance": self._instance,
             "source": {"component": COMPONENT},
@@ -75,9 +67,9 @@ class EventRecorder:
         }
         try:
             async with asyncio.timeout(POST_TIMEOUT):
-                await self._post(about.namespace, body)
+                await self._create(involved["namespace"], body)
         except (DatabosunError, TimeoutError) as error:
-            fields = {"about": f"{about.kind} {about.namespace}/{about.name}", "reason": reason, "why": str(error)}
+            fields = {"about": dict(involved), "reason": reason, "why": str(error)}
             logger.warning("an Event could not be posted", extra={"fields": fields})
 
     def _remember(self, key: tuple[str, str, str], heard: _Heard) -> None:
@@ -87,19 +79,14 @@ class EventRecorder:
             self._heard.popitem(last=False)
 
 
-def build_event(about: Subject, reason: str, message: str, *, warning: bool) -> dict[str, Any]:
+def build_event(involved: Involved, reason: str, message: str, *, warning: bool) -> dict[str, Any]:
     """A core/v1 Event without its times and count; `kubectl describe` shows this kind, in every version."""
+    name, namespace = involved["name"], involved["namespace"]
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{about.name[:230]}.{uuid.uuid4().hex[:16]}", "namespace": about.namespace},
-        "involvedObject": {
-            "apiVersion": about.api_version,
-            "kind": about.kind,
-            "namespace": about.namespace,
-            "name": about.name,
-            "uid": about.uid,
-        },
+        "metadata": {"name": f"{name[:230]}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+        "involvedObject": dict(involved),
         "type": "Warning" if warning else "Normal",
         "reason": reason,
         "message": message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…",

@@ -18,7 +18,6 @@ from databosun.domain.errors import UserFault
 
 PREFIX: Final = "DATABOSUN_"
 BAD_SETTINGS: Final = "BadSettings"
-NO_RUNNER_IMAGE: Final = "NoRunnerImage"
 
 
 def _items(value: object) -> object:
@@ -105,21 +104,6 @@ class Settings:
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
-
-    def runner_image(self, engine: str, version: str) -> str:
-        """The image for an engine and a version such as `16.4`. UserFault(NoRunnerImage) names what there is."""
-        images = self.runner.images.get(engine, {})
-        for key in (version, version.split(".", maxsplit=1)[0]):
-            if key in images:
-                return images[key]
-        known = (
-            ", ".join(f"{name} {major}" for name, majors in self.runner.images.items() for major in majors) or "none"
-        )
-        message = (
-            f"no runner image for {engine} {version}; there are: {known}. Set spec.runner.image of the Database, or "
-            f"runners.images of the chart"
-        )
-        raise UserFault(NO_RUNNER_IMAGE, message)
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:
