@@ -90,8 +90,8 @@ async def check_rights(
             return
         logger.info("rights are missing, looking again", extra={"fields": {"missing": len(missing)}})
     message = (
-        f"the operator's service account lacks rights: {describe(missing)}. Install the chart with rbac.create=true, and "
-        f"with the namespaces to serve in watchNamespaces unless it serves the whole cluster; or grant the rules yourself"
+        f"the operator's service account lacks rights: {describe(missing)}. Install the chart with rbac.create=true, "
+        f"and with the namespaces to serve in watchNamespaces unless that is the whole cluster; or grant them yourself"
     )
     raise UserFault(MISSING_RIGHTS, message)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from databosun.domain.errors import DatabosunError
 from databosun.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -68,8 +67,9 @@ class EventRecorder:
         try:
             async with asyncio.timeout(POST_TIMEOUT):
                 await self._create(involved["namespace"], body)
-        except (DatabosunError, TimeoutError) as error:
-            fields = {"about": dict(involved), "reason": reason, "why": str(error)}
+        except Exception as error:
+            # An Event is news for people; whatever is wrong with it must not undo or repeat the work that it tells of.
+            fields = {"about": dict(involved), "reason": reason, "why": f"{type(error).__name__}: {error}"}
             logger.warning("an Event could not be posted", extra={"fields": fields})
 
     def _remember(self, key: tuple[str, str, str], heard: _Heard) -> None:
