@@ -102,23 +102,21 @@ class Retention(Model):
         default=None, description="Keep this many of the newest backups, whatever their age."
     )
     daily: Annotated[int, _COUNT] | None = Field(
-        default=None, description="Keep the newest backup of each of this many days that have one."
+        default=None,
+        description="Keep one backup (the first full, else the first) of each of the newest days that have one, this"
+        " many days. 0 is no rule.",
     )
     weekly: Annotated[int, _COUNT] | None = Field(
-        default=None, description="Keep the newest backup of each of this many weeks (ISO, from Monday) that have one."
+        default=None, description="The same for weeks, which start on Monday."
     )
-    monthly: Annotated[int, _COUNT] | None = Field(
-        default=None, description="Keep the newest backup of each of this many months that have one."
-    )
-    yearly: Annotated[int, _COUNT] | None = Field(
-        default=None, description="Keep the newest backup of each of this many years that have one."
-    )
+    monthly: Annotated[int, _COUNT] | None = Field(default=None, description="The same for months.")
+    yearly: Annotated[int, _COUNT] | None = Field(default=None, description="The same for years.")
     recovery_window: PositiveDuration | None = Field(
         default=None,
         description="Keep all that it takes to restore to any backup or point in time this far back, such as 30d.",
     )
     keep_forever: Literal["None", "Monthly", "Yearly"] = Field(
-        default="None", description="Monthly or Yearly: the newest backup of each month or year is never deleted."
+        default="None", description="Monthly or Yearly: the first full of each month or year is never deleted."
     )
     grace: Duration = Field(
         default="24h", description="How long a deletion plan stands in status, unchanged, before it is carried out."

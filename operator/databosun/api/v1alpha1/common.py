@@ -94,6 +94,13 @@ _AMOUNTS: dict[str, Any] = {
 }
 _RESOURCES: dict[str, Any] = {
     "type": "object",
+    VALIDATIONS: [
+        cel(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) ||"
+            " quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+            "no request may exceed its limit",
+        )
+    ],
     "properties": {
         "requests": {
             **_AMOUNTS,

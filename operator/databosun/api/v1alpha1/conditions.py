@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -13,20 +13,31 @@ from databosun.api.v1alpha1.schema import one_each
 
 
 class ConditionType(StrEnum):
-    """All condition types of all kinds."""
+    """All condition types of all kinds, each with what it says where it is True."""
 
-    READY = "Ready"
-    RECONCILING = "Reconciling"
-    STALLED = "Stalled"
-    REACHABLE = "Reachable"
-    PROTECTED = "Protected"
-    RPO_MET = "RPOMet"
-    RTO_MET = "RTOMet"
-    PROVEN = "Proven"
-    SCHEDULE_HEALTHY = "ScheduleHealthy"
-    LAST_RUN_SUCCEEDED = "LastRunSucceeded"
-    RETENTION_HEALTHY = "RetentionHealthy"
-    SIZE_PLAUSIBLE = "SizePlausible"
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    READY = "Ready", "All is as the spec asks. A run is ready when it succeeded; a failed one never is."
+    RECONCILING = "Reconciling", "Work is under way, or is tried again. Absent otherwise."
+    STALLED = "Stalled", "Nothing will happen until a person acts; the message says what to do. Absent otherwise."
+    REACHABLE = "Reachable", "The database or the store answered when it was last tried."
+    PROTECTED = "Protected", "The newest backup is younger than two intervals of its schedule, and no log is missing."
+    RPO_MET = "RPOMet", "A disaster right now would cost no more writes than the objective allows."
+    RTO_MET = "RTOMet", "The last drill restored within the objective."
+    PROVEN = "Proven", "A drill restored a backup of this database, no longer than 1.5 drill intervals ago."
+    SCHEDULE_HEALTHY = "ScheduleHealthy", "The schedules are understood, and no slot was missed of late."
+    LAST_RUN_SUCCEEDED = "LastRunSucceeded", "The last run of every database that the policy covers succeeded."
+    RETENTION_HEALTHY = (
+        "RetentionHealthy",
+        "Retention deletes what nothing needs any more, and no guard has stopped it.",
+    )
+    SIZE_PLAUSIBLE = "SizePlausible", "The backup is no smaller than a fifth of the one before it."
 
 
 class Condition(Model):

@@ -262,6 +262,7 @@ class PolicyCursor(Model):
     run_now_token: Identifier | None = Field(
         default=None, description="The last value of databosun.io/run-now that was seen."
     )
+    suspended: bool = Field(default=False, description="Whether the policy was suspended at the last look.")
     last_run: Identifier | None = Field(default=None, description="Name of the newest Backup.")
     last_success: Time | None = Field(default=None, description="When the newest successful Backup was complete.")
     last_success_run: Identifier | None = Field(default=None, description="Name of that Backup.")

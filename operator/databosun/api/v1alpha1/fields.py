@@ -99,7 +99,6 @@ Quantity = Annotated[
             "x-kubernetes-int-or-string": True,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "maxLength": 32,
-            "pattern": QUANTITY_PATTERN,
             VALIDATIONS: [
                 cel(
                     f"type(self) == int ? self > 0 : self.matches({literal(QUANTITY_PATTERN)}) &&"

@@ -25,13 +25,16 @@ def rules(*validations: dict[str, str], **more: Any) -> ConfigDict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extra:
-    """Keys that a type adds to its schema; rules of several add up."""
+    """What a type adds to its schema, rules of several adding up, and the keywords that its rules stand for."""
 
     keys: tuple[tuple[str, Any], ...] = ()
     validations: tuple[tuple[tuple[str, str], ...], ...] = ()
+    replaces: tuple[str, ...] = ()
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = {**handler(core), **dict(self.keys)}
+        for keyword in self.replaces:
+            del schema[keyword]
         if self.validations:
             schema[VALIDATIONS] = [*schema.get(VALIDATIONS, []), *(dict(rule) for rule in self.validations)]
         return schema
@@ -43,11 +46,13 @@ def checks(*validations: dict[str, str]) -> Extra:
 
 
 def matches(pattern: str, expected: str) -> Extra:
-    """The sentence that the API server says where a text does not match: what was expected, and what was found.
+    """A field's pattern as a rule that says what was expected and what was found.
 
-    The same pattern belongs into the field itself, for editors and checkers that read schemas but evaluate no CEL.
+    It takes the place of `pattern` in the schema: the API server refuses that one with the bare expression, and then
+    evaluates no rule at all.
     """
-    return checks(found_instead(f"self.matches({literal(pattern)})", expected))
+    rule = found_instead(f"self.matches({literal(pattern)})", expected)
+    return Extra(validations=(tuple(rule.items()),), replaces=("pattern",))
 
 
 def found_instead(rule: str, expected: str) -> dict[str, str]:

@@ -1,0 +1,185 @@
+"""Every kind of Databosun: its names, its models, and what `kubectl get` shows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from databosun.api.v1alpha1.approval import ApprovalSpec
+from databosun.api.v1alpha1.backup import BackupSpec, BackupStatus
+from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicyStatus
+from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorageStatus
+from databosun.api.v1alpha1.common import Model
+from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
+
+CATEGORY = "databosun"
+"""`kubectl get databosun` lists all kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of `kubectl get`; `wide` ones appear with `-o wide` only. Times to come are strings, never dates."""
+
+    name: str
+    path: str
+    type: str = "string"
+    wide: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind. All are namespaced; `name_limit` is what names derived from its name leave room for."""
+
+    kind: str
+    plural: str
+    singular: str
+    short_name: str
+    description: str
+    spec: type[Model]
+    status: type[Model] | None
+    columns: tuple[Column, ...]
+    name_limit: int | None = None
+    selectable: tuple[str, ...] = ()
+
+
+def _condition(kind: str, field: str = "status") -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+_READY = Column("Ready", _condition("Ready"))
+_MESSAGE = Column("Message", _condition("Ready", "message"), wide=True)
+
+DATABASE = Kind(
+    kind="Database",
+    plural="databases",
+    singular="database",
+    short_name="bdb",
+    description="Where a database is, how to log in, how much it matters. Its status answers: could we recover now?",
+    spec=DatabaseSpec,
+    status=DatabaseStatus,
+    name_limit=40,
+    columns=(
+        Column("Engine", ".spec.engine"),
+        Column("Version", ".status.engineVersion"),
+        Column("Tier", ".spec.tier", "integer"),
+        Column(
+            "Protected",
+            _condition("Protected"),
+            description="Whether the newest backup is younger than two schedule intervals and no log is missing.",
+        ),
+        Column(
+            "RPO",
+            ".status.recovery.latest",
+            "date",
+            description="Age of the newest instant that can be restored: what a disaster right now would cost.",
+        ),
+        Column("RPO-Met", _condition("RPOMet")),
+        Column("Last-Proven", ".status.lastProven.at", "date"),
+        Column("RTO", ".status.lastProven.rto", description="Time to restore, as the last drill measured it."),
+        _READY,
+        Column("Host", ".spec.connection['host','hosts']", wide=True),
+        Column("Last-Backup", ".status.lastBackup.at", "date", wide=True),
+        Column("Earliest", ".status.recovery.earliest", "date", wide=True),
+        _MESSAGE,
+        _AGE,
+    ),
+)
+
+BACKUP_STORAGE = Kind(
+    kind="BackupStorage",
+    plural="backupstorages",
+    singular="backupstorage",
+    short_name="bst",
+    description="A bucket or volume that takes backups, with its encryption, signing and immutability.",
+    spec=BackupStorageSpec,
+    status=BackupStorageStatus,
+    name_limit=40,
+    columns=(
+        Column("Place", ".spec['s3.bucket','volume.claimName']", description="Bucket or claim."),
+        Column("Objects", ".status.usage.objects", "integer"),
+        Column("Size", ".status.usage.human"),
+        Column("Validated", ".status.lastValidatedTime", "date", description="When it last passed."),
+        _READY,
+        Column("Endpoint", ".spec.s3.endpoint", wide=True),
+        Column("Prefix", ".spec.s3.prefix", wide=True),
+        Column("Owner", ".status.owner.clusterId", wide=True),
+        _MESSAGE,
+        _AGE,
+    ),
+)
+
+BACKUP_POLICY = Kind(
+    kind="BackupPolicy",
+    plural="backuppolicies",
+    singular="backuppolicy",
+    short_name="bpol",
+    description="What to back up, when, and how long to keep it.",
+    spec=BackupPolicySpec,
+    status=BackupPolicyStatus,
+    name_limit=40,
+    columns=(
+        Column("Preset", ".spec.preset"),
+        Column("Databases", ".status.databases.matched", "integer"),
+        Column("Protected", ".status.databases.protected", "integer"),
+        Column("Failing", ".status.databases.failing", "integer"),
+        Column("Last-Success", ".status.lastSuccessfulTime", "date"),
+        Column("Next", ".status.nextScheduleTime"),
+        Column("Suspended", ".spec.suspend", "boolean"),
+        _READY,
+        Column("Storage", ".spec.storageRef.name", wide=True),
+        Column("Backups", ".status.backups.total", "integer", wide=True),
+        Column("Proven", ".status.backups.proven", "integer", wide=True),
+        Column("Size", ".status.backups.human", wide=True),
+        Column("To-Delete", ".status.pendingDeletions.count", "integer", wide=True),
+        _MESSAGE,
+        _AGE,
+    ),
+)
+
+BACKUP = Kind(
+    kind="Backup",
+    plural="backups",
+    singular="backup",
+    short_name="bbk",
+    description="One backup: a record, never edited. Deleting a policy deletes no backups.",
+    spec=BackupSpec,
+    status=BackupStatus,
+    name_limit=57,
+    selectable=(".spec.databaseRef.name", ".spec.policyRef.name", ".spec.schedule", ".status.phase"),
+    columns=(
+        Column("Database", ".spec.databaseRef.name"),
+        Column("Type", ".status.type", description="What is really taken."),
+        Column("Method", ".status.method", description="How it is really taken."),
+        Column("Phase", ".status.phase"),
+        Column("Size", ".status.size.human", description="Stored size: compressed and encrypted."),
+        Column("Duration", ".status.duration"),
+        Column("Proven", ".status.proven.level", description="How deep the best drill looked that it passed."),
+        Column("Expires", ".status.expiresAt"),
+        _AGE,
+        Column("Storage", ".spec.storageRef.name", wide=True),
+        Column("Position", ".status.position['lsn','gtid','optime','offset']", wide=True),
+        Column("Message", _condition("Ready", "message"), wide=True),
+    ),
+)
+
+APPROVAL = Kind(
+    kind="Approval",
+    plural="approvals",
+    singular="approval",
+    short_name="appr",
+    description="A person's consent to one plan, by its hash.",
+    spec=ApprovalSpec,
+    status=None,
+    columns=(
+        Column("Kind", ".spec.ref.kind"),
+        Column("Of", ".spec.ref.name", description="Name of the object whose plan is approved."),
+        Column("Plan", ".spec.planHash"),
+        Column("Approved-By", ".spec.approvedBy"),
+        Column("Not-After", ".spec.notAfter"),
+        _AGE,
+    ),
+)
+
+KINDS = (DATABASE, BACKUP_STORAGE, BACKUP_POLICY, BACKUP, APPROVAL)
+"""In the order in which people meet them."""

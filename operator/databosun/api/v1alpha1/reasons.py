@@ -1,0 +1,282 @@
+"""Every reason that a condition, a failure or an Event of Databosun carries, each with what a person does about it.
+
+A reason is never renamed: people and their alerts search for it. The reference lists them all from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Self
+
+
+class Reason(StrEnum):
+    """One CamelCase word for what happened; `what_to_do` says what it means for a person."""
+
+    what_to_do: str
+
+    def __new__(cls, value: str, what_to_do: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.what_to_do = what_to_do
+        return member
+
+    # All is well, or goes its way.
+    READY = "Ready", "Nothing: all is as the spec asks."
+    SUCCEEDED = "Succeeded", "Nothing: the run did what was asked, and its result was checked."
+    PENDING = "Pending", "Nothing: the run has not started yet; the message says what it waits for."
+    RUNNING = "Running", "Nothing: status.progress says how far it is."
+    RETRYING = "Retrying", "Nothing yet: the last attempt failed in a way that may pass, another one follows."
+    SUSPENDED = "Suspended", "Nothing, or set spec.suspend to false to let new runs start."
+    CONNECTED = "Connected", "Nothing: the database answered."
+    VALIDATED = "Validated", "Nothing: the store did all that backups need."
+    RECENT_BACKUP = "RecentBackup", "Nothing: the newest backup is recent enough."
+    WITHIN_OBJECTIVE = "WithinObjective", "Nothing: the recovery objective is met."
+    ALREADY_DONE = "AlreadyDone", "Nothing: the run's result was in the store already; it was read, not repeated."
+    BACKUP_SUCCEEDED = "BackupSucceeded", "Nothing: a backup was taken and checked."
+
+    # Spec and references.
+    INVALID_SPEC = "InvalidSpec", "Correct the field that the message names; the API server could not refuse it."
+    CONFLICT = "Conflict", "Two objects claim the same thing; change or delete one of the two that the message names."
+    DATABASE_NOT_FOUND = "DatabaseNotFound", "Create the Database, or correct databaseRef or databaseSelector."
+    DATABASE_REPLACED = "DatabaseReplaced", "The Database was created anew since; start another run for the new one."
+    DATABASE_NOT_PROBED = "DatabaseNotProbed", "Wait: the database is looked at before its first backup."
+    POLICY_NOT_FOUND = "PolicyNotFound", "Create the BackupPolicy, or correct policyRef."
+    STORAGE_NOT_FOUND = "StorageNotFound", "Create the BackupStorage, or correct storageRef."
+    STORAGE_NOT_READY = "StorageNotReady", "See the conditions of the BackupStorage that the message names."
+    SECRET_MISSING = "SecretMissing", "Create the Secret, or the key in it, that the message names."
+    NO_RUNNER_IMAGE = "NoRunnerImage", "Set spec.runner.image of the Database, or runners.images of the chart."
+    BAD_SETTINGS = "BadSettings", "Correct the operator's setting that the message names (values of the chart)."
+    REQUEST_TOO_LARGE = "RequestTooLarge", "Shorten what the message names: hooks, or a list of names."
+
+    # How protected a database is.
+    NO_POLICY = "NoPolicy", "Apply a BackupPolicy that names this Database or selects its labels."
+    NO_SCHEDULE = "NoSchedule", "Give the policy a preset or schedules; the message says why it has none in force."
+    NO_BACKUP = "NoBackup", "See the Backups of this Database: none has succeeded yet."
+    OVERDUE = "Overdue", "See the newest Backups of this Database: no success for two intervals of its schedule."
+    RECOVERY_POINT_TOO_OLD = (
+        "RecoveryPointTooOld",
+        "See why backups or logs lag behind; a disaster now would cost more.",
+    )
+    OBJECTIVE_UNREACHABLE = (
+        "ObjectiveUnreachable",
+        "Back up more often, ship logs, or relax the objective (arithmetic given).",
+    )
+    NEVER_PROVEN = "NeverProven", "Let a RestoreDrill restore a backup; until then nobody knows that it can be done."
+    UNVERIFIED = "Unverified", "The backup was found in the store, unsigned; sign manifests to tell forged ones apart."
+    SIZE_FELL = "SizeFell", "Check that the source still holds all data: the backup is far smaller than the one before."
+
+    # Schedules and runs.
+    SLOT_MISSED = "SlotMissed", "A run could not start within spec.startingDeadline; the message says what kept it."
+    WAITING = "Waiting", "Nothing: another run holds the database or the storage; the message names it."
+    TOO_EARLY = "TooEarly", "Nothing: the run may not start before the instant that was asked for."
+    TOO_LATE = "TooLate", "Create the run anew with a later notAfter if it is still wanted."
+    DEADLINE_EXCEEDED = "DeadlineExceeded", "Raise spec.deadline, or find out from the log what took so long."
+    START_DEADLINE_EXCEEDED = (
+        "StartDeadlineExceeded",
+        "See the message: no node fits, the image cannot be pulled, a volume hangs.",
+    )
+    NEVER_STARTED = "NeverStarted", "See the message for what it waited for; start another run when that is mended."
+    NOT_STARTED = "NotStarted", "Nothing: an object restored or re-applied after its time is not run again."
+    JOB_LOST = "JobLost", "Find out who deletes Jobs in this namespace; the run is tried again."
+    JOB_FAILED = "JobFailed", "See the message of the Job; the run is tried again."
+    POD_REFUSED = "PodRefused", "Correct what the API server or an admission policy refuses in the pod."
+    INVALID_IMAGE_NAME = "InvalidImageName", "Correct the runner image's name."
+    ERR_IMAGE_NEVER_PULL = "ErrImageNeverPull", "Bring the image to the node, or allow it to be pulled."
+    DISRUPTED = "Disrupted", "Nothing: the pod was evicted, preempted or deleted; the run is tried again."
+    UNRESPONSIVE = "Unresponsive", "Look at the node: the agent did not report by its deadline; the run is tried again."
+    OUT_OF_MEMORY = "OutOfMemory", "Raise podTemplate.resources.limits.memory."
+    NO_RESULT = "NoResult", "See the log of the pod: it ended without a word; the run is tried again."
+    RESULT_UNREADABLE = "ResultUnreadable", "Nothing: the result is read from the store instead."
+    INTERRUPTED = "Interrupted", "Nothing: the agent was told to stop and cleaned up; the run is tried again."
+    ABORTED = "Aborted", "See the first failure in the log; this is what followed from it."
+    BAD_REQUEST = "BadRequest", "Operator and agent are of different versions: set runner images of the same release."
+    INTERNAL_ERROR = "InternalError", "Report it with the log: this is a fault of Databosun."
+    FAILED = "Failed", "See the message."
+
+    # Scratch, tools, hooks.
+    SCRATCH_TOO_SMALL = "ScratchTooSmall", "Raise podTemplate.scratch.size to what the message asks for."
+    SCRATCH_FULL = "ScratchFull", "Raise podTemplate.scratch.size."
+    TOOL_MISSING = "ToolMissing", "Use a runner image that has the program named."
+    TOOL_FAILED = "ToolFailed", "See the message for the program's own words; the run is tried again."
+    TOOL_KILLED = "ToolKilled", "See the node's log for what killed it (memory?); the run is tried again."
+    WRONG_TOOL_VERSION = "WrongToolVersion", "Use the runner image of the server's own major version."
+    SYSTEM_ERROR = "SystemError", "See the message: the pod's file system or kernel refused something."
+    HOOK_FAILED = "HookFailed", "Correct the hook that the message names, or set its onError to Continue."
+
+    # Storage.
+    STORAGE_UNREACHABLE = (
+        "StorageUnreachable",
+        "Check endpoint, DNS and network policies between the Jobs and the store.",
+    )
+    STORAGE_TLS_FAILURE = (
+        "StorageTLSFailure",
+        "Name the authority that signed the endpoint's certificate in s3.caSecretRef.",
+    )
+    STORAGE_CREDENTIALS_INVALID = (
+        "StorageCredentialsInvalid",
+        "Correct the Secret of s3.credentialsSecretRef, or its expired key.",
+    )
+    STORAGE_ACCESS_DENIED = "StorageAccessDenied", "Grant the action that the message names on bucket and prefix."
+    STORAGE_REGION_WRONG = "StorageRegionWrong", "Set s3.region to the bucket's own."
+    STORAGE_FULL = "StorageFull", "Make room in the store or raise its quota."
+    STORAGE_FAILED = "StorageFailed", "See the message for the store's own words; the run is tried again."
+    STORAGE_OWNED_BY_ANOTHER = (
+        "StorageOwnedByAnother",
+        "Use another prefix, or take over with adoptFrom and the id in the message.",
+    )
+    STORAGE_NOT_CONDITIONAL = (
+        "StorageNotConditional",
+        "Use a store that honours If-None-Match: without it backups could be overwritten.",
+    )
+    OBJECT_LOCK_UNSUPPORTED = (
+        "ObjectLockUnsupported",
+        "Use a bucket made with object lock, or remove spec.immutability.",
+    )
+    NO_SUCH_BUCKET = "NoSuchBucket", "Create the bucket, or correct s3.bucket."
+    OBJECT_MISSING = "ObjectMissing", "Find out who deletes in the bucket: something that a backup needs is gone."
+    OBJECT_TOO_LARGE = "ObjectTooLarge", "Report it: volumes are kept below the limits of all stores."
+    UPLOAD_CORRUPT = (
+        "UploadCorrupt",
+        "Suspect the network or the store: what was read back differs; the run is tried again.",
+    )
+    MANIFEST_INVALID = "ManifestInvalid", "Do not use this backup: its manifest cannot be read."
+    MANIFEST_FORGED = (
+        "ManifestForged",
+        "Do not use this backup, and find out who wrote it: digest or signature is wrong.",
+    )
+    FOREIGN_BACKUP = "ForeignBackup", "The folder in the store belongs to another backup; the message names both."
+    EMPTY_BACKUP = "EmptyBackup", "Check what the backup's role can see: there was nothing to back up."
+    FORMAT_CHECK_FAILED = (
+        "FormatCheckFailed",
+        "Nothing: the stream was not whole, so it was not taken for a backup; tried again.",
+    )
+    ENCRYPTION_FAILED = "EncryptionFailed", "See the message for the words of age; the run is tried again."
+    ENCRYPTION_RECIPIENT_INVALID = (
+        "EncryptionRecipientInvalid",
+        "Correct encryption.age.recipients: a key cannot be read.",
+    )
+    NOT_DELETED = "NotDeleted", "See the message: the store kept what was to be deleted, such as a locked object."
+    PARENT_MISSING = "ParentMissing", "Nothing: the next backup is a full, since the one to stand on is gone."
+    CHECKSUM_MISMATCH = "ChecksumMismatch", "Do not use this backup: the store holds something else than was written."
+
+    # Retention and deletion.
+    DELETION_PENDING = (
+        "DeletionPending",
+        "Look at status.pendingDeletions; hold what should stay before the grace is over.",
+    )
+    SAFETY_STOP = (
+        "SafetyStop",
+        "Look at the plan; if it is right, create an Approval with its hash (kubectl bosun approve).",
+    )
+    KEPT_BY_GUARD = (
+        "KeptByGuard",
+        "Nothing: the object went, its data stays, because the guard in the message needs it.",
+    )
+    HELD = "Held", "Nothing, or release the legal hold: label databosun.io/hold, or spec.legalHold of the policy."
+    LOCKED = "Locked", "Wait: object lock keeps the data until the instant in the message."
+    DELETION_GIVEN_UP = (
+        "DeletionGivenUp",
+        "Delete the folder in the message by hand if it should go; the object is gone.",
+    )
+    ORPHANED = "Orphaned", "Its policy is gone, so nothing expires it: delete it by hand when it is no longer needed."
+
+    # Connections to databases.
+    UNSUPPORTED_ENGINE = "UnsupportedEngine", "Use an engine that this release serves; the message lists them."
+    UNSUPPORTED_VERSION = "UnsupportedVersion", "Use a server version that this release serves; the message lists them."
+    UNSUPPORTED_METHOD = "UnsupportedMethod", "Set spec.method to one that the engine has."
+    UNKNOWN_HOST = "UnknownHost", "Correct spec.connection.host: the name does not resolve."
+    HOST_UNREACHABLE = "HostUnreachable", "Check the network and spec.connection.host."
+    CONNECT_FAILED = "ConnectFailed", "See the message for the driver's own words."
+    CONNECT_TIMEOUT = "ConnectTimeout", "Check network policies and firewalls between the Jobs and the database."
+    CONNECTION_REFUSED = "ConnectionRefused", "Check that the server is up and listens, and spec.connection.port."
+    CONNECTION_LOST = "ConnectionLost", "Nothing: the run is tried again; look at the server's log if it goes on."
+    SERVER_NOT_READY = "ServerNotReady", "Wait for the server; it starts, stops or recovers."
+    TOO_MANY_CONNECTIONS = "TooManyConnections", "Raise max_connections or the role's limit."
+    WRONG_PASSWORD = "WrongPassword", "Correct user name or password in the Secret of credentialsSecretRef."
+    NO_SUCH_ROLE = "NoSuchRole", "Create the role, or correct the user name in the Secret."
+    NO_SUCH_DATABASE = "NoSuchDatabase", "Correct spec.connection.database."
+    NO_CONNECT_PRIVILEGE = "NoConnectPrivilege", "Grant CONNECT on the database to the backup's role."
+    TLS_NOT_OFFERED = "TLSNotOffered", "Turn on TLS in the server, or set tls.mode to Disable on a network you trust."
+    TLS_FAILURE = (
+        "TLSFailure",
+        "Check spec.connection.tls: authority, host name in the certificate, client certificate.",
+    )
+
+    # PostgreSQL.
+    NO_PG_HBA_ENTRY = "NoPgHbaEntry", "Add the line that the message gives to pg_hba.conf and reload."
+    NO_REPLICATION_PRIVILEGE = "NoReplicationPrivilege", "Run ALTER ROLE … REPLICATION, as the message gives it."
+    PERMISSION_DENIED = "PermissionDenied", "Run the grant that the message gives."
+    ROW_LEVEL_SECURITY = "RowLevelSecurity", "Run ALTER ROLE … BYPASSRLS: rows would be missing otherwise."
+    LARGE_OBJECTS_UNREADABLE = (
+        "LargeObjectsUnreadable",
+        "Grant the role to read large objects, as the message gives it.",
+    )
+    PG_BOUNCER = "PgBouncer", "Point spec.connection at PostgreSQL itself: this pooler carries no replication."
+    WAL_LEVEL_MINIMAL = "WalLevelMinimal", "Set wal_level = replica and restart the server."
+    NO_WAL_SENDER = "NoWalSender", "Raise max_wal_senders, or wait for others to end."
+    NO_TEMPORARY_SLOT = "NoTemporarySlot", "Raise max_replication_slots: WAL is not kept for the backup meanwhile."
+    WAL_REMOVED = "WalRemoved", "Raise wal_keep_size or max_replication_slots: the server recycled WAL too soon."
+    FULL_PAGE_WRITES_OFF = "FullPageWritesOff", "Set full_page_writes = on on the primary."
+    SUMMARIES_MISSING = (
+        "SummariesMissing",
+        "Set summarize_wal = on and raise wal_summary_keep_time; a full is taken instead.",
+    )
+    INCREMENTAL_UNSUPPORTED = (
+        "IncrementalUnsupported",
+        "Nothing: a full is taken, since the server (before 17) has none.",
+    )
+    SERVER_ZSTD_ABSENT = "ServerZstdAbsent", "Nothing: the agent compresses instead; the server was built without zstd."
+    CONTINUOUS_UNSUPPORTED = (
+        "ContinuousUnsupported",
+        "Nothing: logs are not shipped; status.effective says what is done.",
+    )
+    SLOT_UNBOUNDED = "SlotUnbounded", "Set max_slot_wal_keep_size, or accept the risk with allowUnboundedSlot."
+    NO_PARENT = "NoParent", "Nothing: a full is taken, since there is none to stand on."
+    CHAIN_FULL = "ChainFull", "Nothing: the chain is as long as maxChain allows."
+    AUTO_METHOD = "AutoMethod", "Nothing: says which method Auto chose, and why."
+    WHOLE_SERVER = "WholeServer", "Nothing: the backup holds the whole server, though one database is named."
+    PROMOTED = "Promoted", "Nothing: the standby became primary in mid-backup; the run is tried again."
+    RECOVERY_CONFLICT = "RecoveryConflict", "Raise max_standby_streaming_delay, or use hot_standby_feedback."
+    SCHEMA_CHANGED = "SchemaChanged", "Nothing: tables changed as the backup began; the run is tried again."
+    LOCK_TIMEOUT = "LockTimeout", "Nothing: a table was locked too long; the run is tried again."
+    DEADLOCK = "Deadlock", "Nothing: the run is tried again."
+    QUERY_CANCELED = "QueryCanceled", "Check statement_timeout of the backup's role; the run is tried again."
+    SERVER_STOPPED = "ServerStopped", "Nothing: the server stopped in mid-backup; the run is tried again."
+    SERVER_OUT_OF_RESOURCES = (
+        "ServerOutOfResources",
+        "Look at the server: memory, disk or connections are at their end.",
+    )
+    SERVER_STORAGE = "ServerStorage", "Look at the server's disk and log: it could not read a file of its own."
+    DATA_CORRUPTED = "DataCorrupted", "Act now: the server's own data is damaged; keep the older backups."
+    DATABASE_ERROR = "DatabaseError", "See the message for the server's own words."
+    PROTOCOL_ERROR = "ProtocolError", "Report it with the server's version: it said what was not expected."
+
+    # Recovery and proof.
+    LOG_GAP = "LogGap", "Restore to a point outside the gap; the message offers the nearest ones."
+    COLLATION_MISMATCH = (
+        "CollationMismatch",
+        "Reindex after a restore: the runner sorts texts otherwise than the server.",
+    )
+
+    # The API server.
+    NOT_FOUND = "NotFound", "Nothing: the object is gone; all is looked at again."
+    RESOURCE_ABSENT = "ResourceAbsent", "Install the CRDs (chart databosun-crds)."
+    ALREADY_EXISTS = "AlreadyExists", "Nothing: what was to be created is there already."
+    NAME_TAKEN = "NameTaken", "Delete or rename the foreign object that the message names."
+    LIST_EXPIRED = "ListExpired", "Nothing: the list is started again."
+    API_THROTTLED = "ApiThrottled", "Nothing: the API server asks for patience."
+    API_UNAVAILABLE = "ApiUnavailable", "Look at the API server if it goes on."
+    API_UNREACHABLE = "ApiUnreachable", "Look at the network to the API server if it goes on."
+    QUOTA_EXCEEDED = "QuotaExceeded", "Raise the ResourceQuota, or wait until others are gone."
+    NAMESPACE_TERMINATING = "NamespaceTerminating", "Nothing: the namespace is being deleted; data in the store stays."
+    FORBIDDEN = "Forbidden", "Install the chart's RBAC again: the operator lacks the right that the message names."
+    ADMISSION_REFUSED = "AdmissionRefused", "See the message of the webhook or policy that refused."
+    INVALID_OBJECT = "InvalidObject", "Correct what the message names, such as a podTemplate that the cluster refuses."
+    NO_KUBECONFIG = "NoKubeconfig", "Set KUBECONFIG, or run inside a cluster."
+    LEASE_NOT_FRESH = "LeaseNotFresh", "Nothing: deletions wait until this operator is sure to be the only one."
+
+
+WHAT_TO_DO: Mapping[Reason, str] = MappingProxyType({reason: reason.what_to_do for reason in Reason})
+"""The table of the reference."""
