@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 STARTED = time.monotonic()
+SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class Failure(Exception):
@@ -137,6 +138,7 @@ def wait_until(
 
 def main(body: Callable[[], int]) -> NoReturn:
     """Run a command's body and leave with its exit code; a Failure is printed and leaves with 1."""
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_FOLDERS}"  # ip, iptables and others are there
     try:
         sys.exit(body())
     except Failure as failure:

@@ -13,14 +13,13 @@ from hack.common import Failure, cache_dir, file_lock, progress
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = "#!/bin/sh\n# Put here by Databosun's tools while they install packages; safe to remove.\nexit 101\n"
-SYSTEM_FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def is_there(program: str) -> bool:
     """Say whether a program (a name to look up, or an absolute path) is installed."""
     if program.startswith("/"):
         return Path(program).exists()
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:{SYSTEM_FOLDERS}") is not None
+    return shutil.which(program) is not None
 
 
 def ensure(programs: Mapping[str, str]) -> None:

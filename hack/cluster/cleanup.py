@@ -16,9 +16,8 @@ CONTAINER_LOGS = Path("/var/log/containers")
 
 def remove(name: str) -> None:
     """Remove a cluster, whatever state it is in; says nothing when there is nothing."""
-    place = layout.find(name)
-    if place is None:
-        shutil.rmtree(layout.clusters_dir() / name, ignore_errors=True)
+    place = layout.find(name) or Layout(name, 0, layout.clusters_dir() / name)
+    if not any(path.exists() for path in (place.home, place.namespace_file, *cgroups.roots(place.cgroup))):
         return
     progress(f"ending the processes of cluster {name}")
     processes.kill_all(place)
@@ -58,6 +57,8 @@ def _remove_traces(place: Layout) -> None:
 
 def _remove_files(place: Layout) -> None:
     """Remove the cluster's folder, its addresses last: until then a repeated call still knows what to remove."""
+    if not place.home.exists():
+        return
     left = mounts_below(place.home)
     if left:
         raise Failure(f"still mounted, so nothing is deleted: {' '.join(left)}")

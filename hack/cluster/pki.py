@@ -11,6 +11,7 @@ from hack.cluster.layout import Layout
 from hack.common import progress, run, succeeds, write_file
 
 DAYS = 365
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 RENEW_BEFORE = 30 * 24 * 3600
 
 
@@ -81,7 +82,7 @@ def _authority(pki: Path) -> bool:
     progress("making a certificate authority")
     part = pki / "ca.part"
     files: list[str | Path] = ["-keyout", pki / "ca.key", "-out", part]
-    kind = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(DAYS), "-subj", "/CN=databosun-cluster"]
+    kind = ["-x509", *NEW_KEY, "-days", str(DAYS), "-subj", "/CN=databosun-cluster"]
     run(["openssl", "req", *kind, *files])
     part.rename(pki / "ca.crt")
     return True
@@ -90,7 +91,7 @@ def _authority(pki: Path) -> bool:
 def _certificate(pki: Path, identity: Identity) -> None:
     progress(f"making the certificate of {identity.name}")
     key, request, part = (pki / f"{identity.name}.{suffix}" for suffix in ("key", "csr", "part"))
-    run(["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", identity.subject])
+    run(["openssl", "req", *NEW_KEY, "-keyout", key, "-out", request, "-subj", identity.subject])
     extensions = pki / f"{identity.name}.ext"
     names = ",".join(identity.alternative_names)
     extensions.write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n")

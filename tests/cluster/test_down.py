@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cluster import workload
-from cluster.conftest import Cluster
+from cluster.handle import Cluster
 
 pytestmark = pytest.mark.cluster
 
