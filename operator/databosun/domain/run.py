@@ -138,6 +138,7 @@ class RunFacts:
     too_old: str | None = None
     blocked: Blocked | None = None
     doomed: Doomed | None = None
+    recoverable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ Step = Wait | Start | Watch | EndAttempt | Recover | Conclude
 
 def retry_delay(attempt: int) -> timedelta:
     """How long to wait after a failed attempt: 15 s doubling to 10 min."""
-    return min(LONGEST_RETRY_DELAY, RETRY_DELAY * 2 ** (attempt - 1))
+    return min(LONGEST_RETRY_DELAY, RETRY_DELAY * float(2 ** (attempt - 1)))
 
 
 def decide_run(facts: RunFacts, now: datetime) -> Step:
@@ -279,7 +280,7 @@ def _look_for_durable(facts: RunFacts, otherwise: Ending, now: datetime, attempt
             return Watch(attempt, wake_at=_next_look(seen, facts.limits, now), message="looking for the run's durable result")
         if ending.certain and (ending.succeeded or not ending.retryable):
             return Conclude(ending if ending.succeeded else otherwise, attempt)
-    if facts.doomed is not None or len(facts.recovers) >= MAX_RECOVERS:
+    if not facts.recoverable or len(facts.recovers) >= MAX_RECOVERS:
         return Conclude(otherwise, attempt)
     return Recover(len(facts.recovers) + 1)
 

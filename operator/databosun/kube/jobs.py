@@ -146,10 +146,6 @@ def _container(order: StartJob, template: PodTemplate, defaults: JobDefaults, sc
         {"name": "scratch", "mountPath": SCRATCH_PATH},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a mount point of the pod)
     ]
-    mounts += [
-        {"name": _volume_name(use), "mountPath": f"{SECRETS_PATH}/{use.use}", "readOnly": True}
-        for use in order.request.secrets
-    ]
     if order.storage_claim is not None:
         mounts.append({"name": "storage", "mountPath": VOLUME_PATH})
     resources = template.resources or DEFAULT_RESOURCES

@@ -167,7 +167,7 @@ class Queue:
     def _delay(self, key: Key) -> timedelta:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures, 20))
+        delay = min(LONGEST_DELAY, FIRST_DELAY * float(2 ** min(failures, 20)))
         return delay * self._rng.uniform(0.8, 1.2)
 
     async def _watch_the_clock(self) -> None:

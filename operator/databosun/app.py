@@ -1,0 +1,375 @@
+"""Wire the operator together: Kopf as event source, queue, Lease, lists and health server in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import kopf
+
+from databosun.controllers.backup import BackupController
+from databosun.controllers.context import Context, Images, Reconciler, Register
+from databosun.controllers.database import DatabaseController
+from databosun.controllers.intake import KINDS, OURS, UNFINISHED, Intake
+from databosun.controllers.matching import INDEXERS
+from databosun.controllers.observing import Observer
+from databosun.controllers.policy import PolicyController
+from databosun.controllers.storage import StorageController
+from databosun.domain.errors import UserFault
+from databosun.kube.client import KubeClient
+from databosun.kube.jobs import JobDefaults
+from databosun.kube.lease import KubeLease
+from databosun.kube.ratelimit import TokenBucket
+from databosun.kube.resources import BACKUPS, EVENTS, JOBS, NAMESPACES, PODS, Resource
+from databosun.kube.selfcheck import check_rights, wait_for_kinds
+from databosun.kube.transport import Endpoint, Transport, TransportSettings, load_configuration
+from databosun.runtime.cache import Cache, FinishedIndex
+from databosun.runtime.clock import Clock, SystemClock
+from databosun.runtime.events import EventRecorder
+from databosun.runtime.health import HealthServer
+from databosun.runtime.leader import Leader, LeaseLost
+from databosun.runtime.metrics import Metrics
+from databosun.runtime.queue import Key, Queue
+from databosun.runtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+FINISHED_EVERY = 60.0
+# Fifteen lists of 10,000 objects fit in this; a queue that moves nothing for longer will not recover by itself.
+STUCK_AFTER = 180.0
+GRACE = 15.0
+LEASE_LOST = 3
+
+
+@dataclass(slots=True)
+class State:
+    """What the probes say."""
+
+    absent: tuple[str, ...] = ()
+    started: bool = False
+    filled: bool = False
+    leading: bool = False
+
+
+class Operator:
+    """One operator process. `run` returns an exit code when it is told to stop or has lost its Lease."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._state = State()
+        self._metrics = Metrics()
+        self._queue: Queue | None = None
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask the operator to end cleanly."""
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Serve until told to stop. UserFault: rights are missing or a setting is wrong."""
+        configuration = load_configuration()
+        transport_settings = TransportSettings(
+            threads=self._settings.api.threads,
+            connect_timeout=self._settings.api.connect_timeout,
+            read_timeout=self._settings.api.read_timeout,
+            total_timeout=self._settings.api.total_timeout,
+        )
+        transport = Transport(configuration, transport_settings, observe=self._observe_request)
+        kube = KubeClient(transport, TokenBucket(self._settings.api.write_qps, self._settings.api.write_burst))
+        lease_client = KubeClient(Transport(load_configuration(), TransportSettings(threads=2, read_timeout=5, total_timeout=8)))
+        health = HealthServer(
+            healthy={"queue": self._check_queue},
+            ready={"kinds": self._check_kinds, "lists": self._check_lists},
+            render=self._metrics.render,
+            host=self._settings.metrics_host,
+            port=self._settings.metrics_port,
+        )
+        await health.start()
+        logger.info("started", extra={"fields": {"port": health.port, "namespaces": list(self._settings.namespaces) or "all"}})
+        try:
+            return await self._serve(kube, lease_client)
+        finally:
+            await health.stop()
+            kube.close()
+            lease_client.close()
+
+    async def _serve(self, kube: KubeClient, lease_client: KubeClient) -> int:
+        preparing = asyncio.ensure_future(self._prepare(kube))
+        if not await self._unless_stopped(preparing):
+            return 0
+        lease = self._settings.lease
+        leader = Leader(KubeLease(lease_client, lease.namespace, lease.name), self._settings.pod_name, self._clock)
+        self._metrics.watch_leader(lambda: leader.leading)
+        self._state.started = True
+        if not await self._unless_stopped(asyncio.ensure_future(leader.acquire())):
+            return 0
+        self._state.leading = True
+        lost = await self._lead(kube, leader)
+        if lost is not None:
+            logger.error("stopping: the Lease is lost", extra={"fields": {"why": lost}})
+            return LEASE_LOST
+        await leader.release()
+        logger.info("stopped")
+        return 0
+
+    async def _prepare(self, kube: KubeClient) -> None:
+        await wait_for_kinds(kube, tell=self._tell_absent)
+        await check_rights(kube, self._settings.namespaces, self._settings.lease.namespace)
+
+    async def _unless_stopped(self, work: asyncio.Future[Any]) -> bool:
+        """Wait for the work, or drop it when told to stop; says whether it was done."""
+        stop = asyncio.ensure_future(self._stop.wait())
+        done, pending = await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        for one in pending:
+            one.cancel()
+        if work in done:
+            work.result()
+        return work in done
+
+    async def _lead(self, kube: KubeClient, leader: Leader) -> str | None:
+        """Do the work. The end of any part ends all of them; being told to stop ends them in order. Says why the Lease was lost, if so."""
+        context, intake = await self._wire(kube, leader)
+        await intake.fill()
+        self._state.filled = True
+        logger.info("all objects are listed", extra={"fields": {"objects": len(context.cache)}})
+        queue = self._queue
+        assert queue is not None  # noqa: S101 (made in _wire)
+        kopf_stop = asyncio.Event()
+        watching = asyncio.ensure_future(self._watch(kube.endpoint, intake, kopf_stop))
+        parts = [
+            watching,
+            asyncio.ensure_future(queue.run()),
+            asyncio.ensure_future(leader.hold()),
+            asyncio.ensure_future(self._resync(intake)),
+            asyncio.ensure_future(self._refresh(intake)),
+        ]
+        told = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({told, *parts}, return_when=asyncio.FIRST_COMPLETED)
+            return _why_ended(parts)
+        finally:
+            self._state.leading = False
+            kopf_stop.set()
+            await asyncio.wait({watching}, timeout=GRACE)
+            for part in (told, *parts):
+                part.cancel()
+            await asyncio.gather(told, *parts, return_exceptions=True)
+
+    async def _wire(self, kube: KubeClient, leader: Leader) -> tuple[Context, Intake]:
+        controllers: dict[str, Reconciler] = {}
+
+        async def reconcile(key: Key) -> datetime | None:
+            begin = time.monotonic()
+            outcome = "ok"
+            try:
+                return await controllers[key.kind](key)
+            except UserFault as fault:
+                # Said in the status where it concerns an object; here it is about the operator's own rights or a refused write.
+                outcome = "user_fault"
+                logger.warning("refused", extra={"fields": {"key": str(key), "reason": fault.reason, "why": fault.message}})
+                raise
+            except Exception:
+                outcome = "fault"
+                raise
+            finally:
+                self._metrics.reconciled(key.kind, outcome, time.monotonic() - begin)
+
+        queue = Queue(reconcile, self._clock, workers=self._settings.workers)
+        self._queue = queue
+        self._metrics.watch_queue(lambda: queue.depth, lambda: queue.running)
+        observer = Observer(self._metrics)
+        holder: dict[str, Intake] = {}
+
+        def took(kind: str, body: Mapping[str, Any]) -> None:
+            holder["intake"].own_write(kind, body)
+
+        events = EventRecorder(lambda namespace, body: kube.create(EVENTS, namespace, body), self._clock, self._settings.pod_name)
+        context = Context(
+            kube=kube,
+            cache=Cache(INDEXERS),
+            finished=FinishedIndex(),
+            register=Register(),
+            clock=self._clock,
+            add=queue.add,
+            leadership=leader,
+            events=events,
+            images=Images(self._settings.runner.images),
+            jobs=JobDefaults(
+                pull_policy=self._settings.runner.pull_policy,
+                fixed_uid=self._settings.runner.fixed_uid,
+                image_pull_secrets=self._settings.runner.image_pull_secrets,
+            ),
+            cluster_id=await self._cluster_id(kube),
+            observe=observer.observe,
+            took=took,
+        )
+        intake = Intake(context, self._settings.namespaces)
+        holder["intake"] = intake
+        backups = BackupController(context)
+        controllers.update(
+            {
+                "Database": DatabaseController(context).reconcile,
+                "BackupStorage": StorageController(context).reconcile,
+                "BackupPolicy": PolicyController(context).reconcile,
+                "Backup": backups.reconcile,
+                "Approval": _nothing,
+            }
+        )
+        return context, intake
+
+    async def _cluster_id(self, kube: KubeClient) -> str:
+        if self._settings.cluster_id:
+            return self._settings.cluster_id
+        namespace = await kube.get(NAMESPACES, "", "kube-system")
+        if namespace is None:
+            message = "DATABOSUN_CLUSTER_ID is not set and the namespace kube-system cannot be read; set clusterId in the chart"
+            raise UserFault("BadSettings", message)
+        return str(namespace["metadata"]["uid"])
+
+    async def _resync(self, intake: Intake) -> None:
+        spread = random.Random()  # noqa: S311 (spreads load; nothing secret)
+        while True:
+            await asyncio.sleep(self._settings.resync.total_seconds() * spread.uniform(0.8, 1.2))
+            await self._patiently(intake.resync)
+
+    async def _refresh(self, intake: Intake) -> None:
+        while True:
+            await asyncio.sleep(FINISHED_EVERY)
+            await self._patiently(intake.refresh_finished)
+
+    @staticmethod
+    async def _patiently(work: Callable[[], Any]) -> None:
+        """A list that fails is made again at its next turn."""
+        try:
+            await work()
+        except Exception:
+            # The watches go on meanwhile; whatever is wrong with the API server, the queue's own calls will say.
+            logger.exception("a list failed; trying again at its next turn")
+
+    async def _watch(self, endpoint: Callable[[], Endpoint], intake: Intake, stop: asyncio.Event) -> None:
+        """Run Kopf as the source of events."""
+        registry = kopf.OperatorRegistry()
+        settings = kopf.OperatorSettings()
+        settings.scanning.disabled = True
+        settings.posting.enabled = False
+        settings.peering.standalone = True
+        settings.watching.server_timeout = 600
+        settings.watching.chunk_size = 500
+        settings.networking.request_timeout = 30
+        settings.watching.label_selectors[BACKUPS.group, BACKUPS.plural] = UNFINISHED
+        for resource in (JOBS, PODS):
+            settings.watching.label_selectors[resource.group, resource.plural] = OURS
+        kopf.on.login(registry=registry)(_login(endpoint))
+        for resource in (*KINDS, BACKUPS):
+            _subscribe(registry, resource, partial(_take_object, intake, resource.kind))
+        for resource in (JOBS, PODS):
+            _subscribe(registry, resource, partial(_take_worker, intake, resource.kind))
+        namespaces = list(self._settings.namespaces)
+        await kopf.operator(
+            registry=registry,
+            settings=settings,
+            stop_flag=stop,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+        )
+
+    # --- probes
+
+    def _tell_absent(self, missing: tuple[str, ...]) -> None:
+        self._state.absent = missing
+
+    def _check_queue(self) -> str | None:
+        stuck = self._queue.stuck_for() if self._queue is not None else 0.0
+        return f"no reconcile ended for {stuck:.0f} s" if stuck > STUCK_AFTER else None
+
+    def _check_kinds(self) -> str | None:
+        if self._state.absent:
+            return f"these kinds are not served: {', '.join(self._state.absent)}; install the chart databosun-crds"
+        return None if self._state.started else "starting"
+
+    def _check_lists(self) -> str | None:
+        return "listing all objects" if self._state.leading and not self._state.filled else None
+
+    def _observe_request(self, call: Any, outcome: str, seconds: float) -> None:
+        self._metrics.api_request(call.verb, call.resource.plural, outcome, seconds)
+
+
+def _why_ended(parts: Sequence[asyncio.Future[Any]]) -> str | None:
+    """After a first part ended: None where none did (we were told to stop), the words of a lost Lease, else its own failure."""
+    for part in parts:
+        if part.done():
+            error = part.exception()
+            if isinstance(error, LeaseLost):
+                return str(error)
+            if error is not None:
+                raise error
+            message = "a part of the operator that never ends came to an end"
+            raise RuntimeError(message)
+    return None
+
+
+def _take_object(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool) -> None:  # noqa: FBT001
+    if gone:
+        intake.deleted(kind, body)
+    else:
+        intake.changed(kind, body)
+
+
+def _take_worker(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool) -> None:  # noqa: FBT001
+    intake.worker(kind, body, gone=gone)
+
+
+async def _nothing(_key: Key) -> datetime | None:
+    return None
+
+
+def _login(endpoint_of: Callable[[], Endpoint]) -> Callable[..., kopf.ConnectionInfo]:
+    """Kopf logs in as the client does; it asks again when a token is refused, so the endpoint is read each time."""
+
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        endpoint = endpoint_of()
+        scheme, _, token = (endpoint.authorization or "").partition(" ")
+        return kopf.ConnectionInfo(
+            server=endpoint.server,
+            insecure=not endpoint.verify,
+            ca_path=endpoint.ca_file,
+            certificate_path=endpoint.certificate_file,
+            private_key_path=endpoint.key_file,
+            scheme=scheme or None,
+            token=token or None,
+        )
+
+    return login
+
+
+def _subscribe(registry: kopf.OperatorRegistry, resource: Resource, take: Callable[[Mapping[str, Any], bool], None]) -> None:
+    async def handler(event: Mapping[str, Any], **_: Any) -> None:
+        body = event["object"]
+        take(body, event["type"] == "DELETED")
+
+    decorate = kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)
+    decorate(handler)
+
+
+def main(settings: Settings) -> int:
+    """Run the operator until SIGTERM or SIGINT; returns the exit code."""
+
+    async def serve() -> int:
+        operator = Operator(settings)
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, operator.stop)
+        return await operator.run()
+
+    return asyncio.run(serve())
+
+

@@ -1,0 +1,123 @@
+"""Carry out a Plan: the only place that writes to the API server for a controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from databosun.controllers.context import Context
+from databosun.controllers.seen import Meta
+from databosun.domain.errors import WorldFault
+from databosun.domain.plan import (
+    FINALIZER_RESULT,
+    Action,
+    CreateBackup,
+    DeleteJob,
+    DeleteObject,
+    PatchMetadata,
+    Plan,
+    PostEvent,
+    ReleasePod,
+    StartJob,
+)
+from databosun.kube.errors import AlreadyExists, NotFound
+from databosun.kube.jobs import build_job
+from databosun.kube.merge import merge_patch
+from databosun.kube.resources import BACKUPS, JOBS, PODS, Resource
+from databosun.runtime.queue import Key
+
+
+class Applier:
+    """Applies plans of one kind. Every write is idempotent: a kill between any two leaves what the next look completes."""
+
+    def __init__(self, context: Context, resource: Resource) -> None:
+        self._context = context
+        self._resource = resource
+
+    async def apply(self, meta: Meta, raw_status: Mapping[str, Any], plan: Plan) -> None:
+        """Do `before`, write the status where it differs, do `after`."""
+        for action in plan.before:
+            meta = await self._act(meta, action)
+        if plan.status is not None:
+            meta = await self._write_status(meta, raw_status, plan.status)
+        for action in plan.after:
+            meta = await self._act(meta, action)
+
+    async def _write_status(self, meta: Meta, before: Mapping[str, Any], after: Mapping[str, Any]) -> Meta:
+        patch = merge_patch(before, after)
+        if not patch:
+            return meta
+        body = await self._context.kube.patch_status(self._resource, meta.namespace, meta.name, patch, meta.resource_version)
+        return self._took(meta, body)
+
+    def _took(self, meta: Meta, body: Mapping[str, Any]) -> Meta:
+        self._context.took(self._resource.kind, body)
+        return replace(meta, resource_version=body["metadata"]["resourceVersion"])
+
+    async def _act(self, meta: Meta, action: Action) -> Meta:
+        match action:
+            case StartJob():
+                await self._start(action)
+            case DeleteJob():
+                await self._context.kube.delete(JOBS, action.namespace, action.name, uid=action.uid)
+            case ReleasePod():
+                await self.release(action)
+            case CreateBackup():
+                await self._create_backup(action)
+            case DeleteObject():
+                await self._delete(action)
+            case PatchMetadata():
+                body = await self._context.kube.patch_metadata(
+                    self._resource, meta.namespace, meta.name, action.metadata, meta.resource_version
+                )
+                return self._took(meta, body)
+            case PostEvent():
+                await self._post(meta, action)
+        return meta
+
+    async def _start(self, action: StartJob) -> None:
+        body = build_job(action, self._context.jobs, self._context.clock.now())
+        try:
+            await self._context.kube.create(JOBS, action.namespace, body)
+        except AlreadyExists:
+            found = await self._context.kube.get(JOBS, action.namespace, action.name)
+            owners = (found or {}).get("metadata", {}).get("ownerReferences", [])
+            if not any(owner.get("uid") == action.owner.uid for owner in owners):
+                message = f"Job {action.namespace}/{action.name} belongs to another object; waiting until it is gone"
+                raise WorldFault("NameTaken", message) from None
+
+    async def release(self, action: ReleasePod) -> None:
+        left = [name for name in action.finalizers if name != FINALIZER_RESULT]
+        try:
+            await self._context.kube.patch_metadata(PODS, action.namespace, action.name, {"finalizers": left}, action.resource_version)
+        except NotFound:
+            return
+
+    async def _create_backup(self, action: CreateBackup) -> None:
+        metadata: dict[str, Any] = {"name": action.name, "namespace": action.namespace, "labels": dict(action.labels)}
+        if action.finalizers:
+            metadata["finalizers"] = list(action.finalizers)
+        body = {"apiVersion": BACKUPS.api_version, "kind": BACKUPS.kind, "metadata": metadata, "spec": dict(action.spec)}
+        try:
+            created = await self._context.kube.create(BACKUPS, action.namespace, body)
+        except AlreadyExists:
+            return
+        self._context.took("Backup", created)
+        self._context.add(Key("Backup", action.namespace, action.name), None)
+
+    async def _delete(self, action: DeleteObject) -> None:
+        self._context.leadership.assert_fresh()
+        await self._context.kube.delete(
+            BACKUPS, action.namespace, action.name, uid=action.uid, resource_version=action.resource_version
+        )
+
+    async def _post(self, meta: Meta, action: PostEvent) -> None:
+        involved = {
+            "apiVersion": self._resource.api_version,
+            "kind": self._resource.kind,
+            "namespace": meta.namespace,
+            "name": meta.name,
+            "uid": meta.uid,
+        }
+        await self._context.events.post(involved, action.reason, action.message, warning=action.warning)

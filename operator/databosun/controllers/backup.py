@@ -1,0 +1,199 @@
+"""Gather what decides over one Backup, and carry the decision out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from databosun.api.v1alpha1.backup import FINAL_PHASES, Hold
+from databosun.controllers import removal
+from databosun.controllers.apply import Applier
+from databosun.controllers.context import Context
+from databosun.controllers.intake import owners_of
+from databosun.controllers.jobs import Bench, observe, read_progress
+from databosun.controllers.ordering import Ordered, gather_order
+from databosun.controllers.seen import SeenBackup
+from databosun.controllers.seen import backup as parse_backup
+from databosun.domain.backup import BackupFacts, decide_backup, decide_cleanup, finished_labels, stage, tried
+from databosun.domain.interlock import Active, Operation, blockers
+from databosun.domain.names import attempt_job_name
+from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_HOLD, Plan, ReleasePod, StartJob
+from databosun.domain.run import Blocked, JobSeen, RunFacts, Stage
+from databosun.kube.resources import BACKUPS, JOBS, PODS
+from databosun.runtime.cache import finished_run
+from databosun.runtime.queue import Key
+
+
+class BackupController:
+    """Runs: from Pending to a verdict, then cleaned up, then watched only for deletion and holds."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._applier = Applier(context, BACKUPS)
+        self._progress_at: dict[str, datetime] = {}
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """One look at one Backup; always live, since a create or a verdict may follow."""
+        body = await self._context.kube.get(BACKUPS, key.namespace, key.name)
+        if body is None:
+            await self._gone(key)
+            return None
+        self._context.observe("Backup", key, body)
+        seen = parse_backup(body)
+        if seen.meta.deleting:
+            return await removal.reconcile(self._context, self._applier, seen)
+        run = finished_run(body["metadata"])
+        if run is not None:
+            self._settle(key, seen)
+            if self._context.finished.put(run):
+                self._tell_dependants(seen)
+            return None
+        self._context.cache.put("Backup", body)
+        if seen.status.phase in FINAL_PHASES:
+            return await self._clean_up(key, seen)
+        return await self._advance(seen)
+
+    async def _gone(self, key: Key) -> None:
+        """The object is gone: forget it, and let go of pods that it left."""
+        self._context.cache.drop(key)
+        run = self._context.finished.drop(key.namespace, key.name)
+        uid = run.uid if run else None
+        mark = f"Backup/{key.namespace}/{key.name}"
+        async for pod in self._context.kube.list(PODS, key.namespace, label_selector="app.kubernetes.io/managed-by=databosun"):
+            if pod["metadata"].get("annotations", {}).get("databosun.io/for") == mark:
+                uid = pod["metadata"]["labels"].get("databosun.io/run-uid", uid)
+                for release in Bench([], [pod]).releases():
+                    await self._applier.release(release)
+        if uid is not None:
+            self._context.register.release(uid)
+        if run is not None:
+            for owner in owners_of(self._context, run):
+                self._context.add(owner, None)
+
+    def _settle(self, key: Key, seen: SeenBackup) -> None:
+        self._context.cache.drop(key)
+        self._progress_at.pop(seen.meta.uid, None)
+        self._release_claim(seen)
+
+    def _release_claim(self, seen: SeenBackup) -> None:
+        """Let those that waited for this run look again."""
+        freed = self._context.register.release(seen.meta.uid)
+        if freed is None:
+            return
+        for other in self._context.cache.keys("Backup"):
+            self._context.add(other, None)
+
+    def _tell_dependants(self, seen: SeenBackup) -> None:
+        namespace = seen.meta.namespace
+        if seen.spec.database_ref is not None:
+            self._context.add(Key("Database", namespace, seen.spec.database_ref.name), None)
+        if seen.spec.policy_ref is not None:
+            self._context.add(Key("BackupPolicy", namespace, seen.spec.policy_ref.name), None)
+
+    async def _clean_up(self, key: Key, seen: SeenBackup) -> datetime | None:
+        bench = await Bench.read(self._context.kube, seen.meta.namespace, seen.meta.uid)
+        jobs = (*await observe(self._context.kube, bench, "backup", logs=False), *await observe(self._context.kube, bench, "recover", logs=False))
+        present = {job["metadata"]["uid"] for job in bench.jobs}
+        ordered = await gather_order(self._context, seen, with_history=False)
+        labels = {
+            **finished_labels(ordered.database_uid, ordered.policy_uid, ordered.storage_uid, seen.spec.schedule),
+            **{name: value for name, value in seen.meta.labels.items() if name.startswith("databosun.io/")},
+        }
+        plan = decide_cleanup(seen.status, [job for job in jobs if job.uid in present], bench.releases(), labels, seen.meta.namespace)
+        await self._applier.apply(seen.meta, seen.raw_status, plan)
+        self._settle(key, seen)
+        self._tell_dependants(seen)
+        return None
+
+    async def _advance(self, seen: SeenBackup) -> datetime | None:
+        context = self._context
+        last = seen.status.attempts[-1] if seen.status.attempts else None
+        ordered = await gather_order(context, seen, with_history=last is None or last.ended_at is not None)
+        jobs, recovers, outdated = await self._jobs(seen)
+        current = self._current(jobs, last.number if last else 0, ended=last is not None and last.ended_at is not None)
+        progress = await read_progress(context.kube, current, seen.meta.namespace) if current else None
+        now = context.clock.now()
+        facts = BackupFacts(
+            ref=seen.meta.named,
+            generation=seen.meta.generation,
+            spec=seen.spec,
+            status=seen.status,
+            run=RunFacts(
+                created=seen.meta.created,
+                stage=stage(seen.status),
+                limits=ordered.limits,
+                tried=tried(seen.status),
+                job=current,
+                recovers=recovers,
+                too_old=ordered.too_old(seen, now),
+                blocked=ordered.blocked or self._interlock(seen, ordered),
+                doomed=ordered.doomed,
+                recoverable=ordered.order is not None,
+            ),
+            order=ordered.order,
+            database=ordered.database_name,
+            progress=progress,
+            progress_at=self._progress_at.get(seen.meta.uid),
+            hold=_hold(seen, ordered),
+        )
+        plan = decide_backup(facts, now)
+        if progress is not None and plan.status is not None:
+            self._progress_at[seen.meta.uid] = now
+        self._claim(seen, ordered, plan, current)
+        await self._applier.apply(seen.meta, seen.raw_status, plan)
+        for release in outdated:
+            await self._applier.release(release)
+        return plan.wake_at
+
+    async def _jobs(self, seen: SeenBackup) -> tuple[tuple[JobSeen, ...], tuple[JobSeen, ...], tuple[ReleasePod, ...]]:
+        """Jobs of the work, Jobs of the look into storage, and finalizers of attempts whose end is recorded."""
+        kube, meta = self._context.kube, seen.meta
+        if stage(seen.status) is not Stage.RUNNING:
+            first = await kube.get(JOBS, meta.namespace, attempt_job_name(meta.name, 1))
+            if first is None and seen.status.phase is not None:
+                return (), (), ()
+        bench = await Bench.read(kube, meta.namespace, meta.uid)
+        ended = {str(attempt.number) for attempt in seen.status.attempts if attempt.ended_at is not None}
+        old = [
+            pod
+            for pod in bench.pods
+            if pod["metadata"]["labels"].get("databosun.io/task") == "backup" and pod["metadata"]["labels"]["databosun.io/attempt"] in ended
+        ]
+        return await observe(kube, bench, "backup"), await observe(kube, bench, "recover"), Bench([], old).releases()
+
+    @staticmethod
+    def _current(jobs: tuple[JobSeen, ...], last: int, *, ended: bool) -> JobSeen | None:
+        """The attempt that counts now: the recorded one, or the one after it that was created but not yet written down."""
+        wanted = last + 1 if ended or not last else last
+        return next((job for job in reversed(jobs) if job.attempt == wanted), None)
+
+    def _interlock(self, seen: SeenBackup, ordered: Ordered) -> Blocked | None:
+        """Who stands in the way; asked at the last moment before the decision."""
+        found = blockers(
+            Operation.BACKUP,
+            ordered.database_uid,
+            ordered.storage_uid,
+            self._context.register.others(seen.meta.uid),
+            ordered.storage_limit,
+            ordered.allow_same,
+        )
+        if not found:
+            return None
+        return Blocked(f"WaitingFor{found[0].by}", f"{found[0]}; this run starts after it")
+
+    def _claim(self, seen: SeenBackup, ordered: Ordered, plan: Plan, current: JobSeen | None) -> None:
+        # Nothing is awaited between the interlock's answer and this claim, so two runs cannot both be granted.
+        starts = any(isinstance(action, StartJob) for action in plan.before)
+        if starts or current is not None:
+            self._context.register.claim(
+                seen.meta.uid, Active(Operation.BACKUP, ordered.database_uid, ordered.storage_uid, seen.meta.name)
+            )
+
+
+def _hold(seen: SeenBackup, ordered: Ordered) -> Hold | None:
+    if seen.meta.labels.get(LABEL_HOLD) == "true":
+        return Hold(reason=seen.meta.annotations.get(ANNOTATION_HOLD_REASON))
+    if ordered.policy_holds:
+        return Hold(reason="legalHold of the policy")
+    return None
+
+

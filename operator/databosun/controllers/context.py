@@ -1,0 +1,99 @@
+"""What every controller works with: the API server, what the watches told, time, and the shared registers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from databosun.domain.interlock import Active
+from databosun.kube.jobs import JobDefaults
+from databosun.kube.port import KubePort
+from databosun.runtime.cache import Cache, FinishedIndex
+from databosun.runtime.clock import Clock
+from databosun.runtime.queue import Key
+
+AddKey = Callable[[Key, datetime | None], None]
+
+
+class Leadership(Protocol):
+    """Whether this process may delete."""
+
+    def assert_fresh(self) -> None:
+        """Raise unless the Lease was renewed within the last 5 s."""
+        ...
+
+
+class EventSink(Protocol):
+    """Where Kubernetes Events go; never fails a reconcile."""
+
+    async def post(self, involved: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Runner images by engine and major version; the highest serves where the version is not known."""
+
+    by_engine: Mapping[str, Mapping[str, str]]
+
+    def runner(self, engine: str, version: str | None) -> str | None:
+        """The image for a server version such as `15.20`; None where this installation has none."""
+        known = self.by_engine.get(engine, {})
+        if not known:
+            return None
+        if version is not None and (major := version.split(".")[0]) in known:
+            return known[major]
+        return known[max(known, key=int)] if version is None else None
+
+    def any_runner(self) -> str | None:
+        """An image for work that touches storage alone."""
+        for images in self.by_engine.values():
+            if images:
+                return images[max(images, key=int)]
+        return None
+
+
+@dataclass(slots=True)
+class Register:
+    """Runs whose agent may be at work, by run uid; claimed before their Job is created."""
+
+    active: dict[str, Active] = field(default_factory=dict)
+
+    def claim(self, run_uid: str, active: Active) -> None:
+        """Say that a run is about to work; kept until released."""
+        self.active[run_uid] = active
+
+    def release(self, run_uid: str) -> Active | None:
+        """Say that a run works no more."""
+        return self.active.pop(run_uid, None)
+
+    def others(self, run_uid: str) -> tuple[Active, ...]:
+        """All active runs but this one."""
+        return tuple(active for uid, active in self.active.items() if uid != run_uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Shared by all controllers."""
+
+    kube: KubePort
+    cache: Cache
+    finished: FinishedIndex
+    register: Register
+    clock: Clock
+    add: AddKey
+    leadership: Leadership
+    events: EventSink
+    images: Images
+    jobs: JobDefaults
+    cluster_id: str
+    workers: dict[Key, set[str]] = field(default_factory=dict)
+    """Names of the Jobs and pods that are known to work for an object."""
+    observe: Callable[[str, Key, Mapping[str, Any]], None] = lambda _kind, _key, _body: None
+    """Told each object as it was last read (empty: it is gone), for metrics."""
+    took: Callable[[str, Mapping[str, Any]], None] = lambda _kind, _body: None
+    """Told each object as this process wrote it, so that the next look does not see the past."""
+
+
+Reconciler = Callable[[Key], Awaitable[datetime | None]]

@@ -1,0 +1,172 @@
+"""What the watches and lists tell goes in here: into the cache and the indexes, and whoever it concerns into the queue."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from databosun.controllers.context import Context
+from databosun.controllers.matching import database_keys_of, policy_keys_of
+from databosun.domain.interlock import Active, Operation
+from databosun.domain.plan import ANNOTATION_FOR, LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_RUN_UID, LABEL_STORAGE_UID, LABEL_TASK
+from databosun.kube.resources import APPROVALS, BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES, JOBS, PODS, Resource
+from databosun.runtime.cache import FinishedRun, finished_run
+from databosun.runtime.queue import Key
+
+logger = logging.getLogger(__name__)
+
+KINDS = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, APPROVALS)
+UNFINISHED = f"!{LABEL_FINISHED}"
+FINISHED = LABEL_FINISHED
+OURS = "app.kubernetes.io/managed-by=databosun"
+
+Body = Mapping[str, Any]
+
+
+class Intake:
+    """Keeps cache and indexes in step with the API server. Losing, repeating or reordering what comes in costs only time."""
+
+    def __init__(self, context: Context, namespaces: Sequence[str]) -> None:
+        self._context = context
+        self._namespaces: Sequence[str | None] = list(namespaces) or [None]
+
+    # --- events
+
+    def changed(self, kind: str, body: Body) -> None:
+        """An object of ours was listed, added or modified."""
+        metadata = body["metadata"]
+        key = Key(kind, metadata["namespace"], metadata["name"])
+        if kind == "Backup" and (run := finished_run(metadata)) is not None:
+            self._finished(run)
+            return
+        if self._context.cache.put(kind, body):
+            self._context.add(key, None)
+            self._tell(kind, key, body)
+
+    def deleted(self, kind: str, body: Body) -> None:
+        """An object is gone, or left the watch's selector: look at it with a GET, and so does whoever refers to it."""
+        metadata = body["metadata"]
+        key = Key(kind, metadata["namespace"], metadata["name"])
+        self._context.cache.drop(key)
+        self._context.add(key, None)
+        self._tell(kind, key, body)
+
+    def own_write(self, kind: str, body: Body) -> None:
+        """An object as this process has just written it: taken in at once; others that depend on it are told."""
+        metadata = body["metadata"]
+        key = Key(kind, metadata["namespace"], metadata["name"])
+        if kind == "Backup" and (run := finished_run(metadata)) is not None:
+            self._context.cache.drop(key)
+            self._finished(run)
+        elif self._context.cache.put(kind, body):
+            self._tell(kind, key, body)
+
+    def worker(self, kind: str, body: Body, *, gone: bool) -> None:
+        """A Job or pod of an agent was seen; its owner looks again."""
+        metadata = body["metadata"]
+        owner = owner_of(metadata)
+        if owner is None:
+            return
+        name = f"{kind}/{metadata['name']}"
+        known = self._context.workers.setdefault(owner, set())
+        if gone:
+            known.discard(name)
+        else:
+            known.add(name)
+        self._context.add(owner, None)
+
+    def _finished(self, run: FinishedRun) -> None:
+        if self._context.finished.put(run):
+            for key in owners_of(self._context, run):
+                self._context.add(key, None)
+            if run.deleting:
+                self._context.add(Key("Backup", run.namespace, run.name), None)
+
+    def _tell(self, kind: str, key: Key, body: Body) -> None:
+        for other in self._concerned(kind, key, body):
+            self._context.add(other, None)
+
+    def _concerned(self, kind: str, key: Key, body: Body) -> Iterable[Key]:
+        cache, namespace = self._context.cache, key.namespace
+        if kind == "Database":
+            yield from policy_keys_of(self._context, namespace, key.name)
+            yield from cache.referring("Backup", namespace, f"database:{key.name}")
+        elif kind == "BackupStorage":
+            yield from cache.referring("BackupPolicy", namespace, f"storage:{key.name}")
+            yield from cache.referring("Backup", namespace, f"storage:{key.name}")
+        elif kind == "BackupPolicy":
+            yield from database_keys_of(self._context, namespace, body)
+            yield from cache.referring("Backup", namespace, f"policy:{key.name}")
+        elif kind == "Approval":
+            ref = body.get("spec", {}).get("ref", {})
+            if ref.get("kind") == "BackupPolicy":
+                yield Key("BackupPolicy", namespace, ref["name"])
+
+    # --- lists
+
+    async def fill(self) -> None:
+        """List everything once, before the first decision: a decision on half of the objects could claim what is not so."""
+        await self.resync()
+        for namespace in self._namespaces:
+            for resource in (JOBS, PODS):
+                async for body in self._context.kube.list(resource, namespace, label_selector=OURS):
+                    self.worker(resource.kind, body, gone=False)
+                    if resource is JOBS:
+                        self._claim(body)
+
+    def _claim(self, job: Body) -> None:
+        """A backup's Job that is there may have an agent at work, whatever its run's status says yet."""
+        labels = job["metadata"]["labels"]
+        if labels.get(LABEL_TASK) == "backup":
+            run = owner_of(job["metadata"])
+            active = Active(Operation.BACKUP, labels.get(LABEL_DATABASE_UID), labels.get(LABEL_STORAGE_UID), run.name if run else "")
+            self._context.register.claim(labels[LABEL_RUN_UID], active)
+
+    async def resync(self) -> None:
+        """List every kind, page by page, and sweep what is no longer there: watches do not report what went while they were cut."""
+        for resource in KINDS:
+            await self._mark_and_sweep(resource, "")
+        await self._mark_and_sweep(BACKUPS, UNFINISHED)
+        await self.refresh_finished()
+
+    async def _mark_and_sweep(self, resource: Resource, selector: str) -> None:
+        for namespace in self._namespaces:
+            before = {key: self._context.cache.version(key) for key in self._context.cache.keys(resource.kind, namespace)}
+            seen = set()
+            async for body in self._context.kube.list(resource, namespace, label_selector=selector):
+                self.changed(resource.kind, body)
+                seen.add(Key(resource.kind, body["metadata"]["namespace"], body["metadata"]["name"]))
+            for key in before.keys() - seen:
+                # Only what has not changed since the list began: a younger object was created beside it.
+                if self._context.cache.version(key) == before[key]:
+                    ghost = self._context.cache.get(key)
+                    if ghost is not None:
+                        self.deleted(resource.kind, ghost)
+
+    async def refresh_finished(self) -> None:
+        """List the metadata of finished runs: for deletions, holds, and those that finished elsewhere."""
+        for namespace in self._namespaces:
+            known = {(run.namespace, run.name): run for run in self._context.finished.all() if namespace in (None, run.namespace)}
+            seen = set()
+            async for body in self._context.kube.list_metadata(BACKUPS, namespace, label_selector=FINISHED):
+                run = finished_run(body["metadata"])
+                if run is not None:
+                    seen.add((run.namespace, run.name))
+                    self._finished(run)
+            for at in known.keys() - seen:
+                if self._context.finished.get(*at) is known[at]:
+                    self._context.add(Key("Backup", *at), None)
+
+
+def owner_of(metadata: Body) -> Key | None:
+    """The object that a Job or pod works for."""
+    mark = metadata.get("annotations", {}).get(ANNOTATION_FOR, "")
+    parts = mark.split("/")
+    return Key(*parts) if len(parts) == 3 else None
+
+
+def owners_of(context: Context, run: FinishedRun) -> list[Key]:
+    """Database and policy of a finished run, where they are still the same ones."""
+    found = (context.cache.key_of(uid) for uid in (run.database_uid, run.policy_uid) if uid)
+    return [key for key in found if key is not None]

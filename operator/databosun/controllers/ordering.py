@@ -1,0 +1,257 @@
+"""Gather what a Backup's Jobs must be told: its policy, database, storage, image, parent, and what stands in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from databosun.api.quantities import parse_duration
+from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.api.v1alpha1.conditions import ConditionType
+from databosun.controllers import seen as read
+from databosun.controllers.context import Context
+from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy, SeenStorage
+from databosun.domain.backup import Order
+from databosun.domain.chain import DEFAULT_MAX_CHAIN, Done, choose_parent, previous_bytes
+from databosun.domain.conditions import find, is_true
+from databosun.domain.errors import UserFault
+from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_HOLD, LABEL_STORAGE_UID
+from databosun.domain.requests import database_target, storage_target
+from databosun.domain.run import Blocked, Doomed, Limits
+from databosun.engines.registry import DEFAULT_PORTS
+from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES, Resource
+from databosun.runtime.queue import Key
+
+LIMITS_WITHOUT_POLICY = Limits(retries=2, deadline=timedelta(hours=6), start_deadline=timedelta(minutes=30))
+STARTING_DEADLINE = timedelta(hours=1)
+LONGEST_NOT_AFTER = timedelta(days=1)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What was found. `order` is None where the storage is not known; `doomed` says why it can never start."""
+
+    database_name: str
+    limits: Limits
+    order: Order | None = None
+    blocked: Blocked | None = None
+    doomed: Doomed | None = None
+    database_uid: str | None = None
+    policy_uid: str | None = None
+    storage_uid: str | None = None
+    storage_limit: int = 1
+    allow_same: bool = False
+    policy_holds: bool = False
+    starting_deadline: timedelta = STARTING_DEADLINE
+
+    def too_old(self, seen: SeenBackup, now: datetime) -> str | None:
+        """Why this run may no longer start, were it to begin now; None where it may."""
+        spec = seen.spec
+        if spec.not_after is not None and now > spec.not_after:
+            return f"its notAfter {spec.not_after.isoformat()} is over; nothing was started"
+        if spec.scheduled_for is not None and now > spec.scheduled_for + self.starting_deadline:
+            return f"its slot {spec.scheduled_for.isoformat()} is more than startingDeadline ago; nothing was started"
+        return None
+
+
+async def gather_order(context: Context, seen: SeenBackup, *, with_history: bool) -> Ordered:
+    """Look up all that the Backup refers to. Reads the cache, and live where the cache has nothing."""
+    namespace, spec = seen.meta.namespace, seen.spec
+    policy = await _find(context, BACKUP_POLICIES, namespace, spec.policy_ref.name if spec.policy_ref else None, read.policy)
+    database_ref = spec.database_ref or (policy.spec.database_ref if policy else None)
+    storage_ref = spec.storage_ref or (policy.spec.storage_ref if policy else None)
+    database = await _find(context, DATABASES, namespace, database_ref.name if database_ref else None, read.database)
+    storage = await _find(context, BACKUP_STORAGES, namespace, storage_ref.name if storage_ref else None, read.storage)
+    doomed = _doomed(context, seen, policy, database, storage)
+    order = None
+    if storage is not None:
+        try:
+            order = await _order(context, seen, policy, database, storage, with_history=with_history and doomed is None)
+        except UserFault as fault:
+            doomed = doomed or Doomed(fault.reason, fault.message)
+    return Ordered(
+        database_name=database_ref.name if database_ref else "",
+        limits=_limits(policy),
+        order=order,
+        blocked=_blocked(database, storage),
+        doomed=doomed,
+        database_uid=seen.meta.labels.get(LABEL_DATABASE_UID) or (database.meta.uid if database else None),
+        policy_uid=policy.meta.uid if policy else None,
+        storage_uid=seen.meta.labels.get(LABEL_STORAGE_UID) or (storage.meta.uid if storage else None),
+        storage_limit=storage.spec.max_concurrent_runs if storage else 1,
+        allow_same=policy is not None and policy.spec.concurrency_policy == "Allow",
+        policy_holds=policy is not None and policy.spec.legal_hold,
+        starting_deadline=_starting_deadline(policy),
+    )
+
+
+async def _find(
+    context: Context, resource: Resource, namespace: str, name: str | None, parse: Callable[[Mapping[str, Any]], T]
+) -> T | None:
+    if name is None:
+        return None
+    body = context.cache.get(Key(resource.kind, namespace, name)) or await context.kube.get(resource, namespace, name)
+    return parse(body) if body is not None else None
+
+
+def _limits(policy: SeenPolicy | None) -> Limits:
+    if policy is None:
+        return LIMITS_WITHOUT_POLICY
+    spec = policy.spec
+    return Limits(retries=spec.retries, deadline=parse_duration(spec.deadline), start_deadline=parse_duration(spec.start_deadline))
+
+
+def _starting_deadline(policy: SeenPolicy | None) -> timedelta:
+    if policy is None:
+        return STARTING_DEADLINE
+    return parse_duration(policy.spec.starting_deadline) + parse_duration(policy.spec.jitter)
+
+
+def _doomed(
+    context: Context, seen: SeenBackup, policy: SeenPolicy | None, database: SeenDatabase | None, storage: SeenStorage | None
+) -> Doomed | None:
+    spec, namespace = seen.spec, seen.meta.namespace
+    if spec.policy_ref is not None and policy is None:
+        return Doomed("PolicyNotFound", f"BackupPolicy {namespace}/{spec.policy_ref.name} named in spec.policyRef does not exist")
+    if database is None:
+        found = f"Database {namespace}/{spec.database_ref.name}" if spec.database_ref else "spec.databaseRef"
+        return Doomed("DatabaseNotFound", f"{found} does not exist; name a Database of the same namespace")
+    if storage is None:
+        named = spec.storage_ref or (policy.spec.storage_ref if policy else None)
+        return Doomed("StorageNotFound", f"BackupStorage {namespace}/{named.name if named else '?'} does not exist")
+    wanted_uid = seen.meta.labels.get(LABEL_DATABASE_UID)
+    if wanted_uid is not None and wanted_uid != database.meta.uid:
+        message = f"Database {namespace}/{database.meta.name} was created anew since this Backup was; it backs up the one before"
+        return Doomed("DatabaseReplaced", message)
+    if spec.scheduled_for is None:
+        return _hand_made(seen)
+    return None
+
+
+def _hand_made(seen: SeenBackup) -> Doomed | None:
+    not_after = seen.spec.not_after
+    if not_after is None:
+        return Doomed("InvalidSpec", "spec.notAfter is missing; a Backup made by hand needs it, at most a day ahead")
+    if not_after > seen.meta.created + LONGEST_NOT_AFTER:
+        message = f"spec.notAfter is {not_after.isoformat()}; expected at most a day after the object's creation"
+        return Doomed("InvalidSpec", message)
+    return None
+
+
+def _blocked(database: SeenDatabase | None, storage: SeenStorage | None) -> Blocked | None:
+    if storage is not None and not is_true(storage.status.conditions, ConditionType.READY):
+        ready = find(storage.status.conditions, ConditionType.READY)
+        why = ready.message if ready else "it has not been validated yet"
+        return Blocked("StorageNotReady", f"BackupStorage {storage.meta.name} is not ready: {why}")
+    if database is not None and database.status.probed_generation is None and database.status.last_probe_time is None:
+        return Blocked("DatabaseNotProbed", f"Database {database.meta.name} has not been looked at yet")
+    return None
+
+
+async def _order(
+    context: Context,
+    seen: SeenBackup,
+    policy: SeenPolicy | None,
+    database: SeenDatabase | None,
+    storage: SeenStorage,
+    *,
+    with_history: bool,
+) -> Order:
+    target, storage_secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
+    image = runner_image(context, database)
+    common: dict[str, Any] = {
+        "storage": target,
+        "storage_secrets": tuple(storage_secrets),
+        "storage_uid": storage.meta.uid,
+        "storage_claim": storage.spec.volume.claim_name if storage.spec.volume else None,
+        "schedule": seen.spec.schedule,
+    }
+    if database is None:
+        return Order(database=None, secrets=(), image=image, type=seen.spec.type, method=seen.spec.method, **common)
+    version = database.status.engine_version
+    database_seen, secrets = database_target(database.meta.named, database.spec, DEFAULT_PORTS[database.spec.engine], version)
+    done = await history(context, seen.meta.namespace, database.meta.uid) if with_history else ()
+    footing = choose_parent(seen.spec.type, done, storage.meta.uid, _max_chain(seen, policy))
+    method = seen.spec.method
+    return Order(
+        database=database_seen,
+        secrets=tuple(secrets),
+        image=image,
+        type=footing.type,
+        method=method,
+        parent=footing.parent,
+        previous_bytes=previous_bytes(footing.type, method, done),
+        notes=(footing.note,) if footing.note else (),
+        held=_held(seen, policy),
+        **common,
+        **(_from_policy(policy) if policy else {}),
+    )
+
+
+def _from_policy(policy: SeenPolicy) -> dict[str, Any]:
+    spec = policy.spec
+    return {
+        "policy": policy.meta.name,
+        "policy_uid": policy.meta.uid,
+        "consistency": spec.consistency,
+        "pod_template": spec.pod_template,
+        "hooks": spec.hooks,
+    }
+
+
+def _held(seen: SeenBackup, policy: SeenPolicy | None) -> str | None:
+    if seen.meta.labels.get(LABEL_HOLD) == "true":
+        return seen.meta.annotations.get("databosun.io/hold-reason", "")
+    return "legalHold of the policy" if policy is not None and policy.spec.legal_hold else None
+
+
+def _max_chain(seen: SeenBackup, policy: SeenPolicy | None) -> int:
+    rows = policy.spec.schedules if policy else []
+    return next((row.max_chain for row in rows if row.name == seen.spec.schedule), DEFAULT_MAX_CHAIN)
+
+
+def runner_image(context: Context, database: SeenDatabase | None) -> str:
+    if database is None:
+        image = context.images.any_runner()
+    elif database.spec.runner is not None:
+        return database.spec.runner.image
+    else:
+        image = context.images.runner(database.spec.engine, database.status.engine_version or database.spec.version)
+    if image is None:
+        engine = database.spec.engine if database else "any engine"
+        version = database.status.engine_version or database.spec.version if database else None
+        known = ", ".join(sorted(context.images.by_engine.get(engine, {}))) or "none"
+        message = f"no runner image for {engine} {version or ''}: this installation has images for {known}; set spec.runner.image or the chart's runners"
+        raise UserFault("NoRunnerImage", message)
+    return image
+
+
+async def history(context: Context, namespace: str, database_uid: str) -> tuple[Done, ...]:
+    """The successful backups of a database, from their records."""
+    selector = f"{LABEL_DATABASE_UID}={database_uid},{LABEL_FINISHED}=Succeeded"
+    found = []
+    async for body in context.kube.list(BACKUPS, namespace, label_selector=selector):
+        one = read.backup(body)
+        status = one.status
+        if one.meta.deleting or status.checksum is None or status.size is None or status.method is None:
+            continue
+        found.append(
+            Done(
+                id=one.meta.name,
+                type=status.type or BackupType.FULL,
+                method=status.method,
+                completed=status.completion_time or one.meta.created,
+                attempt=status.attempts[-1].number if status.attempts else 1,
+                checksum=status.checksum,
+                base=status.base or one.meta.name,
+                chain_length=status.chain_length or 0,
+                system_identifier=status.system_identifier,
+                storage_uid=one.meta.labels.get(LABEL_STORAGE_UID, ""),
+                logical_bytes=status.size.logical,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,123 @@
+"""Objects as a controller reads them: metadata, spec and status, parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from databosun.api.v1alpha1.approval import ApprovalSpec
+from databosun.api.v1alpha1.backup import BackupSpec, BackupStatus
+from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicyStatus
+from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorageStatus
+from databosun.api.v1alpha1.common import Model
+from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
+from databosun.domain.errors import UserFault
+from databosun.domain.requests import Named
+
+S = TypeVar("S", bound=Model)
+T = TypeVar("T", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """The metadata that decisions read."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    created: datetime
+    deleting: bool
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    finalizers: tuple[str, ...]
+
+    @property
+    def named(self) -> Named:
+        """Namespace, name and uid."""
+        return Named(self.namespace, self.name, self.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[S, T]):
+    """One object. `raw_status` is the status as it stands, to compare a new one with."""
+
+    meta: Meta
+    spec: S
+    status: T
+    raw_status: Mapping[str, Any]
+
+
+SeenDatabase = Seen[DatabaseSpec, DatabaseStatus]
+SeenStorage = Seen[BackupStorageSpec, BackupStorageStatus]
+SeenPolicy = Seen[BackupPolicySpec, BackupPolicyStatus]
+SeenBackup = Seen[BackupSpec, BackupStatus]
+
+
+def read_meta(body: Mapping[str, Any]) -> Meta:
+    """Parse metadata."""
+    metadata = body["metadata"]
+    return Meta(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        generation=metadata.get("generation", 1),
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        deleting="deletionTimestamp" in metadata,
+        labels=metadata.get("labels", {}),
+        annotations=metadata.get("annotations", {}),
+        finalizers=tuple(metadata.get("finalizers", ())),
+    )
+
+
+def parse(body: Mapping[str, Any], spec: type[S], status: type[T]) -> Seen[S, T]:
+    """Parse an object of ours. UserFault(InvalidSpec) names the field where the API server let something through."""
+    try:
+        read = spec.model_validate(body.get("spec", {}))
+    except ValidationError as error:
+        raise UserFault("InvalidSpec", explain(error)) from error
+    raw = body.get("status") or {}
+    try:
+        known = status.model_validate(raw)
+    except ValidationError:
+        # A status is ours to rewrite; one that another version left behind must not block its object.
+        known = status.model_validate({})
+    return Seen(read_meta(body), read, known, raw)
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault of a validation, with the path of its field."""
+    first = error.errors()[0]
+    path = ".".join(["spec", *(str(part) for part in first["loc"])])
+    return f"{path}: {first['msg']} (found {str(first['input'])[:100]!r})"
+
+
+def database(body: Mapping[str, Any]) -> SeenDatabase:
+    """Parse a Database."""
+    return parse(body, DatabaseSpec, DatabaseStatus)
+
+
+def storage(body: Mapping[str, Any]) -> SeenStorage:
+    """Parse a BackupStorage."""
+    return parse(body, BackupStorageSpec, BackupStorageStatus)
+
+
+def policy(body: Mapping[str, Any]) -> SeenPolicy:
+    """Parse a BackupPolicy."""
+    return parse(body, BackupPolicySpec, BackupPolicyStatus)
+
+
+def backup(body: Mapping[str, Any]) -> SeenBackup:
+    """Parse a Backup."""
+    return parse(body, BackupSpec, BackupStatus)
+
+
+def approval(body: Mapping[str, Any]) -> tuple[Meta, ApprovalSpec]:
+    """Parse an Approval."""
+    return read_meta(body), ApprovalSpec.model_validate(body["spec"])

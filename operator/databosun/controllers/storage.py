@@ -1,0 +1,97 @@
+"""Gather what decides over one BackupStorage: validate it at once, then every `validationInterval`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from databosun.api.quantities import parse_duration
+from databosun.api.request import Request, ValidateTask
+from databosun.controllers import errand
+from databosun.controllers.apply import Applier
+from databosun.controllers.context import Context
+from databosun.controllers.seen import SeenStorage
+from databosun.controllers.seen import storage as parse_storage
+from databosun.domain.errors import UserFault
+from databosun.domain.names import task_job_name
+from databosun.domain.plan import Plan, PostEvent
+from databosun.domain.requests import storage_target
+from databosun.domain.run import DEADLINE_MARGIN
+from databosun.domain.storage import StorageFacts, invalid, validated, validating, validation_due
+from databosun.kube.resources import BACKUP_STORAGES
+from databosun.runtime.queue import Key
+
+
+class StorageController:
+    """Keeps the answer to "can backups be written there?" true."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._applier = Applier(context, BACKUP_STORAGES)
+
+    async def reconcile(self, key: Key) -> datetime | None:
+        """One look at one storage."""
+        body = self._context.cache.get(key) or await self._context.kube.get(BACKUP_STORAGES, key.namespace, key.name)
+        if body is None:
+            self._context.observe("BackupStorage", key, {})
+            return None
+        seen = parse_storage(body)
+        self._context.observe("BackupStorage", key, body)
+        if seen.meta.deleting:
+            return None
+        now = self._context.clock.now()
+        try:
+            facts = self._facts(seen)
+            target, secrets = storage_target(seen.meta.named, seen.spec, self._context.cluster_id)
+            image = self._image()
+        except UserFault as fault:
+            broken = StorageFacts(seen.meta.generation, seen.status, errand.LOOK_AGAIN, self._context.cluster_id)
+            await self._applier.apply(seen.meta, seen.raw_status, Plan(status=invalid(broken, fault.reason, fault.message, now)))
+            return None
+        name = task_job_name("validate", seen.meta.name, self._token(seen))
+        found = await errand.look(self._context, key, seen.meta, "validate", name)
+        if found.ending is not None and found.job is not None:
+            status = validated(facts, found.ending, now)
+            after = (*await errand.dismiss(self._context, seen.meta, found.job), *found.leftovers, *self._events(seen, status))
+            await self._applier.apply(seen.meta, seen.raw_status, Plan(status=status, after=after))
+            return now
+        if found.job is not None:
+            await self._applier.apply(seen.meta, seen.raw_status, Plan(status=validating(facts, now), after=found.leftovers))
+            return min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN)
+        due = validation_due(facts, now)
+        if now < due:
+            await self._applier.apply(seen.meta, seen.raw_status, Plan(after=found.leftovers))
+            return due
+        request = Request(
+            run=seen.meta.name, deadline=errand.deadline(now), storage=target, secrets=list(secrets), image=image, job=ValidateTask()
+        )
+        claim = seen.spec.volume.claim_name if seen.spec.volume else None
+        job = errand.order(seen.meta, "BackupStorage", name, request, image, pod_template=seen.spec.pod_template, storage_claim=claim)
+        self._context.workers.setdefault(key, set()).add(name)
+        plan = Plan(before=(job,), status=validating(facts, now), after=found.leftovers)
+        await self._applier.apply(seen.meta, seen.raw_status, plan)
+        return now + errand.LOOK_AGAIN
+
+    def _facts(self, seen: SeenStorage) -> StorageFacts:
+        try:
+            interval = parse_duration(seen.spec.validation_interval)
+        except ValueError as error:
+            raise UserFault("InvalidSpec", f"spec.validationInterval: {error}") from error
+        return StorageFacts(seen.meta.generation, seen.status, interval, self._context.cluster_id)
+
+    def _image(self) -> str:
+        image = self._context.images.any_runner()
+        if image is None:
+            raise UserFault("NoRunnerImage", "this installation names no runner image; set runners.images of the chart")
+        return image
+
+    @staticmethod
+    def _token(seen: SeenStorage) -> str:
+        last = seen.status.last_validated_time
+        return f"{seen.meta.uid}/{seen.meta.generation}/{last.isoformat() if last else ''}"
+
+    @staticmethod
+    def _events(seen: SeenStorage, status: dict[str, object]) -> tuple[PostEvent, ...]:
+        error = status.get("error")
+        if error is not None and error != seen.status.error:
+            return (PostEvent("StorageNotReady", str(error), warning=True),)
+        return ()

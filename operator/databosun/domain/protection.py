@@ -1,0 +1,116 @@
+"""The truth about one database: protected or not, its recovery point against its objective, and when that will change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from databosun.api.quantities import format_duration
+from databosun.api.result import ProbeResult
+from databosun.api.v1alpha1.conditions import ConditionType
+from databosun.domain.conditions import Wanted, kstatus
+from databosun.domain.run import Ending
+
+# A database may miss one slot before it counts as unprotected (docs/concepts/truth.md).
+INTERVALS_UNTIL_OVERDUE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """A successful backup: its name, and the instant that it restores to."""
+
+    name: str
+    at: datetime
+    size_bytes: int
+    engine_version: str | None = None
+    system_identifier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionFacts:
+    """What decides over `Protected` and `RPOMet`. `interval`: the shortest schedule's; None where there is none."""
+
+    policies: int
+    broken: str | None
+    newest: Success | None
+    interval: timedelta | None
+    rpo: timedelta
+    unreachable_objective: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Conditions, and the next instant at which one of them turns by itself."""
+
+    conditions: tuple[Wanted, ...]
+    wake_at: datetime | None
+
+
+def decide_protection(facts: ProtectionFacts, now: datetime) -> Verdicts:
+    """Say whether the database is protected and within its RPO, from what storage holds alone."""
+    protected, first = _protected(facts, now)
+    met, second = _rpo_met(facts, now)
+    wakes = [at for at in (first, second) if at is not None and at > now]
+    proven = Wanted(ConditionType.PROVEN, False, "NeverProven", "no restore drill has passed yet")
+    return Verdicts((protected, met, proven), min(wakes, default=None))
+
+
+def _protected(facts: ProtectionFacts, now: datetime) -> tuple[Wanted, datetime | None]:
+    kind = ConditionType.PROTECTED
+    if not facts.policies:
+        message = "no BackupPolicy covers this database; apply one that names it or selects its labels"
+        return Wanted(kind, False, "NoPolicy", message), None
+    if facts.newest is None:
+        return Wanted(kind, False, "NoBackup", facts.broken or "no backup has succeeded yet"), None
+    if facts.interval is None:
+        return Wanted(kind, False, "NoSchedule", facts.broken or "no schedule of any policy takes backups of this database"), None
+    overdue = _plus(facts.newest.at, facts.interval * INTERVALS_UNTIL_OVERDUE)
+    if now >= overdue:
+        message = (
+            f"the newest backup {facts.newest.name} restores to {facts.newest.at.isoformat()}, more than two schedule intervals "
+            f"({format_duration(facts.interval)} each) ago"
+        )
+        return Wanted(kind, False, "Overdue", message), None
+    return Wanted(kind, True, "RecentBackup", f"{facts.newest.name} restores to {facts.newest.at.isoformat()}"), overdue
+
+
+def _rpo_met(facts: ProtectionFacts, now: datetime) -> tuple[Wanted, datetime | None]:
+    kind = ConditionType.RPO_MET
+    if facts.newest is None:
+        return Wanted(kind, False, "NoBackup", "nothing could be restored yet"), None
+    until = _plus(facts.newest.at, facts.rpo)
+    limit = format_duration(facts.rpo)
+    if now >= until:
+        why = f"; {facts.unreachable_objective}" if facts.unreachable_objective else ""
+        message = f"the newest recovery point {facts.newest.at.isoformat()} is older than the objective of {limit}{why}"
+        return Wanted(kind, False, "RecoveryPointTooOld", message), None
+    if facts.unreachable_objective:
+        return Wanted(kind, False, "ObjectiveUnreachable", facts.unreachable_objective), None
+    return Wanted(kind, True, "WithinObjective", f"the newest recovery point is younger than {limit}"), until
+
+
+def _plus(at: datetime, span: timedelta) -> datetime:
+    try:
+        return at + span
+    except OverflowError:
+        return datetime.max.replace(tzinfo=at.tzinfo)
+
+
+def judge_probe(probe: ProbeResult | None, ending: Ending, wanted_methods: Sequence[str]) -> tuple[Wanted, ...]:
+    """Turn the agent's look into `Ready` and `Reachable`. A finding that blocks every wanted method makes the database not ready."""
+    if probe is None or not probe.reachable:
+        message = ending.message or "the database did not answer"
+        again = message if ending.retryable else None
+        return (
+            *kstatus(ready=False, reason=ending.reason, message=message, stalled=not ending.retryable, reconciling=again),
+            Wanted(ConditionType.REACHABLE, False, ending.reason, message),
+        )
+    reachable = Wanted(ConditionType.REACHABLE, True, "Connected", f"{probe.host} answers as version {probe.engine_version}")
+    blocking = [finding for finding in probe.findings if set(wanted_methods) & set(finding.blocks)]
+    if blocking and all(any(method in finding.blocks for finding in blocking) for method in wanted_methods):
+        first = blocking[0]
+        message = f"{first.message}{f'; fix: {first.fix}' if first.fix else ''}"
+        return (*kstatus(ready=False, reason=first.reason, message=message, stalled=True), reachable)
+    message = "; ".join(finding.message for finding in probe.findings)
+    return (*kstatus(ready=True, reason="Ready", message=message), reachable)
