@@ -40,6 +40,11 @@ class Stored:
     parts: tuple[Written, ...]
     encrypted: bool
     plain: bool = False
+    folder: str = ""
+
+    def part_name(self, part: Written) -> str:
+        """A part's name within the attempt's folder."""
+        return part.key.removeprefix(f"{self.folder}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,16 @@ class PipelineSink:
         written = put_verified(self._lane.store, f"{self._lane.folder}/{name}", data)
         with self._lock:
             self._stored.append(
-                Stored(name, len(data), len(data), written.sha256, (written,), encrypted=False, plain=True)
+                Stored(
+                    name,
+                    len(data),
+                    len(data),
+                    written.sha256,
+                    (written,),
+                    encrypted=False,
+                    plain=True,
+                    folder=self._lane.folder,
+                )
             )
 
     def progress(self, stage: str, *, total_bytes: int | None = None) -> None:
@@ -220,7 +234,10 @@ class PipelineWriter:
             raise AssertionError(msg)
         logical = next((size for size in (logical_bytes, self._logical) if size is not None), self._bytes)
         volumes = tuple(self._upload.volumes)
-        return Stored(self.name, logical, self._upload.bytes, self._digest, volumes, encrypted=self._age is not None)
+        encrypted = self._age is not None
+        return Stored(
+            self.name, logical, self._upload.bytes, self._digest, volumes, encrypted, folder=self._lane.folder
+        )
 
     def _hand_over(self, chunk: Buffer | None) -> None:
         try:

@@ -11,6 +11,7 @@ class AgentReason(StrEnum):
     SUCCEEDED = "Succeeded"
     ABORTED = "Aborted"
     ALREADY_DONE = "AlreadyDone"
+    ATTEMPT_TAKEN = "AttemptTaken"
     BAD_REQUEST = "BadRequest"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     EMPTY_BACKUP = "EmptyBackup"
@@ -25,6 +26,7 @@ class AgentReason(StrEnum):
     PARENT_MISSING = "ParentMissing"
     SCRATCH_FULL = "ScratchFull"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - the name of a reason
+    UNREACHABLE = "DatabaseUnreachable"
     TOO_EARLY = "TooEarly"
     TOO_LATE = "TooLate"
     TOOL_FAILED = "ToolFailed"

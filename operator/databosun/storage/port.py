@@ -7,7 +7,7 @@ bounds), `AlreadyExists` and `ObjectMissing` where the caller has to decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -173,8 +173,8 @@ class ObjectStore(Protocol):
         """Until when an object is locked; None where it is not, or where the store knows no locks. ObjectMissing."""
         ...
 
-    def abort_uploads(self, prefix: str, *, before: datetime) -> tuple[str, ...]:
-        """Throw away unfinished uploads that were started before an instant; says which keys."""
+    def abort_uploads(self, prefix: str, *, before: datetime, sparing: Sequence[str] = ()) -> tuple[str, ...]:
+        """Throw away unfinished uploads from before an instant, none below the folders `sparing`; says which."""
         ...
 
 

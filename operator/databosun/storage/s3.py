@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -194,9 +194,9 @@ class S3ObjectStore:
         """Until when an object is locked."""
         return self._extra.locked_until(key)
 
-    def abort_uploads(self, prefix: str, *, before: datetime) -> tuple[str, ...]:
+    def abort_uploads(self, prefix: str, *, before: datetime, sparing: Sequence[str] = ()) -> tuple[str, ...]:
         """Throw away unfinished multipart uploads."""
-        return self._extra.abort_uploads(prefix, before=before)
+        return self._extra.abort_uploads(prefix, before=before, sparing=sparing)
 
     def _range(self, key: str, start: int, end: int) -> memoryview:
         with self._faults(key):

@@ -105,7 +105,7 @@ class S3Extra:
                 refused += self._delete_batch(of_kind[start : start + BATCH])
         return tuple({one.key: one for one in refused}.values())
 
-    def abort_uploads(self, prefix: str, *, before: datetime) -> tuple[str, ...]:
+    def abort_uploads(self, prefix: str, *, before: datetime, sparing: Sequence[str] = ()) -> tuple[str, ...]:
         """Abort multipart uploads that were started before an instant."""
         aborted = []
         with self._faults(prefix):
@@ -113,7 +113,8 @@ class S3Extra:
                 Bucket=self._bucket, Prefix=f"{prefix}/"
             )
             stale = [one for page in pages for one in page.get("Uploads", ()) if one["Initiated"] < before]
-            for upload in stale:
+            spared = tuple(f"{folder}/" for folder in sparing)
+            for upload in (one for one in stale if not one["Key"].startswith(spared)):
                 self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
                 aborted.append(upload["Key"])
         return tuple(aborted)

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,7 +161,7 @@ class VolumeStore:
         self.head(key)
         return None
 
-    def abort_uploads(self, prefix: str, *, before: datetime) -> tuple[str, ...]:
+    def abort_uploads(self, prefix: str, *, before: datetime, sparing: Sequence[str] = ()) -> tuple[str, ...]:
         """Remove what writers that died have left in the temporary folder; their keys are not known any more."""
         gone = []
         folder = self._root / TEMPORARY

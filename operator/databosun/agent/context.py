@@ -1,0 +1,150 @@
+"""What a task has at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from databosun.agent.children import Children
+from databosun.agent.log import Log
+from databosun.agent.progress import Progress
+from databosun.agent.reasons import AgentReason
+from databosun.agent.secrets import Secrets
+from databosun.agent.stop import Stop
+from databosun.agent.stores import open_store
+from databosun.api.request import (
+    REQUEST_PATH,
+    SCRATCH_PATH,
+    SECRETS_PATH,
+    TERMINATION_PATH,
+    VOLUME_PATH,
+    DatabaseTarget,
+    Request,
+    StorageTarget,
+)
+from databosun.api.v1alpha1.database import EngineName
+from databosun.domain.errors import UserFault
+from databosun.engines.base import Credentials, Engine, Target
+from databosun.storage.layout import Layout
+from databosun.storage.manifest import load_private_key, load_public_key
+from databosun.storage.owner import Claimant
+from databosun.storage.port import ObjectStore
+from databosun.storage.reasons import StorageReason
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where the pod's files are."""
+
+    request: Path = Path(REQUEST_PATH)
+    secrets: Path = Path(SECRETS_PATH)
+    scratch: Path = Path(SCRATCH_PATH)
+    termination: Path = Path(TERMINATION_PATH)
+    volume: Path = Path(VOLUME_PATH)
+
+
+@dataclass
+class Context:
+    """One run of the agent. `started`: something may have been done by now, so a failure is no mere refusal."""
+
+    request: Request
+    paths: Paths
+    secrets: Secrets
+    log: Log
+    stop: Stop
+    children: Children
+    progress: Progress
+    clock: Callable[[], datetime]
+    load_engine: Callable[[EngineName], Engine]
+    started: bool = False
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The store of the request."""
+        return open_store(self.storage, self.secrets, self.paths.volume)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The names in it."""
+        return Layout(self.storage.prefix, self.storage.namespace)
+
+    @cached_property
+    def storage(self) -> StorageTarget:
+        """The storage of the request. UserFault(BadRequest) where there is none."""
+        return self._demand(self.request.storage, "storage")
+
+    @cached_property
+    def database(self) -> DatabaseTarget:
+        """The database of the request. UserFault(BadRequest) where there is none."""
+        return self._demand(self.request.database, "database")
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine of the database."""
+        return self.load_engine(self.database.engine)
+
+    @cached_property
+    def target(self) -> Target:
+        """The database and how to log in."""
+        credentials = Credentials(
+            username=self.secrets.text("database", "username") or "",
+            password=self.secrets.text("database", "password") or "",
+            ca=self.secrets.path("database-ca", "ca.crt"),
+            cert=self.secrets.path("database-client", "tls.crt"),
+            key=self.secrets.path("database-client", "tls.key"),
+        )
+        return Target(self.database, credentials)
+
+    @cached_property
+    def claimant(self) -> Claimant:
+        """Who this cluster is to the store."""
+        return Claimant(self.storage.cluster_id, self.storage.name, self.storage.adopt_from)
+
+    @cached_property
+    def signing_key(self) -> Ed25519PrivateKey | None:
+        """The key that manifests are signed with. UserFault where it does not fit spec.signing.publicKey."""
+        path = self.secrets.path("signing", "key")
+        if path is None:
+            return None
+        where = f"Secret {self.secrets.name('signing')}"
+        key = load_private_key(path.read_bytes(), where)
+        public = self.public_key
+        if public is not None and key.public_key().public_bytes_raw() != public.public_bytes_raw():
+            message = f"the private key in {where} and spec.signing.publicKey are no pair"
+            raise UserFault(StorageReason.SIGNING_KEY_INVALID, message)
+        return key
+
+    @cached_property
+    def public_key(self) -> Ed25519PublicKey | None:
+        """The key that signatures are demanded by."""
+        if not self.storage.signed or self.storage.public_key is None:
+            return None
+        return load_public_key(self.storage.public_key, "spec.signing.publicKey")
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time one phase and say that it begins; Stopped where the agent is to stop."""
+        self.stop.check()
+        self.log.info("phase", phase=name)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings[name] = round(self.timings.get(name, 0.0) + time.monotonic() - began, 3)
+
+    def _demand(self, part: Part | None, what: str) -> Part:
+        if part is None:
+            message = f"the request for task {self.request.job.task} names no {what}"
+            raise UserFault(AgentReason.BAD_REQUEST, message)
+        return part

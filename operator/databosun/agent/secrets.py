@@ -1,0 +1,64 @@
+"""The Secrets mounted into the pod. Every mount is optional, so that a missing one is named here, within seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from databosun.agent.reasons import AgentReason
+from databosun.api.request import SecretUse
+from databosun.domain.errors import UserFault
+
+PUBLIC_FILES = frozenset({"username", "ca.crt", "tls.crt"})
+
+
+class Secrets:
+    """Files `<root>/<use>/<file>`, as the request names them."""
+
+    def __init__(self, root: Path, uses: Sequence[SecretUse], namespace: str) -> None:
+        self._root = root
+        self._uses = {use.use: use for use in uses}
+        self._namespace = namespace
+
+    def demand(self) -> None:
+        """UserFault(SecretMissing) with the name of every Secret and key that is not there or empty."""
+        missing = [
+            f"Secret {self._namespace}/{use.secret} has no key {key}"
+            if any((self._root / use.use / other).is_file() for other in use.keys)
+            else f"Secret {self._namespace}/{use.secret} with key {key} is not there"
+            for use in self._uses.values()
+            for file, key in sorted(use.keys.items())
+            if not self._filled(self._root / use.use / file)
+        ]
+        if missing:
+            message = f"{'; '.join(missing)}; create what is missing in that namespace"
+            raise UserFault(AgentReason.SECRET_MISSING, message)
+
+    def has(self, use: str) -> bool:
+        """Whether the request mounts a Secret for this use."""
+        return use in self._uses
+
+    def name(self, use: str) -> str | None:
+        """The Secret's name, for messages."""
+        return self._uses[use].secret if use in self._uses else None
+
+    def path(self, use: str, file: str) -> Path | None:
+        """The file of a use; None where the request mounts none."""
+        return self._root / use / file if use in self._uses and file in self._uses[use].keys else None
+
+    def text(self, use: str, file: str) -> str | None:
+        """The value, without the line end that `echo` and editors leave."""
+        path = self.path(use, file)
+        return path.read_text().rstrip("\r\n") if path else None
+
+    def values(self) -> Iterator[str]:
+        """Every value that must never be seen; user names and certificates are no secrets."""
+        for use in self._uses.values():
+            for file in use.keys:
+                path = self._root / use.use / file
+                if file not in PUBLIC_FILES and path.is_file():
+                    yield path.read_text(errors="replace").rstrip("\r\n")
+
+    @staticmethod
+    def _filled(path: Path) -> bool:
+        return path.is_file() and path.stat().st_size > 0

@@ -1,0 +1,25 @@
+"""Report a run from its durable object, where pod or log is gone before anybody read them."""
+
+from __future__ import annotations
+
+from databosun.agent.compose import result_of
+from databosun.agent.context import Context
+from databosun.agent.reasons import AgentReason
+from databosun.agent.tasks.common import read_durable
+from databosun.api.request import RecoverTask
+from databosun.api.result import Outcome, Result
+from databosun.domain.errors import WorldFault
+
+
+def run(ctx: Context) -> Result:
+    """The run's own result, from its manifest. WorldFault(NoResult) where there is none."""
+    task = ctx.request.job
+    if not isinstance(task, RecoverTask):
+        raise TypeError(task)
+    with ctx.phase("recover"):
+        done = read_durable(ctx, task.database, task.id)
+    if done is None:
+        where = f"{ctx.layout.backup(task.database, task.id).manifest} in {ctx.store.describe()}"
+        raise WorldFault(AgentReason.NO_RESULT, f"there is no {where}: the run did not finish")
+    result = result_of(done.manifest, done.sha256, ctx.store.url(done.folder.root))
+    return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, backup=result)
