@@ -1,6 +1,7 @@
 {{- /*
-The operator's rights. On Secrets it has none, and on our kinds it writes nothing but status and the metadata of Backups
-(the label of finished ones, the finalizer of those with deletionPolicy Delete).
+The operator's rights, exactly those that it asks for at its start. On Secrets it has none, and on our kinds it writes
+nothing but status, new Backups, and the metadata of Backups (the label of finished ones, the finalizer of those with
+deletionPolicy Delete).
 */ -}}
 {{- define "databosun.rules" -}}
 - apiGroups: [databosun.io]
@@ -11,10 +12,7 @@ The operator's rights. On Secrets it has none, and on our kinds it writes nothin
   verbs: [create, delete, patch]
 - apiGroups: [databosun.io]
   resources: [databases/status, backupstorages/status, backuppolicies/status, backups/status]
-  verbs: [patch, update]
-- apiGroups: [databosun.io]
-  resources: [databases/finalizers, backupstorages/finalizers, backuppolicies/finalizers, backups/finalizers]
-  verbs: [update]
+  verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
@@ -26,10 +24,7 @@ The operator's rights. On Secrets it has none, and on our kinds it writes nothin
   verbs: [get]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch, list]
-- apiGroups: [apps]
-  resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [create, list]
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
