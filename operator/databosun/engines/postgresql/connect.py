@@ -1,0 +1,222 @@
+"""Connections: which host, in which TLS mode, and what it means when one is refused."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from databosun.api.v1alpha1.database import TLSMode
+from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.engines.base import Target
+from databosun.engines.postgresql.faults import guarded, login_fault
+from databosun.engines.postgresql.reasons import Reason
+
+CONNECT_SECONDS = 10
+APPLICATION = "databosun"
+MAINTENANCE_DATABASES = ("postgres", "template1")
+
+_SSLMODE = {
+    TLSMode.DISABLE: "disable",
+    TLSMode.REQUIRE: "require",
+    TLSMode.VERIFY_CA: "verify-ca",
+    TLSMode.VERIFY_FULL: "verify-full",
+}
+
+# A dead peer is noticed within about a minute, also while we only read.
+_KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
+# What text forms of values depend on, fixed so that fingerprints compare; an empty path makes every name a full one.
+SESSION = {
+    "search_path": "",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "row_security": "off",
+    "default_transaction_read_only": "on",
+}
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One server process to talk to. `host` is the name as given (TLS checks it), `address` what it resolved to (None: a socket)."""
+
+    host: str
+    port: int
+    address: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One backup's or probe's view of the server: whom to ask, as whom, until when."""
+
+    target: Target
+    endpoint: Endpoint
+    deadline: datetime | None = None
+
+    @property
+    def user(self) -> str:
+        """The role that logs in."""
+        return self.target.credentials.username
+
+
+def conninfo(target: Target, endpoint: Endpoint, dbname: str | None, *, replication: bool = False) -> str:
+    """A libpq connection string without the password."""
+    credentials = target.credentials
+    mode = target.database.tls
+    options: dict[str, str | int] = {
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "user": credentials.username,
+        "application_name": APPLICATION,
+        "connect_timeout": CONNECT_SECONDS,
+        "gssencmode": "disable",
+        "sslmode": _SSLMODE[mode],
+        "client_encoding": "UTF8",
+        **_KEEPALIVE,
+    }
+    if endpoint.address:
+        options["hostaddr"] = endpoint.address
+    if credentials.ca and mode in (TLSMode.VERIFY_CA, TLSMode.VERIFY_FULL):
+        options["sslrootcert"] = str(credentials.ca)
+    if credentials.cert and credentials.key:
+        options |= {"sslcert": str(credentials.cert), "sslkey": str(credentials.key)}
+    if dbname is not None:
+        options["dbname"] = dbname
+    if replication:
+        options["replication"] = "true"
+    return make_conninfo("", **options)
+
+
+def connect(target: Target, endpoint: Endpoint, dbname: str | None, *, replication: bool = False) -> Connection:
+    """Log in within CONNECT_SECONDS. UserFault or WorldFault says what was refused and how to mend it."""
+    where = f"{endpoint}" + (f"/{dbname}" if dbname else "")
+    text = conninfo(target, endpoint, dbname, replication=replication)
+    try:
+        return psycopg.connect(text, password=target.credentials.password, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise login_fault(str(error), where=where, user=target.credentials.username, replication=replication) from error
+
+
+def open_sql(session: Session, dbname: str | None = None) -> Connection:
+    """A read-only SQL connection with the fixed session settings; without `dbname` to the target's or a maintenance database."""
+    wanted = dbname or session.target.database.database
+    names = (wanted,) if wanted else MAINTENANCE_DATABASES
+    for index, name in enumerate(names):
+        try:
+            connection = connect(session.target, session.endpoint, name)
+        except UserFault as fault:
+            if fault.reason in (Reason.NO_SUCH_DATABASE, Reason.NO_CONNECT_PRIVILEGE) and index + 1 < len(names):
+                continue
+            raise
+        with guarded(f"session settings on {session.endpoint}"):
+            prepare_session(connection)
+        return connection
+    message = f"{session.endpoint} has none of the databases {', '.join(names)}"
+    raise UserFault(Reason.NO_SUCH_DATABASE, message)
+
+
+def prepare_session(connection: Connection) -> None:
+    """Fix what the text forms of values depend on."""
+    connection.execute(
+        "SELECT pg_catalog.set_config(s.name, s.value, false) FROM unnest(%s::text[], %s::text[]) AS s(name, value)",
+        (list(SESSION), list(SESSION.values())),
+    )
+
+
+def open_replication(session: Session) -> Connection:
+    """A physical replication connection."""
+    return connect(session.target, session.endpoint, None, replication=True)
+
+
+def choose_endpoint(target: Target, *, prefer_standby: bool) -> Endpoint:
+    """Where to work: with several hosts the first standby that answers (or the first primary), else whoever answers.
+
+    Raises the first host's error where none answers; a wrong password on one host does not hide a good one.
+    """
+    fallback: Endpoint | None = None
+    errors: list[DatabosunError] = []
+    for host in target.database.hosts:
+        for address in _addresses(host, target.database.port, errors):
+            endpoint = Endpoint(host, target.database.port, address)
+            try:
+                standby = _is_standby(target, endpoint)
+            except DatabosunError as fault:
+                errors.append(fault)
+                continue
+            if standby == prefer_standby or len(target.database.hosts) == 1:
+                return endpoint
+            fallback = fallback or endpoint
+            break
+    if fallback:
+        return fallback
+    raise _combined(errors)
+
+
+def _is_standby(target: Target, endpoint: Endpoint) -> bool:
+    with open_sql(Session(target, endpoint)) as connection, guarded(f"asking {endpoint} for its role"):
+        row = connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone()
+    return bool(row and row[0])
+
+
+def _combined(errors: list[DatabosunError]) -> DatabosunError:
+    """One error for all hosts: definite (UserFault) only where every host said so."""
+    if len(errors) == 1:
+        return errors[0]
+    text = " | ".join(fault.message for fault in errors)
+    first = next((fault for fault in errors if isinstance(fault, WorldFault)), errors[0])
+    return type(first)(first.reason, text)
+
+
+def _addresses(host: str, port: int, errors: list[DatabosunError]) -> tuple[str | None, ...]:
+    if host.startswith("/"):
+        return (None,)
+    try:
+        return resolve(host, port)
+    except WorldFault as fault:
+        errors.append(fault)
+        return ()
+
+
+def resolve(host: str, port: int, *, seconds: float = CONNECT_SECONDS) -> tuple[str, ...]:
+    """The addresses of a name. In a thread of its own: the C resolver cannot be interrupted and may take minutes."""
+    answer: queue.Queue[tuple[str, ...] | OSError] = queue.Queue()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            answer.put(error)
+        else:
+            answer.put(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
+
+    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
+    try:
+        got = answer.get(timeout=seconds)
+    except queue.Empty:
+        message = f"looking up {host} took more than {seconds:.0f} s; check the cluster's DNS and spec.connection.host"
+        raise WorldFault(Reason.UNKNOWN_HOST, message) from None
+    if isinstance(got, OSError):
+        message = f"{host} has no address: {got}; check spec.connection.host"
+        raise WorldFault(Reason.UNKNOWN_HOST, message) from got
+    return got

@@ -1,0 +1,72 @@
+"""The PostgreSQL engine: the Protocol's methods, each a few steps of what the other modules do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from databosun.api.result import ProbeResult
+from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
+from databosun.engines.base import Captured, Plan, RestoreDoc, Sink, Target
+from databosun.engines.postgresql.choose import choose_method
+from databosun.engines.postgresql.connect import Session, choose_endpoint
+from databosun.engines.postgresql.faults import guarded
+from databosun.engines.postgresql.hooks import run_sql_hook
+from databosun.engines.postgresql.logical import back_up_logical
+from databosun.engines.postgresql.physical import back_up_physical
+from databosun.engines.postgresql.preflight import examine
+from databosun.engines.postgresql.reasons import Reason
+from databosun.engines.postgresql.restore_doc import restore_markdown
+from databosun.engines.postgresql.server import gather_server
+
+
+class PostgreSQL:
+    """PostgreSQL 14 to 18."""
+
+    def probe(self, target: Target, methods: Iterable[Method], *, incremental: bool) -> ProbeResult:
+        """Look at the server a backup would use; raises where it cannot be reached or logged in to."""
+        with guarded("looking at the server"):
+            session = Session(target, choose_endpoint(target, prefer_standby=True))
+            facts = gather_server(session)
+            findings = examine(session, facts, set(methods), incremental=incremental)
+        return ProbeResult(
+            reachable=True,
+            host=str(session.endpoint),
+            engine_version=facts.version,
+            system_identifier=facts.system_identifier,
+            in_recovery=facts.in_recovery,
+            bytes=facts.bytes,
+            findings=findings,
+            now=facts.now,
+        )
+
+    def backup(self, target: Target, plan: Plan, sink: Sink) -> Captured:
+        """Take one backup from a replica where there is one."""
+        with guarded("taking a backup"):
+            sink.progress("connect")
+            session = Session(target, choose_endpoint(target, prefer_standby=True), plan.deadline)
+            facts = gather_server(session)
+            incremental = plan.type is not BackupType.FULL
+            findings = examine(session, facts, {plan.method}, incremental=incremental)
+            choice = choose_method(plan.method, target.database.database, findings)
+            take = back_up_physical if choice.method is Method.PHYSICAL else back_up_logical
+            captured = take(session, facts, plan, sink)
+        warnings = tuple(
+            f"{found.reason}: {found.message}" for found in findings if not found.blocks and found.reason in _TOLD
+        )
+        return replace(captured, notes=(*choice.notes, *captured.notes, *warnings))
+
+    def run_hook(self, target: Target, hook: Hook) -> None:
+        """Run one `sql` hook within its timeout."""
+        with guarded(f"running hook {hook.name}"):
+            run_sql_hook(target, hook)
+
+    def restore_instructions(self, doc: RestoreDoc) -> str:
+        """The engine's part of RESTORE.md."""
+        return restore_markdown(doc)
+
+
+# Findings that belong to the backup itself, not only to the server: what it does not hold.
+_TOLD = frozenset({Reason.SUBSCRIPTIONS_NOT_DUMPED, Reason.SETTINGS_HIDDEN})
+
+ENGINE = PostgreSQL()

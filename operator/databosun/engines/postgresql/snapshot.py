@@ -1,0 +1,147 @@
+"""One database, held still: locks against DDL and TRUNCATE first, then a snapshot that other sessions can join."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import sql
+
+from databosun.api.v1alpha1.backup import ObjectCount
+from databosun.domain.errors import DatabosunError, WorldFault
+from databosun.engines.postgresql.connect import Connection, Session, open_sql
+from databosun.engines.postgresql.faults import guarded
+from databosun.engines.postgresql.fingerprint import Table, count_objects, list_tables, schema_hash
+from databosun.engines.postgresql.reasons import Reason
+
+_LOCK_TIMEOUT = "60s"
+_LOCKS_A_STATEMENT = 100
+_CANCEL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """When and where in the log the snapshot lies."""
+
+    at: datetime
+    lsn: str
+    timeline: int
+
+
+class Snapshot:
+    """A transaction that stays open while the block runs. `name` is for `pg_dump --snapshot`."""
+
+    def __init__(self, session: Session, dbname: str) -> None:
+        self._dbname = dbname
+        self._connection = open_sql(session, dbname)
+        try:
+            self.tables = list_tables(self._connection)
+            self._begin()
+        except BaseException:  # also an interrupt: the connection must not stay behind
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection inside the snapshot."""
+        return self._connection
+
+    def _begin(self) -> None:
+        """TRUNCATE ignores snapshots: a table emptied between snapshot and lock would be dumped empty, so locks come first.
+        LOCK TABLE takes no snapshot in a repeatable-read transaction; pg_export_snapshot() does."""
+        with guarded(f"taking a snapshot of database {self._dbname}"):
+            self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            self._connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+            for start in range(0, len(self.tables), _LOCKS_A_STATEMENT):
+                self._lock(self.tables[start : start + _LOCKS_A_STATEMENT])
+            row = self._connection.execute(_INSTANT).fetchone()
+        if row is None or not isinstance(row[1], datetime):
+            raise WorldFault(Reason.DATABASE_ERROR, "the server did not tell its snapshot")
+        self.name = str(row[0])
+        self.instant = Instant(row[1].astimezone(UTC), str(row[2]), int(str(row[3])))
+
+    def _lock(self, tables: tuple[Table, ...]) -> None:
+        names = sql.SQL(", ").join(
+            sql.SQL("ONLY {}").format(sql.Identifier(table.schema, table.name)) for table in tables
+        )
+        self._connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+
+
+# The statement begins before its snapshot, which is taken before the position is read: whatever was committed by that instant
+# is in the snapshot, and whatever is in the snapshot lies below that position.
+_INSTANT = """
+SELECT pg_catalog.pg_export_snapshot(),
+       CASE WHEN r.standby THEN coalesce(pg_catalog.pg_last_xact_replay_timestamp(), pg_catalog.clock_timestamp())
+            ELSE pg_catalog.statement_timestamp() END,
+       (CASE WHEN r.standby THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END)::text,
+       (pg_catalog.pg_control_checkpoint()).timeline_id
+FROM (SELECT pg_catalog.pg_is_in_recovery() AS standby) AS r
+"""
+
+
+class Counting:
+    """Counts and hashes in the snapshot's own connection, in a thread, while the dump runs."""
+
+    def __init__(self, snapshot: Snapshot, prefix: str) -> None:
+        self._snapshot = snapshot
+        self._prefix = prefix
+        self._objects: tuple[ObjectCount, ...] = ()
+        self._schema_hash = ""
+        self._fault: DatabosunError | None = None
+        self._thread = threading.Thread(target=self._run, name=f"count {prefix}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._thread.is_alive():
+            self._cancel()
+            self._thread.join(timeout=_CANCEL_SECONDS)
+
+    @property
+    def done(self) -> bool:
+        """True once a result or an error is there."""
+        return not self._thread.is_alive()
+
+    def failed(self) -> DatabosunError | None:
+        """The error, as soon as there is one."""
+        return self._fault
+
+    def wait(self, seconds: float) -> None:
+        """Wait at most so long."""
+        self._thread.join(timeout=seconds)
+
+    def result(self) -> tuple[tuple[ObjectCount, ...], str]:
+        """Objects and the schema's hash. Raises what went wrong."""
+        if self._fault:
+            raise self._fault
+        return self._objects, self._schema_hash
+
+    def _run(self) -> None:
+        try:
+            self._schema_hash = schema_hash(self._snapshot.connection)
+            self._objects = count_objects(self._snapshot.connection, self._snapshot.tables, self._prefix)
+        except DatabosunError as fault:
+            self._fault = fault
+
+    def _cancel(self) -> None:
+        try:
+            self._snapshot.connection.cancel_safe(timeout=_CANCEL_SECONDS)
+        except psycopg.Error:
+            # The server is gone; the thread ends with its connection.
+            return

@@ -1,0 +1,14 @@
+"""Waiting for a condition instead of for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+def eventually(what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Return as soon as the condition holds; fail naming it after a generous limit."""
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, f"still not so after {seconds:.0f} s: {what}"
+        time.sleep(0.02)
