@@ -1,0 +1,233 @@
+"""What /metrics says: of objects by their status, of the operator by what it did."""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from databosun.runtime.families import OF_OBJECTS, OF_THE_OPERATOR
+from databosun.runtime.metrics import MOST_REASONS, Metrics
+from databosun.runtime.reference import reference
+from databosun.runtime.series import database_series, policy_series, storage_series
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def read(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """All samples, as Prometheus would read them."""
+    text = metrics.render().decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, sample: str, /, **labels: str) -> float | None:
+    return read(metrics).get((sample, frozenset(labels.items())))
+
+
+def condition(kind: str, status: str, reason: str = "Because") -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason}
+
+
+DATABASE: dict[str, Any] = {
+    "metadata": {"namespace": "shop", "name": "orders"},
+    "spec": {"engine": "PostgreSQL", "tier": 2, "environment": "Production"},
+    "status": {
+        "conditions": [condition("Protected", "True"), condition("Reachable", "False")],
+        "engineVersion": "16.4",
+        "objectives": {"tier": 2, "rpo": "15m", "rto": "1h"},
+        "recovery": {"latest": "2026-03-01T00:00:00Z"},
+        "lastBackup": {"name": "x", "at": "2026-03-01T00:00:00Z", "sizeBytes": 1234},
+        "policies": [
+            {
+                "name": "daily",
+                "uid": "u",
+                "lastSuccess": "2026-02-28T00:00:00.5Z",
+                "consecutiveFailures": 2,
+                "missedSlots": 3,
+            },
+            {"name": "new", "uid": "v"},
+        ],
+    },
+}
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def test_a_database_with_all_that_its_status_says(metrics: Metrics) -> None:
+    metrics.objects.put("Database", "shop", "orders", database_series(DATABASE))
+    one = {"namespace": "shop", "database": "orders"}
+    expected = {
+        "databosun_database_protected": 1,
+        "databosun_database_reachable": 0,
+        "databosun_database_recovery_point_timestamp_seconds": 1772323200,
+        "databosun_database_rpo_objective_seconds": 900,
+        "databosun_database_rto_objective_seconds": 3600,
+        "databosun_backup_size_bytes": 1234,
+    }
+    assert {name: value(metrics, name, **one) for name in expected} == expected
+    info = {"engine": "PostgreSQL", "version": "16.4", "tier": "2", "environment": "Production"}
+    assert value(metrics, "databosun_database_info", **one, **info) == 1
+    daily = one | {"policy": "daily"}
+    assert value(metrics, "databosun_backup_last_success_timestamp_seconds", **daily) == 1772236800.5
+    assert value(metrics, "databosun_backup_consecutive_failures", **daily) == 2
+    assert value(metrics, "databosun_backup_missed_slots_total", **daily) == 3
+    assert value(metrics, "databosun_backup_last_success_timestamp_seconds", **one, policy="new") == 0
+
+
+def test_a_database_without_status_is_unprotected_and_never_a_gap_in_the_graph(metrics: Metrics) -> None:
+    metrics.objects.put("Database", "shop", "orders", database_series({**DATABASE, "status": {}}))
+    one = {"namespace": "shop", "database": "orders"}
+    assert value(metrics, "databosun_database_protected", **one) == 0
+    assert value(metrics, "databosun_database_recovery_point_timestamp_seconds", **one) == 0
+    assert value(metrics, "databosun_database_reachable", **one) is None
+
+
+def test_a_policy(metrics: Metrics) -> None:
+    body = {
+        "metadata": {"namespace": "shop", "name": "daily"},
+        "status": {
+            "conditions": [condition("RetentionHealthy", "False"), condition("Stalled", "True", "BreakerTripped")],
+            "backups": {"total": 9, "proven": 4, "held": 1, "bytes": 77},
+            "pendingDeletions": {"count": 3},
+        },
+    }
+    metrics.objects.put("BackupPolicy", "shop", "daily", policy_series(body, timedelta(days=1)))
+    one = {"namespace": "shop", "policy": "daily"}
+    expected = {
+        "databosun_backup_expected_interval_seconds": 86400,
+        "databosun_retention_blocked": 1,
+        "databosun_policy_backups": 9,
+        "databosun_policy_backups_proven": 4,
+        "databosun_policy_backups_held": 1,
+        "databosun_policy_stored_bytes": 77,
+        "databosun_policy_pending_deletions": 3,
+    }
+    assert {name: value(metrics, name, **one) for name in expected} == expected
+    stalled = {"kind": "BackupPolicy", "namespace": "shop", "name": "daily", "reason": "BreakerTripped"}
+    assert value(metrics, "databosun_object_stalled", **stalled) == 1
+    metrics.objects.put("BackupPolicy", "shop", "daily", policy_series({**body, "status": {}}, None))
+    assert value(metrics, "databosun_backup_expected_interval_seconds", **one) is None
+    assert value(metrics, "databosun_object_stalled", **stalled) is None
+
+
+def test_a_storage(metrics: Metrics) -> None:
+    body = {
+        "metadata": {"namespace": "shop", "name": "s3"},
+        "status": {"conditions": [condition("Reachable", "True")], "lastValidatedTime": "2026-03-01T00:00:00Z"},
+    }
+    metrics.objects.put("BackupStorage", "shop", "s3", storage_series(body))
+    one = {"namespace": "shop", "storage": "s3"}
+    assert value(metrics, "databosun_storage_reachable", **one) == 1
+    assert value(metrics, "databosun_storage_last_validated_timestamp_seconds", **one) == 1772323200
+
+
+def test_series_end_with_their_object(metrics: Metrics) -> None:
+    metrics.objects.put("Database", "shop", "orders", database_series(DATABASE))
+    metrics.objects.drop("Database", "shop", "orders")
+    metrics.objects.drop("Database", "shop", "never-there")
+    assert not [name for name, labels in read(metrics) if ("database", "orders") in labels]
+
+
+def test_label_values_are_escaped(metrics: Metrics) -> None:
+    odd = 'a"b\\c\nd'
+    body = {
+        "metadata": {"namespace": "shop", "name": "x"},
+        "status": {"conditions": [condition("Stalled", "True", odd)]},
+    }
+    metrics.objects.put("BackupStorage", "shop", "x", storage_series(body))
+    assert value(metrics, "databosun_object_stalled", kind="BackupStorage", namespace="shop", name="x", reason=odd) == 1
+
+
+def test_what_the_operator_did(metrics: Metrics) -> None:
+    leading = False
+    metrics.watch_queue(lambda: 7, lambda: 2)
+    metrics.watch_leader(lambda: leading)
+    metrics.run_ended("Backup", "Failed", "WrongPassword")
+    metrics.backup_taken("PostgreSQL", "Full", "Physical", 65)
+    metrics.reconciled("Backup", "ok", 0.2)
+    metrics.panicked("Backup")
+    metrics.woke(-0.2)
+    metrics.api_request("create", "jobs.batch", "ok", 0.05)
+    assert value(metrics, "databosun_runs_total", kind="Backup", outcome="Failed", reason="WrongPassword") == 1
+    full = {"engine": "PostgreSQL", "type": "Full", "method": "Physical"}
+    assert value(metrics, "databosun_backup_duration_seconds_sum", **full) == 65
+    assert value(metrics, "databosun_backup_duration_seconds_bucket", **full, le="300.0") == 1
+    assert value(metrics, "databosun_reconcile_total", kind="Backup", outcome="ok") == 1
+    assert value(metrics, "databosun_reconcile_panics_total", kind="Backup") == 1
+    assert value(metrics, "databosun_queue_depth") == 7
+    assert value(metrics, "databosun_queue_running") == 2
+    assert value(metrics, "databosun_queue_lateness_seconds_sum") == 0
+    assert value(metrics, "databosun_api_requests_total", verb="create", resource="jobs.batch", outcome="ok") == 1
+    assert value(metrics, "databosun_leader") == 0
+    leading = True
+    assert value(metrics, "databosun_leader") == 1
+    assert value(metrics, "process_resident_memory_bytes")
+
+
+def test_reasons_from_outside_cannot_fill_the_memory(metrics: Metrics) -> None:
+    metrics.run_ended("Backup", "Failed", "not a reason at all")
+    for number in range(MOST_REASONS + 50):
+        metrics.run_ended("Backup", "Failed", f"Reason{number}")
+    found = {labels for name, labels in read(metrics) if name == "databosun_runs_total"}
+    assert len(found) == MOST_REASONS + 1
+    assert value(metrics, "databosun_runs_total", kind="Backup", outcome="Failed", reason="Other") == 51
+
+
+def test_two_operators_in_one_process_do_not_mix() -> None:
+    one, other = Metrics(), Metrics()
+    one.panicked("Backup")
+    assert value(other, "databosun_reconcile_panics_total", kind="Backup") is None
+
+
+def test_rendering_while_objects_come_and_go(metrics: Metrics) -> None:
+    rows = database_series(DATABASE)
+    stop = threading.Event()
+
+    def churn() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            metrics.objects.put("Database", "shop", f"d{number % 500}", rows)
+            metrics.objects.drop("Database", "shop", f"d{(number + 250) % 500}")
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(30):
+            assert b"databosun_build_info" in metrics.render()
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("family", [*OF_OBJECTS, *OF_THE_OPERATOR], ids=lambda family: family.name)
+def test_names_follow_prometheus_rules(family: Any) -> None:
+    assert re.fullmatch(r"databosun_[a-z_]+", family.name)
+    assert (family.kind == "counter") == family.name.endswith("_total")
+    assert (family.kind == "histogram") == bool(family.buckets)
+    assert family.meaning.endswith(".")
+    assert "|" not in family.meaning
+
+
+def test_every_declared_family_is_served_and_nothing_else(metrics: Metrics) -> None:
+    metrics.watch_leader(lambda: True)
+    served = set(re.findall(r"^# TYPE (databosun_\S+)", metrics.render().decode(), re.MULTILINE))
+    declared = {family.name for family in (*OF_OBJECTS, *OF_THE_OPERATOR)}
+    assert served == declared
+
+
+def test_the_reference_is_up_to_date() -> None:
+    page = ROOT / "docs" / "reference" / "metrics.md"
+    assert page.read_text() == reference(), "run make generate"
