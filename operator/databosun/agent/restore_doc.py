@@ -8,10 +8,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from databosun.api.quantities import humanize_bytes
-from databosun.api.request import StorageTarget
+from databosun.api.request import VOLUME_PATH, StorageTarget
 from databosun.storage.layout import BackupFolder
 from databosun.storage.manifest import Manifest
 from databosun.storage.port import ObjectStore
@@ -49,7 +48,7 @@ def _head(manifest: Manifest, chain: Sequence[tuple[BackupFolder, Manifest]]) ->
 | Data | {humanize_bytes(manifest.logical_bytes)}, stored as {humanize_bytes(manifest.stored_bytes)} |
 | Needs | {whole} |
 
-Every command below is for `bash`, is run in one working folder, in this order, and stops at the first failure. Nothing
+The blocks marked `bash` are run in one working folder, in this order; each stops at the first failure. Nothing
 here changes the storage."""
 
 
@@ -70,25 +69,35 @@ def _needs(target: StorageTarget, *, encrypted: bool) -> str:
 
 
 def _fetch(store: ObjectStore, target: StorageTarget, chain: Sequence[tuple[BackupFolder, Manifest]]) -> str:
-    commands = ["set -euo pipefail"]
-    if target.s3:
-        commands.append(f"export AWS_DEFAULT_REGION={shlex.quote(target.s3.region)}")
-        if target.s3.endpoint:
-            commands.append(f"export AWS_ENDPOINT_URL={shlex.quote(target.s3.endpoint)}")
+    commands = ["set -euo pipefail", *_reach(target)]
     for folder, manifest in chain:
         stored = f"{manifest.id}/{STORED}"
-        source = store.url(folder.attempt(manifest.attempt))
         commands.append(f"mkdir -p {stored}")
         if target.s3:
-            commands.append(f"aws s3 cp --recursive --only-show-errors {shlex.quote(source)}/ {stored}/")
-            commands.append(f"aws s3 cp --only-show-errors {shlex.quote(store.url(folder.manifest))} {manifest.id}/")
+            attempt, document = store.url(folder.attempt(manifest.attempt)), store.url(folder.manifest)
+            commands.append(f"aws s3 cp --recursive --only-show-errors {shlex.quote(attempt)}/ {stored}/")
+            commands.append(f"aws s3 cp --only-show-errors {shlex.quote(document)} {manifest.id}/")
         else:
-            commands.append(f"cp -R {shlex.quote(_path(source))}/. {stored}/")
-            commands.append(f"cp {shlex.quote(_path(store.url(folder.manifest)))} {manifest.id}/")
-    text = ["## 2. Fetch", "", f"From {store.describe()}.", "", *_block(*commands)]
+            commands.append(f'cp -R "$STORAGE"/{shlex.quote(folder.attempt(manifest.attempt))}/. {stored}/')
+            commands.append(f'cp "$STORAGE"/{shlex.quote(folder.manifest)} {manifest.id}/')
+    text = ["## 2. Fetch", "", *_block(*commands)]
     if target.s3 and target.s3.force_path_style:
         text += ["", "This store wants path-style addresses: `aws configure set default.s3.addressing_style path`."]
     return "\n".join(text)
+
+
+def _reach(target: StorageTarget) -> list[str]:
+    """What the commands need to find the storage."""
+    if target.s3 is None:
+        folder = shlex.quote(f"{VOLUME_PATH}{(target.volume_path or '').rstrip('/')}")
+        return [
+            "# the folder of BackupStorage's spec.volume.path, wherever you have mounted the claim",
+            f"STORAGE=${{STORAGE:-{folder}}}",
+        ]
+    lines = [f"export AWS_DEFAULT_REGION={shlex.quote(target.s3.region)}"]
+    if target.s3.endpoint:
+        lines.append(f"export AWS_ENDPOINT_URL={shlex.quote(target.s3.endpoint)}")
+    return lines
 
 
 def _check(chain: Sequence[tuple[BackupFolder, Manifest]]) -> str:
@@ -139,10 +148,10 @@ def _trust(target: StorageTarget, manifest: Manifest) -> str:
         "## Is this the backup that was taken?",
         "",
         "The digests above come from `manifest.json`, and so does this file's own (`files`). Whoever may write to the "
-        "storage could have replaced all of them. The digest of `manifest.json` itself stands in the Backup object, where "
-        "the cluster still has it:",
+        "storage could have replaced all of them. The digest of `manifest.json` itself stands in the Backup object, "
+        "where the cluster still has it:",
         "",
-        *_block(
+        *_aside(
             f"sha256sum {manifest.id}/manifest.json",
             f"kubectl -n {manifest.database.namespace} get backups.databosun.io {manifest.id} \\",
             "  -o jsonpath='{.status.checksum}'",
@@ -153,7 +162,7 @@ def _trust(target: StorageTarget, manifest: Manifest) -> str:
             "",
             "It is also signed (Ed25519). With `jq` and OpenSSL 3, and the public key from a place that you trust:",
             "",
-            *_block(
+            *_aside(
                 f"jq -cjS 'del(.signature)' {manifest.id}/manifest.json > payload.json",
                 f"jq -r .signature.value {manifest.id}/manifest.json | base64 -d > payload.sig",
                 "openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in payload.json -sigfile payload.sig",
@@ -163,8 +172,10 @@ def _trust(target: StorageTarget, manifest: Manifest) -> str:
 
 
 def _block(*commands: str) -> list[str]:
+    """Steps of the restore."""
     return ["```bash", *commands, "```"]
 
 
-def _path(url: str) -> str:
-    return unquote(urlsplit(url).path)
+def _aside(*commands: str) -> list[str]:
+    """Commands beside the restore, which may need what a restore does not."""
+    return ["```sh", *commands, "```"]

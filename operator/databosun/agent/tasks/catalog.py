@@ -8,6 +8,7 @@ from typing import Any
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
+from databosun.agent.tasks.common import read_hold
 from databosun.api.request import CatalogTask
 from databosun.api.result import CatalogEntry, CatalogPage, Outcome, Result
 from databosun.domain.errors import SafetyStop
@@ -70,6 +71,7 @@ def _entry(ctx: Context, database: str, backup_id: str) -> CatalogEntry | None:
         manifest_sha256=digest_of(data),
         manifest=_shown(manifest, ctx.store.url(folder.root)),
         verified=ctx.public_key is not None and is_signed(data, ctx.public_key),
+        hold=read_hold(ctx, folder),
     )
 
 

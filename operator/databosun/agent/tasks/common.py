@@ -10,6 +10,8 @@ from databosun.storage.layout import BackupFolder
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, demand_signature, digest_of, read_manifest
 from databosun.storage.port import ObjectMissing
 
+MAX_HOLD_BYTES = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class DurableBackup:
@@ -38,3 +40,14 @@ def put_hold(ctx: Context, folder: BackupFolder, reason: str) -> None:
     """Write `hold.json`: what the delete task obeys, whoever asks it."""
     hold = {"reason": ctx.log.redactor.document(reason), "since": ctx.clock().isoformat()}
     ctx.store.put(folder.hold, (json.dumps(hold, sort_keys=True) + "\n").encode())
+
+
+def read_hold(ctx: Context, folder: BackupFolder) -> str | None:
+    """The reason in `hold.json`; empty where that cannot be read (a hold is a hold), None where there is none."""
+    try:
+        hold = json.loads(ctx.store.get(folder.hold, limit=MAX_HOLD_BYTES))
+    except ObjectMissing:
+        return None
+    except (SafetyStop, ValueError):
+        return ""
+    return str(hold.get("reason") or "") if isinstance(hold, dict) else ""

@@ -4,8 +4,8 @@ The order, and why no half-deleted backup is ever taken for a good one:
 
 1. Children before parents, over the ids of the task; a parent stays while any manifest in the store names it. So a
    child never stands without its parent, whatever interrupts us.
-2. Nothing of a backup is touched while any of its objects is locked or a legal hold lies on it: either all of it can go,
-   or all of it stays, manifest included.
+2. Nothing of a backup is touched while any of its objects is locked or a legal hold lies on it: either all of it can
+   go, or all of it stays, manifest included.
 3. The manifest goes first. A folder without one is no backup for anybody: not for the catalog, a restore, a drill or a
    parent; what an interruption leaves behind it is garbage for the sweep. Were the manifest last, an interruption would
    leave a manifest that promises objects which are gone.
@@ -72,7 +72,7 @@ def children_first(ids: Sequence[str], parents: Mapping[str, str | None]) -> lis
 
 
 def _parents(ctx: Context, database: str) -> dict[str, str | None]:
-    """The parent of every backup of a database. SafetyStop where a manifest is unreadable: it may need what is to go."""
+    """The parent of every backup of a database. SafetyStop where one is unreadable: it may need what is to go."""
     found: dict[str, str | None] = {}
     for backup_id in ctx.store.folders(ctx.layout.backups(database)):
         ctx.stop.check()

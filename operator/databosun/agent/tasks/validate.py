@@ -24,7 +24,7 @@ LEFTOVERS_AFTER = timedelta(minutes=10)
 
 
 def run(ctx: Context) -> Result:
-    """Write, conditional write, read, list, delete, lock where asked; then count what is there, for a minute at most."""
+    """Exercise the store, lock an object where asked; then count what is there, for a minute at most."""
     with ctx.phase("keys"):
         _ = ctx.signing_key
         _check_recipients(ctx)
@@ -39,7 +39,7 @@ def run(ctx: Context) -> Result:
             _check_lock(ctx, ctx.storage.immutable, f"lock-{token}")
     with ctx.phase("count"):
         objects, size, whole = count(ctx.store, ctx.layout.root)
-    message = "" if whole else f"usage is of the first {objects} objects: counting took over {COUNT_SECONDS:.0f}s"
+    message = "" if whole else f"usage is of the first {objects} objects: counting them took a minute"
     found = StorageResult(owner=claimed.cluster_id, adopted=claimed.adopted, objects=objects, bytes=size)
     return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, message=message, storage=found)
 
