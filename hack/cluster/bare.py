@@ -143,6 +143,7 @@ def _link(link: Path, target: Path) -> None:
 
 
 def _start(place: Layout) -> None:
+    cleanup.note_sockets(place)
     processes.ensure(place, daemons.containerd(place))
     processes.ensure(place, daemons.etcd(place))
     processes.ensure(place, daemons.apiserver(place))

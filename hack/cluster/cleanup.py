@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 from hack.cluster import cgroups, layout, network, processes
 from hack.cluster.layout import Layout
-from hack.common import Failure, progress, run, wait_until
+from hack.common import Failure, progress, run, wait_until, write_file
 
 CNI_RESULTS = Path("/var/lib/cni/results")
 CONTAINER_LOGS = Path("/var/log/containers")
@@ -36,6 +37,20 @@ def mounts_below(folder: Path) -> list[str]:
     return sorted((point for point in plain if point.startswith(f"{folder}/")), reverse=True)
 
 
+def note_sockets(place: Layout) -> list[str]:
+    """Return the sockets of all shims that the cluster ever had.
+
+    They lie in a folder common to all container runtimes of the machine. Killed shims leave them there, and the next
+    containerd forgets about them: so they are written down before it starts.
+    """
+    file = place.home / "sockets.json"
+    known = set(json.loads(file.read_text())) if file.exists() else set()
+    known |= {path.read_text().strip().removeprefix("unix://") for path in place.containerd_state.rglob("address")}
+    if place.home.exists():
+        write_file(file, json.dumps(sorted(known)))
+    return sorted(known)
+
+
 def _unmount(folder: Path) -> bool:
     for point in mounts_below(folder):
         run(["umount", "--lazy", point], check=False)
@@ -44,8 +59,8 @@ def _unmount(folder: Path) -> bool:
 
 def _remove_traces(place: Layout) -> None:
     """Remove what containerd and the kubelet leave in the machine's common folders."""
-    for address in place.containerd_state.rglob("address"):
-        Path(address.read_text().strip().removeprefix("unix://")).unlink(missing_ok=True)
+    for socket in note_sockets(place):
+        Path(socket).unlink(missing_ok=True)
     ours = re.compile(rf"{re.escape(place.namespace)}-[0-9a-f]{{64}}-eth0")
     for file in CNI_RESULTS.glob(f"{place.namespace}-*"):
         if ours.fullmatch(file.name):

@@ -54,6 +54,8 @@ def test_down_leaves_nothing(new_cluster: Callable[[str], Cluster], base_image: 
     assert addresses
     if crashed:
         cluster.run("kill")
+        cluster.run("up")
+        cluster.run("kill")
     cluster.run("down")
     assert _traces(cluster.name, home, network) == {kind: [] for kind in present}
     assert not [address for address in addresses if Path(address.removeprefix("unix://")).exists()]
