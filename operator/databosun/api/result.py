@@ -105,6 +105,9 @@ class CatalogEntry(Model):
     manifest_sha256: str
     manifest: dict[str, Any]
     verified: bool = Field(description="True where a demanded signature is right.")
+    hold: str | None = Field(
+        default=None, description="Reason of the legal hold that lies on it, empty for one without. Absent: no hold."
+    )
 
 
 class CatalogPage(Model):

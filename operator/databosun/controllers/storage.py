@@ -8,6 +8,7 @@ from databosun.api.quantities import parse_duration
 from databosun.api.request import Request, ValidateTask
 from databosun.controllers import errand
 from databosun.controllers.apply import Applier
+from databosun.controllers.catalog import CatalogController
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenStorage
 from databosun.controllers.seen import storage as parse_storage
@@ -27,9 +28,14 @@ class StorageController:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._applier = Applier(context, BACKUP_STORAGES)
+        self._catalog = CatalogController(context)
 
     async def reconcile(self, key: Key) -> datetime | None:
-        """One look at one storage."""
+        """One look at one storage, and at the rebuild of its catalog where one is asked for."""
+        wakes = (await self._validate(key), await self._catalog.reconcile(key))
+        return min((at for at in wakes if at is not None), default=None)
+
+    async def _validate(self, key: Key) -> datetime | None:
         body = self._context.cache.get(key) or await self._context.kube.get(BACKUP_STORAGES, key.namespace, key.name)
         if body is None:
             self._context.observe("BackupStorage", key, {})

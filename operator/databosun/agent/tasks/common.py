@@ -10,8 +10,6 @@ from databosun.storage.layout import BackupFolder
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, demand_signature, digest_of, read_manifest
 from databosun.storage.port import ObjectMissing
 
-MAX_HOLD_BYTES = 64 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class DurableBackup:
@@ -45,9 +43,9 @@ def put_hold(ctx: Context, folder: BackupFolder, reason: str) -> None:
 def read_hold(ctx: Context, folder: BackupFolder) -> str | None:
     """The reason in `hold.json`; empty where that cannot be read (a hold is a hold), None where there is none."""
     try:
-        hold = json.loads(ctx.store.get(folder.hold, limit=MAX_HOLD_BYTES))
+        hold = json.loads(ctx.store.get(folder.hold, limit=MAX_MANIFEST_BYTES))
     except ObjectMissing:
         return None
-    except (SafetyStop, ValueError):
+    except ValueError:
         return ""
     return str(hold.get("reason") or "") if isinstance(hold, dict) else ""

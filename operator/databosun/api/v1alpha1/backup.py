@@ -158,7 +158,9 @@ class BackupStatus(Model):
     observed_generation: int | None = Field(
         default=None, description="Generation of the spec that this status is about."
     )
-    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled, SizePlausible.")
+    conditions: Conditions = Field(
+        default_factory=list, description="Ready, Reconciling, Stalled, SizePlausible, Unverified."
+    )
     database: Identifier | None = Field(
         default=None, description="The Database that is backed up, where the spec leaves it to the policy."
     )

@@ -181,6 +181,23 @@ class Usage(Sized):
     objects: int = Field(description="Objects below this namespace's folder.")
 
 
+class CatalogRebuild(Model):
+    """The last time that Backup objects were made from what the store holds."""
+
+    token: Identifier = Field(description="The value of databosun.io/rebuild-catalog that asked for it.")
+    found: int = Field(default=0, description="Backups found in the store.")
+    created: int = Field(default=0, description="Those that had no object and were given one.")
+    skipped: int = Field(default=0, description="Those whose manifest does not fit the place where it lies.")
+    next: Identifier | None = Field(
+        default=None, description="While under way: the backup that the last page ended with."
+    )
+    tries: int = Field(default=0, description="While under way: failed tries at the page that comes next.")
+    at: Time | None = Field(default=None, description="When it came to its end. Absent while it is under way.")
+    error: Message | None = Field(
+        default=None, description="Why it failed; while under way, what it waits for or why the last try failed."
+    )
+
+
 class BackupStorageStatus(Model):
     """What is known about a storage; written by the operator alone."""
 
@@ -193,3 +210,9 @@ class BackupStorageStatus(Model):
     owner: Owner | None = Field(default=None, description="Who owns the folder, as its marker says.")
     usage: Usage | None = Field(default=None, description="What the storage held then.")
     error: Message | None = Field(default=None, description="What went wrong at the last try.")
+    catalog_token: Identifier | None = Field(
+        default=None, description="The last value of databosun.io/rebuild-catalog that was carried out."
+    )
+    catalog: CatalogRebuild | None = Field(
+        default=None, description="The last rebuild of Backup objects from the store (kubectl bosun catalog rebuild)."
+    )

@@ -38,6 +38,10 @@ class ConditionType(StrEnum):
         "Retention deletes what nothing needs any more, and no guard has stopped it.",
     )
     SIZE_PLAUSIBLE = "SizePlausible", "The backup is no smaller than a fifth of the one before it."
+    UNVERIFIED = (
+        "Unverified",
+        "The record was made from a manifest in the store that no valid signature vouches for. Absent otherwise.",
+    )
 
 
 class Condition(Model):
