@@ -48,7 +48,7 @@ COREFILE = """\
   health {gateway}:8080
   ready {gateway}:8181
   kubernetes cluster.local in-addr.arpa {{
-    kubeconfig {kubeconfig}
+    kubeconfig "{kubeconfig}"
     ttl 5
   }}
   template ANY ANY {{

@@ -103,7 +103,7 @@ class Kind:
         return self._home / "kubeconfig"
 
     def _kubectl_path(self) -> Path:
-        return golang.build("kubectl", SOURCES, "./kubectl", "", "about a minute the first time")
+        return golang.build("kubectl", SOURCES, "./kubectl", "", "some minutes the first time")
 
     def _kubectl(self, *arguments: str) -> None:
         run([self._kubectl_path(), f"--kubeconfig={self._kubeconfig()}", *arguments])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -76,7 +75,8 @@ def _pip() -> list[str | Path]:
 
 
 def _system_python() -> str:
-    if os.path.exists("/etc/debian_version"):
-        debian.ensure({f"/usr/lib/python3.{sys.version_info.minor}/ensurepip/__init__.py": "python3-venv"})
-    base = getattr(sys, "_base_executable", None) or sys.executable
-    return "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else base
+    """Return a Python that can make virtual environments with pip in them, which Debian packs separately."""
+    python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+    if not succeeds([python, "-c", "import ensurepip"]):
+        debian.ensure({"/usr/share/doc/python3-venv": "python3-venv"})
+    return python
