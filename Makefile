@@ -1,0 +1,48 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+CLUSTER ?= databosun
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install the locked tools and the Python environment
+	@hack/bootstrap
+
+demo: setup ## Bring up a cluster with a database, back it up, and show it
+	@$(PY) hack/demo/demo up --name $(CLUSTER)
+
+demo-down: ## Remove every trace of the demo
+	@python3 hack/cluster/cluster down --name $(CLUSTER)
+
+test: setup ## Lint and run all tests, on a real cluster too
+	@hack/test all
+
+lint: setup ## Format check, lint, types, layers, spelling, dependencies
+	@hack/test lint
+
+unit: setup ## The tests that need no cluster and no server
+	@hack/test unit
+
+servers: setup ## The tests that need real databases and a real S3 server
+	@hack/test servers
+
+e2e: setup ## The tests on a real cluster
+	@hack/test cluster
+
+bench: setup ## Measure; results belong in docs/benchmarks.md
+	@hack/test bench
+
+fmt: setup ## Format the code
+	@.venv/bin/ruff format operator tests hack && .venv/bin/ruff check --fix --quiet operator tests hack
+
+crds: setup ## Write CRDs and generated reference pages anew
+	@$(PY) -m databosun crds --write && $(PY) -m hack.reference
+
+lock: setup ## Renew uv.lock
+	@.tools/uv/bin/uv lock --upgrade
+
+clean: ## Remove what was made in the checkout
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: help setup demo demo-down test lint unit servers e2e bench fmt crds lock clean
