@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
 from databosun import __version__
 from databosun.kube.answers import Call, refusal
@@ -28,6 +29,7 @@ Decoded = TypeVar("Decoded")
 Query = Sequence[tuple[str, str]]
 Observe = Callable[[Call, str, float], None]
 """Told after each request: the call, its outcome (`ok` or the error's class), and its seconds."""
+POD_NAMESPACE: Final = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,10 @@ class Endpoint:
     authorization: str | None
 
 
-def load_configuration(kubeconfig: str | None = None) -> Configuration:
+def load_configuration(kubeconfig: str | None = None, context: str | None = None) -> Configuration:
     """Where the API server is: the given kubeconfig or `$KUBECONFIG`, else the pod's account, else `~/.kube/config`.
 
+    `context` names one of the kubeconfig's contexts; None: its current one.
     A service account's token is read again from its file every minute (it is replaced before it expires), and its
     certificate authority with every new connection. NoKubeconfig where none of the three is there or readable.
     """
@@ -67,7 +70,9 @@ def load_configuration(kubeconfig: str | None = None) -> Configuration:
         if not chosen and os.environ.get("KUBERNETES_SERVICE_HOST"):
             load_incluster_config(client_configuration=configuration)
         else:
-            load_kube_config(config_file=chosen or None, client_configuration=configuration, persist_config=False)
+            load_kube_config(
+                config_file=chosen or None, context=context, client_configuration=configuration, persist_config=False
+            )
     except (ConfigException, OSError) as error:
         where = chosen or "the pod's service account or ~/.kube/config"
         message = f"cannot tell where the API server is from {where}: {error}. Run in a pod, or set KUBECONFIG"
@@ -75,6 +80,20 @@ def load_configuration(kubeconfig: str | None = None) -> Configuration:
     # The queue retries, with back-off and a new decision; a retry below it would repeat a decision that is out of date.
     configuration.retries = False
     return configuration
+
+
+def current_namespace(kubeconfig: str | None = None, context: str | None = None) -> str:
+    """The namespace that people mean when they say none: the context's, else the pod's own, else `default`."""
+    chosen = kubeconfig or os.environ.get("KUBECONFIG")
+    if not chosen and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        own = Path(POD_NAMESPACE)
+        return own.read_text().strip() if own.exists() else "default"
+    try:
+        contexts, current = list_kube_config_contexts(config_file=chosen or None)
+    except (ConfigException, OSError):
+        return "default"
+    meant = next((one for one in contexts if one["name"] == context), current) if context else current
+    return str((meant or {}).get("context", {}).get("namespace") or "default")
 
 
 class Transport:
