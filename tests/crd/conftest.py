@@ -1,0 +1,50 @@
+"""The API server with Databosun's kinds in it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from kubernetes import config
+from kubernetes.client import CoreV1Api, CustomObjectsApi, V1Namespace, V1ObjectMeta
+
+from crd.objects import CRDS, good_objects
+from crd.server import Server, Stored
+from databosun.api.v1alpha1.crd import write_yaml
+from support.cluster import Cluster
+
+
+@pytest.fixture(scope="session")
+def kinds(cluster: Cluster) -> Cluster:
+    """The cluster with today's CRDs, established."""
+    documents = "---\n".join(write_yaml(document) for document in CRDS.values())
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=documents)
+    names = [document["metadata"]["name"] for document in CRDS.values()]
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", *names)
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def server(kinds: Cluster) -> Iterator[Server]:
+    """Quick calls, in a namespace that stays empty."""
+    with _namespace(kinds) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stored(kinds: Cluster) -> Iterator[Stored]:
+    """A namespace with every good object in it."""
+    with _namespace(kinds) as server:
+        objects = [server.create(one, dry_run=False) for one in good_objects()]
+        yield Stored(server, {(one["kind"], one["metadata"]["name"]): one for one in objects})
+
+
+@contextmanager
+def _namespace(cluster: Cluster) -> Iterator[Server]:
+    api = config.new_client_from_config(str(cluster.kubeconfig))
+    namespaces, name = CoreV1Api(api), f"crd-{uuid.uuid4().hex[:12]}"
+    namespaces.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name)))
+    yield Server(CustomObjectsApi(api), name)
+    namespaces.delete_namespace(name)

@@ -1,0 +1,246 @@
+"""What fields have to do with each other: each rule, broken once, and the sentence that the API server says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from crd.objects import Object, Place, good, with_value, without
+from crd.server import Server, refusal
+
+pytestmark = pytest.mark.api
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A good object, changed so that it breaks one rule: values to set, fields to take away, what is said."""
+
+    kind: str
+    name: str
+    says: str
+    put: tuple[tuple[str, Any], ...] = ()
+    drop: tuple[str, ...] = ()
+
+    def body(self) -> Object:
+        """The changed object."""
+        body = good(self.kind, self.name)
+        for path, value in self.put:
+            body = with_value(body, _place(path), value)
+        for path in self.drop:
+            body = without(body, _place(path))
+        return body
+
+
+def _place(path: str) -> Place:
+    return tuple(int(step) if step.isdigit() else step for step in f"spec.{path}".split("."))
+
+
+REF = {"name": "x"}
+KEY = {"name": "x", "key": "k"}
+INCREMENTAL = [{"name": "incr", "type": "Incremental", "cron": "0 * * * *"}]
+
+BROKEN = [
+    Broken("Database", "small", "connection is required unless engine is RDS", drop=("connection",)),
+    Broken("Database", "cloud", "rds is required by engine RDS, and for that engine only", drop=("rds",)),
+    Broken(
+        "Database",
+        "small",
+        "rds is required by engine RDS, and for that engine only",
+        put=(("rds", {"instance": "a", "region": "r", "engine": "MySQL"}),),
+    ),
+    Broken("Database", "cloud", "exactly one of instance and cluster is required", put=(("rds.cluster", "b"),)),
+    Broken("Database", "cloud", "exactly one of instance and cluster is required", drop=("rds.instance",)),
+    Broken("Database", "small", "exactly one of host and hosts is required", put=(("connection.hosts", ["a"]),)),
+    Broken("Database", "small", "exactly one of host and hosts is required", drop=("connection.host",)),
+    Broken(
+        "Database",
+        "orders",
+        "caSecretRef is required by modes VerifyCA and VerifyFull",
+        drop=("connection.tls.caSecretRef",),
+    ),
+    Broken(
+        "Database",
+        "orders",
+        "caSecretRef is required by modes VerifyCA and VerifyFull",
+        put=(("connection.tls.mode", "VerifyCA"),),
+        drop=("connection.tls.caSecretRef",),
+    ),
+    Broken("Database", "orders", "masterName is required by provider Sentinel", drop=("replication.masterName",)),
+    Broken("Database", "small", "Duplicate value", put=(("connection.hosts", ["a", "a"]),), drop=("connection.host",)),
+    Broken(
+        "Database",
+        "small",
+        "expected the plain name of a database, found dbname=x",
+        put=(("connection.database", "dbname=x"),),
+    ),
+    Broken(
+        "Database",
+        "small",
+        "expected the plain name of a database, found postgresql://h/d",
+        put=(("connection.database", "postgresql://h/d"),),
+    ),
+    Broken(
+        "BackupStorage", "amazon", "exactly one of s3 and volume is required", put=(("volume", {"claimName": "x"}),)
+    ),
+    Broken("BackupStorage", "amazon", "exactly one of s3 and volume is required", drop=("s3",)),
+    Broken(
+        "BackupStorage",
+        "local",
+        "immutability needs s3: a volume has no object lock",
+        put=(("immutability", {"retention": "30d"}),),
+    ),
+    Broken(
+        "BackupStorage", "local", "expected a path without .. and //, found /a/../b", put=(("volume.path", "/a/../b"),)
+    ),
+    Broken("BackupStorage", "amazon", "expected a path without .. and //, found a//b", put=(("s3.prefix", "a//b"),)),
+    Broken(
+        "BackupStorage",
+        "amazon",
+        "expected a path such as prod/eu, without a slash in front, found /a",
+        put=(("s3.prefix", "/a"),),
+    ),
+    Broken("BackupStorage", "prod", "Duplicate value", put=(("encryption.age.identitySecretRefs", [KEY, KEY]),)),
+    Broken(
+        "BackupPolicy", "plain", "exactly one of databaseRef and databaseSelector is required", drop=("databaseRef",)
+    ),
+    Broken(
+        "BackupPolicy",
+        "plain",
+        "exactly one of databaseRef and databaseSelector is required",
+        put=(("databaseSelector", {"matchLabels": {"a": "b"}}),),
+    ),
+    Broken("BackupPolicy", "team", "schedules are required where no preset is given", drop=("preset",)),
+    Broken("BackupPolicy", "plain", "schedules are required where no preset is given", put=(("schedules", []),)),
+    Broken("BackupPolicy", "plain", "schedules need at least one of type Full", put=(("schedules", INCREMENTAL),)),
+    Broken("BackupPolicy", "nightly", 'Duplicate value: {"name":"full"}', put=(("schedules.1.name", "full"),)),
+    Broken(
+        "BackupPolicy", "nightly", 'Duplicate value: {"name":"checkpoint"}', put=(("hooks.pre.1.name", "checkpoint"),)
+    ),
+    Broken("BackupPolicy", "nightly", "exactly one of sql and exec is required", put=(("hooks.pre.0.exec", ["true"]),)),
+    Broken("BackupPolicy", "nightly", "exactly one of sql and exec is required", drop=("hooks.pre.0.sql",)),
+    Broken("BackupPolicy", "plain", "expected a duration longer than nothing, found 0s", put=(("deadline", "0s"),)),
+    Broken(
+        "BackupPolicy",
+        "plain",
+        "(units y, w, d, h, m, s, ms; the largest first), found 30m1h",
+        put=(("jitter", "30m1h"),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "plain",
+        "expected a size such as 10Gi or 500M, more than nothing",
+        put=(("continuous", {"maxRetained": "0Gi"}),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "plain",
+        "expected a size such as 10Gi or 500M, more than nothing",
+        put=(("continuous", {"maxRetained": 0}),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "plain",
+        "unknown time zone Mars/Phobos evaluating rule: expected an IANA time zone",
+        put=(("timeZone", "Mars/Phobos"),),
+    ),
+    Broken(
+        "BackupPolicy", "plain", "expected an IANA time zone such as Europe/Berlin or UTC", put=(("timeZone", "Local"),)
+    ),
+    Broken(
+        "BackupPolicy",
+        "plain",
+        "(minute, hour, day of month, month, day of week) such as 0 2 * * *, found @daily more",
+        put=(("schedules.0.cron", "@daily more"),),
+    ),
+    Broken("BackupPolicy", "plain", "found 60 * * * *", put=(("schedules.0.cron", "60 * * * *"),)),
+    Broken(
+        "BackupPolicy",
+        "nightly",
+        "cannot be set: Databosun needs them",
+        put=(("podTemplate.labels", {"databosun.io/x": "y"}),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "nightly",
+        "cannot be set: Databosun needs them",
+        put=(("podTemplate.annotations", {"databosun.io/request": "{}"}),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "nightly",
+        "cannot be set: Databosun needs them",
+        put=(("podTemplate.labels", {"app.kubernetes.io/managed-by": "me"}),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "nightly",
+        "no request may exceed its limit",
+        put=(("podTemplate.resources", {"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "nightly",
+        "value is for operator Equal only",
+        put=(("podTemplate.tolerations", [{"operator": "Exists", "value": "v"}]),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "nightly",
+        "key is required by operator Equal",
+        put=(("podTemplate.tolerations", [{"value": "v"}]),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "nightly",
+        "tolerationSeconds is for effect NoExecute only",
+        put=(("podTemplate.tolerations", [{"key": "k", "tolerationSeconds": 1}]),),
+    ),
+    Broken(
+        "BackupPolicy",
+        "nightly",
+        'Duplicate value: {"name":"A"}',
+        put=(("podTemplate.env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]),),
+    ),
+    Broken("Backup", "before-the-upgrade", "databaseRef or policyRef is required", drop=("policyRef",)),
+    Broken("Backup", "without-a-policy", "storageRef is required where no policyRef is given", drop=("storageRef",)),
+    Broken(
+        "Backup",
+        "without-a-policy",
+        "schedule names one of a policy: policyRef is required with it",
+        put=(("schedule", "full"),),
+    ),
+    Broken(
+        "Backup",
+        "before-the-upgrade",
+        "parentRef is for types Incremental and Differential only",
+        put=(("parentRef", REF),),
+    ),
+    Broken(
+        "Backup",
+        "before-the-upgrade",
+        "notAfter is required in a Backup made by hand (at most a day ahead)",
+        drop=("notAfter",),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=lambda case: f"{case.kind}-{case.says[:60]}")
+def test_what_does_not_go_together_is_refused_with_a_sentence(server: Server, case: Broken) -> None:
+    assert case.says in refusal(server.create, case.body())
+
+
+def test_all_that_is_wrong_is_said_at_once(server: Server) -> None:
+    body = good("BackupPolicy", "plain")
+    body["spec"] |= {"jitter": "soon", "timeZone": "Mars/Phobos", "databaseSelector": {"matchLabels": {"a": "b"}}}
+    body["spec"]["schedules"][0]["cron"] = "now"
+    said = refusal(server.create, with_value(body, ("spec", "schedules", 0, "cron"), "* * * * never"))
+    for field in ("spec:", "spec.jitter:", "spec.timeZone:", "spec.schedules[0].cron:"):
+        assert field in said
+
+
+def test_limits_may_lack_what_is_requested_and_the_other_way_round(server: Server) -> None:
+    body = good("BackupPolicy", "nightly")
+    resources = {"requests": {"cpu": "1500m"}, "limits": {"memory": "1Gi"}}
+    assert server.create(with_value(body, ("spec", "podTemplate", "resources"), resources))
