@@ -62,13 +62,15 @@ class Zstd:
 
 
 class Age:
-    """The `age` program between two pipes. Feed it from one thread and read it in another."""
+    """The `age` program between two pipes. Feed it from one thread and read it in another. `bytes`: fed so far."""
 
     def __init__(self, children: Children, recipients: Sequence[str]) -> None:
         argv = ["age", "--encrypt", *(part for recipient in recipients for part in ("--recipient", recipient))]
         self.child: Child = children.spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._in = self.child.stdin.fileno()
         self._out = self.child.stdout.fileno()
+        self.bytes = 0
+        self.closed = False
         for pipe in (self._in, self._out):
             with contextlib.suppress(OSError):  # the kernel limits them per user; a smaller pipe is only slower
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK_BYTES)
@@ -76,6 +78,7 @@ class Age:
     def feed(self, data: Buffer) -> None:
         """Write plaintext; blocks while age is behind. Its failure is raised as its own words."""
         rest = memoryview(data)
+        self.bytes += len(rest)
         try:
             while len(rest):
                 rest = rest[os.write(self._in, rest) :]
@@ -86,6 +89,7 @@ class Age:
 
     def close(self) -> None:
         """Say that the plaintext ended."""
+        self.closed = True
         self.child.stdin.close()
 
     def read(self) -> Iterator[bytearray]:
@@ -113,8 +117,12 @@ class Age:
             raise WorldFault(AgentReason.ENCRYPTION_FAILED, error.message) from error
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once, which wakes whoever feeds or reads it."""
         self.child.kill()
+
+    def dispose(self) -> None:
+        """End it and close its pipes, once nobody feeds or reads it: a closed number is soon another file's."""
+        self.kill()
         for stream in (self.child.stdin, self.child.stdout):
             with contextlib.suppress(OSError):  # what was still buffered for a program that is gone
                 stream.close()

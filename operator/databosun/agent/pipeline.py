@@ -213,7 +213,7 @@ class PipelineWriter:
         except BaseException as error:
             self.abort(error)
             raise
-        self._unsubscribe()
+        self._let_go()
         self._done(self, self._record(logical_bytes))
 
     def abort(self, error: BaseException) -> None:
@@ -222,11 +222,16 @@ class PipelineWriter:
         for thread in self._threads:
             if thread is not threading.current_thread() and thread.ident:
                 thread.join()
-        self._unsubscribe()
+        self._let_go()
         try:
             self._upload.abort()
         finally:
             self._done(self, None)
+
+    def _let_go(self) -> None:
+        self._unsubscribe()
+        if self._age:
+            self._age.dispose()
 
     def _record(self, logical_bytes: int | None) -> Stored:
         if self._digest is None:
@@ -268,6 +273,10 @@ class PipelineWriter:
         for chunk in age.read():
             self._upload.feed(chunk)
         age.ended()
+        # Ciphertext is longer than its plaintext: a program that ended well with less did not encrypt all of it.
+        if not age.closed or self._upload.bytes_fed < age.bytes:
+            message = f"age ended after {self._upload.bytes_fed} bytes, without having read all of the plaintext"
+            raise WorldFault(AgentReason.ENCRYPTION_FAILED, message)
         if self._failure is None:
             self._digest = self._upload.finish()
 

@@ -73,9 +73,11 @@ class VolumeUpload:
         self._holds_heavy = False
         self.volumes: list[Written] = []
         self.bytes = 0
+        self.bytes_fed = 0
 
     def feed(self, data: Buffer) -> None:
         """Take the next bytes of the stored stream; blocks while storage is slower."""
+        self.bytes_fed += len(data)
         for chunk in self._coalescer.feed(data):
             self._write(memoryview(chunk))
 

@@ -124,7 +124,7 @@ def _check_recipients(ctx: Context) -> None:
         size = sum(len(chunk) for chunk in age.read())
         age.ended()
     finally:
-        age.kill()
+        age.dispose()
     if not size:
         raise WorldFault(AgentReason.ENCRYPTION_FAILED, "age wrote nothing")
 
