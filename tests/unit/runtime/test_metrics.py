@@ -230,4 +230,4 @@ def test_every_declared_family_is_served_and_nothing_else(metrics: Metrics) -> N
 
 def test_the_reference_is_up_to_date() -> None:
     page = ROOT / "docs" / "reference" / "metrics.md"
-    assert page.read_text() == reference(), "run make generate"
+    assert page.read_text() == reference(), "run: python -m databosun.runtime.reference > docs/reference/metrics.md"
