@@ -1,4 +1,4 @@
-"""The parts of `charts/` that repeat what stands elsewhere: the CRDs' copies, and the table of values in each README."""
+"""What `charts/` repeats of what stands elsewhere: copies of the CRDs, and the table of values in each README."""
 
 from __future__ import annotations
 

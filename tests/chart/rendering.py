@@ -50,9 +50,15 @@ class Helm:
             raise Refused(done.stderr)
         return done.stdout
 
-    def render(self, chart: Path = OPERATOR_CHART, release: str = "databosun", **values: Any) -> Rendered:
-        """The manifests of a release in namespace databosun-system."""
-        text = self.run("template", release, str(chart), "--namespace", "databosun-system", values=values)
+    def render(
+        self,
+        chart: Path = OPERATOR_CHART,
+        release: str = "databosun",
+        release_namespace: str = "databosun-system",
+        **values: Any,
+    ) -> Rendered:
+        """The manifests of a release; what is said by name are its values."""
+        text = self.run("template", release, str(chart), "--namespace", release_namespace, values=values)
         return Rendered(tuple(one for one in yaml.safe_load_all(text) if one))
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+
 from chart.rendering import OPERATOR_CHART, ROOT, Helm, Rendered
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.runtime import families
 
 RULES = OPERATOR_CHART / "files" / "alerts.yaml"
@@ -93,6 +95,12 @@ def test_the_alert_has_a_runbook_for_the_night(name: str) -> None:
     assert "kubectl" in check, "no command to check with"
     assert "kubectl" in do or "](" in do, "neither a command nor where to go on"
     assert "kubectl" in over or "promql" in over, "nothing says how to see that it is over"
+
+
+@EVERY_ALERT
+def test_the_runbook_explains_reasons_that_exist(name: str) -> None:
+    reasons = re.findall(r"^\| `(\w+)` \|", (RUNBOOKS / f"{name}.md").read_text(), re.MULTILINE)
+    assert set(reasons) <= {str(reason) for reason in Reason}
 
 
 def test_every_runbook_belongs_to_an_alert() -> None:

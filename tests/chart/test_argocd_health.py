@@ -6,6 +6,7 @@ from typing import Any
 
 import lupa.lua51
 import pytest
+
 from chart.rendering import ROOT
 
 SCRIPT = (ROOT / "hack" / "argocd" / "health.lua").read_text()

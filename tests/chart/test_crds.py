@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import yaml
+
 from chart.rendering import CRDS_CHART, ROOT, Helm
 
 SOURCES = sorted((ROOT / "crds").glob("*.yaml"))

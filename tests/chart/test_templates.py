@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from chart.rendering import CRDS_CHART, OPERATOR_CHART, Helm, Manifest, Refused, Rendered, environment
 from databosun.api.request import Request
 from databosun.runtime.settings import load_settings, variables
@@ -154,9 +155,9 @@ def test_runner_images_are_built_from_parts_or_taken_whole(helm: Helm) -> None:
     rendered = helm.render(
         runners={"repository": "example.org/runner", "tag": "2.0", "images": {"PostgreSQL": {"16": pinned}}}
     )
-    settings = load_settings(environment(operator_container(rendered)))
-    assert settings.runner_image("PostgreSQL", "15.2") == "example.org/runner-postgresql:15-2.0"
-    assert settings.runner_image("PostgreSQL", "16.4") == pinned
+    images = load_settings(environment(operator_container(rendered))).runner.images["PostgreSQL"]
+    assert images["15"] == "example.org/runner-postgresql:15-2.0"
+    assert images["16"] == pinned
 
 
 def test_every_postgresql_major_of_the_project_has_a_runner(default: Rendered) -> None:
@@ -196,7 +197,7 @@ def test_a_second_replica_brings_a_disruption_budget(helm: Helm, default: Render
 @pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
 def test_monitors_leave_the_namespace_label_to_the_database(helm: Helm, kind: str) -> None:
     """Without honorLabels Prometheus would call ours `exported_namespace`, and no alert would find its database."""
-    values = {kind[0].lower() + kind[1:]: {"enabled": True, "labels": {"release": "prom"}}}
+    values: dict[str, Any] = {kind[0].lower() + kind[1:]: {"enabled": True, "labels": {"release": "prom"}}}
     rendered = helm.render(**values)
     monitor = rendered.one(kind)
     endpoints = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from chart.rendering import CRDS_CHART, OPERATOR_CHART, Helm, Refused
 
 CHARTS = pytest.mark.parametrize("chart", [OPERATOR_CHART, CRDS_CHART], ids=lambda chart: chart.name)
@@ -94,5 +95,5 @@ def test_the_chart_can_be_part_of_another(helm: Helm, tmp_path: Path) -> None:
     (tmp_path / "Chart.yaml").write_text(json.dumps(parent))
     (tmp_path / "charts").mkdir()
     (tmp_path / "charts" / "databosun").symlink_to(OPERATOR_CHART)
-    values = {"global": {"region": "north"}, "databosun": {"enabled": True}}
+    values: dict[str, Any] = {"global": {"region": "north"}, "databosun": {"enabled": True}}
     assert "Deployment" in helm.render(tmp_path, **values).kinds()
