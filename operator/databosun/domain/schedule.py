@@ -18,8 +18,17 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from databosun.api.v1alpha1.backuppolicy import BackupType
-from databosun.domain.timetable import HORIZON_DAYS, Timetable, check_cron, timetable
-from databosun.domain.zones import DAY, Stretch, check_zone, from_minute, stretches, stretches_back, to_minute
+from databosun.domain.timetable import Timetable, check_cron, timetable
+from databosun.domain.zones import (
+    DAY,
+    HORIZON_DAYS,
+    Stretch,
+    check_zone,
+    from_minute,
+    stretches,
+    stretches_back,
+    to_minute,
+)
 
 __all__ = [
     "CoveredSlot",
@@ -166,51 +175,46 @@ def decide_slots(
     slot becomes due.
     """
     edge = now - jitter
-    due = {
-        row.name: _Due(row, slot)
-        for row in rows
-        if (slot := last_due(row.cron, row.zone, row.cursor, edge)) is not None
-    }
-    fresh = [found for found in due.values() if found.slot + starting_deadline >= now]
+    coming = {row.name: next_due(row.cron, row.zone, row.cursor) for row in rows}
+    due = [found for row in rows if coming[row.name] <= edge and (found := _due(row, edge))]
+    coming |= {found.row.name: next_due(found.row.cron, found.row.zone, edge) for found in due}
+    fresh = [found for found in due if found.slot + starting_deadline >= now]
     winner = min(fresh, key=_precedence, default=None)
-    others = [found for found in fresh if found is not winner]
-    answered = {found.row.name for found in fresh}
-    missed = {
-        name: count
-        for name, found in due.items()
-        if (
-            count := count_due(found.row.cron, found.row.zone, found.row.cursor, found.slot, COUNT_LIMIT)
-            - (name in answered)
-        )
-    }
-    coming = [next_due(row.cron, row.zone, max(row.cursor, edge)) + jitter for row in rows]
     return SlotDecision(
         run=() if winner is None else (_to_run(winner, jitter, starting_deadline),),
-        covered=()
-        if winner is None
-        else tuple(CoveredSlot(found.row.name, found.slot, winner.row.name) for found in others),
-        cursors={row.name: due[row.name].slot if row.name in due else row.cursor for row in rows},
-        missed=missed,
-        next=min(coming, default=None),
+        covered=tuple(
+            CoveredSlot(found.row.name, found.slot, winner.row.name)
+            for found in fresh
+            if winner is not None and found is not winner
+        ),
+        cursors={row.name: row.cursor for row in rows} | {found.row.name: found.slot for found in due},
+        missed={found.row.name: left for found in due if (left := found.count - (found in fresh))},
+        next=min((slot + jitter for slot in coming.values()), default=None),
     )
 
 
 def skip_to(rows: Sequence[ScheduleRow], now: datetime) -> SkipDecision:
     """Move the cursors over all slots until `now` without running or missing any: what a suspended policy does on
     resume."""
-    cursors, skipped = {}, {}
-    for row in rows:
-        slot = last_due(row.cron, row.zone, row.cursor, now)
-        cursors[row.name] = slot or row.cursor
-        if slot is not None:
-            skipped[row.name] = count_due(row.cron, row.zone, row.cursor, slot, COUNT_LIMIT)
-    return SkipDecision(cursors, skipped)
+    passed = [found for row in rows if (found := _due(row, now))]
+    return SkipDecision(
+        cursors={row.name: row.cursor for row in rows} | {found.row.name: found.slot for found in passed},
+        skipped={found.row.name: found.count for found in passed},
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Due:
+    """The newest slot of a schedule that is due, and how many are since its cursor, this one included."""
+
     row: ScheduleRow
     slot: datetime
+    count: int
+
+
+def _due(row: ScheduleRow, until: datetime) -> _Due | None:
+    slot = last_due(row.cron, row.zone, row.cursor, until)
+    return None if slot is None else _Due(row, slot, count_due(row.cron, row.zone, row.cursor, slot, COUNT_LIMIT))
 
 
 def _precedence(due: _Due) -> tuple[int, float, str]:
@@ -240,7 +244,7 @@ def _interval(cron: str, zone: str, day: int) -> timedelta:
         return timedelta(days=HORIZON_DAYS)
     longest = timedelta(minutes=minutes)
     for stretch in stretches(zone, day * DAY):
-        if stretch.start > (day + 400) * DAY:
+        if stretch.start > (day + 400) * DAY + minutes:
             break
         if stretch.offset != stretch.before:
             change = from_minute(stretch.start)

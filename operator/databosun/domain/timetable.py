@@ -16,11 +16,7 @@ from functools import lru_cache
 
 from cronsim import CronSim, CronSimError
 
-from databosun.domain.zones import DAY, EPOCH_ORDINAL
-
-# As far as a search goes: 29 February on a given day of the week comes every 28 years, 40 across a century without a
-# leap year.
-HORIZON_DAYS = 41 * 366
+from databosun.domain.zones import DAY, EPOCH_ORDINAL, HORIZON_DAYS
 
 _FIELDS = "minute (0-59), hour (0-23), day of month (1-31), month (1-12), day of week (0-7, 0 and 7 are Sunday)"
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)

@@ -16,7 +16,13 @@ DAY = 1440
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
+# As far as a search goes: 29 February on a given day of the week comes every 28 years, 40 across a century without one.
+HORIZON_DAYS = 41 * 366
+
 _MINUTE = timedelta(minutes=1)
+# Stretches are found and remembered by pages of about a year.
+_PAGE = 366 * DAY
+_FIRST_PAGE, _LAST_PAGE = ((date(year, 1, 1).toordinal() - EPOCH_ORDINAL) * DAY // _PAGE for year in (2, 9999))
 # Not zones of places: they mean whatever the machine says.
 _NOT_PLACES = frozenset({"localtime", "posixrules", "Factory"})
 
@@ -53,15 +59,19 @@ def check_zone(zone: str) -> str | None:
 
 
 def stretches(zone: str, minute: int) -> Iterator[Stretch]:
-    """The stretches of a zone in order, from the one that holds `minute` on; ends with the calendar (year 9999)."""
-    for year in range(from_minute(minute).year, 9999):
-        yield from (stretch for stretch in _year(zone, year) if stretch.end > minute)
+    """The stretches of a zone in order, from the one that holds `minute` on, to the end of the calendar."""
+    for number in range(minute // _PAGE, _LAST_PAGE):
+        for stretch in _page(zone, number):
+            if stretch.end > minute:
+                yield stretch
 
 
 def stretches_back(zone: str, minute: int) -> Iterator[Stretch]:
-    """The stretches of a zone backwards in time, from the one that holds `minute`; ends with the year 2."""
-    for year in range(from_minute(minute).year, 1, -1):
-        yield from (stretch for stretch in reversed(_year(zone, year)) if stretch.start <= minute)
+    """The stretches of a zone backwards in time, from the one that holds `minute`, to the start of the calendar."""
+    for number in range(minute // _PAGE, _FIRST_PAGE, -1):
+        for stretch in reversed(_page(zone, number)):
+            if stretch.start <= minute:
+                yield stretch
 
 
 @lru_cache(maxsize=1)
@@ -70,15 +80,14 @@ def _known() -> frozenset[str]:
 
 
 @lru_cache(maxsize=4096)
-def _year(zone: str, year: int) -> tuple[Stretch, ...]:
-    """The stretches of one UTC year. A day's probe is enough: no zone changes its offset twice within one (tested)."""
-    first, last = (to_minute(datetime(at, 1, 1, tzinfo=UTC)) for at in (year, year + 1))
+def _page(zone: str, number: int) -> tuple[Stretch, ...]:
+    """The stretches of one page. A day's probe is enough: no zone changes its offset twice within one (tested)."""
+    first, last = number * _PAGE, (number + 1) * _PAGE
     if zone == "UTC":
         return (Stretch(first, last, 0, 0),)
     info = zoneinfo.ZoneInfo(zone)
     found = []
-    start, before = first, _offset(info, first - 1)
-    offset = _offset(info, first)
+    start, before, offset = first, _offset(info, first - 1), _offset(info, first)
     for probe in range(first, last, DAY):
         until = min(probe + DAY, last - 1)
         if _offset(info, until) != offset:
