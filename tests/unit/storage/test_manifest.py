@@ -24,6 +24,7 @@ from databosun.storage.manifest import (
     read_manifest,
     seal,
 )
+from support.pemkeys import pem_of
 
 DOCUMENT = {"id": "orders", "note": 'Zürich "quoted" \\ /', "b": 1, "a": [1, {"z": None, "y": True}]}
 
@@ -31,14 +32,6 @@ DOCUMENT = {"id": "orders", "note": 'Zürich "quoted" \\ /', "b": 1, "a": [1, {"
 @pytest.fixture
 def key() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.generate()
-
-
-def pem_of(key: Ed25519PrivateKey) -> tuple[bytes, str]:
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return private, public.decode()
 
 
 def test_the_canonical_form_does_not_depend_on_the_order_of_keys() -> None:
