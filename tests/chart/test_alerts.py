@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from chart.promql import declared_metrics, metrics_in, promtool
 from chart.rendering import OPERATOR_CHART, ROOT, Helm, Rendered
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.runtime import families
 
 RULES = OPERATOR_CHART / "files" / "alerts.yaml"
 CASES = Path(__file__).with_name("alerts")
@@ -26,32 +24,6 @@ EVERY_ALERT = pytest.mark.parametrize("name", NAMES)
 # What Prometheus and its client library bring themselves.
 FOREIGN = {"process_start_time_seconds"}
 SECTIONS = ["## What it means", "## Check", "## What to do", "## When it is over"]
-
-
-def promtool(*arguments: str | Path) -> str:
-    program = shutil.which("promtool")
-    assert program, "promtool is not installed: apt-get install prometheus"
-    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def metrics_in(expression: str) -> set[str]:
-    """The names of the series that a PromQL expression reads."""
-    without_texts = re.sub(r'"[^"]*"', '""', expression)
-    return set(re.findall(r"\b(databosun_\w+|process_\w+|up)\b(?=\s*[\[{)>=<\s*]|$)", without_texts))
-
-
-def declared_metrics() -> dict[str, tuple[str, ...]]:
-    """Every series name of the operator, with its labels."""
-    found: dict[str, tuple[str, ...]] = {}
-    for family in (*families.OF_OBJECTS, *families.OF_THE_OPERATOR):
-        if family.kind == "histogram":
-            found |= {f"{family.name}_{part}": family.labels for part in ("sum", "count")}
-            found[f"{family.name}_bucket"] = (*family.labels, "le")
-        else:
-            found[family.name] = family.labels
-    return found
 
 
 def test_prometheus_accepts_the_rules() -> None:
