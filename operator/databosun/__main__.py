@@ -6,20 +6,25 @@ import sys
 
 
 def main() -> None:
-    """Run the part that the first argument names; anything else is the command line's."""
-    command = sys.argv[1] if len(sys.argv) > 1 else ""
-    if command == "operator":
-        sys.exit(_operator())
-    if command == "agent":
-        from databosun.agent.main import main as agent
-
-        sys.exit(agent())
+    """Run the part that the arguments name. The first two bare, as the images call them, load nothing of the third."""
+    if sys.argv[1:] == ["operator"]:
+        sys.exit(run_operator())
+    if sys.argv[1:] == ["agent"]:
+        sys.exit(run_agent())
     from databosun.cli.main import main as cli
 
     cli()
 
 
-def _operator() -> int:
+def run_agent() -> int | None:
+    """Do the work of one Job; returns the exit code."""
+    from databosun.agent.main import main as agent
+
+    return agent()
+
+
+def run_operator() -> int:
+    """Run the operator until it is told to stop; returns the exit code."""
     import os
 
     from databosun import app

@@ -15,6 +15,7 @@ from typing import Any
 
 import kopf
 
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers.backup import BackupController
 from databosun.controllers.context import Context, Images, Reconciler, Register
 from databosun.controllers.database import DatabaseController
@@ -46,6 +47,8 @@ FINISHED_EVERY = 60.0
 # Fifteen lists of 10,000 objects fit in this; a queue that moves nothing for longer will not recover by itself.
 STUCK_AFTER = 180.0
 GRACE = 15.0
+# Short, so that several tries fit into the ten seconds after which the Lease is given up.
+LEASE_TRANSPORT = TransportSettings(threads=2, connect_timeout=2, read_timeout=3, total_timeout=4)
 LEASE_LOST = 3
 
 
@@ -85,7 +88,7 @@ class Operator:
         )
         transport = Transport(configuration, transport_settings, observe=self._observe_request)
         kube = KubeClient(transport, TokenBucket(self._settings.api.write_qps, self._settings.api.write_burst))
-        lease_client = KubeClient(Transport(load_configuration(), TransportSettings(threads=2, read_timeout=5, total_timeout=8)))
+        lease_client = KubeClient(Transport(load_configuration(), LEASE_TRANSPORT))
         health = HealthServer(
             healthy={"queue": self._check_queue},
             ready={"kinds": self._check_kinds, "lists": self._check_lists},
@@ -94,7 +97,9 @@ class Operator:
             port=self._settings.metrics_port,
         )
         await health.start()
-        logger.info("started", extra={"fields": {"port": health.port, "namespaces": list(self._settings.namespaces) or "all"}})
+        logger.info(
+            "started", extra={"fields": {"port": health.port, "namespaces": list(self._settings.namespaces) or "all"}}
+        )
         try:
             return await self._serve(kube, lease_client)
         finally:
@@ -136,7 +141,7 @@ class Operator:
         return work in done
 
     async def _lead(self, kube: KubeClient, leader: Leader) -> str | None:
-        """Do the work. The end of any part ends all of them; being told to stop ends them in order. Says why the Lease was lost, if so."""
+        """Do the work until told to stop, or until any part ends. Says why the Lease was lost, if so."""
         context, intake = await self._wire(kube, leader)
         await intake.fill()
         self._state.filled = True
@@ -158,10 +163,12 @@ class Operator:
             return None if self._stop.is_set() else _why_ended(parts)
         finally:
             self._state.leading = False
+            # First what writes: whoever takes the Lease over must not find us at work.
+            for part in (told, *parts[1:]):
+                part.cancel()
             kopf_stop.set()
             await asyncio.wait({watching}, timeout=GRACE)
-            for part in (told, *parts):
-                part.cancel()
+            watching.cancel()
             await asyncio.gather(told, *parts, return_exceptions=True)
 
     async def _wire(self, kube: KubeClient, leader: Leader) -> tuple[Context, Intake]:
@@ -173,9 +180,11 @@ class Operator:
             try:
                 return await controllers[key.kind](key)
             except UserFault as fault:
-                # Said in the status where it concerns an object; here it is about the operator's own rights or a refused write.
+                # What concerns an object is said in its status; here it is our own rights, or a write that was refused.
                 outcome = "user_fault"
-                logger.warning("refused", extra={"fields": {"key": str(key), "reason": fault.reason, "why": fault.message}})
+                logger.warning(
+                    "refused", extra={"fields": {"key": str(key), "reason": fault.reason, "why": fault.message}}
+                )
                 raise
             except Exception:
                 outcome = "fault"
@@ -192,7 +201,9 @@ class Operator:
         def took(kind: str, body: Mapping[str, Any]) -> None:
             holder["intake"].own_write(kind, body)
 
-        events = EventRecorder(lambda namespace, body: kube.create(EVENTS, namespace, body), self._clock, self._settings.pod_name)
+        events = EventRecorder(
+            lambda namespace, body: kube.create(EVENTS, namespace, body), self._clock, self._settings.pod_name
+        )
         context = Context(
             kube=kube,
             cache=Cache(INDEXERS),
@@ -231,8 +242,8 @@ class Operator:
             return self._settings.cluster_id
         namespace = await kube.get(NAMESPACES, "", "kube-system")
         if namespace is None:
-            message = "DATABOSUN_CLUSTER_ID is not set and the namespace kube-system cannot be read; set clusterId in the chart"
-            raise UserFault("BadSettings", message)
+            message = "DATABOSUN_CLUSTER_ID is not set and kube-system cannot be read; set clusterId in the chart"
+            raise UserFault(Reason.BAD_SETTINGS, message)
         return str(namespace["metadata"]["uid"])
 
     async def _resync(self, intake: Intake) -> None:
@@ -306,7 +317,7 @@ class Operator:
 
 
 def _why_ended(parts: Sequence[asyncio.Future[Any]]) -> str | None:
-    """After a first part ended: None where none did (we were told to stop), the words of a lost Lease, else its own failure."""
+    """After a first part ended: the words of a lost Lease; any other failure is raised."""
     for part in parts:
         if part.done():
             error = part.exception()
@@ -319,14 +330,14 @@ def _why_ended(parts: Sequence[asyncio.Future[Any]]) -> str | None:
     return None
 
 
-def _take_object(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool) -> None:  # noqa: FBT001
+def _take_object(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool) -> None:
     if gone:
         intake.deleted(kind, body)
     else:
         intake.changed(kind, body)
 
 
-def _take_worker(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool) -> None:  # noqa: FBT001
+def _take_worker(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool) -> None:
     intake.worker(kind, body, gone=gone)
 
 
@@ -339,7 +350,7 @@ def _login(endpoint_of: Callable[[], Endpoint]) -> Callable[..., kopf.Connection
 
     def login(**_: Any) -> kopf.ConnectionInfo:
         endpoint = endpoint_of()
-        scheme, _, token = (endpoint.authorization or "").partition(" ")
+        scheme, _space, token = (endpoint.authorization or "").partition(" ")
         return kopf.ConnectionInfo(
             server=endpoint.server,
             insecure=not endpoint.verify,
@@ -353,8 +364,10 @@ def _login(endpoint_of: Callable[[], Endpoint]) -> Callable[..., kopf.Connection
     return login
 
 
-def _subscribe(registry: kopf.OperatorRegistry, resource: Resource, take: Callable[[Mapping[str, Any], bool], None]) -> None:
-    async def handler(event: Mapping[str, Any], **_: Any) -> None:
+def _subscribe(
+    registry: kopf.OperatorRegistry, resource: Resource, take: Callable[[Mapping[str, Any], bool], None]
+) -> None:
+    async def handler(event: Any, **_: Any) -> None:
         body = event["object"]
         take(body, event["type"] == "DELETED")
 
@@ -373,5 +386,3 @@ def main(settings: Settings) -> int:
         return await operator.run()
 
     return asyncio.run(serve())
-
-

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers.context import Context
 from databosun.controllers.seen import Meta
 from databosun.domain.errors import WorldFault
@@ -29,7 +30,7 @@ from databosun.runtime.queue import Key
 
 
 class Applier:
-    """Applies plans of one kind. Every write is idempotent: a kill between any two leaves what the next look completes."""
+    """Applies plans of one kind. A kill between any two writes leaves what the next look completes."""
 
     def __init__(self, context: Context, resource: Resource) -> None:
         self._context = context
@@ -48,7 +49,9 @@ class Applier:
         patch = merge_patch(before, after)
         if not patch:
             return meta
-        body = await self._context.kube.patch_status(self._resource, meta.namespace, meta.name, patch, meta.resource_version)
+        body = await self._context.kube.patch_status(
+            self._resource, meta.namespace, meta.name, patch, meta.resource_version
+        )
         return self._took(meta, body)
 
     def _took(self, meta: Meta, body: Mapping[str, Any]) -> Meta:
@@ -85,12 +88,14 @@ class Applier:
             owners = (found or {}).get("metadata", {}).get("ownerReferences", [])
             if not any(owner.get("uid") == action.owner.uid for owner in owners):
                 message = f"Job {action.namespace}/{action.name} belongs to another object; waiting until it is gone"
-                raise WorldFault("NameTaken", message) from None
+                raise WorldFault(Reason.NAME_TAKEN, message) from None
 
     async def release(self, action: ReleasePod) -> None:
         left = [name for name in action.finalizers if name != FINALIZER_RESULT]
         try:
-            await self._context.kube.patch_metadata(PODS, action.namespace, action.name, {"finalizers": left}, action.resource_version)
+            await self._context.kube.patch_metadata(
+                PODS, action.namespace, action.name, {"finalizers": left}, action.resource_version
+            )
         except NotFound:
             return
 
@@ -98,7 +103,12 @@ class Applier:
         metadata: dict[str, Any] = {"name": action.name, "namespace": action.namespace, "labels": dict(action.labels)}
         if action.finalizers:
             metadata["finalizers"] = list(action.finalizers)
-        body = {"apiVersion": BACKUPS.api_version, "kind": BACKUPS.kind, "metadata": metadata, "spec": dict(action.spec)}
+        body = {
+            "apiVersion": BACKUPS.api_version,
+            "kind": BACKUPS.kind,
+            "metadata": metadata,
+            "spec": dict(action.spec),
+        }
         try:
             created = await self._context.kube.create(BACKUPS, action.namespace, body)
         except AlreadyExists:

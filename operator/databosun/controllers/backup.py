@@ -58,7 +58,9 @@ class BackupController:
         run = self._context.finished.drop(key.namespace, key.name)
         uid = run.uid if run else None
         mark = f"Backup/{key.namespace}/{key.name}"
-        async for pod in self._context.kube.list(PODS, key.namespace, label_selector="app.kubernetes.io/managed-by=databosun"):
+        async for pod in self._context.kube.list(
+            PODS, key.namespace, label_selector="app.kubernetes.io/managed-by=databosun"
+        ):
             if pod["metadata"].get("annotations", {}).get("databosun.io/for") == mark:
                 uid = pod["metadata"]["labels"].get("databosun.io/run-uid", uid)
                 for release in Bench([], [pod]).releases():
@@ -91,14 +93,19 @@ class BackupController:
 
     async def _clean_up(self, key: Key, seen: SeenBackup) -> datetime | None:
         bench = await Bench.read(self._context.kube, seen.meta.namespace, seen.meta.uid)
-        jobs = (*await observe(self._context.kube, bench, "backup", logs=False), *await observe(self._context.kube, bench, "recover", logs=False))
+        jobs = (
+            *await observe(self._context.kube, bench, "backup", logs=False),
+            *await observe(self._context.kube, bench, "recover", logs=False),
+        )
         present = {job["metadata"]["uid"] for job in bench.jobs}
         ordered = await gather_order(self._context, seen, with_history=False)
         labels = {
             **finished_labels(ordered.database_uid, ordered.policy_uid, ordered.storage_uid, seen.spec.schedule),
             **{name: value for name, value in seen.meta.labels.items() if name.startswith("databosun.io/")},
         }
-        plan = decide_cleanup(seen.status, [job for job in jobs if job.uid in present], bench.releases(), labels, seen.meta.namespace)
+        plan = decide_cleanup(
+            seen.status, [job for job in jobs if job.uid in present], bench.releases(), labels, seen.meta.namespace
+        )
         await self._applier.apply(seen.meta, seen.raw_status, plan)
         self._settle(key, seen)
         self._tell_dependants(seen)
@@ -156,13 +163,14 @@ class BackupController:
         old = [
             pod
             for pod in bench.pods
-            if pod["metadata"]["labels"].get("databosun.io/task") == "backup" and pod["metadata"]["labels"]["databosun.io/attempt"] in ended
+            if pod["metadata"]["labels"].get("databosun.io/task") == "backup"
+            and pod["metadata"]["labels"]["databosun.io/attempt"] in ended
         ]
         return await observe(kube, bench, "backup"), await observe(kube, bench, "recover"), Bench([], old).releases()
 
     @staticmethod
     def _current(jobs: tuple[JobSeen, ...], last: int, *, ended: bool) -> JobSeen | None:
-        """The attempt that counts now: the recorded one, or the one after it that was created but not yet written down."""
+        """The attempt that counts now: the recorded one, or the next where it was created but not yet recorded."""
         wanted = last + 1 if ended or not last else last
         return next((job for job in reversed(jobs) if job.attempt == wanted), None)
 
@@ -195,5 +203,3 @@ def _hold(seen: SeenBackup, ordered: Ordered) -> Hold | None:
     if ordered.policy_holds:
         return Hold(reason="legalHold of the policy")
     return None
-
-

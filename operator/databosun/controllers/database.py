@@ -1,4 +1,4 @@
-"""Gather what decides over one Database: its policies' timetables, a look at it, and the truth about its recovery point."""
+"""Gather what decides over one Database: its timetables, a look at it, and the truth about its recovery point."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from databosun.api.request import ProbeTask, Request
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.database import DatabaseStatus, EffectiveObjectives, LastBackup, Recovery
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import errand
 from databosun.controllers import seen as read
 from databosun.controllers.apply import Applier
@@ -93,7 +94,7 @@ class DatabaseController:
     # --- looking at the database
 
     async def _probe(self, key: Key, seen: SeenDatabase, now: datetime) -> tuple[Plan, dict[str, Any], datetime | None]:
-        """Start, watch or evaluate the Job that looks at the database; returns its actions and what it says of the status."""
+        """Start, watch or evaluate the Job that looks at the database: its actions, what it says of the status."""
         request_target, secrets = self._target(seen)
         name = task_job_name("probe", seen.meta.name, self._token(seen))
         found = await errand.look(self._context, key, seen.meta, "probe", name)
@@ -104,7 +105,11 @@ class DatabaseController:
             update: dict[str, Any] = {"conditions": verdict, "probed": seen.meta.generation, "at": now, "probe": probe}
             return Plan(after=after), update, now
         if found.job is not None:
-            return Plan(after=found.leftovers), self._looking(seen), min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN)
+            return (
+                Plan(after=found.leftovers),
+                self._looking(seen),
+                min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN),
+            )
         due = self._probe_due(seen, now)
         if due is None or now < due:
             return Plan(after=found.leftovers), {}, due
@@ -119,7 +124,13 @@ class DatabaseController:
             job=ProbeTask(methods=methods, incremental=self._incremental(seen)),
         )
         job: StartJob = errand.order(
-            seen.meta, "Database", name, request, image, labels={LABEL_DATABASE_UID: seen.meta.uid}, pod_template=self._pod_template(seen)
+            seen.meta,
+            "Database",
+            name,
+            request,
+            image,
+            labels={LABEL_DATABASE_UID: seen.meta.uid},
+            pod_template=self._pod_template(seen),
         )
         self._context.workers.setdefault(key, set()).add(name)
         return Plan(before=(job,), after=found.leftovers), self._looking(seen), now + errand.LOOK_AGAIN
@@ -127,7 +138,10 @@ class DatabaseController:
     def _target(self, seen: SeenDatabase) -> Any:
         if seen.spec.engine not in supported():
             known = ", ".join(supported())
-            raise UserFault("UnsupportedEngine", f"spec.engine is {seen.spec.engine}, which this release does not serve; expected one of: {known}")
+            raise UserFault(
+                Reason.UNSUPPORTED_ENGINE,
+                f"spec.engine is {seen.spec.engine}, which this release does not serve; expected one of: {known}",
+            )
         return database_target(seen.meta.named, seen.spec, DEFAULT_PORTS[seen.spec.engine], seen.status.engine_version)
 
     @staticmethod
@@ -138,7 +152,7 @@ class DatabaseController:
         return {"conditions": kstatus(ready=False, reason="Probing", message=message, reconciling=message)}
 
     def _probe_due(self, seen: SeenDatabase, now: datetime) -> datetime | None:
-        """At once for a changed spec; while something is wrong again and again, slower the longer; after a failed backup once."""
+        """At once for a changed spec, again and again while something is wrong, once after a failed backup."""
         status = seen.status
         if status.probed_generation != seen.meta.generation or status.last_probe_time is None:
             return now
@@ -179,7 +193,9 @@ class DatabaseController:
         return any(row.type is not BackupType.FULL for row in rows)
 
     def _pod_template(self, seen: SeenDatabase) -> Any:
-        return next((policy.spec.pod_template for policy in self._covering_bodies(seen) if policy.spec.pod_template), None)
+        return next(
+            (policy.spec.pod_template for policy in self._covering_bodies(seen) if policy.spec.pod_template), None
+        )
 
     # --- policies and their runs
 
@@ -212,7 +228,7 @@ class DatabaseController:
     async def _successes(
         self, seen: SeenDatabase, finished: Sequence[FinishedRun]
     ) -> tuple[tuple[Success, ...] | None, dict[str, datetime]]:
-        """The successful backups, read only where the index knows of others than the status counts; None: as in status."""
+        """The successful backups, read only where the index knows of others than the status; None: as in status."""
         good = [run for run in finished if run.succeeded and not run.deleting]
         status = seen.status
         known = status.recovery.backups if status.recovery else 0
@@ -228,7 +244,9 @@ class DatabaseController:
             at = one.status.snapshot_time or one.status.start_time or one.meta.created
             times[one.meta.name] = one.status.completion_time or at
             found.append(
-                Success(one.meta.name, at, one.status.size.stored, one.status.engine_version, one.status.system_identifier)
+                Success(
+                    one.meta.name, at, one.status.size.stored, one.status.engine_version, one.status.system_identifier
+                )
             )
         return tuple(sorted(found, key=lambda one: (one.at, one.name))), times
 
@@ -263,7 +281,12 @@ class DatabaseController:
     # --- the truth
 
     def _status(
-        self, seen: SeenDatabase, gathered: Gathered, timetables: Sequence[Timetabled], probe: dict[str, Any], now: datetime
+        self,
+        seen: SeenDatabase,
+        gathered: Gathered,
+        timetables: Sequence[Timetabled],
+        probe: dict[str, Any],
+        now: datetime,
     ) -> tuple[dict[str, Any], datetime | None]:
         old = seen.status
         objectives = tier_objectives(seen.spec.tier, seen.spec.objectives)
@@ -294,7 +317,10 @@ class DatabaseController:
             update["last_backup"] = LastBackup(name=newest.name, at=newest.at, size_bytes=newest.size_bytes)
         version = (looked.engine_version if looked else None) or (newest.engine_version if newest else None)
         identifier = (looked.system_identifier if looked else None) or (newest.system_identifier if newest else None)
-        update |= {"engine_version": version or old.engine_version, "system_identifier": identifier or old.system_identifier}
+        update |= {
+            "engine_version": version or old.engine_version,
+            "system_identifier": identifier or old.system_identifier,
+        }
         if "probed" in probe:
             update["probed_generation"] = probe["probed"]
         if "at" in probe:
@@ -309,7 +335,9 @@ class DatabaseController:
         if not gathered.successes:
             return None, None
         newest = gathered.successes[-1]
-        return newest, Recovery(earliest=gathered.successes[0].at, latest=newest.at, continuous=False, backups=len(gathered.successes))
+        return newest, Recovery(
+            earliest=gathered.successes[0].at, latest=newest.at, continuous=False, backups=len(gathered.successes)
+        )
 
     @staticmethod
     def _shortest_interval(covering: Sequence[Covering], now: datetime) -> timedelta | None:
@@ -332,6 +360,11 @@ def _as_wanted(status: DatabaseStatus) -> list[Wanted]:
 
 
 def _past(run: FinishedRun) -> PastRun:
-    return PastRun(run.name, run.schedule, run.created, slot_of(run.name) if run.schedule else None, active=False, succeeded=run.succeeded)
-
-
+    return PastRun(
+        run.name,
+        run.schedule,
+        run.created,
+        slot_of(run.name) if run.schedule else None,
+        active=False,
+        succeeded=run.succeeded,
+    )

@@ -1,4 +1,4 @@
-"""An errand: a small Job that an object needs done (a look at a database, a validation, a deletion), outside any run."""
+"""An errand: a small Job outside any run that an object needs done (a look, a validation, a deletion)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,18 @@ class Errand:
 
 
 async def look(context: Context, key: Key, meta: Meta, task: str, job_name: str) -> Errand:
-    """Find the errand's Job by its deterministic name. Other Jobs of the object are leftovers of errands that are recorded."""
+    """Find the errand's Job by its deterministic name; the object's other Jobs are leftovers of recorded errands."""
     if not context.workers.get(key):
         return Errand(None, None, ())
     bench = await Bench.read(context.kube, meta.namespace, meta.uid)
     jobs = await observe(context.kube, bench, task)
     current = next((job for job in jobs if job.name == job_name), None)
     ending = judge(current, LIMITS, context.clock.now()) if current is not None else None
-    gone = [job for job in bench.jobs if job["metadata"]["labels"].get("databosun.io/task") == task and job["metadata"]["name"] != job_name]
+    gone = [
+        job
+        for job in bench.jobs
+        if job["metadata"]["labels"].get("databosun.io/task") == task and job["metadata"]["name"] != job_name
+    ]
     over: list[Action] = []
     for job in gone:
         pod = bench.pod_of(job)

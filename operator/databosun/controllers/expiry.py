@@ -75,7 +75,10 @@ class Expiry:
         others = await self._strangers(seen, mine)
         lock = lock_span(cached_storage(self._context, seen.meta.namespace, seen.spec.storage_ref.name))
         holds = seen.spec.legal_hold
-        facts = [backup_fact(one, lock, governed=one.meta.labels.get(LABEL_POLICY_UID) == seen.meta.uid, policy_holds=holds) for one in (*mine, *others)]
+        facts = [
+            backup_fact(one, lock, governed=one.meta.labels.get(LABEL_POLICY_UID) == seen.meta.uid, policy_holds=holds)
+            for one in (*mine, *others)
+        ]
         plan = decide_retention(facts, effective.retention, now, effective.zone)
         shown = seen.status.pending_deletions
         pending = PendingPlan(shown.hash, shown.since, shown.count, tuple(shown.names)) if shown else None
@@ -88,15 +91,22 @@ class Expiry:
         else:
             await self._write_expiry(by_name.values(), plan)
         carry = await self._carry_out(key, seen, [one for one in mine if one.status.phase is BackupPhase.DELETING], now)
-        trim = tuple(_delete(by_name[name]) for name in failed_records_to_trim(facts, FAILED_RECORDS_KEPT) if name in by_name)
+        trim = tuple(
+            _delete(by_name[name]) for name in failed_records_to_trim(facts, FAILED_RECORDS_KEPT) if name in by_name
+        )
         self._looked[seen.meta.uid] = signature
         summary = RetentionSummary(_condition(decision, carry.problem), _changes(decision, mine, plan))
-        wakes = [plan.next_change, carry.wake_at, decision.until if isinstance(decision, Wait) else None, now if isinstance(decision, Go) else None]
+        wakes = [
+            plan.next_change,
+            carry.wake_at,
+            decision.until if isinstance(decision, Wait) else None,
+            now if isinstance(decision, Go) else None,
+        ]
         wake_at = min((at for at in wakes if at is not None), default=None)
         return Expired(summary, carry.before, (*carry.after, *trim), wake_at)
 
     async def _strangers(self, seen: SeenPolicy, mine: Sequence[SeenBackup]) -> list[SeenBackup]:
-        """Backups of the same databases by other policies or by hand: never let go here, but what they stand on is kept."""
+        """The same databases' backups of other policies or by hand: never let go here, what they stand on is kept."""
         found: list[SeenBackup] = []
         for uid in {one.meta.labels.get(LABEL_DATABASE_UID, "") for one in mine} - {""}:
             all_of_it = await list_backups(self._context, seen.meta.namespace, of_database(uid))
@@ -114,7 +124,9 @@ class Expiry:
             return
         status = one.status.model_copy(update={"phase": BackupPhase.DELETING}).dump()
         patch = merge_patch(one.raw_status, status)
-        await self._context.kube.patch_status(BACKUPS, one.meta.namespace, one.meta.name, patch, one.meta.resource_version)
+        await self._context.kube.patch_status(
+            BACKUPS, one.meta.namespace, one.meta.name, patch, one.meta.resource_version
+        )
 
     async def _write_expiry(self, backups: Iterable[SeenBackup], plan: RetentionPlan) -> None:
         """Keep `expiresAt` of each record as the plan sees it."""
@@ -127,7 +139,9 @@ class Expiry:
                 continue
             status = one.status.model_copy(update={"expires_at": wanted}).dump()
             patch = merge_patch(one.raw_status, status)
-            await self._context.kube.patch_status(BACKUPS, one.meta.namespace, one.meta.name, patch, one.meta.resource_version)
+            await self._context.kube.patch_status(
+                BACKUPS, one.meta.namespace, one.meta.name, patch, one.meta.resource_version
+            )
 
     async def _carry_out(self, key: Key, seen: SeenPolicy, marked: Sequence[SeenBackup], now: datetime) -> _Carry:
         """Delete the data of what is marked, one database at a time, then the objects whose data are gone."""
@@ -147,15 +161,23 @@ class Expiry:
             gone = {one.id for one in deleted if one.deleted}
             objects = tuple(_delete(one) for one in batch if one.meta.name in gone)
             stuck = [one for one in deleted if not one.deleted]
-            problem = None if found.ending.succeeded and not stuck else _problem(found.ending.reason, found.ending.message, stuck)
+            problem = (
+                None
+                if found.ending.succeeded and not stuck
+                else _problem(found.ending.reason, found.ending.message, stuck)
+            )
             retry = now + errand.LOOK_AGAIN if objects or found.ending.retryable else None
-            dismissed = await errand.dismiss(self._context, seen.meta, found.job) if gone == set(names) or objects else ()
+            dismissed = (
+                await errand.dismiss(self._context, seen.meta, found.job) if gone == set(names) or objects else ()
+            )
             return _Carry((), (*objects, *dismissed, *found.leftovers), retry or now + 20 * errand.LOOK_AGAIN, problem)
         if found.job is not None:
             return _Carry((), found.leftovers, min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN), None)
         order = self._order(seen, database, names, name, now)
         if order is None:
-            return _Carry((), (), None, f"BackupStorage {seen.spec.storage_ref.name} is not known, so no data can be deleted")
+            return _Carry(
+                (), (), None, f"BackupStorage {seen.spec.storage_ref.name} is not known, so no data can be deleted"
+            )
         self._context.leadership.assert_fresh()
         self._context.workers.setdefault(key, set()).add(name)
         return _Carry((order,), found.leftovers, now + errand.LOOK_AGAIN, None)
@@ -175,7 +197,9 @@ class Expiry:
             job=DeleteTask(database=database, ids=names),
         )
         claim = storage.spec.volume.claim_name if storage.spec.volume else None
-        return errand.order(seen.meta, "BackupPolicy", job, request, image, pod_template=seen.spec.pod_template, storage_claim=claim)
+        return errand.order(
+            seen.meta, "BackupPolicy", job, request, image, pod_template=seen.spec.pod_template, storage_claim=claim
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +240,12 @@ def _condition(decision: object, problem: str | None) -> Wanted:
 def _changes(decision: object, mine: Sequence[SeenBackup], plan: RetentionPlan) -> dict[str, Any]:
     pending = getattr(decision, "pending", None)
     shown = (
-        PendingDeletions(names=list(pending.names), count=pending.count, hash=pending.hash, since=pending.since.replace(microsecond=0))
+        PendingDeletions(
+            names=list(pending.names),
+            count=pending.count,
+            hash=pending.hash,
+            since=pending.since.replace(microsecond=0),
+        )
         if pending is not None
         else None
     )

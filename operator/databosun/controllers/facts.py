@@ -34,7 +34,9 @@ def backup_fact(one: SeenBackup, lock: timedelta | None, *, governed: bool, poli
         base=status.base,
         deletion_policy=one.spec.deletion_policy,
         finished_at=completed,
-        in_flight=status.phase not in FINAL_PHASES and status.phase is not BackupPhase.DELETING and not one.meta.deleting,
+        in_flight=status.phase not in FINAL_PHASES
+        and status.phase is not BackupPhase.DELETING
+        and not one.meta.deleting,
         deleting=one.meta.deleting or status.phase is BackupPhase.DELETING,
         governed=governed,
     )

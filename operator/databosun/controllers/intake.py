@@ -1,4 +1,4 @@
-"""What the watches and lists tell goes in here: into the cache and the indexes, and whoever it concerns into the queue."""
+"""What watches and lists tell goes in here: into cache and indexes, and whoever it concerns into the queue."""
 
 from __future__ import annotations
 
@@ -9,8 +9,24 @@ from typing import Any
 from databosun.controllers.context import Context
 from databosun.controllers.matching import database_keys_of, policy_keys_of
 from databosun.domain.interlock import Active, Operation
-from databosun.domain.plan import ANNOTATION_FOR, LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_RUN_UID, LABEL_STORAGE_UID, LABEL_TASK
-from databosun.kube.resources import APPROVALS, BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES, JOBS, PODS, Resource
+from databosun.domain.plan import (
+    ANNOTATION_FOR,
+    LABEL_DATABASE_UID,
+    LABEL_FINISHED,
+    LABEL_RUN_UID,
+    LABEL_STORAGE_UID,
+    LABEL_TASK,
+)
+from databosun.kube.resources import (
+    APPROVALS,
+    BACKUP_POLICIES,
+    BACKUP_STORAGES,
+    BACKUPS,
+    DATABASES,
+    JOBS,
+    PODS,
+    Resource,
+)
 from databosun.runtime.cache import FinishedRun, finished_run
 from databosun.runtime.queue import Key
 
@@ -25,7 +41,7 @@ Body = Mapping[str, Any]
 
 
 class Intake:
-    """Keeps cache and indexes in step with the API server. Losing, repeating or reordering what comes in costs only time."""
+    """Keeps cache and indexes in step with the API server. Lost, doubled or late news costs only time."""
 
     def __init__(self, context: Context, namespaces: Sequence[str]) -> None:
         self._context = context
@@ -106,7 +122,7 @@ class Intake:
     # --- lists
 
     async def fill(self) -> None:
-        """List everything once, before the first decision: a decision on half of the objects could claim what is not so."""
+        """List everything once, before the first decision: one on half of the objects could claim what is not so."""
         await self.resync()
         for namespace in self._namespaces:
             for resource in (JOBS, PODS):
@@ -120,11 +136,13 @@ class Intake:
         labels = job["metadata"]["labels"]
         if labels.get(LABEL_TASK) == "backup":
             run = owner_of(job["metadata"])
-            active = Active(Operation.BACKUP, labels.get(LABEL_DATABASE_UID), labels.get(LABEL_STORAGE_UID), run.name if run else "")
+            active = Active(
+                Operation.BACKUP, labels.get(LABEL_DATABASE_UID), labels.get(LABEL_STORAGE_UID), run.name if run else ""
+            )
             self._context.register.claim(labels[LABEL_RUN_UID], active)
 
     async def resync(self) -> None:
-        """List every kind, page by page, and sweep what is no longer there: watches do not report what went while they were cut."""
+        """List every kind, and sweep what is gone: watches do not report what went while they were cut."""
         for resource in KINDS:
             await self._mark_and_sweep(resource, "")
         await self._mark_and_sweep(BACKUPS, UNFINISHED)
@@ -132,7 +150,9 @@ class Intake:
 
     async def _mark_and_sweep(self, resource: Resource, selector: str) -> None:
         for namespace in self._namespaces:
-            before = {key: self._context.cache.version(key) for key in self._context.cache.keys(resource.kind, namespace)}
+            before = {
+                key: self._context.cache.version(key) for key in self._context.cache.keys(resource.kind, namespace)
+            }
             seen = set()
             async for body in self._context.kube.list(resource, namespace, label_selector=selector):
                 self.changed(resource.kind, body)
@@ -147,7 +167,11 @@ class Intake:
     async def refresh_finished(self) -> None:
         """List the metadata of finished runs: for deletions, holds, and those that finished elsewhere."""
         for namespace in self._namespaces:
-            known = {(run.namespace, run.name): run for run in self._context.finished.all() if namespace in (None, run.namespace)}
+            known = {
+                (run.namespace, run.name): run
+                for run in self._context.finished.all()
+                if namespace in (None, run.namespace)
+            }
             seen = set()
             async for body in self._context.kube.list_metadata(BACKUPS, namespace, label_selector=FINISHED):
                 run = finished_run(body["metadata"])

@@ -10,9 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from databosun.api.result import MAX_RESULT_BYTES, Outcome, Result, Summary
+from databosun.api.result import MAX_RESULT_BYTES, Result, Summary
 from databosun.api.v1alpha1.backup import Progress
-from databosun.domain.plan import ANNOTATION_DEADLINE, FINALIZER_RESULT, LABEL_ATTEMPT, LABEL_RUN_UID, LABEL_TASK, ReleasePod
+from databosun.domain.plan import (
+    ANNOTATION_DEADLINE,
+    FINALIZER_RESULT,
+    LABEL_ATTEMPT,
+    LABEL_RUN_UID,
+    LABEL_TASK,
+    ReleasePod,
+)
 from databosun.domain.run import JobSeen, PodSeen
 from databosun.kube.errors import NotFound
 from databosun.kube.port import KubePort
@@ -21,7 +28,13 @@ from databosun.kube.resources import EVENTS, JOBS, PODS
 # Log lines carry the result in chunks, so allow for their frame.
 RESULT_LOG_BYTES = 2 * MAX_RESULT_BYTES
 # Events that no time will mend: the API server refuses the pod's shape, not the moment.
-DEFINITE_REFUSALS = ("violates PodSecurity", "admission webhook", "is forbidden: unable to validate", "denied the request", "serviceaccount")
+DEFINITE_REFUSALS = (
+    "violates PodSecurity",
+    "admission webhook",
+    "is forbidden: unable to validate",
+    "denied the request",
+    "serviceaccount",
+)
 
 _CREATE_FAILED = "FailedCreate"
 
@@ -50,7 +63,9 @@ class Bench:
     def pod_of(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
         """The newest pod that the Job owns; also one whose Job is gone but whose labels name its attempt."""
         uid = job["metadata"]["uid"]
-        owned = [pod for pod in self.pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", []))]
+        owned = [
+            pod for pod in self.pods if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", []))
+        ]
         return max(owned, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
 
     def of_task(self, task: str) -> list[dict[str, Any]]:
@@ -62,12 +77,20 @@ class Bench:
         """Pods of that work whose Job is gone: their word still counts."""
         uids = {job["metadata"]["uid"] for job in self.jobs}
         pods = [pod for pod in self.pods if pod["metadata"]["labels"].get(LABEL_TASK) == task]
-        return [pod for pod in pods if not any(owner["uid"] in uids for owner in pod["metadata"].get("ownerReferences", []))]
+        return [
+            pod for pod in pods if not any(owner["uid"] in uids for owner in pod["metadata"].get("ownerReferences", []))
+        ]
 
 
 def _release(pod: Mapping[str, Any]) -> ReleasePod:
     metadata = pod["metadata"]
-    return ReleasePod(metadata["namespace"], metadata["name"], metadata["uid"], metadata["resourceVersion"], tuple(metadata["finalizers"]))
+    return ReleasePod(
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        metadata["resourceVersion"],
+        tuple(metadata["finalizers"]),
+    )
 
 
 async def observe(kube: KubePort, bench: Bench, task: str, *, logs: bool = True) -> tuple[JobSeen, ...]:
@@ -123,7 +146,9 @@ async def _warning(kube: KubePort, metadata: Mapping[str, Any]) -> str | None:
     """The newest Warning event of a Job that has no pod: quota, admission, a missing service account."""
     selector = f"involvedObject.kind=Job,involvedObject.uid={metadata['uid']},type=Warning"
     events = [event async for event in kube.list(EVENTS, metadata["namespace"], field_selector=selector)]
-    newest = max(events, key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"], default=None)
+    newest = max(
+        events, key=lambda event: event.get("lastTimestamp") or event["metadata"]["creationTimestamp"], default=None
+    )
     return f"{newest['reason']}: {newest['message']}" if newest else None
 
 
@@ -131,7 +156,9 @@ async def _observe_pod(kube: KubePort, pod: Mapping[str, Any], *, logs: bool) ->
     metadata, status = pod["metadata"], pod.get("status", {})
     container: dict[str, Any] = next(iter(status.get("containerStatuses", [])), {})
     state = container.get("state", {})
-    ended = state.get("terminated") or (container.get("lastState", {}).get("terminated") if status.get("phase") == "Failed" else None)
+    ended = state.get("terminated") or (
+        container.get("lastState", {}).get("terminated") if status.get("phase") == "Failed" else None
+    )
     terminated = ended is not None or status.get("phase") in ("Failed", "Succeeded")
     disruption = _true_condition(status, "DisruptionTarget")
     summary = _summary((ended or {}).get("message"))
@@ -146,7 +173,8 @@ async def _observe_pod(kube: KubePort, pod: Mapping[str, Any], *, logs: bool) ->
         started="running" in state or terminated,
         terminated=terminated,
         deleting="deletionTimestamp" in metadata,
-        disrupted=disruption is not None or status.get("reason") in ("Evicted", "Preempting", "Shutdown", "NodeShutdown"),
+        disrupted=disruption is not None
+        or status.get("reason") in ("Evicted", "Preempting", "Shutdown", "NodeShutdown"),
         waiting_reason=waiting.get("reason"),
         waiting_message=waiting.get("message"),
         exit_reason=(ended or {}).get("reason") or status.get("reason"),
@@ -161,11 +189,16 @@ async def _observe_pod(kube: KubePort, pod: Mapping[str, Any], *, logs: bool) ->
 
 
 def _true_condition(status: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
-    return next((item for item in status.get("conditions", []) if item["type"] == kind and item["status"] == "True"), None)
+    return next(
+        (item for item in status.get("conditions", []) if item["type"] == kind and item["status"] == "True"), None
+    )
 
 
 def _unscheduled(status: Mapping[str, Any]) -> dict[str, Any]:
-    unscheduled: dict[str, Any] = next((item for item in status.get("conditions", []) if item["type"] == "PodScheduled" and item["status"] == "False"), {})
+    unscheduled: dict[str, Any] = next(
+        (item for item in status.get("conditions", []) if item["type"] == "PodScheduled" and item["status"] == "False"),
+        {},
+    )
     return {"reason": unscheduled.get("reason"), "message": unscheduled.get("message")}
 
 

@@ -39,7 +39,9 @@ def selects(policy: SeenPolicy, database: SeenDatabase) -> bool:
     if policy.spec.database_ref is not None:
         return policy.spec.database_ref.name == database.meta.name
     selector = policy.spec.database_selector
-    return selector is not None and all(database.meta.labels.get(key) == value for key, value in selector.match_labels.items())
+    return selector is not None and all(
+        database.meta.labels.get(key) == value for key, value in selector.match_labels.items()
+    )
 
 
 def policy_keys_of(context: Context, namespace: str, database: str) -> list[Key]:

@@ -46,5 +46,3 @@ def _expected(body: Mapping[str, Any]) -> timedelta | None:
     if policy.spec.suspend:
         return None
     return min((interval(row.cron, known.zone, policy.meta.created) for row in known.schedules), default=None)
-
-

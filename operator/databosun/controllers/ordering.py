@@ -1,4 +1,4 @@
-"""Gather what a Backup's Jobs must be told: its policy, database, storage, image, parent, and what stands in its way."""
+"""Gather what a Backup's Jobs must be told (policy, database, storage, image, parent), and what stands in its way."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from databosun.api.quantities import parse_duration
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.conditions import ConditionType
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy, SeenStorage
@@ -61,7 +62,9 @@ class Ordered:
 async def gather_order(context: Context, seen: SeenBackup, *, with_history: bool) -> Ordered:
     """Look up all that the Backup refers to. Reads the cache, and live where the cache has nothing."""
     namespace, spec = seen.meta.namespace, seen.spec
-    policy = await _find(context, BACKUP_POLICIES, namespace, spec.policy_ref.name if spec.policy_ref else None, read.policy)
+    policy = await _find(
+        context, BACKUP_POLICIES, namespace, spec.policy_ref.name if spec.policy_ref else None, read.policy
+    )
     database_ref = spec.database_ref or (policy.spec.database_ref if policy else None)
     storage_ref = spec.storage_ref or (policy.spec.storage_ref if policy else None)
     database = await _find(context, DATABASES, namespace, database_ref.name if database_ref else None, read.database)
@@ -102,7 +105,9 @@ def _limits(policy: SeenPolicy | None) -> Limits:
     if policy is None:
         return LIMITS_WITHOUT_POLICY
     spec = policy.spec
-    return Limits(retries=spec.retries, deadline=parse_duration(spec.deadline), start_deadline=parse_duration(spec.start_deadline))
+    return Limits(
+        retries=spec.retries, deadline=parse_duration(spec.deadline), start_deadline=parse_duration(spec.start_deadline)
+    )
 
 
 def _starting_deadline(policy: SeenPolicy | None) -> timedelta:
@@ -112,11 +117,17 @@ def _starting_deadline(policy: SeenPolicy | None) -> timedelta:
 
 
 def _doomed(
-    context: Context, seen: SeenBackup, policy: SeenPolicy | None, database: SeenDatabase | None, storage: SeenStorage | None
+    context: Context,
+    seen: SeenBackup,
+    policy: SeenPolicy | None,
+    database: SeenDatabase | None,
+    storage: SeenStorage | None,
 ) -> Doomed | None:
     spec, namespace = seen.spec, seen.meta.namespace
     if spec.policy_ref is not None and policy is None:
-        return Doomed("PolicyNotFound", f"BackupPolicy {namespace}/{spec.policy_ref.name} named in spec.policyRef does not exist")
+        return Doomed(
+            "PolicyNotFound", f"BackupPolicy {namespace}/{spec.policy_ref.name} named in spec.policyRef does not exist"
+        )
     if database is None:
         found = f"Database {namespace}/{spec.database_ref.name}" if spec.database_ref else "spec.databaseRef"
         return Doomed("DatabaseNotFound", f"{found} does not exist; name a Database of the same namespace")
@@ -125,7 +136,7 @@ def _doomed(
         return Doomed("StorageNotFound", f"BackupStorage {namespace}/{named.name if named else '?'} does not exist")
     wanted_uid = seen.meta.labels.get(LABEL_DATABASE_UID)
     if wanted_uid is not None and wanted_uid != database.meta.uid:
-        message = f"Database {namespace}/{database.meta.name} was created anew since this Backup was; it backs up the one before"
+        message = f"Database {namespace}/{database.meta.name} was created anew; this Backup is of the one before"
         return Doomed("DatabaseReplaced", message)
     if spec.scheduled_for is None:
         return _hand_made(seen)
@@ -173,7 +184,9 @@ async def _order(
     if database is None:
         return Order(database=None, secrets=(), image=image, type=seen.spec.type, method=seen.spec.method, **common)
     version = database.status.engine_version
-    database_seen, secrets = database_target(database.meta.named, database.spec, DEFAULT_PORTS[database.spec.engine], version)
+    database_seen, secrets = database_target(
+        database.meta.named, database.spec, DEFAULT_PORTS[database.spec.engine], version
+    )
     done = await history(context, seen.meta.namespace, database.meta.uid) if with_history else ()
     footing = choose_parent(seen.spec.type, done, storage.meta.uid, _max_chain(seen, policy))
     method = seen.spec.method
@@ -225,8 +238,11 @@ def runner_image(context: Context, database: SeenDatabase | None) -> str:
         engine = database.spec.engine if database else "any engine"
         version = database.status.engine_version or database.spec.version if database else None
         known = ", ".join(sorted(context.images.by_engine.get(engine, {}))) or "none"
-        message = f"no runner image for {engine} {version or ''}: this installation has images for {known}; set spec.runner.image or the chart's runners"
-        raise UserFault("NoRunnerImage", message)
+        message = (
+            f"no runner image for {engine} {version or ''}: this installation has images for {known}; "
+            "set spec.runner.image or the chart's runners"
+        )
+        raise UserFault(Reason.NO_RUNNER_IMAGE, message)
     return image
 
 

@@ -56,7 +56,9 @@ class PolicyController:
         await self._applier.apply(seen.meta, seen.raw_status, plan)
         return expired.wake_at if expired else seen.status.next_retention_time
 
-    def _effective(self, seen: SeenPolicy, databases: list[SeenDatabase]) -> tuple[EffectivePolicy | None, tuple[str, str] | None]:
+    def _effective(
+        self, seen: SeenPolicy, databases: list[SeenDatabase]
+    ) -> tuple[EffectivePolicy | None, tuple[str, str] | None]:
         """What the policy comes to, and what is wrong with it."""
         try:
             known = effective(seen.spec, databases[0].spec.engine if databases else None)
@@ -64,10 +66,16 @@ class PolicyController:
             return None, (fault.reason, fault.message)
         namespace, storage = seen.meta.namespace, seen.spec.storage_ref.name
         if self._context.cache.version(Key("BackupStorage", namespace, storage)) is None:
-            return known, ("StorageNotFound", f"spec.storageRef.name is {storage!r}; no BackupStorage of that name is in namespace {namespace}")
+            return known, (
+                "StorageNotFound",
+                f"spec.storageRef.name is {storage!r}; no BackupStorage of that name is in namespace {namespace}",
+            )
         if not databases and seen.spec.database_ref is not None:
             name = seen.spec.database_ref.name
-            return known, ("DatabaseNotFound", f"spec.databaseRef.name is {name!r}; no Database of that name is in namespace {namespace}")
+            return known, (
+                "DatabaseNotFound",
+                f"spec.databaseRef.name is {name!r}; no Database of that name is in namespace {namespace}",
+            )
         return known, None
 
     def _facts(
@@ -91,7 +99,9 @@ class PolicyController:
             last_run=runs[-1].name if runs else None,
         )
 
-    def _covered(self, seen: SeenPolicy, database: SeenDatabase, known: EffectivePolicy, now: datetime) -> CoveredDatabase:
+    def _covered(
+        self, seen: SeenPolicy, database: SeenDatabase, known: EffectivePolicy, now: datetime
+    ) -> CoveredDatabase:
         entry = next((entry for entry in database.status.policies if entry.uid == seen.meta.uid), None)
         if entry is None:
             # The database's own look comes later; what it will write is known already.

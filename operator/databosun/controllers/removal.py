@@ -1,4 +1,4 @@
-"""A person deletes a Backup whose finalizer says that its data may go: the same guards as retention, and always an end."""
+"""A person deletes a Backup whose finalizer lets its data go: the same guards as retention, and always an end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,14 @@ async def _retain(context: Context, seen: SeenBackup) -> str | None:
         return "it holds no backup; what a failed run left is swept with the garbage"
     holds, rules = await _policy(context, seen)
     database_uid = seen.meta.labels.get(LABEL_DATABASE_UID, "")
-    everything = [seen, *(one for one in await list_backups(context, seen.meta.namespace, of_database(database_uid)) if one.meta.uid != seen.meta.uid)]
+    everything = [
+        seen,
+        *(
+            one
+            for one in await list_backups(context, seen.meta.namespace, of_database(database_uid))
+            if one.meta.uid != seen.meta.uid
+        ),
+    ]
     storage = await _storage(context, seen)
     lock = lock_span(storage)
     facts = [backup_fact(one, lock, governed=True, policy_holds=holds) for one in everything]
@@ -95,7 +102,8 @@ async def _delete_data(context: Context, applier: Applier, key: Key, seen: SeenB
         if found.job is None or found.ending is None or found.ending.succeeded:
             break
         if tried >= MAX_TRIES:
-            message = f"the data could not be deleted in {MAX_TRIES} tries ({found.ending.reason}: {found.ending.message}); they stay in the store"
+            why = f"{found.ending.reason}: {found.ending.message}"
+            message = f"the data could not be deleted in {MAX_TRIES} tries ({why}); they stay in the store"
             await _let_go(applier, seen, PostEvent("DataRetained", message, warning=True))
             return None
     if found.ending is not None and found.job is not None:
@@ -103,7 +111,9 @@ async def _delete_data(context: Context, applier: Applier, key: Key, seen: SeenB
         stuck = next((one for one in outcome or [] if not one.deleted), None)
         event = PostEvent("DataDeleted", "the data were deleted from the store")
         if stuck is not None:
-            event = PostEvent("DataRetained", stuck.message or "the store refused to delete the data; they stay", warning=True)
+            event = PostEvent(
+                "DataRetained", stuck.message or "the store refused to delete the data; they stay", warning=True
+            )
         await _let_go(applier, seen, event, await errand.dismiss(context, seen.meta, found.job))
         return None
     if found.job is not None:
@@ -115,7 +125,13 @@ async def _start(context: Context, applier: Applier, seen: SeenBackup, name: str
     storage = await _storage(context, seen)
     image = context.images.any_runner()
     if storage is None or image is None:
-        await _let_go(applier, seen, PostEvent("DataRetained", "nothing is known that could delete the data; they stay in the store", warning=True))
+        await _let_go(
+            applier,
+            seen,
+            PostEvent(
+                "DataRetained", "nothing is known that could delete the data; they stay in the store", warning=True
+            ),
+        )
         return None
     context.leadership.assert_fresh()
     target, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
@@ -129,7 +145,9 @@ async def _start(context: Context, applier: Applier, seen: SeenBackup, name: str
         job=DeleteTask(database=database, ids=[seen.meta.name]),
     )
     claim = storage.spec.volume.claim_name if storage.spec.volume else None
-    job = errand.order(seen.meta, "Backup", name, request, image, pod_template=storage.spec.pod_template, storage_claim=claim)
+    job = errand.order(
+        seen.meta, "Backup", name, request, image, pod_template=storage.spec.pod_template, storage_claim=claim
+    )
     status = seen.status.model_copy(update={"phase": BackupPhase.DELETING}).dump()
     # Marked first: a backup whose data are half gone is never taken for a good one.
     await applier.apply(seen.meta, seen.raw_status, Plan(status=status, after=(job,)))

@@ -15,6 +15,7 @@ from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicySt
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorageStatus
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.domain.requests import Named
 
@@ -81,7 +82,7 @@ def parse(body: Mapping[str, Any], spec: type[S], status: type[T]) -> Seen[S, T]
     try:
         read = spec.model_validate(body.get("spec", {}))
     except ValidationError as error:
-        raise UserFault("InvalidSpec", explain(error)) from error
+        raise UserFault(Reason.INVALID_SPEC, explain(error)) from error
     raw = body.get("status") or {}
     try:
         known = status.model_validate(raw)

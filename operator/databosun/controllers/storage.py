@@ -6,6 +6,7 @@ from datetime import datetime
 
 from databosun.api.quantities import parse_duration
 from databosun.api.request import Request, ValidateTask
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import errand
 from databosun.controllers.apply import Applier
 from databosun.controllers.catalog import CatalogController
@@ -51,27 +52,42 @@ class StorageController:
             image = self._image()
         except UserFault as fault:
             broken = StorageFacts(seen.meta.generation, seen.status, errand.LOOK_AGAIN, self._context.cluster_id)
-            await self._applier.apply(seen.meta, seen.raw_status, Plan(status=invalid(broken, fault.reason, fault.message, now)))
+            await self._applier.apply(
+                seen.meta, seen.raw_status, Plan(status=invalid(broken, fault.reason, fault.message, now))
+            )
             return None
         name = task_job_name("validate", seen.meta.name, self._token(seen))
         found = await errand.look(self._context, key, seen.meta, "validate", name)
         if found.ending is not None and found.job is not None:
             status = validated(facts, found.ending, now)
-            after = (*await errand.dismiss(self._context, seen.meta, found.job), *found.leftovers, *self._events(seen, status))
+            after = (
+                *await errand.dismiss(self._context, seen.meta, found.job),
+                *found.leftovers,
+                *self._events(seen, status),
+            )
             await self._applier.apply(seen.meta, seen.raw_status, Plan(status=status, after=after))
             return now
         if found.job is not None:
-            await self._applier.apply(seen.meta, seen.raw_status, Plan(status=validating(facts, now), after=found.leftovers))
+            await self._applier.apply(
+                seen.meta, seen.raw_status, Plan(status=validating(facts, now), after=found.leftovers)
+            )
             return min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN)
         due = validation_due(facts, now)
         if now < due:
             await self._applier.apply(seen.meta, seen.raw_status, Plan(after=found.leftovers))
             return due
         request = Request(
-            run=seen.meta.name, deadline=errand.deadline(now), storage=target, secrets=list(secrets), image=image, job=ValidateTask()
+            run=seen.meta.name,
+            deadline=errand.deadline(now),
+            storage=target,
+            secrets=list(secrets),
+            image=image,
+            job=ValidateTask(),
         )
         claim = seen.spec.volume.claim_name if seen.spec.volume else None
-        job = errand.order(seen.meta, "BackupStorage", name, request, image, pod_template=seen.spec.pod_template, storage_claim=claim)
+        job = errand.order(
+            seen.meta, "BackupStorage", name, request, image, pod_template=seen.spec.pod_template, storage_claim=claim
+        )
         self._context.workers.setdefault(key, set()).add(name)
         plan = Plan(before=(job,), status=validating(facts, now), after=found.leftovers)
         await self._applier.apply(seen.meta, seen.raw_status, plan)
@@ -81,13 +97,14 @@ class StorageController:
         try:
             interval = parse_duration(seen.spec.validation_interval)
         except ValueError as error:
-            raise UserFault("InvalidSpec", f"spec.validationInterval: {error}") from error
+            raise UserFault(Reason.INVALID_SPEC, f"spec.validationInterval: {error}") from error
         return StorageFacts(seen.meta.generation, seen.status, interval, self._context.cluster_id)
 
     def _image(self) -> str:
         image = self._context.images.any_runner()
         if image is None:
-            raise UserFault("NoRunnerImage", "this installation names no runner image; set runners.images of the chart")
+            message = "this installation names no runner image; set runners.images of the chart"
+            raise UserFault(Reason.NO_RUNNER_IMAGE, message)
         return image
 
     @staticmethod

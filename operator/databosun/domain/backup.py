@@ -8,7 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.quantities import format_duration, humanize_bytes
-from databosun.api.request import BackupTask, DatabaseTarget, ParentBackup, RecoverTask, Request, SecretUse, StorageTarget
+from databosun.api.request import (
+    BackupTask,
+    DatabaseTarget,
+    ParentBackup,
+    RecoverTask,
+    Request,
+    SecretUse,
+    StorageTarget,
+)
 from databosun.api.result import BackupResult
 from databosun.api.v1alpha1.backup import (
     FINAL_PHASES,
@@ -41,7 +49,20 @@ from databosun.domain.plan import (
     StartJob,
 )
 from databosun.domain.requests import Named
-from databosun.domain.run import Conclude, EndAttempt, Ending, JobSeen, Recover, RunFacts, Stage, Start, Step, Tried, Wait, Watch, decide_run
+from databosun.domain.run import (
+    Conclude,
+    EndAttempt,
+    Ending,
+    JobSeen,
+    Recover,
+    RunFacts,
+    Stage,
+    Start,
+    Tried,
+    Wait,
+    Watch,
+    decide_run,
+)
 
 MAX_ATTEMPTS_SHOWN = 50
 MAX_OBJECTS_SHOWN = 50
@@ -262,7 +283,10 @@ def _ended(facts: BackupFacts, number: int, ending: Ending, now: datetime) -> li
         "retryable": ending.retryable,
         "certain": ending.certain,
     }
-    return [attempt.model_copy(update=closed) if attempt.number == number and attempt.ended_at is None else attempt for attempt in records]
+    return [
+        attempt.model_copy(update=closed) if attempt.number == number and attempt.ended_at is None else attempt
+        for attempt in records
+    ]
 
 
 def _end_attempt(facts: BackupFacts, step: EndAttempt, now: datetime) -> Plan:
@@ -329,7 +353,11 @@ def _conclude(facts: BackupFacts, step: Conclude, now: datetime) -> Plan:
 
 
 def _succeeded(facts: BackupFacts, step: Conclude, result: BackupResult, now: datetime) -> Plan:
-    plausible = Wanted(ConditionType.SIZE_PLAUSIBLE, False, "SizeFell", result.size_suspicious) if result.size_suspicious else None
+    plausible = (
+        Wanted(ConditionType.SIZE_PLAUSIBLE, False, "SizeFell", result.size_suspicious)
+        if result.size_suspicious
+        else None
+    )
     conditions = [*kstatus(ready=True, reason="Succeeded", message=""), *([plausible] if plausible else [])]
     notes = [*(facts.order.notes if facts.order else ()), *result.notes]
     status = _status(
@@ -361,7 +389,9 @@ def _succeeded(facts: BackupFacts, step: Conclude, result: BackupResult, now: da
         notes=list(dict.fromkeys(notes))[:16] or None,
     )
     size = humanize_bytes(result.stored_bytes)
-    events: list[Action] = [PostEvent("BackupSucceeded", f"{result.type} {result.method} backup of {size} is in storage")]
+    events: list[Action] = [
+        PostEvent("BackupSucceeded", f"{result.type} {result.method} backup of {size} is in storage")
+    ]
     if plausible is not None:
         events.append(PostEvent("SizeFell", plausible.message, warning=True))
     return Plan(status=status, after=tuple(events), wake_at=now)
@@ -386,7 +416,9 @@ def decide_cleanup(
     return Plan(after=(*releases, *delete, mark))
 
 
-def finished_labels(database_uid: str | None, policy_uid: str | None, storage_uid: str | None, schedule: str | None) -> dict[str, str]:
+def finished_labels(
+    database_uid: str | None, policy_uid: str | None, storage_uid: str | None, schedule: str | None
+) -> dict[str, str]:
     """The references of a run as labels; what is not known is left out."""
     wanted = {
         LABEL_DATABASE_UID: database_uid,

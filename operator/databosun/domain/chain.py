@@ -38,15 +38,18 @@ class Footing:
     note: str | None = None
 
 
-def choose_parent(wanted: BackupType, done: Iterable[Done], storage_uid: str, max_chain: int = DEFAULT_MAX_CHAIN) -> Footing:
-    """The parent of an incremental (the newest physical, or its full once the chain is long) or of a differential (the newest full).
+def choose_parent(
+    wanted: BackupType, done: Iterable[Done], storage_uid: str, max_chain: int = DEFAULT_MAX_CHAIN
+) -> Footing:
+    """The parent of an incremental (the newest physical, or its full once the chain is long) or differential (a full).
 
     Only backups of the same storage count. Without a full, a full is taken and said.
     """
     if wanted is BackupType.FULL:
         return Footing(BackupType.FULL)
     physical = sorted(
-        (one for one in done if one.method is Method.PHYSICAL and one.storage_uid == storage_uid), key=lambda one: (one.completed, one.id)
+        (one for one in done if one.method is Method.PHYSICAL and one.storage_uid == storage_uid),
+        key=lambda one: (one.completed, one.id),
     )
     fulls = {one.id: one for one in physical if one.type is BackupType.FULL}
     newest = physical[-1] if physical else None
@@ -57,7 +60,10 @@ def choose_parent(wanted: BackupType, done: Iterable[Done], storage_uid: str, ma
     if wanted is BackupType.DIFFERENTIAL:
         return Footing(wanted, _as_parent(base))
     if newest.chain_length + 1 > max_chain:
-        note = f"ChainFull: the chain on {base.id} has {newest.chain_length} links of at most {max_chain}, so this one stands on the full"
+        note = (
+            f"ChainFull: the chain on {base.id} has {newest.chain_length} links of at most {max_chain}, "
+            "so this one stands on the full"
+        )
         return Footing(wanted, _as_parent(base), note)
     return Footing(wanted, _as_parent(newest))
 

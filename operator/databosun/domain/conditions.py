@@ -21,7 +21,9 @@ class Wanted:
     message: str = ""
 
 
-def merge_conditions(before: Sequence[Condition], wanted: Iterable[Wanted], generation: int, now: datetime) -> list[Condition]:
+def merge_conditions(
+    before: Sequence[Condition], wanted: Iterable[Wanted], generation: int, now: datetime
+) -> list[Condition]:
     """The new list: every wanted condition, in the order wanted; those no longer wanted are dropped."""
     known = {condition.type: condition for condition in before}
     return [_merge(known.get(want.type), want, generation, now) for want in wanted]
@@ -53,7 +55,9 @@ def is_true(conditions: Iterable[Condition], kind: ConditionType) -> bool:
     return found is not None and found.status == "True"
 
 
-def kstatus(*, ready: bool, reason: str, message: str = "", reconciling: str | None = None, stalled: bool = False) -> tuple[Wanted, ...]:
+def kstatus(
+    *, ready: bool, reason: str, message: str = "", reconciling: str | None = None, stalled: bool = False
+) -> tuple[Wanted, ...]:
     """`Ready`, and the abnormal-true `Reconciling` or `Stalled` where they hold (kstatus: absent means false)."""
     conditions = [Wanted(ConditionType.READY, ready, reason, message)]
     if reconciling is not None:

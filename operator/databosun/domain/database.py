@@ -106,7 +106,9 @@ def _rows(facts: TimetableFacts, now: datetime) -> list[ScheduleRow]:
             since = now  # a schedule that was added to a policy already at work owes nothing for the past
         else:
             since = start
-        newest = max((run.slot for run in facts.runs if run.schedule == schedule.name and run.slot is not None), default=since)
+        newest = max(
+            (run.slot for run in facts.runs if run.schedule == schedule.name and run.slot is not None), default=since
+        )
         rows.append(ScheduleRow(schedule.name, schedule.type, schedule.cron, effective.zone, max(since, newest)))
     return rows
 
@@ -122,7 +124,9 @@ def _run_now(facts: TimetableFacts, now: datetime) -> tuple[CreateBackup, ...]:
         return ()
     wanted, _, _ = asked.rpartition("/")
     schedules = facts.policy.effective.schedules
-    schedule = next((row for row in schedules if row.name == wanted), schedules[0] if schedules and not wanted else None)
+    schedule = next(
+        (row for row in schedules if row.name == wanted), schedules[0] if schedules and not wanted else None
+    )
     if wanted and schedule is None:
         return ()
     name = run_now_name(facts.database.name, facts.policy.ref.uid, facts.database.uid, asked)
@@ -136,7 +140,9 @@ def _scheduled(facts: TimetableFacts, decision: SlotDecision, index: int) -> Cre
     return _create(facts, name, due.type, due.schedule, due.slot)
 
 
-def _create(facts: TimetableFacts, name: str, kind: BackupType, schedule: str | None, scheduled_for: datetime) -> CreateBackup:
+def _create(
+    facts: TimetableFacts, name: str, kind: BackupType, schedule: str | None, scheduled_for: datetime
+) -> CreateBackup:
     policy = facts.policy
     spec: dict[str, Any] = {
         "databaseRef": {"name": facts.database.name},
@@ -173,8 +179,10 @@ def _entry(
     for row in rows:
         before = old.get(row.name)
         count = (before.missed if before else 0) + missed.get(row.name, 0)
-        slot = row.cursor if before is not None and before.slot is not None or row.cursor > start else None
-        schedules.append(ScheduleCursor(name=row.name, slot=slot.replace(microsecond=0) if slot else None, missed=count))
+        slot = row.cursor if (before is not None and before.slot is not None) or row.cursor > start else None
+        schedules.append(
+            ScheduleCursor(name=row.name, slot=slot.replace(microsecond=0) if slot else None, missed=count)
+        )
     finished = [run for run in facts.runs if not run.active]
     good = [run for run in finished if run.succeeded]
     return PolicyCursor(

@@ -55,7 +55,9 @@ def decide_policy(facts: PolicySummaryFacts, retention: RetentionSummary | None,
         conditions.append(retention.condition)
     else:
         conditions += [
-            Wanted(ConditionType.RETENTION_HEALTHY, {"True": True, "False": False}.get(one.status), one.reason, one.message)
+            Wanted(
+                ConditionType.RETENTION_HEALTHY, {"True": True, "False": False}.get(one.status), one.reason, one.message
+            )
             for one in facts.status.conditions
             if one.type == ConditionType.RETENTION_HEALTHY
         ]
@@ -71,7 +73,9 @@ def decide_policy(facts: PolicySummaryFacts, retention: RetentionSummary | None,
         ),
         "next_schedule_time": min((entry.next for entry in entries if entry.next is not None), default=None),
         "last_schedule_time": max(slots, default=None),
-        "last_successful_time": max((entry.last_success for entry in entries if entry.last_success is not None), default=None),
+        "last_successful_time": max(
+            (entry.last_success for entry in entries if entry.last_success is not None), default=None
+        ),
         "run_now_token": facts.run_now,
         **(retention.changes if retention else {}),
     }
@@ -95,7 +99,9 @@ def _health(facts: PolicySummaryFacts) -> Sequence[Wanted]:
     missed = sum(one.entry.missed_slots for one in facts.databases)
     note = f"{missed} slots were missed so far" if missed else ""
     if failing:
-        healthy = Wanted(ConditionType.SCHEDULE_HEALTHY, False, "RunsFailing", f"the newest runs failed for: {_some(failing)}")
+        healthy = Wanted(
+            ConditionType.SCHEDULE_HEALTHY, False, "RunsFailing", f"the newest runs failed for: {_some(failing)}"
+        )
     elif overdue:
         healthy = Wanted(ConditionType.SCHEDULE_HEALTHY, False, "Overdue", f"no recent backup of: {_some(overdue)}")
     else:
@@ -103,7 +109,12 @@ def _health(facts: PolicySummaryFacts) -> Sequence[Wanted]:
     if facts.last_run_succeeded is None:
         return (healthy, Wanted(ConditionType.LAST_RUN_SUCCEEDED, None, "NoRun", "no run has finished yet"))
     reason = "Succeeded" if facts.last_run_succeeded else "Failed"
-    return (healthy, Wanted(ConditionType.LAST_RUN_SUCCEEDED, facts.last_run_succeeded, reason, f"the newest run is {facts.last_run}"))
+    return (
+        healthy,
+        Wanted(
+            ConditionType.LAST_RUN_SUCCEEDED, facts.last_run_succeeded, reason, f"the newest run is {facts.last_run}"
+        ),
+    )
 
 
 def _some(names: Sequence[str], limit: int = 10) -> str:

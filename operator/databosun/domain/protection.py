@@ -1,4 +1,4 @@
-"""The truth about one database: protected or not, its recovery point against its objective, and when that will change."""
+"""The truth about one database: is it protected, is its recovery point within its objective, when will that change."""
 
 from __future__ import annotations
 
@@ -64,11 +64,13 @@ def _protected(facts: ProtectionFacts, now: datetime) -> tuple[Wanted, datetime 
     if facts.newest is None:
         return Wanted(kind, False, "NoBackup", facts.broken or "no backup has succeeded yet"), None
     if facts.interval is None:
-        return Wanted(kind, False, "NoSchedule", facts.broken or "no schedule of any policy takes backups of this database"), None
+        return Wanted(
+            kind, False, "NoSchedule", facts.broken or "no schedule of any policy takes backups of this database"
+        ), None
     overdue = _plus(facts.newest.at, facts.interval * INTERVALS_UNTIL_OVERDUE)
     if now >= overdue:
         message = (
-            f"the newest backup {facts.newest.name} restores to {facts.newest.at.isoformat()}, more than two schedule intervals "
+            f"the newest backup {facts.newest.name} restores to {facts.newest.at.isoformat()}, more than two intervals "
             f"({format_duration(facts.interval)} each) ago"
         )
         return Wanted(kind, False, "Overdue", message), None
@@ -98,15 +100,19 @@ def _plus(at: datetime, span: timedelta) -> datetime:
 
 
 def judge_probe(probe: ProbeResult | None, ending: Ending, wanted_methods: Sequence[str]) -> tuple[Wanted, ...]:
-    """Turn the agent's look into `Ready` and `Reachable`. A finding that blocks every wanted method makes the database not ready."""
+    """Turn the agent's look into `Ready` and `Reachable`. Findings that block every wanted method: not ready."""
     if probe is None or not probe.reachable:
         message = ending.message or "the database did not answer"
         again = message if ending.retryable else None
         return (
-            *kstatus(ready=False, reason=ending.reason, message=message, stalled=not ending.retryable, reconciling=again),
+            *kstatus(
+                ready=False, reason=ending.reason, message=message, stalled=not ending.retryable, reconciling=again
+            ),
             Wanted(ConditionType.REACHABLE, False, ending.reason, message),
         )
-    reachable = Wanted(ConditionType.REACHABLE, True, "Connected", f"{probe.host} answers as version {probe.engine_version}")
+    reachable = Wanted(
+        ConditionType.REACHABLE, True, "Connected", f"{probe.host} answers as version {probe.engine_version}"
+    )
     blocking = [finding for finding in probe.findings if set(wanted_methods) & set(finding.blocks)]
     if blocking and all(any(method in finding.blocks for finding in blocking) for method in wanted_methods):
         first = blocking[0]

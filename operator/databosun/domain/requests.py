@@ -8,7 +8,9 @@ from databosun.api.quantities import parse_duration
 from databosun.api.request import DatabaseTarget, Immutable, S3Target, SecretUse, StorageTarget
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec
 from databosun.api.v1alpha1.database import DatabaseSpec, TLSMode
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -19,14 +21,16 @@ class Named:
     uid: str
 
 
-def database_target(ref: Named, spec: DatabaseSpec, default_port: int, version: str | None) -> tuple[DatabaseTarget, list[SecretUse]]:
+def database_target(
+    ref: Named, spec: DatabaseSpec, default_port: int, version: str | None
+) -> tuple[DatabaseTarget, list[SecretUse]]:
     """The database as the agent sees it, and its Secrets. UserFault(InvalidSpec) where the connection is not said."""
     connection = spec.connection
     if connection is None:
-        raise UserFault("InvalidSpec", f"spec.connection is missing; engine {spec.engine} needs it")
+        raise UserFault(Reason.INVALID_SPEC, f"spec.connection is missing; engine {spec.engine} needs it")
     hosts = list(connection.hosts or ([connection.host] if connection.host else []))
     if not hosts:
-        raise UserFault("InvalidSpec", "spec.connection names no host; expected exactly one of host and hosts")
+        raise UserFault(Reason.INVALID_SPEC, "spec.connection names no host; expected exactly one of host and hosts")
     tls = connection.tls
     credentials = connection.credentials_secret_ref
     secrets = [
@@ -37,7 +41,9 @@ def database_target(ref: Named, spec: DatabaseSpec, default_port: int, version: 
         )
     ]
     if tls and tls.ca_secret_ref:
-        secrets.append(SecretUse(use="database-ca", secret=tls.ca_secret_ref.name, keys={"ca.crt": tls.ca_secret_ref.key}))
+        secrets.append(
+            SecretUse(use="database-ca", secret=tls.ca_secret_ref.name, keys={"ca.crt": tls.ca_secret_ref.key})
+        )
     if tls and tls.client_cert_secret_ref:
         keys = {"tls.crt": "tls.crt", "tls.key": "tls.key"}
         secrets.append(SecretUse(use="database-client", secret=tls.client_cert_secret_ref.name, keys=keys))
@@ -72,9 +78,17 @@ def storage_target(ref: Named, spec: BackupStorageSpec, cluster_id: str) -> tupl
             keys = {"accessKeyId": "accessKeyId", "secretAccessKey": "secretAccessKey"}
             secrets.append(SecretUse(use="storage", secret=spec.s3.credentials_secret_ref.name, keys=keys))
         if spec.s3.ca_secret_ref is not None:
-            secrets.append(SecretUse(use="storage-ca", secret=spec.s3.ca_secret_ref.name, keys={"ca.crt": spec.s3.ca_secret_ref.key}))
+            secrets.append(
+                SecretUse(
+                    use="storage-ca", secret=spec.s3.ca_secret_ref.name, keys={"ca.crt": spec.s3.ca_secret_ref.key}
+                )
+            )
     if spec.signing is not None:
-        secrets.append(SecretUse(use="signing", secret=spec.signing.key_secret_ref.name, keys={"key": spec.signing.key_secret_ref.key}))
+        secrets.append(
+            SecretUse(
+                use="signing", secret=spec.signing.key_secret_ref.name, keys={"key": spec.signing.key_secret_ref.key}
+            )
+        )
     target = StorageTarget(
         namespace=ref.namespace,
         name=ref.name,

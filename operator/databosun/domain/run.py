@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from databosun.api.result import Outcome, Result
 
-# The agent stops by itself at its deadline; this long after it no agent of that attempt writes any more (docs/concepts/jobs.md).
+# The agent stops by itself at its deadline; this long after it none of that attempt writes (docs/concepts/jobs.md).
 DEADLINE_MARGIN = timedelta(seconds=60)
 RETRY_DELAY = timedelta(seconds=15)
 LONGEST_RETRY_DELAY = timedelta(minutes=10)
@@ -169,7 +169,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class EndAttempt:
-    """Record that the attempt ended; another follows at `retry_at`, or a look for the durable object (`retry_at` None)."""
+    """Record that the attempt ended; another follows at `retry_at`, else (None) a look for the durable object."""
 
     number: int
     ending: Ending
@@ -242,8 +242,14 @@ def _lost(facts: RunFacts, last: Tried, now: datetime) -> Step:
     """The Job is gone. Its agent may live on, so nothing follows before its deadline plus the margin."""
     safe = last.deadline + DEADLINE_MARGIN
     if now < safe:
-        return Watch(last.number, wake_at=safe, message=f"Job {last.job} is gone; its agent may still write until {last.deadline.isoformat()}")
-    return _close(facts, last.number, Ending("JobLost", f"Job {last.job} disappeared before it reported", retryable=True), now)
+        return Watch(
+            last.number,
+            wake_at=safe,
+            message=f"Job {last.job} is gone; its agent may still write until {last.deadline.isoformat()}",
+        )
+    return _close(
+        facts, last.number, Ending("JobLost", f"Job {last.job} disappeared before it reported", retryable=True), now
+    )
 
 
 def _close(facts: RunFacts, number: int, ending: Ending, now: datetime) -> Step:
@@ -277,7 +283,9 @@ def _look_for_durable(facts: RunFacts, otherwise: Ending, now: datetime, attempt
     for seen in facts.recovers:
         ending = judge(seen, facts.limits, now)
         if ending is None:
-            return Watch(attempt, wake_at=_next_look(seen, facts.limits, now), message="looking for the run's durable result")
+            return Watch(
+                attempt, wake_at=_next_look(seen, facts.limits, now), message="looking for the run's durable result"
+            )
         if ending.certain and (ending.succeeded or not ending.retryable):
             return Conclude(ending if ending.succeeded else otherwise, attempt)
     if not facts.recoverable or len(facts.recovers) >= MAX_RECOVERS:
@@ -286,12 +294,14 @@ def _look_for_durable(facts: RunFacts, otherwise: Ending, now: datetime, attempt
 
 
 def judge(job: JobSeen, limits: Limits, now: datetime) -> Ending | None:
-    """How the Job ended, or None while it goes on. Never waits for the Job's own `Failed`: a lost node never gets there."""
+    """How the Job ended, or None while it goes on. Never waits for the Job's own `Failed`: a lost node has none."""
     pod = job.pod
     if pod is not None and pod.terminated:
         return _judge_terminated(pod)
     if now >= job.deadline + DEADLINE_MARGIN:
-        return Ending("Unresponsive", f"the agent did not report by its deadline {job.deadline.isoformat()}", retryable=True)
+        return Ending(
+            "Unresponsive", f"the agent did not report by its deadline {job.deadline.isoformat()}", retryable=True
+        )
     if pod is None:
         return _judge_without_pod(job, limits, now)
     if pod.started:
@@ -299,7 +309,11 @@ def judge(job: JobSeen, limits: Limits, now: datetime) -> Ending | None:
     if pod.waiting_reason in HOPELESS:
         return Ending(pod.waiting_reason or "", _waiting(pod), certain=True)
     if now >= job.created + limits.start_deadline:
-        return Ending("StartDeadlineExceeded", f"the pod did not start within {limits.start_deadline}: {_waiting(pod)}", certain=True)
+        return Ending(
+            "StartDeadlineExceeded",
+            f"the pod did not start within {limits.start_deadline}: {_waiting(pod)}",
+            certain=True,
+        )
     return None
 
 
@@ -307,13 +321,23 @@ def _judge_terminated(pod: PodSeen) -> Ending:
     if pod.outcome is Outcome.SUCCEEDED:
         if pod.result is not None or not pod.result_expected:
             return Ending(pod.reason or "Succeeded", pod.message, succeeded=True, certain=True, result=pod.result)
-        return Ending("ResultUnreadable", "the agent reported success, but its full result could not be read from the log")
+        return Ending(
+            "ResultUnreadable", "the agent reported success, but its full result could not be read from the log"
+        )
     if pod.outcome is not None:
         return Ending(pod.reason or "Failed", pod.message, retryable=pod.retryable, certain=True, result=pod.result)
     if pod.disrupted:
-        return Ending("Disrupted", f"pod {pod.name} was evicted, preempted or deleted: {pod.message or 'no message'}", retryable=True)
+        return Ending(
+            "Disrupted",
+            f"pod {pod.name} was evicted, preempted or deleted: {pod.message or 'no message'}",
+            retryable=True,
+        )
     if pod.exit_reason == "OOMKilled":
-        return Ending("OutOfMemory", "the agent was killed for lack of memory; raise podTemplate.resources.limits.memory", retryable=True)
+        return Ending(
+            "OutOfMemory",
+            "the agent was killed for lack of memory; raise podTemplate.resources.limits.memory",
+            retryable=True,
+        )
     detail = f"exit code {pod.exit_code}" if pod.exit_code is not None else pod.exit_reason or "no exit code"
     return Ending("NoResult", f"the agent ended without a word ({detail}) {pod.message}".rstrip(), retryable=True)
 

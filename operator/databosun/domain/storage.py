@@ -26,7 +26,7 @@ class StorageFacts:
 
 
 def validation_due(facts: StorageFacts, now: datetime) -> datetime:
-    """When the next validation is due: at once for a changed spec, soon after a failure (slower the longer it lasts), else by interval."""
+    """When the next validation is due: at once for a changed spec, soon after a failure, else by interval."""
     status = facts.status
     if status.validated_generation != facts.generation or status.last_validated_time is None:
         return now
@@ -41,7 +41,11 @@ def _ready(status: BackupStorageStatus) -> bool:
 def retry_after(conditions: Any, now: datetime) -> timedelta:
     """Half of how long it has been failing, between 15 s and 30 min: quick for a slip, quiet for a lasting fault."""
     ready = find(conditions, ConditionType.READY)
-    failing_for = now - ready.last_transition_time if ready is not None and ready.last_transition_time is not None else timedelta(0)
+    failing_for = (
+        now - ready.last_transition_time
+        if ready is not None and ready.last_transition_time is not None
+        else timedelta(0)
+    )
     return min(LONGEST_RETRY, max(SHORTEST_RETRY, failing_for / 2))
 
 
@@ -77,7 +81,11 @@ def validated(facts: StorageFacts, ending: Ending, now: datetime) -> dict[str, A
             *kstatus(ready=True, reason="Validated", message="written, read, listed and deleted"),
             Wanted(ConditionType.REACHABLE, True, "Validated", ""),
         )
-        update |= {"owner": Owner(cluster_id=found.owner), "usage": Usage(objects=found.objects, bytes=found.bytes), "error": None}
+        update |= {
+            "owner": Owner(cluster_id=found.owner),
+            "usage": Usage(objects=found.objects, bytes=found.bytes),
+            "error": None,
+        }
     else:
         message = ending.message or "the validation did not succeed"
         wanted = (

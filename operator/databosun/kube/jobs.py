@@ -18,6 +18,7 @@ from databosun.api.request import (
     SecretUse,
 )
 from databosun.api.v1alpha1.common import PodTemplate, Scratch
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import (
     ANNOTATION_DEADLINE,
@@ -39,7 +40,7 @@ SMALL_SCRATCH = Scratch(size="1Gi")
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What the installation says about all Jobs. `fixed_uid` False: the platform chooses uid and fsGroup (OpenShift)."""
+    """What the installation says about all Jobs. `fixed_uid` False: the platform chooses uid and fsGroup."""
 
     pull_policy: str = "IfNotPresent"
     fixed_uid: bool = True
@@ -50,8 +51,9 @@ def build_job(order: StartJob, defaults: JobDefaults, now: datetime) -> dict[str
     """The Job of one attempt. UserFault(RequestTooLarge) where the request would not fit an annotation."""
     document = order.request.model_dump_json(by_alias=True, exclude_none=True)
     if len(document.encode()) > MAX_REQUEST_BYTES:
-        message = f"the request of {order.owner.kind} {order.owner.name} has {len(document.encode())} bytes; at most {MAX_REQUEST_BYTES} fit: shorten hooks"
-        raise UserFault("RequestTooLarge", message)
+        found = f"the request of {order.owner.kind} {order.owner.name} has {len(document.encode())} bytes"
+        message = f"{found}; at most {MAX_REQUEST_BYTES} fit: shorten its hooks"
+        raise UserFault(Reason.REQUEST_TOO_LARGE, message)
     template = order.pod_template or PodTemplate()
     labels = {
         **(template.labels or {}),

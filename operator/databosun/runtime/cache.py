@@ -13,7 +13,17 @@ from typing import Any
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_HOLD, LABEL_POLICY_UID, LABEL_SCHEDULE
 from databosun.runtime.queue import Key
 
-_KEPT_METADATA = ("name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "labels", "finalizers")
+_KEPT_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "labels",
+    "finalizers",
+)
 _OUR_PREFIX = "databosun.io/"
 
 
@@ -190,7 +200,9 @@ class FinishedIndex:
 
     def of_database(self, uid: str) -> list[FinishedRun]:
         """The runs of a database, oldest first."""
-        return sorted((self._runs[at] for at in self._by_database.get(uid, ())), key=lambda run: (run.created, run.name))
+        return sorted(
+            (self._runs[at] for at in self._by_database.get(uid, ())), key=lambda run: (run.created, run.name)
+        )
 
     def of_policy(self, uid: str) -> list[FinishedRun]:
         """The runs of a policy, oldest first."""

@@ -1,4 +1,4 @@
-"""The work queue: dirty keys, one run per key at a time, wake-ups, bounded back-off. The only retry loop of the operator."""
+"""The work queue: dirty keys, one run per key at a time, wake-ups, bounded back-off. The only retry loop there is."""
 
 from __future__ import annotations
 
@@ -51,11 +51,13 @@ Reconcile = Callable[[Key], Awaitable[datetime | None]]
 class Queue:
     """Runs `reconcile(key)` for every key that was added, on `workers` tasks, never twice at once for one key.
 
-    The reconcile returns when it wants to be called again. A WorldFault is retried with back-off (1 s doubling to 5 min,
-    with jitter); any other exception is a bug: logged with its stack, counted, and retried the same way.
+    The reconcile returns when it wants to be called again. A WorldFault is retried with back-off (1 s doubling to
+    5 min, with jitter); any other exception is a bug: logged with its stack, counted, and retried the same way.
     """
 
-    def __init__(self, reconcile: Reconcile, clock: Clock, *, workers: int = 20, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, reconcile: Reconcile, clock: Clock, *, workers: int = 20, rng: random.Random | None = None
+    ) -> None:
         self._reconcile = reconcile
         self._clock = clock
         self._workers = workers
@@ -150,13 +152,25 @@ class Queue:
         except WorldFault as fault:
             self.counters.faults += 1
             delay = self._delay(key)
-            logger.warning("will try again", extra={"fields": {"key": str(key), "reason": fault.reason, "message": fault.message, "seconds": delay.total_seconds()}})
+            logger.warning(
+                "will try again",
+                extra={
+                    "fields": {
+                        "key": str(key),
+                        "reason": fault.reason,
+                        "message": fault.message,
+                        "seconds": delay.total_seconds(),
+                    }
+                },
+            )
             self.add(key, at=self._clock.now() + delay)
         except Exception:
             # A bug of ours in one kind must not stop the others; it is counted and alerted on.
             self.counters.panics += 1
             delay = self._delay(key)
-            logger.exception("reconcile failed unexpectedly", extra={"fields": {"key": str(key), "seconds": delay.total_seconds()}})
+            logger.exception(
+                "reconcile failed unexpectedly", extra={"fields": {"key": str(key), "seconds": delay.total_seconds()}}
+            )
             self.add(key, at=self._clock.now() + delay)
         else:
             self.counters.done += 1
