@@ -1,4 +1,4 @@
-"""A Sink that keeps artefacts in a folder, for engine tests: plaintext in, zstd where asked, checks run as the agent runs them."""
+"""A Sink that keeps artefacts in a folder, for engine tests: zstd where asked, checks run in the order of the bytes."""
 
 from __future__ import annotations
 

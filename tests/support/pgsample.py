@@ -6,10 +6,10 @@ from typing import Any
 
 import psycopg
 
-from support.pgserver import PASSWORD, Server
+from support.pgserver import PASSWORD, Server, hand_over
 
 BACKUP_ROLE = "backup"
-ODD_DATABASE = "Od'd \"one\" = x"
+ODD_DATABASE = 'Od\'d "one" = x'
 
 ROLES = f"""
 CREATE ROLE app LOGIN PASSWORD 'app secret';
@@ -24,14 +24,19 @@ CREATE SCHEMA "Odd schema";
 CREATE TYPE mood AS ENUM ('bad', 'good');
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
 CREATE TABLE customers (id bigint PRIMARY KEY, name text NOT NULL, born date, tags text[], balance numeric(12, 2));
-INSERT INTO customers SELECT i, 'name ' || i, date '1970-01-01' + i, ARRAY['a', i::text], i / 7.0 FROM generate_series(1, 2000) AS i;
-CREATE TABLE "Odd schema"."Od'd ""table" (id int, "databosun_row" int, mood mood, doc json, place point, moods mood[], pos positive);
-INSERT INTO "Odd schema"."Od'd ""table" SELECT i, i, (ARRAY['bad', 'good']::mood[])[1 + i % 2], json_build_object('i', i),
+INSERT INTO customers SELECT i, 'name ' || i, date '1970-01-01' + i, ARRAY['a', i::text], i / 7.0
+  FROM generate_series(1, 2000) AS i;
+CREATE TABLE "Odd schema"."Od'd ""table" (
+  id int, "databosun_row" int, mood mood, doc json, place point, moods mood[], pos positive);
+INSERT INTO "Odd schema"."Od'd ""table"
+  SELECT i, i, (ARRAY['bad', 'good']::mood[])[1 + i % 2], json_build_object('i', i),
   point(i, i), ARRAY['good'::mood], i FROM generate_series(1, 300) AS i;
-CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz NOT NULL, body bytea) PARTITION BY RANGE (at);
+CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz NOT NULL, body bytea)
+  PARTITION BY RANGE (at);
 CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
 CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
-INSERT INTO events (at, body) SELECT timestamptz '2026-01-01 00:00Z' + i * interval '1 hour', decode(md5(i::text), 'hex')
+INSERT INTO events (at, body)
+  SELECT timestamptz '2026-01-01 00:00Z' + i * interval '1 hour', decode(md5(i::text), 'hex')
   FROM generate_series(1, 1000) AS i;
 CREATE UNLOGGED TABLE session (id int);
 INSERT INTO session SELECT generate_series(1, 10);
@@ -47,7 +52,8 @@ GRANT SELECT ON customers TO app;
 
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence = 'p' ORDER BY 1
+WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence = 'p'
+ORDER BY 1
 """
 
 
@@ -64,22 +70,26 @@ def add_tablespace(server: Server, name: str = "fast") -> None:
     """A tablespace with a table in it."""
     place = server.folder / f"space.{name}"
     place.mkdir()
-    from support.pgserver import hand_over
-
     hand_over(place)
     server.sql(f"CREATE TABLESPACE {name} LOCATION '{place}'")
-    server.sql(f"CREATE TABLE on_{name} TABLESPACE {name} AS SELECT i, md5(i::text) AS v FROM generate_series(1, 3000) AS i", "shop")
+    server.sql(
+        f"CREATE TABLE on_{name} TABLESPACE {name} AS SELECT i, md5(i::text) AS v FROM generate_series(1, 3000) AS i",
+        "shop",
+    )
 
 
 def content(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, str]]:
     """Rows and a digest of each logged table, by the plainest means: independent of the engine's own fingerprints."""
     found = {}
     for (table,) in connection.execute(_TABLES).fetchall():
-        query = f"SELECT count(*), md5(coalesce(string_agg(r::text, '|' ORDER BY r::text COLLATE \"C\"), '')) FROM ONLY {table} AS r"
+        digest = "md5(coalesce(string_agg(r::text, '|' ORDER BY r::text COLLATE \"C\"), ''))"
+        query = f"SELECT count(*), {digest} FROM ONLY {table} AS r"
         row = connection.execute(query.encode()).fetchone()
         assert row is not None
         found[str(table)] = (int(row[0]), str(row[1]))
-    row = connection.execute("SELECT count(*), coalesce(md5(string_agg(md5(lo_get(oid)), '' ORDER BY oid)), '') FROM pg_largeobject_metadata").fetchone()
+    row = connection.execute(
+        "SELECT count(*), coalesce(md5(string_agg(md5(lo_get(oid)), '' ORDER BY oid)), '') FROM pg_largeobject_metadata"
+    ).fetchone()
     assert row is not None
     found["large objects"] = (int(row[0]), str(row[1]))
     return found

@@ -88,8 +88,8 @@ class Server:
             *hba,
             "local all all trust",
             "local replication all trust",
-            "host all all 127.0.0.1/32 scram-sha-256",
-            "host replication all 127.0.0.1/32 scram-sha-256",
+            "host all all 127.0.0.0/8 scram-sha-256",
+            "host replication all 127.0.0.0/8 scram-sha-256",
         )
 
     def init(self, *arguments: str) -> None:
@@ -128,8 +128,11 @@ class Server:
         self.sql("SELECT pg_reload_conf()")
 
     def kill(self) -> None:
-        """End the postmaster without warning; its children follow."""
-        os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        """End all of its processes without warning, as a lost node does."""
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGSTOP)
+        for pid in [*_children(postmaster), postmaster]:
+            os.kill(pid, signal.SIGKILL)
 
     def remove(self) -> None:
         """Stop and delete."""
@@ -194,3 +197,16 @@ class Server:
         other.configure()
         other.start()
         return other
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                status = Path(entry.path, "stat").read_text()
+            except OSError:
+                continue
+            if int(status.rsplit(")", 1)[1].split()[1]) == parent:
+                found.append(int(entry.name))
+    return found

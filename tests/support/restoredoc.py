@@ -44,8 +44,17 @@ def followed(markdown: str, folder: Path, bin_folder: Path) -> Iterator[Copy]:
     env = {"PATH": os.environ["PATH"], "POSTGRESQL_BIN": str(bin_folder), "HOME": str(folder), "LC_ALL": "C.UTF-8"}
     try:
         with tempfile.TemporaryFile("w+") as said:
-            done = subprocess.run(["bash", script.name], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=said,
-                                  stderr=subprocess.STDOUT, timeout=300, check=False, **identity())
+            done = subprocess.run(
+                ["bash", script.name],
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                timeout=300,
+                check=False,
+                **identity(),
+            )
             said.seek(0)
             output = said.read()
         assert done.returncode == 0, f"following the document failed:\n{output[-6000:]}"
@@ -53,5 +62,12 @@ def followed(markdown: str, folder: Path, bin_folder: Path) -> Iterator[Copy]:
         yield Copy(socket, user, output)
     finally:
         if (folder / "restored" / "postmaster.pid").exists():
-            argv = [str(bin_folder / "pg_ctl"), "--pgdata", str(folder / "restored"), "--mode=immediate", "--wait", "stop"]
+            argv = [
+                str(bin_folder / "pg_ctl"),
+                "--pgdata",
+                str(folder / "restored"),
+                "--mode=immediate",
+                "--wait",
+                "stop",
+            ]
             subprocess.run(argv, check=False, capture_output=True, timeout=60, cwd=folder, **identity())

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.foldersink import FolderSink, Trap
-from support.pgsample import BACKUP_ROLE, add_tablespace, fill
-from support.pgserver import PASSWORD, Server, open_folder
 
 from databosun.api.request import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.base import Captured, Credentials, Parent, Plan, Target
 from databosun.engines.postgresql import ENGINE
+from support.foldersink import FolderSink, Trap
+from support.pgsample import BACKUP_ROLE, add_tablespace, fill
+from support.pgserver import PASSWORD, Server, open_folder
 
 MAJORS = (14, 15, 16, 17, 18)
 WITH_TABLESPACES = (15, 18)
@@ -26,7 +26,7 @@ WITH_TABLESPACES = (15, 18)
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Callable[[int], Server]]:
-    """A filled server of a major version; made on first use, shared by all tests, which leave its data as they found it."""
+    """A filled server of a major version; made on first use, shared by tests that leave its data as it was."""
     made: dict[int, Server] = {}
 
     def get(major: int) -> Server:
@@ -157,6 +157,8 @@ def workshop(server: Server, workplace: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def workshop_of(servers: Callable[[int], Server], workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int | Server], Workshop]:
+def workshop_of(
+    servers: Callable[[int], Server], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[int | Server], Workshop]:
     """A place to back up one server, by major or itself."""
     return lambda which: Workshop(which if isinstance(which, Server) else servers(which), workplace, monkeypatch)

@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 
 import pytest
-from agent.postgresql.conftest import WITH_TABLESPACES, Workshop
-from support.pgsample import ODD_DATABASE, content, contents
-from support.restoredoc import followed
 
+from agent.postgresql.conftest import WITH_TABLESPACES, Workshop
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.engines.base import RestoreDoc
 from databosun.engines.postgresql import ENGINE
+from support.pgsample import ODD_DATABASE, content, contents
+from support.restoredoc import followed
 
 pytestmark = pytest.mark.servers
 
@@ -44,7 +44,9 @@ def test_a_physical_full_restores_by_its_document(workshop: Workshop) -> None:
             timeline = connection.execute("SELECT timeline_id FROM pg_control_checkpoint()").fetchone()
             assert timeline
             assert timeline[0] > (captured.position.timeline or 0)
-            places = connection.execute("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE oid > 10000").fetchall()
+            places = connection.execute(
+                "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE oid > 10000"
+            ).fetchall()
             assert all(str(place).startswith(str(workshop.folder / "tablespaces")) for (place,) in places)
             assert len(places) == (server.major in WITH_TABLESPACES)
 
@@ -80,9 +82,15 @@ def test_a_difference_is_found_by_the_documents_own_check(workshop_of: Callable[
     workshop = workshop_of(18)
     _, manifest = workshop.back_up("orders-1", Method.LOGICAL)
     document = ENGINE.restore_instructions(RestoreDoc(manifest, (manifest,)))
-    spoiled = document.replace("### Verify\n", "### Verify\n\n```bash\npsql -q -c 'UPDATE customers SET name = name || 1 WHERE id = 7' shop\n```\n")
+    spoiled = document.replace(
+        "### Verify\n",
+        "### Verify\n\n```bash\npsql -q -c 'UPDATE customers SET name = name || 1 WHERE id = 7' shop\n```\n",
+    )
     assert spoiled != document
-    with pytest.raises(AssertionError, match=r"public\.customers\t2000"), followed(spoiled, workshop.folder, workshop.server.bin):
+    with (
+        pytest.raises(AssertionError, match=r"public\.customers\t2000"),
+        followed(spoiled, workshop.folder, workshop.server.bin),
+    ):
         pass
 
 
@@ -97,11 +105,18 @@ def test_an_incremental_chain_combines_and_restores(workshop_of: Callable[[int],
             server.sql(f"INSERT INTO ledger SELECT {number} * 100000 + i FROM generate_series(1, 50) AS i", "shop")
             server.sql(f"UPDATE on_fast SET v = 'round {number}' WHERE i < 20", "shop")
             chain.append(
-                workshop.back_up(f"orders-{number}", Method.PHYSICAL, type=BackupType.INCREMENTAL, parent=workshop.as_parent(*chain[-1]))
+                workshop.back_up(
+                    f"orders-{number}",
+                    Method.PHYSICAL,
+                    type=BackupType.INCREMENTAL,
+                    parent=workshop.as_parent(*chain[-1]),
+                )
             )
         server.sql("DELETE FROM ledger WHERE i = 1", "shop")
         before = contents(server)
-        differential = workshop.back_up("orders-4", Method.PHYSICAL, type=BackupType.DIFFERENTIAL, parent=workshop.as_parent(*full))
+        differential = workshop.back_up(
+            "orders-4", Method.PHYSICAL, type=BackupType.DIFFERENTIAL, parent=workshop.as_parent(*full)
+        )
 
         assert [(c.type, c.parent, c.base, c.chain_length) for c, _ in [*chain, differential]] == [
             (BackupType.FULL, None, None, 0),
@@ -143,4 +158,7 @@ def test_the_environment_says_what_a_copy_needs(workshop: Workshop) -> None:
     assert shop["extensions"] == [{"name": "plpgsql", "version": "1.0"}]
     assert len(environment["tablespaces"]) == (workshop.server.major in WITH_TABLESPACES)
     assert "secret" not in json.dumps(manifest)
-    assert captured.system_identifier == workshop.server.sql("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    assert (
+        captured.system_identifier
+        == workshop.server.sql("SELECT system_identifier::text FROM pg_control_system()")[0][0]
+    )

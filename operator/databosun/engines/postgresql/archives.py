@@ -1,4 +1,4 @@
-"""Archives on their way into the sink: one artefact each, each checked, all of them compared with the manifest at the end."""
+"""Archives on their way into the sink: one artefact each, checked, and all compared with the manifest at the end."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Archives:
         self._finish()
 
     def seal(self, manifest: bytes, *, segment_bytes: int) -> int:
-        """Compare everything with the manifest, then store it. Returns the number of files. WorldFault(FormatCheckFailed)."""
+        """Compare everything with the manifest, then store it. Returns the number of files. FormatCheckFailed."""
         self._sink.progress("check")
         demand_whole(manifest)
         sizes = {stem: check.sizes for stem, check in self._checks.items()}

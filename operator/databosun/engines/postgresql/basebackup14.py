@@ -1,5 +1,7 @@
-"""Physical backups of PostgreSQL 14: its protocol frames archives in another way and cannot compress, so pg_basebackup writes
-plain archives to scratch, from where they go to the sink."""
+"""Physical backups of PostgreSQL 14, whose protocol frames archives in another way and cannot compress.
+
+pg_basebackup writes plain archives to scratch; from there they go to the sink.
+"""
 
 from __future__ import annotations
 

@@ -20,17 +20,18 @@ class Choice:
 
 
 def choose_method(wanted: Method, database: str | None, findings: Sequence[Finding]) -> Choice:
-    """Decide. `findings` are those of both methods; an explicit method with a blocking finding is refused as UserFault."""
+    """Decide, from the findings of both methods. UserFault where an explicit method has a blocking one."""
     if wanted is Method.SNAPSHOT:
         message = "method is Snapshot, which exists for RDS only; expected Auto, Physical or Logical"
         raise UserFault(Reason.UNSUPPORTED_METHOD, message)
     if wanted is Method.AUTO:
         return _automatic(database, findings)
     _demand(wanted, findings)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if wanted is Method.PHYSICAL and database is not None:
         notes = (
-            f"{Reason.WHOLE_SERVER}: connection.database is {database}, but a Physical backup holds the whole server with all databases",
+            f"{Reason.WHOLE_SERVER}: connection.database is {database}, but a Physical backup holds the whole server "
+            "with all databases",
         )
     return Choice(wanted, notes)
 
@@ -38,7 +39,10 @@ def choose_method(wanted: Method, database: str | None, findings: Sequence[Findi
 def _automatic(database: str | None, findings: Sequence[Finding]) -> Choice:
     if database is not None:
         _demand(Method.LOGICAL, findings)
-        note = f"{Reason.AUTO_METHOD}: Logical, because connection.database is {database} and a physical backup would hold the whole server"
+        note = (
+            f"{Reason.AUTO_METHOD}: Logical, because connection.database is {database} and a physical backup would "
+            "hold the whole server"
+        )
         return Choice(Method.LOGICAL, (note,))
     obstacle = blocking(Method.PHYSICAL, findings)
     if obstacle is None:

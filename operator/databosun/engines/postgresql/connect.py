@@ -5,10 +5,12 @@ from __future__ import annotations
 import queue
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from databosun.api.v1alpha1.database import TLSMode
@@ -51,12 +53,16 @@ SESSION = {
     "default_transaction_read_only": "on",
 }
 
+# The server notices a client that vanished (a killed pod) also in the middle of a long query or a wait for a lock.
+_VANISHED = {"client_connection_check_interval": "5s"}
+_CANCEL_SECONDS = 5.0
+
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One server process to talk to. `host` is the name as given (TLS checks it), `address` what it resolved to (None: a socket)."""
+    """One server to talk to: `host` as given (TLS checks it), `address` as resolved (None: a socket's folder)."""
 
     host: str
     port: int
@@ -119,7 +125,7 @@ def connect(target: Target, endpoint: Endpoint, dbname: str | None, *, replicati
 
 
 def open_sql(session: Session, dbname: str | None = None) -> Connection:
-    """A read-only SQL connection with the fixed session settings; without `dbname` to the target's or a maintenance database."""
+    """A read-only connection with the fixed settings; without `dbname` to the target's or a maintenance database."""
     wanted = dbname or session.target.database.database
     names = (wanted,) if wanted else MAINTENANCE_DATABASES
     for index, name in enumerate(names):
@@ -138,10 +144,20 @@ def open_sql(session: Session, dbname: str | None = None) -> Connection:
 
 def prepare_session(connection: Connection) -> None:
     """Fix what the text forms of values depend on."""
+    settings = SESSION | _VANISHED
     connection.execute(
         "SELECT pg_catalog.set_config(s.name, s.value, false) FROM unnest(%s::text[], %s::text[]) AS s(name, value)",
-        (list(SESSION), list(SESSION.values())),
+        (list(settings), list(settings.values())),
     )
+
+
+def abandon(connection: Connection) -> None:
+    """Close, after cancelling what still runs there: closing alone leaves the server at it."""
+    if not connection.closed and connection.info.transaction_status is pq.TransactionStatus.ACTIVE:
+        # Where the server cannot be told, it finds out by itself.
+        with suppress(psycopg.Error):
+            connection.cancel_safe(timeout=_CANCEL_SECONDS)
+    connection.close()
 
 
 def open_replication(session: Session) -> Connection:

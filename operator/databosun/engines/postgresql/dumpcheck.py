@@ -1,4 +1,4 @@
-"""The format check of a logical artefact: the tar is whole, and so is each compressed member; cheap, nothing is decompressed."""
+"""The format check of a logical artefact: the tar is whole, and so is each compressed member, without decompressing."""
 
 from __future__ import annotations
 

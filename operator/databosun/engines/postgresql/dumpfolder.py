@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.2
 
 
 class DumpFolder:
-    """One dump's folder and its tar. Members are `<root>/<file>`; the table of contents goes last, as it names the others."""
+    """One dump's folder and its tar. Members are `<root>/<file>`; the table of contents follows what it names."""
 
     def __init__(self, folder: Path, root: str, writer: ArtefactWriter, *, limit: int) -> None:
         self._folder = folder
@@ -32,7 +32,7 @@ class DumpFolder:
         self.moved: set[str] = set()
 
     def follow(self, tool: Tool, pulse: Callable[[], None]) -> None:
-        """Until the program ends: move finished files, keep it from filling scratch. Raises what the program or `pulse` says."""
+        """Until the program ends: move finished files, keep it from filling scratch. Raises what it or `pulse` says."""
         while not tool.ended(within=_LOOK_SECONDS):
             pulse()
             moved = self._move_finished(tool, pulse)
@@ -58,7 +58,7 @@ class DumpFolder:
             names = sorted(os.listdir(self._folder)) if self._folder.is_dir() else []
             open_files = _open_files(tool.pid)
             finished = [name for name in names if name != TOC and str(self._folder / name) not in open_files]
-            # A worker that died leaves half a file that nobody has open either; then the program fails, and the backup with it.
+            # A worker that died leaves half a file that nobody has open either; then the program fails, and so do we.
             for name in finished:
                 self._move(name, lambda: self._between_chunks(tool, pulse))
         return bool(finished)
@@ -83,7 +83,7 @@ class DumpFolder:
             self._press(tool, stuck=False)
 
     def _press(self, tool: Tool, *, stuck: bool) -> None:
-        """Stop the program while storage is slower than it and scratch is full; give up where nothing can be moved out."""
+        """Stop the program while scratch is full and storage slower; give up where nothing can be moved out."""
         held = scratch.used(self._folder)
         if held > self._limit:
             if stuck:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from databosun.api.result import ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
-from databosun.engines.base import Captured, Plan, RestoreDoc, Sink, Target
+from databosun.engines.base import Captured, Engine, Plan, RestoreDoc, Sink, Target
 from databosun.engines.postgresql.choose import choose_method
 from databosun.engines.postgresql.connect import Session, choose_endpoint
 from databosun.engines.postgresql.faults import guarded
@@ -69,4 +69,4 @@ class PostgreSQL:
 # Findings that belong to the backup itself, not only to the server: what it does not hold.
 _TOLD = frozenset({Reason.SUBSCRIPTIONS_NOT_DUMPED, Reason.SETTINGS_HIDDEN})
 
-ENGINE = PostgreSQL()
+ENGINE: Engine = PostgreSQL()

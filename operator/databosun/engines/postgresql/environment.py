@@ -1,4 +1,4 @@
-"""What a restored copy will need around it, recorded with the backup: platform, collations, extensions, settings, tablespaces."""
+"""What a restored copy will need around it: platform, collations, extensions, settings, tablespaces."""
 
 from __future__ import annotations
 
@@ -31,13 +31,19 @@ FROM pg_catalog.pg_tablespace AS t WHERE t.spcname NOT IN ('pg_default', 'pg_glo
 
 _EXTENSIONS = "SELECT e.extname AS name, e.extversion AS version FROM pg_catalog.pg_extension AS e ORDER BY e.extname"
 
-# 14 keeps no version for a database's default collation; 17 renamed the locale column and moved the C.UTF-8 of ICU-less builds.
+# 14 keeps no version for a database's default collation; 17 renamed the column of the locale.
 _COLLATION_14 = "NULL::text AS version, NULL::text AS actual, 'c' AS provider, NULL::text AS locale"
 _COLLATION_15 = (
     "d.datcollversion AS version, pg_catalog.pg_database_collation_actual_version(d.oid) AS actual, "
     "d.datlocprovider::text AS provider, d.daticulocale AS locale"
 )
 _COLLATION_17 = _COLLATION_15.replace("d.daticulocale", "d.datlocale")
+
+_DATABASES = """
+SELECT d.datname AS name, d.datallowconn AS connectable, d.datistemplate AS template,
+       pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype, {collation}
+FROM pg_catalog.pg_database AS d ORDER BY d.datname
+"""
 
 _PROVIDER_VERSIONS = """
 SELECT c.collprovider::text AS provider, pg_catalog.max(c.collversion) AS version
@@ -75,12 +81,7 @@ def gather_environment(session: Session, facts: ServerFacts) -> dict[str, Any]:
 
 def _databases(connection: Connection, facts: ServerFacts) -> list[dict[str, Any]]:
     collation = _COLLATION_14 if facts.major < 15 else _COLLATION_15 if facts.major < 17 else _COLLATION_17
-    rows = _rows(
-        connection,
-        "SELECT d.datname AS name, d.datallowconn AS connectable, d.datistemplate AS template, "
-        "pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype, "
-        f"{collation} FROM pg_catalog.pg_database AS d ORDER BY d.datname",
-    )
+    rows = _rows(connection, _DATABASES.format(collation=collation))
     for row in rows:
         row["provider"] = _PROVIDERS.get(row["provider"], row["provider"])
     return rows

@@ -58,7 +58,8 @@ _LOGIN = (
         'role ".*" does not exist|is not permitted to log in',
         UserFault,
         Reason.NO_SUCH_ROLE,
-        'run `CREATE ROLE "{user}" LOGIN …` or correct the user name in the Secret of spec.connection.credentialsSecretRef',
+        'run `CREATE ROLE "{user}" LOGIN …` or correct the user name in the Secret of '
+        "spec.connection.credentialsSecretRef",
     ),
     _rule(
         "permission denied for database|does not have CONNECT privilege",
@@ -71,13 +72,15 @@ _LOGIN = (
         "server does not support SSL",
         UserFault,
         Reason.TLS_NOT_OFFERED,
-        "turn on `ssl` in the server's configuration, or set spec.connection.tls.mode to Disable on a network you trust",
+        "turn on `ssl` in the server's configuration, or set spec.connection.tls.mode to Disable on a network you "
+        "trust",
     ),
     _rule(
         "certificate|SSL error|could not (load|read|open).*(key|SSL)|tls|ssl negotiation",
         UserFault,
         Reason.TLS_FAILURE,
-        "check that spec.connection.tls names the CA that signed the server's certificate, that the certificate names this host "
+        "check that spec.connection.tls names the CA that signed the server's certificate, that the certificate names "
+        "this host "
         "(VerifyFull), and that the client certificate is one the server trusts",
     ),
     _rule(
@@ -126,7 +129,7 @@ _LOGIN = (
 
 
 def login_fault(text: str, *, where: str, user: str, replication: bool) -> DatabosunError:
-    """The error for a refused or failed login, from libpq's own words (English; other languages end as ConnectFailed, retried)."""
+    """The error for a refused or failed login, from libpq's own words (in other languages: ConnectFailed, retried)."""
     said = _one_line(text)
     kind = "replication connection" if replication else "connection"
     for rule in _LOGIN:
@@ -178,7 +181,8 @@ _WORDS: tuple[tuple[re.Pattern[str], type[DatabosunError], str, str], ...] = (
         re.compile("WAL segment .* has already been removed|could not find any WAL files|could not find WAL file"),
         WorldFault,
         Reason.WAL_REMOVED,
-        "the server recycled WAL that the backup needs: raise wal_keep_size or allow one more replication slot (max_replication_slots)",
+        "the server recycled WAL that the backup needs: raise wal_keep_size or allow one more replication slot "
+        "(max_replication_slots)",
     ),
     (
         re.compile("WAL level not sufficient"),
@@ -221,7 +225,8 @@ _WORDS: tuple[tuple[re.Pattern[str], type[DatabosunError], str, str], ...] = (
     ),
     (
         re.compile(
-            "server closed the connection|connection to server was lost|terminating connection|SSL connection has been closed|could not receive data|SSL SYSCALL"
+            "server closed the connection|connection to server was lost|terminating connection|SSL connection has "
+            "been closed|could not receive data|SSL SYSCALL"
         ),
         WorldFault,
         Reason.CONNECTION_LOST,

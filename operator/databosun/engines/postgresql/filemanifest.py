@@ -1,4 +1,4 @@
-"""PostgreSQL's own `backup_manifest`: is it whole, and does every file that it names lie in the archives with that size?
+"""PostgreSQL's own `backup_manifest`: is it whole, and is every file that it names in the archives with that size?
 
 Format: PostgreSQL manual, "Backup Manifest Format": one file a line, the last line holds the SHA-256 of all before it.
 """

@@ -1,4 +1,4 @@
-"""Counts and fingerprints of tables: one sum of row hashes each, independent of the order of rows, computed by the server."""
+"""Counts and fingerprints of tables: one sum of row hashes each, independent of order, computed by the server."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from databosun.engines.postgresql.connect import SESSION, Connection
 from databosun.engines.postgresql.faults import guarded
 from databosun.engines.postgresql.reasons import Reason
 
-# Types whose hash depends on the value alone. Enums, reg* and composites hash object ids, which a restore changes, and json,
-# xml, geometry have no hash: such tables are hashed by their text form.
+# Types whose hash depends on the value alone. Enums, reg* and composites hash object ids, which a restore changes, and
+# json, xml and geometry have no hash: such tables are hashed by their text form.
 _HASHED_BY_VALUE = (
     "bool",
     "bytea",
@@ -54,7 +54,8 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, pg_catalog.pg_table_s
            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
              AND NOT coalesce(e.oid, a.atttypid) = ANY (
                  SELECT t.oid FROM pg_catalog.pg_type AS t
-                 WHERE t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace AND t.typname = ANY (%(types)s::name[]))) AS by_value
+                 WHERE t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+                   AND t.typname = ANY (%(types)s::name[]))) AS by_value
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
   AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
@@ -106,7 +107,7 @@ def fingerprint_query(table: Table) -> sql.Composed:
 
 
 def count_objects(connection: Connection, tables: Iterable[Table], prefix: str) -> tuple[ObjectCount, ...]:
-    """Count and hash each table in the connection's own snapshot, and count large objects. Names are `<prefix>.<schema>.<table>`."""
+    """Count and hash each table in the connection's snapshot, and count large objects; `<prefix>.<schema>.<table>`."""
     found = []
     for table in tables:
         with guarded(f"counting {table.full_name}"):
@@ -140,8 +141,10 @@ def expected_lines(tables: Sequence[Table], objects: Sequence[ObjectCount]) -> s
 
 # Definitions only, in a fixed order and with full names; no ids, no statistics, nothing that a restore changes.
 _DEFINITIONS = (
-    """SELECT 'column', n.nspname || '.' || c.relname, a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod)
-         || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END || coalesce(' default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
+    """SELECT 'column', n.nspname || '.' || c.relname,
+              a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod)
+              || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+              || coalesce(' default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid), '')
        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
        LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -157,7 +160,9 @@ _DEFINITIONS = (
     """SELECT 'trigger', n.nspname || '.' || c.relname, pg_catalog.pg_get_triggerdef(t.oid)
        FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE NOT t.tgisinternal""",
-    """SELECT 'function', n.nspname || '.' || p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')', p.prosrc
+    """SELECT 'function',
+              n.nspname || '.' || p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
+              p.prosrc
        FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'""",
 )
@@ -165,12 +170,12 @@ _DEFINITIONS = (
 
 def schema_hash(connection: Connection) -> str:
     """SHA-256 over the definitions of tables, constraints, indexes, views, triggers and functions of this database."""
-    query = " UNION ALL ".join(_DEFINITIONS)
+    union = " UNION ALL ".join(_DEFINITIONS)
+    ordered = 'ORDER BY kind, name COLLATE "C", definition COLLATE "C"'
+    query = f"SELECT * FROM ({union}) AS s(kind, name, definition) {ordered}"  # noqa: S608 - constants of this module
     digest = hashlib.sha256()
     with guarded("reading the schema"), connection.cursor() as cursor:
-        cursor.execute(
-            f'SELECT * FROM ({query}) AS s(kind, name, definition) ORDER BY kind, name COLLATE "C", definition COLLATE "C"'.encode()
-        )
+        cursor.execute(query.encode())
         for row in cursor:
             digest.update("\x1f".join(str(part) for part in row).encode() + b"\x1e")
     return digest.hexdigest()

@@ -8,7 +8,7 @@ from databosun.api.quantities import parse_duration
 from databosun.api.v1alpha1.backuppolicy import Hook
 from databosun.domain.errors import UserFault
 from databosun.engines.base import Target
-from databosun.engines.postgresql.connect import Session, choose_endpoint, connect, open_sql
+from databosun.engines.postgresql.connect import Session, abandon, choose_endpoint, connect, open_sql
 from databosun.engines.postgresql.faults import psycopg_fault
 from databosun.engines.postgresql.reasons import Reason
 
@@ -16,7 +16,7 @@ _CANCELED = "57014"
 
 
 def run_sql_hook(target: Target, hook: Hook) -> None:
-    """Run it on the primary in the target's database (or the maintenance one), each statement within the hook's timeout.
+    """Run it on the primary in the target's database (or the maintenance one), within the hook's timeout.
 
     UserFault(HookFailed | HookTimeout) where the statement is at fault, WorldFault where the server went away.
     """
@@ -26,12 +26,14 @@ def run_sql_hook(target: Target, hook: Hook) -> None:
     with open_sql(session) as found:
         dbname = found.info.dbname
     milliseconds = int(parse_duration(hook.timeout).total_seconds() * 1000)
-    with connect(target, session.endpoint, dbname) as connection:
-        try:
-            connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", (str(milliseconds),))
-            connection.execute(hook.sql.encode())
-        except psycopg.Error as error:
-            raise _fault(hook, error) from error
+    connection = connect(target, session.endpoint, dbname)
+    try:
+        connection.execute("SELECT pg_catalog.set_config('statement_timeout', %s, false)", (str(milliseconds),))
+        connection.execute(hook.sql.encode())
+    except psycopg.Error as error:
+        raise _fault(hook, error) from error
+    finally:
+        abandon(connection)
 
 
 def _fault(hook: Hook, error: psycopg.Error) -> Exception:

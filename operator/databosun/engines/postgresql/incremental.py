@@ -43,7 +43,10 @@ def _objection(wanted: BackupType, parent: Parent | None, facts: ServerFacts, ti
     if not parent.engine_manifest:
         return f"{unsupported}the parent {parent.id} has no backup_manifest"
     if parent.system_identifier != facts.system_identifier:
-        return f"{unsupported}{parent.id} is of system {parent.system_identifier}, this server is {facts.system_identifier}"
+        return (
+            f"{unsupported}{parent.id} is of system {parent.system_identifier}, this server is "
+            f"{facts.system_identifier}"
+        )
     if parent.engine_version.split(".")[0] != str(facts.major):
         return f"{unsupported}{parent.id} is of PostgreSQL {parent.engine_version}, this server is {facts.version}"
     if parent.position.timeline != timeline:

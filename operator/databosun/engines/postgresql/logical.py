@@ -71,7 +71,7 @@ class _Run:
 
 
 def artefact_names(databases: Iterable[str]) -> dict[str, str]:
-    """Database -> folder in its tar; the artefact is `<folder>.tar`. Safe in any bucket and file system, never the same twice."""
+    """Database -> folder in its tar, the artefact being `<folder>.tar`: plain letters, never the same twice."""
     names: dict[str, str] = {}
     for database in databases:
         base = "db-" + re.sub(r"[^A-Za-z0-9_-]", "_", database)[:40]
@@ -124,7 +124,8 @@ def _notes(plan: Plan, databases: int) -> tuple[str, ...]:
         )
     if databases > 1:
         notes.append(
-            f"{Reason.SNAPSHOT_PER_DATABASE}: each database is consistent in itself; the databases follow each other by the time a dump takes"
+            f"{Reason.SNAPSHOT_PER_DATABASE}: each database is consistent in itself; the databases follow each other "
+            "by the time a dump takes"
         )
     return tuple(notes)
 
@@ -185,7 +186,7 @@ def _pulse(run: _Run, counting: Counting) -> None:
 
 
 def _demand_room(run: _Run, dbname: str, snapshot: Snapshot) -> None:
-    """A file leaves scratch when its table is done, so the largest tables count; compressed rows take about half of their disk."""
+    """A file leaves scratch when its table is done, so the largest count; compressed rows take half their disk."""
     largest = sorted((table.bytes for table in snapshot.tables), reverse=True)[:JOBS]
     why = f"the dump of the {JOBS} largest tables of {dbname}"
     scratch.demand(run.plan.scratch, run.plan.scratch_bytes, sum(largest) // 2, why)

@@ -1,4 +1,4 @@
-"""A physical backup: streamed over the replication protocol from 15 on, through a scratch folder by pg_basebackup on 14."""
+"""A physical backup: streamed over the replication protocol from 15 on, by pg_basebackup through scratch on 14."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def _on_scratch(session: Session, facts: ServerFacts, plan: Plan, sink: Sink, wa
 def _streamed(session: Session, facts: ServerFacts, plan: Plan, sink: Sink, watch: Watch) -> _Taken:
     """Ask for the best there is, and for the next best where the server refuses before any data has come."""
     chain: Chain | None = None
-    server_zstd, notes = True, ()
+    server_zstd = True
+    notes: tuple[str, ...] = ()
     while True:
         with closing(open_replication(session)) as connection:
             wire = Wire(connection, deadline=plan.deadline, pulse=watch.pulse)
@@ -88,7 +89,8 @@ def _streamed(session: Session, facts: ServerFacts, plan: Plan, sink: Sink, watc
             except ZstdAbsent:
                 server_zstd = False
                 notes = (
-                    f"{Reason.SERVER_ZSTD_ABSENT}: the server was built without zstd, so the archives were compressed by the backup's own pod",
+                    f"{Reason.SERVER_ZSTD_ABSENT}: the server was built without zstd, so the archives were compressed "
+                    "by the backup's own pod",
                 )
             except ChainBroken as broken:
                 chain = Chain(None, f"{broken.reason}: {broken.said}; a Full was taken instead")
@@ -97,11 +99,10 @@ def _streamed(session: Session, facts: ServerFacts, plan: Plan, sink: Sink, watc
 def _one_stream(
     wire: Wire, options: Options, facts: ServerFacts, sink: Sink, watch: Watch, chain: Chain, notes: tuple[str, ...]
 ) -> _Taken:
-    if not hold_wal(wire, f"{_SLOT}_{wire.backend_pid}"):
-        notes += (
-            f"{Reason.NO_TEMPORARY_SLOT}: no replication slot was free to hold the WAL of this backup; raise max_replication_slots, "
-            "or a long backup may fail with WalRemoved",
-        )
+    objection = hold_wal(wire, f"{_SLOT}_{wire.backend_pid}")
+    if objection:
+        told = "raise max_replication_slots, or a long backup may fail with WalRemoved"
+        notes += (f"{Reason.NO_TEMPORARY_SLOT}: no slot holds the WAL of this backup ({objection}); {told}",)
     with Archives(sink) as archives:
         backup: BaseBackup = base_backup(wire, options, archives)
         archives.seal(backup.manifest, segment_bytes=int(facts.settings["wal_segment_size"]))

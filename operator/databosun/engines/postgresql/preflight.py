@@ -93,7 +93,7 @@ def _replication_login(session: Session) -> list[Finding]:
             return []
     except DatabosunError as fault:
         fix = _hba_fix(session) if fault.reason == Reason.NO_PG_HBA_ENTRY else None
-        # Nobody can say what a login that failed for want of a free slot would have met; it is tried again at the backup.
+        # What failed for want of a free slot or of a network says nothing about grants; the backup tries again.
         blocks = _PHYSICAL if isinstance(fault, UserFault) else []
         return [Finding(reason=fault.reason, message=fault.message, fix=fix, blocks=blocks)]
 
@@ -101,7 +101,10 @@ def _replication_login(session: Session) -> list[Finding]:
 def _hba_fix(session: Session) -> str:
     kind = "host" if session.target.database.tls.value == "Disable" else "hostssl"
     user = sql.Identifier(session.user).as_string()
-    return f"add `{kind} replication {user} <network of the Jobs> scram-sha-256` to pg_hba.conf, then SELECT pg_reload_conf();"
+    return (
+        f"add `{kind} replication {user} <network of the Jobs> scram-sha-256` to pg_hba.conf, then SELECT "
+        "pg_reload_conf();"
+    )
 
 
 def _environment_hidden(facts: ServerFacts) -> list[Finding]:
@@ -111,7 +114,7 @@ def _environment_hidden(facts: ServerFacts) -> list[Finding]:
     return [
         Finding(
             reason=Reason.SETTINGS_HIDDEN,
-            message="shared_preload_libraries is hidden from the backup role, so a backup cannot say which libraries its copy needs",
+            message="shared_preload_libraries is hidden from the backup role, so backups cannot say what a copy needs",
             fix=f"GRANT pg_read_all_settings TO {role};",
         )
     ]
@@ -120,7 +123,10 @@ def _environment_hidden(facts: ServerFacts) -> list[Finding]:
 def incremental_settings(facts: ServerFacts) -> list[Finding]:
     """Why an Incremental would become a Full; a warning, nothing is blocked."""
     if facts.major < FIRST_MAJOR:
-        message = f"PostgreSQL {facts.major} has no incremental backups (PostgreSQL {FIRST_MAJOR} was the first): each becomes a Full"
+        message = (
+            f"PostgreSQL {facts.major} has no incremental backups (PostgreSQL {FIRST_MAJOR} was the first): each "
+            "becomes a Full"
+        )
         return [Finding(reason=Reason.INCREMENTAL_UNSUPPORTED, message=message)]
     if facts.settings.get("summarize_wal") != "on":
         return [

@@ -1,4 +1,4 @@
-"""What pg_dump will not be able to read, database by database: a refusal with the grant, never a dump with something left out."""
+"""What pg_dump will not be able to read, database by database: refused with the grant, never left out of a dump."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _SHOWN = 3
 _UNREADABLE = """
 SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
+  AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                   AND d.objid = c.oid AND d.deptype = 'e')
   AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE')
@@ -45,7 +46,7 @@ WHERE pg_catalog.current_setting('lo_compat_privileges') <> 'on' AND NOT pg_cata
 ORDER BY m.oid
 """
 
-# 18 made a role of pg_read_all_data able to read them too, where this function says so.
+# From 18 on the server says it itself.
 _LARGE_OBJECTS_18 = """
 SELECT m.oid::text FROM pg_catalog.pg_largeobject_metadata AS m
 WHERE pg_catalog.current_setting('lo_compat_privileges') <> 'on'
@@ -54,7 +55,8 @@ WHERE pg_catalog.current_setting('lo_compat_privileges') <> 'on'
 
 _SUBSCRIPTIONS = """
 SELECT s.subname::text FROM pg_catalog.pg_subscription AS s
-WHERE s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()) ORDER BY 1
+WHERE s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+ORDER BY 1
 """
 
 
@@ -102,7 +104,10 @@ def _examine_database(connection: Connection, facts: ServerFacts, name: str) -> 
         findings += _large_objects(connection, facts, name)
         subscriptions = _names(connection, _SUBSCRIPTIONS)
         if subscriptions:
-            message = f"only a superuser can dump subscriptions: {_some(subscriptions)} in database {name} will not be in logical backups"
+            message = (
+                f"only a superuser can dump subscriptions: {_some(subscriptions)} in database {name} will not be in "
+                "logical backups"
+            )
             findings.append(Finding(reason=Reason.SUBSCRIPTIONS_NOT_DUMPED, message=message))
     if not facts.role.bypass_rls and (hidden := _names(connection, _ROW_SECURITY)):
         message = f"row-level security hides rows of {_some(hidden)} in database {name} from role {facts.role.name}"
@@ -119,7 +124,10 @@ def _large_objects(connection: Connection, facts: ServerFacts, name: str) -> lis
     if not unreadable:
         return []
     role = sql.Identifier(facts.role.name).as_string()
-    message = f"role {facts.role.name} cannot read large objects of database {name}: {_some(unreadable)}; pg_read_all_data does not cover them"
+    message = (
+        f"role {facts.role.name} cannot read large objects of database {name}: {_some(unreadable)}; pg_read_all_data "
+        "does not cover them"
+    )
     return [
         Finding(
             reason=Reason.LARGE_OBJECTS_UNREADABLE,

@@ -1,4 +1,4 @@
-"""Why PostgreSQL did not do what was asked, and what differs from it; the words that stand in status and that people search for."""
+"""Why PostgreSQL did not do what was asked, or did it otherwise; the words that stand in status."""
 
 from __future__ import annotations
 
@@ -66,5 +66,5 @@ class Reason(StrEnum):
     WAL_LEVEL_MINIMAL = "WalLevelMinimal"
     WAL_REMOVED = "WalRemoved"
     WHOLE_SERVER = "WholeServer"
-    WRONG_PASSWORD = "WrongPassword"
+    WRONG_PASSWORD = "WrongPassword"  # noqa: S105 - the name of a reason
     WRONG_TOOL_VERSION = "WrongToolVersion"

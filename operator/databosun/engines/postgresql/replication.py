@@ -1,4 +1,4 @@
-"""A client of the replication protocol's BASE_BACKUP, PostgreSQL 15 and later: full or incremental, all tablespaces, the manifest.
+"""A client of the replication protocol's BASE_BACKUP, 15 and later: full or incremental, all tablespaces, the manifest.
 
 Message format: PostgreSQL manual, "Streaming Replication Protocol", BASE_BACKUP.
 """
@@ -70,16 +70,14 @@ class BaseBackup:
     manifest: bytes
 
 
-def hold_wal(wire: Wire, name: str) -> bool:
-    """Reserve WAL with a temporary slot that dies with the connection, so that a long backup does not lose it. False: none is free."""
-    command = (
-        sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY PHYSICAL RESERVE_WAL").format(sql.Identifier(name)).as_string()
-    )
+def hold_wal(wire: Wire, name: str) -> str | None:
+    """Reserve WAL with a slot that dies with the connection. Returns the server's objection, if any."""
+    command = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY PHYSICAL RESERVE_WAL").format(sql.Identifier(name))
     try:
-        wire.run(command)
-    except ServerRefused:
-        return False
-    return True
+        wire.run(command.as_string())
+    except ServerRefused as refusal:
+        return refusal.said
+    return None
 
 
 def identify_system(wire: Wire) -> tuple[str, Point]:
@@ -103,11 +101,12 @@ def base_backup(wire: Wire, options: Options, receiver: Receiver) -> BaseBackup:
         raise _before_data(refusal, options) from refusal
     receiver.started(start, total)
     try:
-        manifest = _archives(wire, receiver)
+        router = _archives(wire, receiver)
+        # An error in the middle ends the copy too; only the result behind it tells which of the two it was.
         end = _tail(wire)
     except ServerRefused as refusal:
         raise refused_fault(refusal, "taking the base backup") from refusal
-    return BaseBackup(start=start, end=end, manifest=manifest)
+    return BaseBackup(start=start, end=end, manifest=router.manifest())
 
 
 def _command(options: Options) -> str:
@@ -158,18 +157,18 @@ def _point(result: pq.abc.PGresult) -> Point:
     return Point(str(values[0]), int(values[1] or 0))
 
 
-def _archives(wire: Wire, receiver: Receiver) -> bytes:
+def _archives(wire: Wire, receiver: Receiver) -> _Router:
     copy = wire.result()
     if copy is None or copy.status != pq.ExecStatus.COPY_OUT:
         raise WorldFault(Reason.PROTOCOL_ERROR, "the server did not start to send archives")
     router = _Router(receiver)
     for message in wire.copy_out():
         router.take(message)
-    return router.manifest()
+    return router
 
 
 class _Router:
-    """Sorts the messages of the stream: archives to the receiver, the manifest into memory (about 150 bytes for each file)."""
+    """Sorts the messages of the stream: archives to the receiver, the manifest into memory (about 150 bytes a file)."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -240,7 +239,7 @@ def _before_data(refusal: ServerRefused, options: Options) -> DatabosunError | Z
     if options.server_zstd and _NO_ZSTD.search(refusal.said):
         return ZstdAbsent()
     if options.parent_manifest is not None and not (refusal.sqlstate or "").startswith(
-        ("42501", "53", "57", "58", "XX")
+        ("42501", "53", "57", "58", "XX001", "XX002")
     ):
         if _SUMMARIES.search(refusal.said):
             return ChainBroken(Reason.SUMMARIES_MISSING, refusal.said)

@@ -63,14 +63,20 @@ def _before(facts: Facts) -> list[str]:
         "",
         *paragraph(
             f"{facts.method.value} {facts.type.value} backup of PostgreSQL {facts.version} on {facts.platform}, "
-            f"glibc {facts.libc or 'unknown'}, shared_preload_libraries: {preload}. It holds what was committed by {facts.snapshot_time} "
-            f"(log position {facts.position.get('lsn', 'unknown')}, timeline {facts.position.get('timeline', 'unknown')})."
+            f"glibc {facts.libc or 'unknown'}, shared_preload_libraries: {preload}. It holds what was committed by "
+            f"{facts.snapshot_time} "
+            f"(log position {facts.position.get('lsn', 'unknown')}, timeline "
+            f"{facts.position.get('timeline', 'unknown')})."
         ),
         *paragraph(
-            f"Needed: the server and client programs of PostgreSQL {facts.major} (any minor version from {facts.version} on), `tar` and `zstd`, "
-            "and as much free disk as the data takes. Work as the user that shall own the server, never as root, in the folder that holds "
-            f"`{facts.id}/`{' and the folders of its chain' if len(facts.chain) > 1 else ''}. Run the blocks in order, in one shell. "
-            "The copy listens on a Unix socket in a private folder only, and talks to nobody until you put it into service."
+            f"Needed: the server and client programs of PostgreSQL {facts.major} (any minor version from "
+            f"{facts.version} on), `tar` and `zstd`, "
+            "and as much free disk as the data takes. Work as the user that shall own the server, never as root, in "
+            "the folder that holds "
+            f"`{facts.id}/`{' and the folders of its chain' if len(facts.chain) > 1 else ''}. Run the blocks in "
+            "order, in one shell. "
+            "The copy listens on a Unix socket in a private folder only, and talks to nobody until you put it into "
+            "service."
         ),
         *bash(
             "set -euo pipefail",
@@ -90,7 +96,8 @@ def _after(facts: Facts) -> list[str]:
         "### Put it into service",
         "",
         *paragraph(
-            f'The copy runs; look around with `psql -h "$PGHOST" -U {facts.superuser} postgres`. Stop it with `pg_ctl -D "$RESTORED" stop`, '
+            f'The copy runs; look around with `psql -h "$PGHOST" -U {facts.superuser} postgres`. Stop it with `pg_ctl '
+            '-D "$RESTORED" stop`, '
             "move the data directory to its place, and start it with your own `postgresql.conf` and `pg_hba.conf`."
         ),
         *(_logical_after() if facts.method is Method.LOGICAL else _physical_after()),
@@ -99,7 +106,8 @@ def _after(facts: Facts) -> list[str]:
 
 def _logical_after() -> list[str]:
     return [
-        "- Passwords are not in the backup: set each anew (`\\password ROLE`). Until then those roles cannot log in by password.",
+        "- Passwords are not in the backup: set each anew (`\\password ROLE`). Until then those roles cannot log in "
+        "by password.",
         "- Subscriptions and foreign servers keep their connection strings; check them before they are enabled.",
         "- `template1` and server settings (`postgresql.conf`, `ALTER SYSTEM`) are not part of a logical backup.",
     ]
@@ -109,9 +117,11 @@ def _physical_after() -> list[str]:
     return [
         "- Passwords are those of the moment of the backup. Set new ones where the copy leaves its old surroundings.",
         "- Unlogged tables come back empty: that is how they work.",
-        "- `postgresql.auto.conf` (from `ALTER SYSTEM`) was set aside as `postgresql.auto.conf.saved`; a server whose configuration files "
+        "- `postgresql.auto.conf` (from `ALTER SYSTEM`) was set aside as `postgresql.auto.conf.saved`; a server whose "
+        "configuration files "
         "lie outside the data directory (Debian) never had them in the backup.",
-        "- Before it may reach the network, look at subscriptions (`SELECT * FROM pg_subscription`), scheduled jobs and replication slots: "
+        "- Before it may reach the network, look at subscriptions (`SELECT * FROM pg_subscription`), scheduled jobs "
+        "and replication slots: "
         "they would act in the place of the original.",
         "- The copy is on a timeline of its own, so it cannot overwrite WAL that the original archived.",
     ]

@@ -1,4 +1,4 @@
-"""RESTORE.md of a logical backup: a new server, roles, then each database, compared with what was counted in its snapshot."""
+"""RESTORE.md of a logical backup: a new server, roles, each database, compared with what its snapshot held."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def _new_server(facts: Facts) -> list[str]:
         "### A new server",
         "",
         *paragraph(
-            "To restore into a server that is there already, start it, set PGHOST and PGUSER to it, and leave this block out."
+            "To restore into a server that is there already, start it, set PGHOST and PGUSER to it, and leave this "
+            "block out."
         ),
         *bash(
-            f'initdb --pgdata="$RESTORED" --username="$PGUSER" --auth=trust --encoding=UTF8 --locale=C',
+            'initdb --pgdata="$RESTORED" --username="$PGUSER" --auth=trust --encoding=UTF8 --locale=C',
             *private_configuration(facts.settings, facts.major),
             START,
         ),
@@ -42,7 +43,6 @@ def _globals(facts: Facts) -> list[str]:
     making = []
     for oid, name, location in facts.tablespaces:
         making.append(f'mkdir -p "$PWD/tablespaces/{oid}"  # {name}, was {location}')
-        # The location is the one that stands in the dump; the delimiter cannot be part of a path that PostgreSQL takes unquoted.
         old = location.replace("\\", "\\\\").replace(".", "\\.").replace("'", "''")
         filters.append(f"-e \"s|LOCATION {_dq(chr(39) + old + chr(39))}|LOCATION '$PWD/tablespaces/{oid}'|\"")
     return [
@@ -64,7 +64,8 @@ def _databases(facts: Facts, dumped: list[Mapping[str, Any]]) -> list[str]:
             # It exists in every new server; made anew so that its own properties come from the backup as well.
             lines.append("dropdb --maintenance-db=template1 postgres")
         lines.append(
-            f'pg_restore --exit-on-error --jobs={JOBS} --create --dbname=template1 "$PWD/dump/{folder}"  # {_comment(name)}'
+            f'pg_restore --exit-on-error --jobs={JOBS} --create --dbname=template1 "$PWD/dump/{folder}"  # '
+            f"{_comment(name)}"
         )
     return [
         "### Databases",
@@ -87,7 +88,8 @@ def _verify(dumped: list[Mapping[str, Any]]) -> list[str]:
         "### Verify",
         "",
         *paragraph(
-            "Rows and fingerprints (a sum of row hashes, independent of their order) of every table, computed on the copy and compared with what "
+            "Rows and fingerprints (a sum of row hashes, independent of their order) of every table, computed on the "
+            "copy and compared with what "
             "was computed in the snapshot of the dump. No difference is printed where all is well."
         ),
         *bash(*lines, "echo 'all tables equal'"),

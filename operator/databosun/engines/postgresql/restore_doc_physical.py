@@ -46,7 +46,8 @@ def _combine(facts: Facts) -> list[str]:
         "### Unpack the chain and combine it",
         "",
         *paragraph(
-            f"An {facts.type.value.lower()} backup stands on {len(facts.chain) - 1} other(s): all are unpacked, oldest first, then "
+            f"An {facts.type.value.lower()} backup stands on {len(facts.chain) - 1} other(s): all are unpacked, "
+            "oldest first, then "
             "`pg_combinebackup` makes one data directory of them. It needs free disk for all of them and the result."
         ),
         *_tablespace_paragraph(facts),
@@ -60,7 +61,8 @@ def _tablespace_paragraph(facts: Facts) -> list[str]:
         return []
     listed = "; ".join(f"`{name}` (oid {oid}, was at `{location}`)" for oid, name, location in facts.tablespaces)
     return paragraph(
-        f"Tablespaces are unpacked below `tablespaces/`, whichever place they had: {listed}. Put other paths where you want them."
+        f"Tablespaces are unpacked below `tablespaces/`, whichever place they had: {listed}. Put other paths where "
+        "you want them."
     )
 
 
@@ -90,7 +92,8 @@ def _verify() -> list[str]:
         "### Verify",
         "",
         *paragraph(
-            "Every file is compared with the size and checksum that the server noted for it, and the WAL is read through."
+            "Every file is compared with the size and checksum that the server noted for it, and the WAL is read "
+            "through."
         ),
         *bash('pg_verifybackup "$RESTORED"'),
     ]
@@ -123,7 +126,8 @@ def _start(facts: Facts) -> list[str]:
         ),
         *bash(
             'rm -f "$RESTORED/standby.signal"',
-            'if test -e "$RESTORED/postgresql.auto.conf"; then mv "$RESTORED/postgresql.auto.conf" "$RESTORED/postgresql.auto.conf.saved"; fi',
+            'if test -e "$RESTORED/postgresql.auto.conf"; then mv "$RESTORED/postgresql.auto.conf" '
+            '"$RESTORED/postgresql.auto.conf.saved"; fi',
             *private_configuration(
                 facts.settings,
                 facts.major,
@@ -143,7 +147,8 @@ def _preload_paragraph(facts: Facts) -> list[str]:
     if not facts.preload:
         return []
     return paragraph(
-        f"The original preloaded {', '.join(facts.preload)}. Where a table or an index needs one of them (TimescaleDB, for one), install it and "
+        f"The original preloaded {', '.join(facts.preload)}. Where a table or an index needs one of them "
+        "(TimescaleDB, for one), install it and "
         "name it in `shared_preload_libraries` above; leave schedulers out until the copy is in service."
     )
 
@@ -154,11 +159,13 @@ def _check(facts: Facts) -> list[str]:
         "### Check",
         "",
         *paragraph(
-            f"Expected databases: {names or 'see the list'}. Then the structure of every table and index, where `amcheck` is installed."
+            f"Expected databases: {names or 'see the list'}. Then the structure of every table and index, where "
+            "`amcheck` is installed."
         ),
         *bash(
             'psql -X -c "SELECT datname, pg_size_pretty(pg_database_size(oid)) FROM pg_database ORDER BY 1" postgres',
-            "if psql -X -A -t -c \"SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'\" postgres | grep -q 1; then",
+            "if psql -X -A -t -c \"SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'\" postgres | grep -q "
+            "1; then",
             "  pg_amcheck --all --install-missing",
             "fi",
         ),

@@ -46,7 +46,6 @@ class Role:
     superuser: bool
     replication: bool
     bypass_rls: bool
-    read_all_data: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
 
 _ROLE = """
 SELECT r.rolname AS name, r.rolsuper AS superuser, r.rolsuper OR r.rolreplication AS replication,
-       r.rolsuper OR r.rolbypassrls AS bypass_rls, pg_catalog.pg_has_role(r.oid, 'pg_read_all_data', 'USAGE') AS read_all_data
+       r.rolsuper OR r.rolbypassrls AS bypass_rls
 FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER
 """
 

@@ -13,10 +13,11 @@ from psycopg import sql
 
 from databosun.api.v1alpha1.backup import ObjectCount
 from databosun.domain.errors import DatabosunError, WorldFault
-from databosun.engines.postgresql.connect import Connection, Session, open_sql
+from databosun.engines.postgresql.connect import Connection, Session, abandon, open_sql
 from databosun.engines.postgresql.faults import guarded
 from databosun.engines.postgresql.fingerprint import Table, count_objects, list_tables, schema_hash
 from databosun.engines.postgresql.reasons import Reason
+from databosun.engines.postgresql.watch import take_sample
 
 _LOCK_TIMEOUT = "60s"
 _LOCKS_A_STATEMENT = 100
@@ -42,7 +43,7 @@ class Snapshot:
             self.tables = list_tables(self._connection)
             self._begin()
         except BaseException:  # also an interrupt: the connection must not stay behind
-            self._connection.close()
+            abandon(self._connection)
             raise
 
     def __enter__(self) -> Self:
@@ -51,7 +52,7 @@ class Snapshot:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        abandon(self._connection)
 
     @property
     def connection(self) -> Connection:
@@ -59,18 +60,22 @@ class Snapshot:
         return self._connection
 
     def _begin(self) -> None:
-        """TRUNCATE ignores snapshots: a table emptied between snapshot and lock would be dumped empty, so locks come first.
-        LOCK TABLE takes no snapshot in a repeatable-read transaction; pg_export_snapshot() does."""
+        """Locks come first: TRUNCATE ignores snapshots, so a table emptied after the snapshot would be dumped empty.
+
+        LOCK TABLE takes no snapshot in a repeatable-read transaction; pg_export_snapshot() does.
+        """
         with guarded(f"taking a snapshot of database {self._dbname}"):
+            before = take_sample(self._connection)
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             self._connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             for start in range(0, len(self.tables), _LOCKS_A_STATEMENT):
                 self._lock(self.tables[start : start + _LOCKS_A_STATEMENT])
-            row = self._connection.execute(_INSTANT).fetchone()
+            row = self._connection.execute(_EXPORT).fetchone()
         if row is None or not isinstance(row[1], datetime):
             raise WorldFault(Reason.DATABASE_ERROR, "the server did not tell its snapshot")
         self.name = str(row[0])
-        self.instant = Instant(row[1].astimezone(UTC), str(row[2]), int(str(row[3])))
+        at = before.at if before.standby else row[1].astimezone(UTC)
+        self.instant = Instant(at, str(row[2]), int(str(row[3])))
 
     def _lock(self, tables: tuple[Table, ...]) -> None:
         names = sql.SQL(", ").join(
@@ -79,15 +84,14 @@ class Snapshot:
         self._connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
 
 
-# The statement begins before its snapshot, which is taken before the position is read: whatever was committed by that instant
-# is in the snapshot, and whatever is in the snapshot lies below that position.
-_INSTANT = """
-SELECT pg_catalog.pg_export_snapshot(),
-       CASE WHEN r.standby THEN coalesce(pg_catalog.pg_last_xact_replay_timestamp(), pg_catalog.clock_timestamp())
-            ELSE pg_catalog.statement_timestamp() END,
-       (CASE WHEN r.standby THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END)::text,
+# The statement begins before its snapshot, which is taken before the position is read: what was committed by that
+# instant is in the snapshot, and what is in the snapshot lies below that position. A standby's data are older than its
+# clock; how old they were is asked before the snapshot.
+_EXPORT = """
+SELECT pg_catalog.pg_export_snapshot(), pg_catalog.statement_timestamp(),
+       (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+             ELSE pg_catalog.pg_current_wal_lsn() END)::text,
        (pg_catalog.pg_control_checkpoint()).timeline_id
-FROM (SELECT pg_catalog.pg_is_in_recovery() AS standby) AS r
 """
 
 

@@ -1,4 +1,4 @@
-"""Reads the structure of a tar stream as it passes: names and sizes, well-formed to the end-of-archive. Writes the simple kind.
+"""Reads the structure of a tar stream as it passes: names, sizes, the end-of-archive. Writes the simple kind.
 
 Format: POSIX.1-2008 `pax`, section ustar, and GNU's base-256 sizes; the server's archives and ours use nothing else.
 """
@@ -34,7 +34,7 @@ class TarWalk:
         self.sizes: dict[str, int] = {}
 
     def write(self, data: memoryview | bytes) -> int:
-        """Look at the next bytes (named so that a decompressor can write here). WorldFault(FormatCheckFailed) where they are no tar."""
+        """Look at the next bytes; a decompressor writes here. WorldFault(FormatCheckFailed) where they are no tar."""
         view = memoryview(data)
         offset, end = 0, len(view)
         self.bytes += end
@@ -58,28 +58,31 @@ class TarWalk:
     def close(self) -> None:
         """Say that the stream ended. WorldFault(FormatCheckFailed) where the archive is cut."""
         if self._left or self._padding:
-            raise self._fault(
-                f"the archive ends {self._left + self._padding} bytes before the end of member {self._name}"
-            )
+            said = f"the archive ends {self._left + self._padding} bytes before the end of member {self._name}"
+            raise self._fault(said)
         if self._header or self._ends < 2:
-            raise self._fault(f"the archive has no end-of-archive mark after its {len(self.sizes)} members")
+            said = f"the archive has no end-of-archive mark after its {len(self.sizes)} members"
+            raise self._fault(said)
 
     def _read_header(self, block: bytes) -> None:
         if block == _EMPTY:
             self._ends += 1
             return
         if self._ends:
-            raise self._fault("the archive goes on behind its end-of-archive mark")
+            said = "the archive goes on behind its end-of-archive mark"
+            raise self._fault(said)
         try:
             member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
-            raise self._fault(f"behind {len(self.sizes)} members comes no tar header ({error})") from error
+            said = f"behind {len(self.sizes)} members comes no tar header ({error})"
+            raise self._fault(said) from error
         self._name = member.name
         self._left = member.size if member.isreg() else 0
         self._padding = -self._left % BLOCK
         if member.isreg():
             if member.name in self.sizes:
-                raise self._fault(f"member {member.name} is there twice")
+                said = f"member {member.name} is there twice"
+                raise self._fault(said)
             self.sizes[member.name] = member.size
 
     def _fault(self, said: str) -> WorldFault:

@@ -28,7 +28,7 @@ _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
 def find_tool(name: str, environment: Mapping[str, str] = os.environ) -> Path:
-    """The program's path: DATABOSUN_POSTGRESQL_BIN, else the runner image's folder, else PATH. UserFault(ToolMissing) names all three."""
+    """Its path: DATABOSUN_POSTGRESQL_BIN, else in the runner image's folder, else on PATH. UserFault(ToolMissing)."""
     said = environment.get(BIN_ENVIRONMENT)
     if said:
         candidates = [Path(said) / name]
@@ -63,7 +63,8 @@ def tool_of_major(name: str, major: int) -> tuple[Path, str]:
     match = _VERSION.search(version)
     if match is None or int(match[1]) != major:
         message = (
-            f"{program} is {version!r}, but the server is PostgreSQL {major} and needs the client of its own major version; "
+            f"{program} is {version!r}, but the server is PostgreSQL {major} and needs the client of its own major "
+            "version; "
             f'use the runner image of PostgreSQL {major}: set Database.spec.version to "{major}" or leave it and '
             "Database.spec.runner.image out"
         )
@@ -72,7 +73,7 @@ def tool_of_major(name: str, major: int) -> tuple[Path, str]:
 
 
 def tool_environment(session: Session, home: Path) -> dict[str, str]:
-    """A clean environment: nothing inherited that libpq would read, English messages, the password not on the command line."""
+    """A clean environment: nothing inherited that libpq reads, English messages, no password on the command line."""
     return {
         "PATH": os.defpath,
         "HOME": str(home),
@@ -122,7 +123,7 @@ class Tool:
         return self._process.pid
 
     def read(self, size: int, pulse: Callable[[], None]) -> bytes:
-        """The next bytes that it prints, empty at the end; needs `capture`. `pulse` runs at least once a second and may raise."""
+        """The next bytes that it prints, empty at the end; needs `capture`. `pulse` runs each second and may raise."""
         if self._process.stdout is None:
             message = f"{self.name} was started without capture"
             raise ValueError(message)

@@ -21,12 +21,15 @@ _INTERVAL_SECONDS = 5.0
 # A week of samples; far more than any deadline.
 _KEPT = 120_000
 
-# On a standby the age of its data counts, not its clock. A standby that never replayed a commit has none: its clock then.
+# On a standby the age of its data counts, not its clock: its newest replayed commit or checkpoint, whichever is later
+# (an idle primary commits nothing, but checkpoints).
 _SAMPLE = """
 SELECT r.standby,
-       CASE WHEN r.standby THEN coalesce(pg_catalog.pg_last_xact_replay_timestamp(), pg_catalog.clock_timestamp())
+       CASE WHEN r.standby THEN greatest(pg_catalog.pg_last_xact_replay_timestamp(),
+                                         (pg_catalog.pg_control_checkpoint()).checkpoint_time)
             ELSE pg_catalog.clock_timestamp() END,
-       (CASE WHEN r.standby THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text
+       (CASE WHEN r.standby THEN pg_catalog.pg_last_wal_replay_lsn()
+             ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text
 FROM (SELECT pg_catalog.pg_is_in_recovery() AS standby) AS r
 """
 
@@ -79,7 +82,10 @@ class Watch:
     def pulse(self) -> None:
         """WorldFault(Promoted) where the standby became a primary since the start."""
         if self._promoted.is_set():
-            message = "the standby was promoted while it was being backed up, which spoils the backup; the next attempt starts anew"
+            message = (
+                "the standby was promoted while it was being backed up, which spoils the backup; the next attempt "
+                "starts anew"
+            )
             raise WorldFault(Reason.PROMOTED, message)
 
     def instant_of(self, lsn: str) -> datetime:

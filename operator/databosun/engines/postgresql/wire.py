@@ -45,9 +45,13 @@ class Wire:
     def run(self, command: str) -> pq.abc.PGresult:
         """Send a command that ends with one result of rows or none. Raises ServerRefused."""
         self.send(command)
-        first = self.result()
-        while self.result() is not None:
-            pass
+        try:
+            first = self.result()
+            while self.result() is not None:
+                pass
+        except ServerRefused:
+            self.drain()
+            raise
         if first is None:
             raise WorldFault(
                 Reason.CONNECTION_LOST, f"the server ended the connection at {command.split('(')[0].strip()}"
@@ -114,7 +118,10 @@ class Wire:
         self._poll.poll(_POLL_MILLISECONDS)
         self._pulse()
         if datetime.now(UTC) >= self._deadline:
-            message = f"the run's deadline {self._deadline.isoformat()} has passed; raise spec.deadline or give the backup more bandwidth"
+            message = (
+                f"the run's deadline {self._deadline.isoformat()} has passed; raise spec.deadline or give the backup "
+                "more bandwidth"
+            )
             raise WorldFault(Reason.DEADLINE_EXCEEDED, message)
 
     def _refusal(self, got: pq.abc.PGresult) -> ServerRefused:

@@ -58,7 +58,8 @@ class FrameScan:
     def close(self) -> None:
         """Say that the stream ended. WorldFault(FormatCheckFailed) where a frame is cut."""
         if self._at is not _At.FRAME or self._small or self._skip or not self.frames:
-            raise self._fault(f"the zstd stream is cut in its frame {self.frames + 1}")
+            said = f"the zstd stream is cut in its frame {self.frames + 1}"
+            raise self._fault(said)
 
     def _advance(self, value: int) -> None:
         if self._at is _At.FRAME:
@@ -79,7 +80,8 @@ class FrameScan:
         elif magic in _SKIPPABLE:
             self._expect(_At.SKIPPABLE_SIZE, 4)
         else:
-            raise self._fault(f"frame {self.frames + 1} does not begin as zstd does (0x{magic:08x})")
+            said = f"frame {self.frames + 1} does not begin as zstd does (0x{magic:08x})"
+            raise self._fault(said)
 
     def _read_descriptor(self, byte: int) -> None:
         single_segment = bool(byte & 0x20)
@@ -91,7 +93,8 @@ class FrameScan:
     def _read_block(self, header: int) -> None:
         last, kind, size = header & 1, (header >> 1) & 3, header >> 3
         if kind == _BLOCK_RESERVED or size > _LONGEST_BLOCK:
-            raise self._fault(f"a block of frame {self.frames + 1} has an impossible header (0x{header:06x})")
+            said = f"a block of frame {self.frames + 1} has an impossible header (0x{header:06x})"
+            raise self._fault(said)
         self._skip = 1 if kind == _BLOCK_RLE else size
         if last:
             self._skip += 4 if self._checksum else 0
