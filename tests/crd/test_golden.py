@@ -1,6 +1,6 @@
 """Objects that a released CRD took are taken by today's, and mean the same.
 
-`golden/` holds the CRDs of the last release. Where a break is deliberate (an alpha version promises notice alone), say so
+`golden/` holds the CRDs of the last release. Where a break is deliberate (alpha versions promise notice alone), say so
 in CHANGELOG.md and take today's with `hack/crds/crds accept`; the diff of `golden/` then shows it to the reviewer.
 """
 

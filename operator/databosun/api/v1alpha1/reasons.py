@@ -31,6 +31,10 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended", "Nothing, or set spec.suspend to false to let new runs start."
     CONNECTED = "Connected", "Nothing: the database answered."
     VALIDATED = "Validated", "Nothing: the store did all that backups need."
+    PROBING = "Probing", "Nothing: the database is being looked at."
+    VALIDATING = "Validating", "Nothing: the store is being tried."
+    ON_SCHEDULE = "OnSchedule", "Nothing: every slot was answered in time."
+    NO_RUN = "NoRun", "Nothing: no run has finished yet."
     RECENT_BACKUP = "RecentBackup", "Nothing: the newest backup is recent enough."
     WITHIN_OBJECTIVE = "WithinObjective", "Nothing: the recovery objective is met."
     ALREADY_DONE = "AlreadyDone", "Nothing: the run's result was in the store already; it was read, not repeated."
@@ -55,6 +59,7 @@ class Reason(StrEnum):
     NO_SCHEDULE = "NoSchedule", "Give the policy a preset or schedules; the message says why it has none in force."
     NO_BACKUP = "NoBackup", "See the Backups of this Database: none has succeeded yet."
     OVERDUE = "Overdue", "See the newest Backups of this Database: no success for two intervals of its schedule."
+    RUNS_FAILING = "RunsFailing", "See the newest Backups of the databases that the message names."
     RECOVERY_POINT_TOO_OLD = (
         "RecoveryPointTooOld",
         "See why backups or logs lag behind; a disaster now would cost more.",
@@ -68,7 +73,6 @@ class Reason(StrEnum):
     SIZE_FELL = "SizeFell", "Check that the source still holds all data: the backup is far smaller than the one before."
 
     # Schedules and runs.
-    SLOT_MISSED = "SlotMissed", "A run could not start within spec.startingDeadline; the message says what kept it."
     WAITING = "Waiting", "Nothing: another run holds the database or the storage; the message names it."
     TOO_EARLY = "TooEarly", "Nothing: the run may not start before the instant that was asked for."
     TOO_LATE = "TooLate", "Create the run anew with a later notAfter if it is still wanted."
@@ -81,6 +85,10 @@ class Reason(StrEnum):
     NOT_STARTED = "NotStarted", "Nothing: an object restored or re-applied after its time is not run again."
     JOB_LOST = "JobLost", "Find out who deletes Jobs in this namespace; the run is tried again."
     JOB_FAILED = "JobFailed", "See the message of the Job; the run is tried again."
+    ATTEMPT_TAKEN = (
+        "AttemptTaken",
+        "Nothing: an agent wrote into this attempt's folder before; the next attempt has its own.",
+    )
     POD_REFUSED = "PodRefused", "Correct what the API server or an admission policy refuses in the pod."
     INVALID_IMAGE_NAME = "InvalidImageName", "Correct the runner image's name."
     ERR_IMAGE_NEVER_PULL = "ErrImageNeverPull", "Bring the image to the node, or allow it to be pulled."
@@ -104,6 +112,7 @@ class Reason(StrEnum):
     WRONG_TOOL_VERSION = "WrongToolVersion", "Use the runner image of the server's own major version."
     SYSTEM_ERROR = "SystemError", "See the message: the pod's file system or kernel refused something."
     HOOK_FAILED = "HookFailed", "Correct the hook that the message names, or set its onError to Continue."
+    HOOK_TIMEOUT = "HookTimeout", "Raise the hook's timeout, or find out what it waits for."
 
     # Storage.
     STORAGE_UNREACHABLE = (
@@ -146,6 +155,11 @@ class Reason(StrEnum):
         "ManifestForged",
         "Do not use this backup, and find out who wrote it: digest or signature is wrong.",
     )
+    SIGNATURE_INVALID = (
+        "SignatureInvalid",
+        "Do not use this backup: no signature by spec.signing.publicKey vouches for it.",
+    )
+    SIGNING_KEY_INVALID = "SigningKeyInvalid", "Correct spec.signing: the key cannot be read, or is no Ed25519 key."
     FOREIGN_BACKUP = "ForeignBackup", "The folder in the store belongs to another backup; the message names both."
     EMPTY_BACKUP = "EmptyBackup", "Check what the backup's role can see: there was nothing to back up."
     FORMAT_CHECK_FAILED = (
@@ -159,34 +173,33 @@ class Reason(StrEnum):
     )
     NOT_DELETED = "NotDeleted", "See the message: the store kept what was to be deleted, such as a locked object."
     PARENT_MISSING = "ParentMissing", "Nothing: the next backup is a full, since the one to stand on is gone."
-    CHECKSUM_MISMATCH = "ChecksumMismatch", "Do not use this backup: the store holds something else than was written."
 
     # Retention and deletion.
-    DELETION_PENDING = (
-        "DeletionPending",
-        "Look at status.pendingDeletions; hold what should stay before the grace is over.",
-    )
-    SAFETY_STOP = (
-        "SafetyStop",
-        "Look at the plan; if it is right, create an Approval with its hash (kubectl bosun approve).",
-    )
-    KEPT_BY_GUARD = (
-        "KeptByGuard",
-        "Nothing: the object went, its data stays, because the guard in the message needs it.",
-    )
+    SAFETY_STOP = "SafetyStop", "A guard refused; the message names it. It is never tried again by itself."
     HELD = "Held", "Nothing, or release the legal hold: label databosun.io/hold, or spec.legalHold of the policy."
     LOCKED = "Locked", "Wait: object lock keeps the data until the instant in the message."
-    DELETION_GIVEN_UP = (
-        "DeletionGivenUp",
-        "Delete the folder in the message by hand if it should go; the object is gone.",
+    NOTHING_TO_DELETE = "NothingToDelete", "Nothing: every backup is still needed."
+    PLANNED = "Planned", "Look at status.pendingDeletions; hold what should stay before retention.grace is over."
+    MASS_DELETION = (
+        "MassDeletion",
+        "Look at the plan; if it is right, create an Approval with its hash (kubectl bosun approve).",
     )
-    ORPHANED = "Orphaned", "Its policy is gone, so nothing expires it: delete it by hand when it is no longer needed."
+    DELETION_FAILED = "DeletionFailed", "See the message; the deletion is tried again."
+    DATA_DELETED = "DataDeleted", "Nothing: the data went with the object, as its deletionPolicy says."
+    DATA_RETAINED = (
+        "DataRetained",
+        "Nothing, or delete the folder in the store by hand: the object went, its data stays.",
+    )
+    CATALOG_REBUILT = "CatalogRebuilt", "Nothing: Backup objects were made from what the store holds."
+    CATALOG_NOT_REBUILT = "CatalogNotRebuilt", "Mend what the message names and ask for the rebuild again."
 
     # Connections to databases.
     UNSUPPORTED_ENGINE = "UnsupportedEngine", "Use an engine that this release serves; the message lists them."
     UNSUPPORTED_VERSION = "UnsupportedVersion", "Use a server version that this release serves; the message lists them."
     UNSUPPORTED_METHOD = "UnsupportedMethod", "Set spec.method to one that the engine has."
     UNKNOWN_HOST = "UnknownHost", "Correct spec.connection.host: the name does not resolve."
+    DATABASE_UNREACHABLE = "DatabaseUnreachable", "See the message: no host of spec.connection answers."
+    NO_DATABASE = "NoDatabase", "Give the backup's role CONNECT on at least one database."
     HOST_UNREACHABLE = "HostUnreachable", "Check the network and spec.connection.host."
     CONNECT_FAILED = "ConnectFailed", "See the message for the driver's own words."
     CONNECT_TIMEOUT = "ConnectTimeout", "Check network policies and firewalls between the Jobs and the database."
@@ -214,6 +227,8 @@ class Reason(StrEnum):
         "Grant the role to read large objects, as the message gives it.",
     )
     PG_BOUNCER = "PgBouncer", "Point spec.connection at PostgreSQL itself: this pooler carries no replication."
+    POOLER = "Pooler", "Point spec.connection at PostgreSQL itself: a pooler stands in between."
+    SETTINGS_HIDDEN = "SettingsHidden", "Grant pg_read_all_settings: settings that a restore needs cannot be read."
     WAL_LEVEL_MINIMAL = "WalLevelMinimal", "Set wal_level = replica and restart the server."
     NO_WAL_SENDER = "NoWalSender", "Raise max_wal_senders, or wait for others to end."
     NO_TEMPORARY_SLOT = "NoTemporarySlot", "Raise max_replication_slots: WAL is not kept for the backup meanwhile."
@@ -223,6 +238,7 @@ class Reason(StrEnum):
         "SummariesMissing",
         "Set summarize_wal = on and raise wal_summary_keep_time; a full is taken instead.",
     )
+    SUMMARIZE_WAL_OFF = "SummarizeWalOff", "Set summarize_wal = on; a full is taken until then."
     INCREMENTAL_UNSUPPORTED = (
         "IncrementalUnsupported",
         "Nothing: a full is taken, since the server (before 17) has none.",
@@ -237,6 +253,11 @@ class Reason(StrEnum):
     CHAIN_FULL = "ChainFull", "Nothing: the chain is as long as maxChain allows."
     AUTO_METHOD = "AutoMethod", "Nothing: says which method Auto chose, and why."
     WHOLE_SERVER = "WholeServer", "Nothing: the backup holds the whole server, though one database is named."
+    SNAPSHOT_PER_DATABASE = "SnapshotPerDatabase", "Nothing: each database is dumped at an instant of its own."
+    SUBSCRIPTIONS_NOT_DUMPED = (
+        "SubscriptionsNotDumped",
+        "Create subscriptions anew after a restore; a dump by this role has none.",
+    )
     PROMOTED = "Promoted", "Nothing: the standby became primary in mid-backup; the run is tried again."
     RECOVERY_CONFLICT = "RecoveryConflict", "Raise max_standby_streaming_delay, or use hot_standby_feedback."
     SCHEMA_CHANGED = "SchemaChanged", "Nothing: tables changed as the backup began; the run is tried again."
