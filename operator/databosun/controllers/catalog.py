@@ -234,6 +234,6 @@ def _events(status: Mapping[str, Any]) -> tuple[PostEvent, ...]:
     if "at" not in catalog:
         return ()
     if "error" in catalog:
-        return (PostEvent("CatalogNotRebuilt", catalog["error"], warning=True),)
+        return (PostEvent(Reason.CATALOG_NOT_REBUILT, catalog["error"], warning=True),)
     counts = f"{catalog['found']} backups found in the store, {catalog['created']} of them given an object"
-    return (PostEvent("CatalogRebuilt", counts),)
+    return (PostEvent(Reason.CATALOG_REBUILT, counts),)

@@ -1,0 +1,173 @@
+"""`databosun backup`: create a Backup by hand, and follow it to its verdict."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from databosun.api.quantities import humanize_bytes
+from databosun.api.v1alpha1.backup import FINAL_PHASES, BackupPhase
+from databosun.api.v1alpha1.backuppolicy import BackupType, DeletionPolicy
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.cli.findings import what_to_do
+from databosun.cli.progress import Follower, follower
+from databosun.cli.reasons import CliReason
+from databosun.cli.running import FAILED, OK
+from databosun.cli.session import Session
+from databosun.controllers import seen as read
+from databosun.controllers.matching import selects
+from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy
+from databosun.domain.errors import UserFault, WorldFault
+from databosun.domain.plan import FINALIZER_DATA
+from databosun.kube.errors import AlreadyExists
+from databosun.kube.resources import BACKUP_POLICIES, BACKUPS, DATABASES, Object
+
+TIMED_OUT: Final = 124
+LOOK_EVERY: Final = 1.0
+# The operator answers within seconds; a person should not wait for one that is not there.
+PICKED_UP_WITHIN: Final = timedelta(seconds=30)
+ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks for."""
+
+    database: str
+    policy: str | None
+    type: BackupType
+    start_within: timedelta
+
+
+async def start(session: Session, wish: Wish) -> SeenBackup:
+    """Create the Backup. UserFault where no policy, or more than one, says how."""
+    database = read.database(await session.find(DATABASES, wish.database))
+    policy = await _policy(session, database, wish.policy)
+    for _ in range(2):
+        body = manifest(database, policy, wish, session.clock.now())
+        try:
+            return read.backup(await session.kube.create(BACKUPS, session.namespace, body))
+        except AlreadyExists:
+            continue
+    message = "two names in a row were taken; try again"
+    raise WorldFault(Reason.NAME_TAKEN, message)
+
+
+def manifest(database: SeenDatabase, policy: SeenPolicy, wish: Wish, now: datetime) -> Object:
+    """The Backup to create: its name says that and when it was made by hand, and it does not start after `notAfter`."""
+    tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
+    metadata: dict[str, Any] = {
+        "name": f"{database.meta.name}-{now:%y%m%d-%H%M}-{tail}",
+        "namespace": database.meta.namespace,
+    }
+    if policy.spec.deletion_policy is DeletionPolicy.DELETE:
+        metadata["finalizers"] = [FINALIZER_DATA]
+    return {
+        "apiVersion": BACKUPS.api_version,
+        "kind": BACKUPS.kind,
+        "metadata": metadata,
+        "spec": {
+            "databaseRef": {"name": database.meta.name},
+            "policyRef": {"name": policy.meta.name},
+            "type": str(wish.type),
+            "method": str(policy.spec.method),
+            "deletionPolicy": str(policy.spec.deletion_policy),
+            "notAfter": f"{now + wish.start_within:%Y-%m-%dT%H:%M:%SZ}",
+        },
+    }
+
+
+async def _policy(session: Session, database: SeenDatabase, name: str | None) -> SeenPolicy:
+    """The policy that says how: the named one, or the only one that covers the database."""
+    if name is not None:
+        policy = read.policy(await session.find(BACKUP_POLICIES, name))
+        if not selects(policy, database):
+            message = (
+                f"BackupPolicy {name} does not cover Database {database.meta.name}; give another --policy, or correct"
+                " its databaseRef or databaseSelector"
+            )
+            raise UserFault(CliReason.POLICY_DOES_NOT_COVER, message)
+        return policy
+    bodies = [body async for body in session.kube.list(BACKUP_POLICIES, session.namespace)]
+    covering = [policy for body in bodies if selects(policy := read.policy(body), database)]
+    if len(covering) == 1:
+        return covering[0]
+    raise _ambiguous(database.meta.name, sorted(policy.meta.name for policy in covering))
+
+
+def _ambiguous(database: str, names: Sequence[str]) -> UserFault:
+    if not names:
+        message = (
+            f"no BackupPolicy covers Database {database}, so nothing says where to and how; apply one that names it"
+            " or selects its labels"
+        )
+        return UserFault(Reason.NO_POLICY, message)
+    return UserFault(
+        CliReason.SEVERAL_POLICIES,
+        f"several policies cover Database {database}: give one of {', '.join(names)} as --policy",
+    )
+
+
+async def follow(session: Session, name: str, limit: timedelta | None) -> int:
+    """Show how it goes, and return the exit code of its verdict; 124 where it goes on after `limit`."""
+    started = session.clock.monotonic()
+    hinted = False
+    with follower(session.screen, f"{session.namespace}/{name}") as shown:
+        while True:
+            seen = await _look(session, name, shown)
+            if seen is not None and seen.status.phase in FINAL_PHASES:
+                break
+            waited = timedelta(seconds=session.clock.monotonic() - started)
+            if limit is not None and waited >= limit:
+                shown.say(f"still going on after {limit}; see: {_see(session, name)}")
+                return TIMED_OUT
+            if not hinted and waited >= PICKED_UP_WITHIN and seen is not None and seen.status.phase is None:
+                shown.say("the operator has not picked it up yet; is it there? kubectl bosun doctor")
+                hinted = True
+            await session.clock.sleep(LOOK_EVERY)
+    return verdict(session, seen)
+
+
+async def _look(session: Session, name: str, shown: Follower) -> SeenBackup | None:
+    """The Backup as it is; None where the API server is away for the moment. UserFault where it was deleted."""
+    try:
+        body = await session.kube.get(BACKUPS, session.namespace, name)
+    except WorldFault as fault:
+        shown.say(f"{fault.message}; trying again")
+        return None
+    if body is None:
+        message = f"Backup {session.namespace}/{name} was deleted while it was being waited for"
+        raise UserFault(Reason.NOT_FOUND, message)
+    seen = read.backup(body)
+    shown.show(seen)
+    return seen
+
+
+def verdict(session: Session, seen: SeenBackup) -> int:
+    """Say how it ended: what was taken, or why it failed and what to do."""
+    status, name = seen.status, f"{seen.meta.namespace}/{seen.meta.name}"
+    if status.phase is BackupPhase.SUCCEEDED:
+        size = f"{humanize_bytes(status.size.stored)} stored" if status.size else "size unknown"
+        where = f", {status.location}" if status.location else ""
+        session.screen.out.print(
+            f"Backup {name} succeeded: {status.type} {status.method}, {size} in {status.duration or '?'}{where}",
+            markup=False,
+        )
+        for note in status.notes or []:
+            session.screen.out.print(f"  {note}", markup=False)
+        return OK
+    failure = status.failure
+    reason, message = (failure.reason, failure.message) if failure else ("Failed", "no reason is recorded")
+    session.screen.note(f"Backup {name} failed: {reason}: {message}")
+    for line in (failure.log_tail or "").splitlines()[-5:] if failure else ():
+        session.screen.note(f"  {line}")
+    if todo := what_to_do(reason):
+        session.screen.note(f"  {todo}")
+    return FAILED
+
+
+def _see(session: Session, name: str) -> str:
+    return f"kubectl get bbk -n {session.namespace} {name}"
