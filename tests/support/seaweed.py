@@ -136,6 +136,7 @@ _PORTS = (
 )
 
 
+# A bucket takes several volumes of its own as soon as it is written to.
 def _command(folder: Path, ports: dict[str, int]) -> list[str]:
     data = folder / "data"
     data.mkdir(exist_ok=True)
@@ -153,8 +154,8 @@ def _command(folder: Path, ports: dict[str, int]) -> list[str]:
         )
     )
     weed = Path(sys.executable).parent / "weed"
-    fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024"]
-    more = ["-volume.max=100", "-s3", f"-s3.config={identities}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-master.volumeSizeLimitMB=256"]
+    more = ["-volume.max=2000", "-s3", f"-s3.config={identities}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     return [str(weed), "server", f"-dir={data}", *fixed, *more, *(f"-{name}={port}" for name, port in ports.items())]
 
 

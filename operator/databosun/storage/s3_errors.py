@@ -125,10 +125,17 @@ def _about_the_world(refusal: Refusal, place: Place) -> DatabosunError:
 
 
 def _words(text: str) -> str:
-    """The first paragraph, and the innermost cause of obstore's debug output, on one line."""
-    first = text.split("Debug source:")[0]
+    """What the server said, or what the client library said with its innermost cause, on one line."""
     message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
-    causes = re.findall(r'(?:message: |kind: |error: |InvalidCertificate\()"?([^",{}\n]{3,120})', text)
-    words = message[1] if message else first.split("<?xml")[0]
-    cause = f" ({causes[-1].strip()})" if causes and not message and causes[-1].strip() not in words else ""
-    return re.sub(r"\s+", " ", f"{words.strip()}{cause}")[:_LONGEST]
+    shown, _, debug = text.partition("Debug source:")
+    words = message[1] if message else shown.split("<?xml")[0].strip()
+    cause = "" if message else _cause(debug)
+    return re.sub(r"\s+", " ", f"{words} ({cause})" if cause and cause not in words else words)[:_LONGEST]
+
+
+def _cause(debug: str) -> str:
+    """The innermost error of the library's nested description, such as `UnknownIssuer` or `Connection refused`."""
+    certificate = re.search(r"InvalidCertificate\((.*?)\},", debug, re.DOTALL)
+    names = re.findall(r"[A-Z]\w+", certificate[1]) if certificate else []
+    said = names or re.findall(r'(?:message|error): "([^"]+)"', debug)
+    return str(said[-1]) if said else ""
