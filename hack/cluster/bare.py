@@ -40,6 +40,7 @@ PACKAGES = {
     "runc": "runc",
     "sysctl": "procps",
     "/usr/include/stdio.h": "libc6-dev",
+    "/usr/share/zoneinfo/Europe/Berlin": "tzdata",  # the API server looks time zones up there
 }
 DAEMONS = ("containerd", "etcd", "kube-apiserver", "api-forward", "kube-controller-manager", "kube-scheduler",
            "kubelet", "kube-proxy", "coredns")  # fmt: skip
