@@ -88,13 +88,21 @@ def _images(cluster: Cluster) -> None:
 
 def _services(cluster: Cluster) -> None:
     progress("starting an S3 server and a PostgreSQL server")
-    cluster.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}))
+    cluster.kubectl(
+        "apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    )
     for part in ("objects.yaml", "orders.yaml"):
         cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(HERE / part))
     for part in ("objects", "orders"):
         cluster.kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{part}", f"--timeout={PATIENCE:.0f}s")
     cluster.kubectl(
-        "exec", "-n", NAMESPACE, "deployment/objects", "--", "sh", "-c",
+        "exec",
+        "-n",
+        NAMESPACE,
+        "deployment/objects",
+        "--",
+        "sh",
+        "-c",
         "echo 's3.bucket.create -name backups' | weed shell -master=127.0.0.1:9333 >/dev/null 2>&1; true",
     )
 
@@ -102,7 +110,16 @@ def _services(cluster: Cluster) -> None:
 def _operator(cluster: Cluster) -> None:
     progress("installing the operator from its chart")
     helm = Path(run([sys.executable, str(ROOT / "hack/tools/tools"), "get", "helm"]).strip()) / "helm"
-    common = ["--kubeconfig", cluster.environment["KUBECONFIG"], "--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "10m"]
+    common = [
+        "--kubeconfig",
+        cluster.environment["KUBECONFIG"],
+        "--namespace",
+        SYSTEM,
+        "--create-namespace",
+        "--wait",
+        "--timeout",
+        "10m",
+    ]
     run([str(helm), "upgrade", "--install", "databosun-crds", str(ROOT / "charts/databosun-crds"), *common])
     values = ["--values", str(HERE / "values.yaml")]
     run([str(helm), "upgrade", "--install", "databosun", str(ROOT / "charts/databosun"), *values, *common])
@@ -111,14 +128,41 @@ def _operator(cluster: Cluster) -> None:
 def _data(cluster: Cluster, scale: int) -> None:
     def psql(sql: str, database: str = "orders") -> str:
         return cluster.kubectl(
-            "exec", "-n", NAMESPACE, "deployment/orders", "--", "psql", "-qAtX", "-h", "/data", "-U", "postgres", "-d", database, "-c", sql
+            "exec",
+            "-n",
+            NAMESPACE,
+            "deployment/orders",
+            "--",
+            "psql",
+            "-qAtX",
+            "-h",
+            "/data",
+            "-U",
+            "postgres",
+            "-d",
+            database,
+            "-c",
+            sql,
         ).strip()
 
     if psql("select to_regclass('pgbench_history') is not null") != "t":
         progress(f"filling the database (pgbench scale {scale}, about {scale * 15} MB)")
         cluster.kubectl(
-            "exec", "-n", NAMESPACE, "deployment/orders", "--",
-            "pgbench", "-i", "-q", "-s", str(scale), "-h", "/data", "-U", "postgres", "orders",
+            "exec",
+            "-n",
+            NAMESPACE,
+            "deployment/orders",
+            "--",
+            "pgbench",
+            "-i",
+            "-q",
+            "-s",
+            str(scale),
+            "-h",
+            "/data",
+            "-U",
+            "postgres",
+            "orders",
         )
     progress(f"the database has {psql('select pg_size_pretty(pg_database_size(current_database()))')}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from databosun.api.v1alpha1.backup import FINAL_PHASES, Hold
+from databosun.api.v1alpha1.backup import FINAL_PHASES
 from databosun.controllers import removal
 from databosun.controllers.apply import Applier
 from databosun.controllers.context import Context
@@ -16,7 +16,7 @@ from databosun.controllers.seen import backup as parse_backup
 from databosun.domain.backup import BackupFacts, decide_backup, decide_cleanup, finished_labels, stage, tried
 from databosun.domain.interlock import Active, Operation, blockers
 from databosun.domain.names import attempt_job_name
-from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_HOLD, Plan, ReleasePod, StartJob
+from databosun.domain.plan import Plan, ReleasePod, StartJob
 from databosun.domain.run import Blocked, JobSeen, RunFacts, Stage
 from databosun.kube.resources import BACKUPS, JOBS, PODS
 from databosun.runtime.cache import finished_run
@@ -140,7 +140,6 @@ class BackupController:
             database=ordered.database_name,
             progress=progress,
             progress_at=self._progress_at.get(seen.meta.uid),
-            hold=_hold(seen, ordered),
         )
         plan = decide_backup(facts, now)
         if progress is not None and plan.status is not None:
@@ -195,11 +194,3 @@ class BackupController:
             self._context.register.claim(
                 seen.meta.uid, Active(Operation.BACKUP, ordered.database_uid, ordered.storage_uid, seen.meta.name)
             )
-
-
-def _hold(seen: SeenBackup, ordered: Ordered) -> Hold | None:
-    if seen.meta.labels.get(LABEL_HOLD) == "true":
-        return Hold(reason=seen.meta.annotations.get(ANNOTATION_HOLD_REASON))
-    if ordered.policy_holds:
-        return Hold(reason="legalHold of the policy")
-    return None

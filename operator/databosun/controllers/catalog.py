@@ -113,7 +113,7 @@ class CatalogController:
         job = errand.order(
             seen.meta, "BackupStorage", name, request, image, pod_template=seen.spec.pod_template, storage_claim=claim
         )
-        self._context.workers.setdefault(key, set()).add(name)
+        self._context.workers.setdefault(key, set()).add(f"Job/{name}")
         await self._apply(seen, Plan(before=(job,), after=leftovers))
         return now + errand.LOOK_AGAIN
 

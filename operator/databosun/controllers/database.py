@@ -132,7 +132,7 @@ class DatabaseController:
             labels={LABEL_DATABASE_UID: seen.meta.uid},
             pod_template=self._pod_template(seen),
         )
-        self._context.workers.setdefault(key, set()).add(name)
+        self._context.workers.setdefault(key, set()).add(f"Job/{name}")
         return Plan(before=(job,), after=found.leftovers), self._looking(seen), now + errand.LOOK_AGAIN
 
     def _target(self, seen: SeenDatabase) -> Any:

@@ -12,7 +12,7 @@ from databosun.api.request import DeleteTask, Request
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.backuppolicy import BackupCounts, PendingDeletions
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.controllers import errand
+from databosun.controllers import errand, holds
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.facts import backup_fact, cached_storage, list_backups, lock_span, of_database, of_policy
@@ -73,10 +73,11 @@ class Expiry:
         signature = self._signature(seen)
         mine = await list_backups(self._context, seen.meta.namespace, of_policy(seen.meta.uid))
         others = await self._strangers(seen, mine)
-        lock = lock_span(cached_storage(self._context, seen.meta.namespace, seen.spec.storage_ref.name))
-        holds = seen.spec.legal_hold
+        storage = cached_storage(self._context, seen.meta.namespace, seen.spec.storage_ref.name)
+        lock = lock_span(storage)
+        held = seen.spec.legal_hold
         facts = [
-            backup_fact(one, lock, governed=one.meta.labels.get(LABEL_POLICY_UID) == seen.meta.uid, policy_holds=holds)
+            backup_fact(one, lock, governed=one.meta.labels.get(LABEL_POLICY_UID) == seen.meta.uid, policy_holds=held)
             for one in (*mine, *others)
         ]
         plan = decide_retention(facts, effective.retention, now, effective.zone)
@@ -90,20 +91,31 @@ class Expiry:
                 await self._mark(by_name[name])
         else:
             await self._write_expiry(by_name.values(), plan)
-        carry = await self._carry_out(key, seen, [one for one in mine if one.status.phase is BackupPhase.DELETING], now)
+        marked = [one for one in mine if one.status.phase is BackupPhase.DELETING]
+        carry = await self._carry_out(key, seen, marked, now)
+        settled = await holds.settle(
+            self._context, key, seen.meta, "BackupPolicy", mine, storage, policy_holds=seen.spec.legal_hold, now=now
+        )
         trim = tuple(
             _delete(by_name[name]) for name in failed_records_to_trim(facts, FAILED_RECORDS_KEPT) if name in by_name
         )
-        self._looked[seen.meta.uid] = signature
-        summary = RetentionSummary(_condition(decision, carry.problem), _changes(decision, mine, plan))
+        busy = bool(marked) or isinstance(decision, Go) or settled.wake_at is not None
+        if busy:
+            self._looked.pop(seen.meta.uid, None)
+        else:
+            self._looked[seen.meta.uid] = signature
+        condition = _condition(decision, carry.problem or settled.problem)
+        summary = RetentionSummary(condition, _changes(decision, mine, plan, now if busy else None))
         wakes = [
             plan.next_change,
             carry.wake_at,
+            settled.wake_at,
             decision.until if isinstance(decision, Wait) else None,
             now if isinstance(decision, Go) else None,
         ]
         wake_at = min((at for at in wakes if at is not None), default=None)
-        return Expired(summary, carry.before, (*carry.after, *trim), wake_at)
+        after = (*carry.after, *settled.after, *trim)
+        return Expired(summary, (*carry.before, *settled.before), after, wake_at)
 
     async def _strangers(self, seen: SeenPolicy, mine: Sequence[SeenBackup]) -> list[SeenBackup]:
         """The same databases' backups of other policies or by hand: never let go here, what they stand on is kept."""
@@ -123,10 +135,7 @@ class Expiry:
         if one.status.phase is BackupPhase.DELETING:
             return
         status = one.status.model_copy(update={"phase": BackupPhase.DELETING}).dump()
-        patch = merge_patch(one.raw_status, status)
-        await self._context.kube.patch_status(
-            BACKUPS, one.meta.namespace, one.meta.name, patch, one.meta.resource_version
-        )
+        await self._patch(one, status)
 
     async def _write_expiry(self, backups: Iterable[SeenBackup], plan: RetentionPlan) -> None:
         """Keep `expiresAt` of each record as the plan sees it."""
@@ -138,10 +147,13 @@ class Expiry:
             if wanted == one.status.expires_at:
                 continue
             status = one.status.model_copy(update={"expires_at": wanted}).dump()
-            patch = merge_patch(one.raw_status, status)
-            await self._context.kube.patch_status(
-                BACKUPS, one.meta.namespace, one.meta.name, patch, one.meta.resource_version
-            )
+            await self._patch(one, status)
+
+    async def _patch(self, one: SeenBackup, status: dict[str, Any]) -> None:
+        patch = merge_patch(one.raw_status, status)
+        meta = one.meta
+        body = await self._context.kube.patch_status(BACKUPS, meta.namespace, meta.name, patch, meta.resource_version)
+        self._context.took("Backup", body)
 
     async def _carry_out(self, key: Key, seen: SeenPolicy, marked: Sequence[SeenBackup], now: datetime) -> _Carry:
         """Delete the data of what is marked, one database at a time, then the objects whose data are gone."""
@@ -176,10 +188,10 @@ class Expiry:
         order = self._order(seen, database, names, name, now)
         if order is None:
             return _Carry(
-                (), (), None, f"BackupStorage {seen.spec.storage_ref.name} is not known, so no data can be deleted"
+                (), (), None, f"BackupStorage {seen.spec.storage_ref.name} is not known: no data can be deleted"
             )
         self._context.leadership.assert_fresh()
-        self._context.workers.setdefault(key, set()).add(name)
+        self._context.workers.setdefault(key, set()).add(f"Job/{name}")
         return _Carry((order,), found.leftovers, now + errand.LOOK_AGAIN, None)
 
     def _order(self, seen: SeenPolicy, database: str, names: list[str], job: str, now: datetime) -> Any:
@@ -237,7 +249,10 @@ def _condition(decision: object, problem: str | None) -> Wanted:
     return Wanted(kind, True, "Planned", "status.pendingDeletions shows what goes next")
 
 
-def _changes(decision: object, mine: Sequence[SeenBackup], plan: RetentionPlan) -> dict[str, Any]:
+def _changes(
+    decision: object, mine: Sequence[SeenBackup], plan: RetentionPlan, busy: datetime | None
+) -> dict[str, Any]:
+    """What retention writes into the policy's status. While it is at work the next look is due, after a restart too."""
     pending = getattr(decision, "pending", None)
     shown = (
         PendingDeletions(
@@ -256,5 +271,5 @@ def _changes(decision: object, mine: Sequence[SeenBackup], plan: RetentionPlan) 
         held=sum(1 for one in good if one.status.hold is not None),
         bytes=sum(one.status.size.stored for one in good if one.status.size is not None),
     )
-    soon = plan.next_change.replace(microsecond=0) if plan.next_change else None
+    soon = busy or (plan.next_change.replace(microsecond=0) if plan.next_change else None)
     return {"pending_deletions": shown, "backups": counts, "next_retention_time": soon}

@@ -97,7 +97,7 @@ async def _delete_data(context: Context, applier: Applier, key: Key, seen: SeenB
     while True:
         tried += 1
         name = task_job_name("delete", seen.meta.name, f"{seen.meta.uid}/{tried}")
-        context.workers.setdefault(key, set()).add(name)
+        context.workers.setdefault(key, set()).add(f"Job/{name}")
         found = await errand.look(context, key, seen.meta, "delete", name)
         if found.job is None or found.ending is None or found.ending.succeeded:
             break

@@ -13,6 +13,7 @@ from databosun.controllers.catalog import CatalogController
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenStorage
 from databosun.controllers.seen import storage as parse_storage
+from databosun.controllers.sweeping import Sweeper
 from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import Plan, PostEvent
@@ -30,10 +31,15 @@ class StorageController:
         self._context = context
         self._applier = Applier(context, BACKUP_STORAGES)
         self._catalog = CatalogController(context)
+        self._sweeper = Sweeper(context)
 
     async def reconcile(self, key: Key) -> datetime | None:
-        """One look at one storage, and at the rebuild of its catalog where one is asked for."""
-        wakes = (await self._validate(key), await self._catalog.reconcile(key))
+        """One look at one storage, at the rebuild of its catalog where one is asked for, and at its daily sweep."""
+        wakes = (
+            await self._validate(key),
+            await self._catalog.reconcile(key),
+            await self._sweeper.reconcile(key),
+        )
         return min((at for at in wakes if at is not None), default=None)
 
     async def _validate(self, key: Key) -> datetime | None:
@@ -88,7 +94,7 @@ class StorageController:
         job = errand.order(
             seen.meta, "BackupStorage", name, request, image, pod_template=seen.spec.pod_template, storage_claim=claim
         )
-        self._context.workers.setdefault(key, set()).add(name)
+        self._context.workers.setdefault(key, set()).add(f"Job/{name}")
         plan = Plan(before=(job,), status=validating(facts, now), after=found.leftovers)
         await self._applier.apply(seen.meta, seen.raw_status, plan)
         return now + errand.LOOK_AGAIN

@@ -25,7 +25,6 @@ from databosun.api.v1alpha1.backup import (
     BackupSpec,
     BackupStatus,
     Failure,
-    Hold,
     Progress,
     Size,
 )
@@ -109,7 +108,6 @@ class BackupFacts:
     database: str
     progress: Progress | None = None
     progress_at: datetime | None = None
-    hold: Hold | None = None
 
 
 def tried(status: BackupStatus) -> tuple[Tried, ...]:
@@ -159,7 +157,6 @@ def _status(facts: BackupFacts, conditions: Sequence[Wanted], now: datetime, **c
     update = {
         "observed_generation": facts.generation,
         "conditions": merge_conditions(facts.status.conditions, conditions, facts.generation, now),
-        "hold": facts.hold,
         **changes,
     }
     return facts.status.model_copy(update=update).dump()
