@@ -50,7 +50,7 @@ class S3Extra:
     ) -> None:
         """Write an object that is locked from its first instant."""
         more: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
-        with self._faults(key):
+        with self._faults(key, locking=True):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
@@ -81,7 +81,7 @@ class S3Extra:
         if now and now.until >= retention.until:
             return
         strict = "Compliance" in {retention.mode, now.mode if now else None}
-        with self._faults(key):
+        with self._faults(key, locking=True):
             self._client.put_object_retention(
                 Bucket=self._bucket,
                 Key=key,
@@ -194,7 +194,7 @@ class S3Extra:
             return self._made
 
     @contextlib.contextmanager
-    def _faults(self, key: str, passing: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+    def _faults(self, key: str, *, passing: type[Exception] | tuple[()] = (), locking: bool = False) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -203,7 +203,7 @@ class S3Extra:
             raise
         except ClientError as error:
             refusal = _refusal(error)
-            if "lock" in refusal.text.lower() and refusal.status == 400:
+            if locking and (refusal.code in _NO_LOCK or refusal.status in {400, 501}):
                 advice = "create the bucket with object lock, or drop spec.immutability"
                 message = f"{self._place} has no object lock ({refusal.text}); {advice}"
                 raise UserFault(StorageReason.LOCK_UNSUPPORTED, message) from error

@@ -101,8 +101,9 @@ def _capture(
 def _finish(ctx: Context, task: BackupTask, folder: BackupFolder, below: tuple[Member, ...], taken: Taken) -> Result:
     """RESTORE.md, hold, locks, and the manifest as the very last object; each read back."""
     manifest = compose_manifest(ctx, task, taken)
-    chain = [*((member.folder, member.manifest) for member in below), (folder, manifest)]
-    doc = RestoreDoc(manifest.dump(), tuple(one.dump() for _, one in chain))
+    ancestors = [(member.folder, member.manifest) for member in below]
+    doc = RestoreDoc(manifest.dump(), (*(one.dump() for _, one in ancestors), manifest.dump()))
+    chain = [*ancestors, (folder, manifest)]
     text = render(ctx.store, ctx.storage, chain, ctx.engine.restore_instructions(doc))
     written = put_verified(ctx.store, folder.restore_doc, ctx.log.redactor.document(text).encode())
     manifest = manifest.model_copy(update={"files": [stored_file(folder, written)]})
@@ -110,7 +111,8 @@ def _finish(ctx: Context, task: BackupTask, folder: BackupFolder, below: tuple[M
         put_hold(ctx, folder, task.held)
     retention = _retention(ctx)
     if retention:
-        keys = [key for where, one in chain for key in keys_of(where, one) if key != folder.manifest]
+        closure = [*ancestors, (folder, manifest)]  # with RESTORE.md, which the manifest lists only by now
+        keys = [key for where, one in closure for key in keys_of(where, one) if key != folder.manifest]
         lock_all(ctx.store, keys, retention)
     data = seal(ctx.log.redactor.document(manifest.dump()), ctx.signing_key)
     ctx.stop.check()

@@ -1,0 +1,119 @@
+"""Object lock on a real server: it really refuses, the closure is locked as a whole, and the agent reports it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from databosun.api.request import DeleteTask, Immutable, ValidateTask
+from databosun.api.result import Outcome
+from databosun.domain.errors import UserFault
+from databosun.storage.port import AlreadyExists, Retention
+from support.agentrun import Ran, Workplace, backup_task, child_of
+from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
+from support.waiting import eventually
+
+pytestmark = pytest.mark.servers
+FULL, INCR = "orders-a", "orders-b"
+
+
+def pod(weed: Seaweed, folder: Path, *, lock: bool, seconds: int = 3600) -> tuple[Workplace, str]:
+    bucket = weed.bucket(lock=lock)
+    place = Workplace(folder, s3=weed.target(bucket))
+    place.secrets["storage"] = {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY}
+    place.storage["immutable"] = Immutable(mode="Compliance", seconds=seconds)
+    return place, bucket
+
+
+def until(weed: Seaweed, bucket: str, key: str) -> datetime:
+    return weed.client.get_object_retention(Bucket=bucket, Key=key)["Retention"]["RetainUntilDate"]
+
+
+def done(ran: Ran) -> Ran:
+    assert ran.summary.outcome is Outcome.SUCCEEDED, ran.summary
+    return ran
+
+
+def test_a_locked_object_is_not_deleted_and_the_end_of_its_lock_is_said(weed: Seaweed) -> None:
+    bucket = weed.bucket(lock=True)
+    store = weed.store(bucket)
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    store.put("a/b", b"x", if_absent=True, retention=Retention("Compliance", end))
+    store.put("a/c", b"x")
+    refused = store.delete(["a/b", "a/c"])
+    assert [(one.key, one.locked_until) for one in refused] == [("a/b", end)]
+    assert weed.keys(bucket) == ["a/b"]
+    version = weed.client.list_object_versions(Bucket=bucket)["Versions"][0]["VersionId"]
+    with pytest.raises(ClientError):
+        weed.client.delete_object(Bucket=bucket, Key="a/b", VersionId=version)
+    with pytest.raises(AlreadyExists):
+        store.put("a/b", b"y", if_absent=True, retention=Retention("Compliance", end))
+
+
+def test_a_lock_is_lengthened_and_never_shortened(weed: Seaweed) -> None:
+    bucket = weed.bucket(lock=True)
+    store = weed.store(bucket)
+    now = datetime.now(UTC).replace(microsecond=0)
+    store.put("a", b"x")
+    assert store.locked_until("a") is None
+    for hours, expected in ((1, 1), (3, 3), (2, 3)):
+        store.retain("a", Retention("Compliance", now + timedelta(hours=hours)))
+        assert store.locked_until("a") == now + timedelta(hours=expected)
+
+
+def test_a_bucket_without_object_lock_is_refused_at_validation(weed: Seaweed, tmp_path: Path) -> None:
+    place, bucket = pod(weed, tmp_path, lock=False)
+    ran = place.run(ValidateTask())
+    assert (ran.summary.outcome, ran.summary.reason) == (Outcome.FAILED, "ObjectLockUnsupported"), ran.summary
+    with pytest.raises(UserFault, match="ObjectLockUnsupported"):
+        weed.store(bucket).put("a", b"x", retention=Retention("Compliance", datetime.now(UTC) + timedelta(hours=1)))
+
+
+def test_validation_proves_the_lock(weed: Seaweed, tmp_path: Path) -> None:
+    place, bucket = pod(weed, tmp_path, lock=True)
+    done(place.run(ValidateTask()))
+    (left,) = weed.keys(bucket, "prod/shop/_check/")
+    assert "lock-" in left
+    assert until(weed, bucket, left) <= datetime.now(UTC) + timedelta(minutes=2)
+
+
+def test_a_child_lengthens_the_lock_of_its_whole_chain(weed: Seaweed, tmp_path: Path) -> None:
+    place, bucket = pod(weed, tmp_path, lock=True, seconds=3600)
+    full = done(place.run(backup_task(FULL)))
+    folder = f"prod/shop/orders/backups/{FULL}"
+    objects = weed.keys(bucket, folder)
+    assert {key.rpartition("/")[2] for key in objects} == {
+        "base.tar.zst.0000",
+        "backup_manifest",
+        "RESTORE.md",
+        "manifest.json",
+    }
+    soon = datetime.now(UTC) + timedelta(hours=1, minutes=5)
+    assert all(until(weed, bucket, key) < soon for key in objects)
+    place.storage["immutable"] = Immutable(mode="Compliance", seconds=30 * 86400)
+    done(place.run(child_of(full, INCR)))
+    late = datetime.now(UTC) + timedelta(days=29)
+    for key in (*objects, *weed.keys(bucket, f"prod/shop/orders/backups/{INCR}")):
+        assert until(weed, bucket, key) > late, key
+
+
+def test_a_locked_backup_stays_whole_and_goes_when_its_lock_has_ended(weed: Seaweed, tmp_path: Path) -> None:
+    place, bucket = pod(weed, tmp_path, lock=True, seconds=8)
+    done(place.run(backup_task(FULL)))
+    before = weed.keys(bucket)
+    ran = done(place.run(DeleteTask(database="orders", ids=[FULL])))
+    assert ran.summary.reason == "NotDeleted"
+    assert ran.result.deleted is not None
+    (outcome,) = ran.result.deleted
+    assert not outcome.deleted
+    assert outcome.locked_until
+    assert weed.keys(bucket) == before
+    end = outcome.locked_until
+    eventually("the lock has ended", lambda: datetime.now(UTC) > end + timedelta(seconds=1))
+    ran = done(place.run(DeleteTask(database="orders", ids=[FULL])))
+    assert ran.result.deleted is not None
+    assert ran.result.deleted[0].deleted
+    assert weed.client.list_object_versions(Bucket=bucket, Prefix="prod/shop/orders").get("Versions", []) == []
