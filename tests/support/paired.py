@@ -24,7 +24,7 @@ class Series:
 
 
 def take_turns(contenders: Mapping[str, Callable[[], int]], *, rounds: int) -> dict[str, Series]:
-    """Call each once a round, in an order that turns; each returns the bytes it stored. The first round is a warm-up."""
+    """Call each once a round, in an order that turns; each returns the bytes stored. The first round is a warm-up."""
     found = {name: Series() for name in contenders}
     names = list(contenders)
     for number in range(rounds + 1):
@@ -46,8 +46,9 @@ def table(found: Mapping[str, Series], baseline: str) -> str:
     for name, series in found.items():
         ratio = statistics.median(mine / theirs for mine, theirs in zip(series.wall, base.wall, strict=True))
         size = statistics.median(series.size) / 1e6
+        shown = name.replace("|", "\\|")
         lines.append(
-            f"| {name} | {ratio:.2f} | {series.median:.2f} | {statistics.median(series.cpu):.2f} | {size:.1f} |"
+            f"| {shown} | {ratio:.2f} | {series.median:.2f} | {statistics.median(series.cpu):.2f} | {size:.1f} |"
         )
     return "\n".join(lines)
 
