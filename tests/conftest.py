@@ -7,13 +7,29 @@ from collections.abc import Iterator
 
 import pytest
 
+from databosun.api.v1alpha1.crd import crds_yaml
 from support.cluster import Cluster, find_cluster
+
+KIND = "customresourcedefinition.apiextensions.k8s.io"
+CRDS = {name.removesuffix(".yaml"): text for name, text in crds_yaml().items()}
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The cluster of KUBECONFIG where that is set, else one for tests, brought up where it is not up yet."""
     return find_cluster()
+
+
+@pytest.fixture(scope="session")
+def kinds(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster with today's CRDs, established. Those that were not there before are gone after the tests."""
+    names = list(CRDS)
+    before = cluster.kubectl("get", "crd", "-o", "name").stdout.replace(f"{KIND}/", "").split()
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input="---\n".join(CRDS.values()))
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", *names)
+    yield cluster
+    if added := [name for name in names if name not in before]:
+        cluster.kubectl("delete", "crd", "--timeout=120s", *added)
 
 
 @pytest.fixture

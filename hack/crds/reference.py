@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,7 +154,7 @@ def _reasons() -> Iterator[str]:
     yield from _table(("Reason", "What to do"), [(f"`{reason}`", text) for reason, text in sorted(WHAT_TO_DO.items())])
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     yield _line(head)
     yield _line(("---",) * len(head))
     for row in rows:

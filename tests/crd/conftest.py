@@ -1,4 +1,4 @@
-"""The API server with Databosun's kinds in it."""
+"""Namespaces of an API server that knows Databosun's kinds."""
 
 from __future__ import annotations
 
@@ -10,20 +10,9 @@ import pytest
 from kubernetes import config
 from kubernetes.client import CoreV1Api, CustomObjectsApi, V1Namespace, V1ObjectMeta
 
-from crd.objects import CRDS, good_objects
+from crd.objects import good_objects
 from crd.server import Server, Stored
-from databosun.api.v1alpha1.crd import write_yaml
 from support.cluster import Cluster
-
-
-@pytest.fixture(scope="session")
-def kinds(cluster: Cluster) -> Cluster:
-    """The cluster with today's CRDs, established."""
-    documents = "---\n".join(write_yaml(document) for document in CRDS.values())
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=documents)
-    names = [document["metadata"]["name"] for document in CRDS.values()]
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", *names)
-    return cluster
 
 
 @pytest.fixture(scope="session")
