@@ -38,7 +38,7 @@ class DatabaseLine:
     tier: int
     protected: str
     rpo: timedelta | None
-    rpo_objective: timedelta | None
+    rpo_objective: str | None
     rto_objective: str | None
     last_backup: str | None
     last_backup_at: datetime | None
@@ -54,7 +54,7 @@ class DatabaseLine:
             return "bad"
         if self.rpo_objective is None:
             return "unknown"
-        share = self.rpo / self.rpo_objective
+        share = self.rpo / parse_duration(self.rpo_objective)
         return "bad" if share >= 1 else "close" if share >= SOON else "good"
 
 
@@ -154,7 +154,7 @@ def database_line(seen: SeenDatabase, now: datetime) -> DatabaseLine:
         tier=seen.spec.tier,
         protected=_status(seen, ConditionType.PROTECTED),
         rpo=now - latest if latest is not None else None,
-        rpo_objective=parse_duration(status.objectives.rpo) if status.objectives else None,
+        rpo_objective=status.objectives.rpo if status.objectives else None,
         rto_objective=status.objectives.rto if status.objectives else None,
         last_backup=last.name if last else None,
         last_backup_at=last.at if last else None,
@@ -211,7 +211,7 @@ def _database(line: DatabaseLine) -> dict[str, Any]:
             "ready": line.ready,
             "protected": line.protected,
             "rpoSeconds": int(line.rpo.total_seconds()) if line.rpo is not None else None,
-            "rpoObjectiveSeconds": int(line.rpo_objective.total_seconds()) if line.rpo_objective is not None else None,
+            "rpoObjective": line.rpo_objective,
             "rtoObjective": line.rto_objective,
             "lastBackup": _known(last) if line.last_backup else None,
             "nextRun": _instant(line.next_run),

@@ -84,7 +84,7 @@ def _databases(overview: Overview, *, wide: bool, namespaces: bool) -> Renderabl
 
 
 def _row(line: DatabaseLine, overview: Overview, *, wide: bool) -> list[str | Text]:
-    objective = short(line.rpo_objective) if line.rpo_objective is not None else "?"
+    objective = line.rpo_objective or "?"
     rpo = f"{short(line.rpo)} of {objective}" if line.rpo is not None else f"none of {objective}"
     row: list[str | Text] = [
         line.name,

@@ -75,7 +75,8 @@ def load_configuration(kubeconfig: str | None = None, context: str | None = None
             )
     except (ConfigException, OSError) as error:
         where = chosen or "the pod's service account or ~/.kube/config"
-        message = f"cannot tell where the API server is from {where}: {error}. Run in a pod, or set KUBECONFIG"
+        why = str(error).rstrip(".")
+        message = f"cannot tell where the API server is from {where}: {why}. Run in a pod, or set KUBECONFIG"
         raise NoKubeconfig(message) from error
     # The queue retries, with back-off and a new decision; a retry below it would repeat a decision that is out of date.
     configuration.retries = False
