@@ -141,7 +141,10 @@ def test_a_legal_hold_in_the_store_holds_the_object_again() -> None:
     ],
 )
 def test_a_manifest_that_does_not_fit_its_folder_makes_no_object(manifest: dict[str, Any]) -> None:
-    assert rebuilt(stored("orders-2602010200-abcde", **manifest), STORAGE, {}, "t1", NOW) is None
+    entry = stored("orders-2602010200-abcde")
+    assert rebuilt(entry, STORAGE, {}, "t1", NOW) is not None
+    strange = entry.model_copy(update={"manifest": {**entry.manifest, **manifest}})
+    assert rebuilt(strange, STORAGE, {}, "t1", NOW) is None
 
 
 def test_a_rebuild_is_under_way_until_its_token_was_carried_out() -> None:
