@@ -190,6 +190,7 @@ class Reason(StrEnum):
         "DataRetained",
         "Nothing, or delete the folder in the store by hand: the object went, its data stays.",
     )
+    SWEEP_FAILED = "SweepFailed", "See the message; what failed runs left stays until the next sweep."
     CATALOG_REBUILT = "CatalogRebuilt", "Nothing: Backup objects were made from what the store holds."
     CATALOG_NOT_REBUILT = "CatalogNotRebuilt", "Mend what the message names and ask for the rebuild again."
 
