@@ -33,15 +33,21 @@ class Copy:
 
 
 @contextmanager
-def followed(markdown: str, folder: Path, bin_folder: Path) -> Iterator[Copy]:
-    """Run the document in `folder`, which holds `<id>/<artefacts>`; the copy is stopped at the end."""
+def followed(markdown: str, folder: Path, bin_folder: Path, **environment: str) -> Iterator[Copy]:
+    """Run the document in `folder`, which holds what it expects there; the copy is stopped at the end."""
     blocks = _BLOCK.findall(markdown)
     assert blocks, "the document has no commands"
     script = folder / "restore.sh"
     script.write_text("\n".join(blocks) + '\nprintf "%s\\n%s\\n" "$PGHOST" "$PGUSER" > done\n')
     folder.chmod(0o755)
     hand_over(folder)
-    env = {"PATH": os.environ["PATH"], "POSTGRESQL_BIN": str(bin_folder), "HOME": str(folder), "LC_ALL": "C.UTF-8"}
+    env = {
+        "PATH": os.environ["PATH"],
+        "POSTGRESQL_BIN": str(bin_folder),
+        "HOME": str(folder),
+        "LC_ALL": "C.UTF-8",
+        **environment,
+    }
     try:
         with tempfile.TemporaryFile("w+") as said:
             done = subprocess.run(

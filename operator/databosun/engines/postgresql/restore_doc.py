@@ -19,7 +19,7 @@ from databosun.engines.postgresql.restore_doc_text import Facts, bash, paragraph
 
 
 def restore_markdown(doc: RestoreDoc) -> str:
-    """Markdown, starting at heading level 2."""
+    """Markdown: the section behind the agent's own, which number from 1 to 4."""
     facts = read_facts(doc)
     steps = logical_steps if facts.method is Method.LOGICAL else physical_steps
     return "\n".join([*_before(facts), *steps(facts), *_after(facts)]) + "\n"
@@ -59,7 +59,7 @@ def read_facts(doc: RestoreDoc) -> Facts:
 def _before(facts: Facts) -> list[str]:
     preload = "unknown (hidden from the backup role)" if facts.preload is None else ", ".join(facts.preload) or "none"
     return [
-        f"## Restore PostgreSQL {facts.major}",
+        f"## 5. Restore PostgreSQL {facts.major}",
         "",
         *paragraph(
             f"{facts.method.value} {facts.type.value} backup of PostgreSQL {facts.version} on {facts.platform}, "
