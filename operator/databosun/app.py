@@ -7,7 +7,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -142,21 +142,31 @@ class Operator:
 
     async def _lead(self, kube: KubeClient, leader: Leader) -> str | None:
         """Do the work until told to stop, or until any part ends. Says why the Lease was lost, if so."""
+        holding = asyncio.ensure_future(leader.hold())
         context, intake = await self._wire(kube, leader)
-        await intake.fill()
-        self._state.filled = True
-        logger.info("all objects are listed", extra={"fields": {"objects": len(context.cache)}})
         queue = self._queue
         assert queue is not None  # noqa: S101 (made in _wire)
-        kopf_stop = asyncio.Event()
-        watching = asyncio.ensure_future(self._watch(kube.endpoint, intake, kopf_stop))
-        parts = [
-            watching,
-            asyncio.ensure_future(queue.run()),
-            asyncio.ensure_future(leader.hold()),
-            asyncio.ensure_future(self._resync(intake)),
-            asyncio.ensure_future(self._refresh(intake)),
-        ]
+        filled, kopf_stop = asyncio.Event(), asyncio.Event()
+
+        async def fill() -> None:
+            await intake.fill()
+            self._state.filled = True
+            logger.info("all objects are listed", extra={"fields": {"objects": len(context.cache)}})
+            filled.set()
+            await asyncio.Event().wait()
+
+        async def once_filled(work: Callable[[], Awaitable[None]]) -> None:
+            await filled.wait()
+            await work()
+
+        watching = asyncio.ensure_future(once_filled(lambda: self._watch(kube.endpoint, intake, kopf_stop)))
+        works: tuple[Callable[[], Awaitable[None]], ...] = (
+            queue.run,
+            lambda: self._resync(intake),
+            lambda: self._refresh(intake),
+        )
+        parts = [watching, holding, asyncio.ensure_future(fill())]
+        parts += [asyncio.ensure_future(once_filled(work)) for work in works]
         told = asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait({told, *parts}, return_when=asyncio.FIRST_COMPLETED)
@@ -167,7 +177,8 @@ class Operator:
             for part in (told, *parts[1:]):
                 part.cancel()
             kopf_stop.set()
-            await asyncio.wait({watching}, timeout=GRACE)
+            if filled.is_set():
+                await asyncio.wait({watching}, timeout=GRACE)
             watching.cancel()
             await asyncio.gather(told, *parts, return_exceptions=True)
 
@@ -178,7 +189,10 @@ class Operator:
             begin = time.monotonic()
             outcome = "ok"
             try:
-                return await controllers[key.kind](key)
+                wake_at = await controllers[key.kind](key)
+                if wake_at is None and context.cache.version(key) is None:
+                    queue.forget(key)
+                return wake_at
             except UserFault as fault:
                 # What concerns an object is said in its status; here it is our own rights, or a write that was refused.
                 outcome = "user_fault"

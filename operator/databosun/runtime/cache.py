@@ -1,9 +1,8 @@
-"""What the watches told: one small compressed record an object, and the metadata of finished runs."""
+"""What the watches told: one small record an object, and the metadata of finished runs."""
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ class Record:
 
     def unpack(self) -> dict[str, Any]:
         """The object with the metadata that matters, spec and status."""
-        body: dict[str, Any] = json.loads(zlib.decompress(self.packed))
+        body: dict[str, Any] = json.loads(self.packed)
         return body
 
 
@@ -76,7 +75,7 @@ class Cache:
         if known is not None:
             self._unlink(key, known)
         indexed = tuple(self._indexers[kind](body)) if kind in self._indexers else ()
-        packed = zlib.compress(json.dumps(trim(body), separators=(",", ":")).encode(), 1)
+        packed = json.dumps(trim(body), separators=(",", ":")).encode()
         self._records[key] = Record(metadata["uid"], version, indexed, packed)
         self._by_kind[kind][key.namespace].add(key)
         self._by_uid[metadata["uid"]] = key
