@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -77,6 +78,20 @@ def test_without_a_fault_all_is_well_and_in_parts(line: Line) -> None:
     assert ran.summary.outcome is Outcome.SUCCEEDED, ran.summary
     assert sum("partNumber=" in target for _, target in line.proxy.requests) == 5
     assert line.weed.uploads(line.bucket) == []
+
+
+def test_several_parts_are_under_way_at_once(line: Line) -> None:
+    """No part is answered before three have arrived: one connection after the other would wait for ever."""
+    together = threading.Barrier(3)
+
+    def meet(method: str, target: str) -> None:
+        if method == "PUT" and "partNumber=" in target:
+            together.wait(4)
+
+    line.proxy.before = meet
+    ran = line.run({"base.tar.zst": 6 * PART})
+    assert ran.summary.outcome is Outcome.SUCCEEDED, ran.summary
+    assert not together.broken
 
 
 @pytest.mark.parametrize("part", [1, 3, 5])

@@ -11,7 +11,7 @@ import socketserver
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -68,7 +68,7 @@ class Pace:
 
 @dataclass
 class FaultProxy:
-    """A running proxy."""
+    """A running proxy. `before` is called with method and target once a request was read, before it is forwarded."""
 
     endpoint: str
     faults: list[Fault] = field(default_factory=list)
@@ -76,6 +76,7 @@ class FaultProxy:
     requests: list[tuple[str, str]] = field(default_factory=list)
     reached: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
+    before: Callable[[str, str], None] = lambda _method, _target: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, fault: Fault) -> Fault:
@@ -173,6 +174,7 @@ class _Connection(socketserver.StreamRequestHandler):
             self._read(length // 2)
             return self._close()
         body = self._read(length)
+        self.proxy.before(request.method, request.target)
         if act is Act.HANG:
             self.proxy.closing.wait()
             return self._close()

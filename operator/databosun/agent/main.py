@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import FrameType
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from pydantic import ValidationError
 
@@ -42,10 +42,14 @@ LOOK_SECONDS = 30.0  # wall clocks jump; the deadline is compared anew at least 
 
 def main() -> None:
     """`databosun agent`: exits with 0 where the outcome is Succeeded and its message was written, else with 1."""
-    code = run(Paths(), sys.stdout)
+    leave(run(Paths(), sys.stdout))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with whatever it started; a task that hangs in a system call must not keep the pod alive."""
     sys.stdout.flush()
     kill_descendants()
-    os._exit(code)  # a task that hangs in a system call must not keep the pod alive
+    os._exit(code)
 
 
 def run(

@@ -1,0 +1,58 @@
+"""The agent as a process of its own: `python -m support.agentprocess FOLDER MODE [STORE]`.
+
+`slow` streams for ever at an easy pace; `hang` blocks where nothing wakes it, beside a program of the engine's own;
+a number streams that many bytes and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from databosun.agent import main as agent
+from databosun.agent.context import Paths
+from support.fakeengine import FakeEngine
+
+
+def engine_for(mode: str, folder: Path) -> FakeEngine:
+    """An engine that does what the mode says; a file `running` shows that it is in the middle."""
+
+    def slow(_name: str, done: int) -> None:
+        if done > 12_000_000:
+            (folder / "running").touch()
+            threading.Event().wait(0.05)
+
+    def hang(_name: str, done: int) -> None:
+        if done > 1_000_000:
+            child = subprocess.Popen(["sleep", "3600"])
+            (folder / "running").write_text(str(child.pid))
+            threading.Event().wait()
+
+    if mode in {"slow", "hang"}:
+        return FakeEngine(artefacts={"base.tar": 1 << 40}, trap=slow if mode == "slow" else hang, piece=65536)
+    return FakeEngine(artefacts={"base.tar": int(mode)}, piece=65536)
+
+
+def serve(folder: Path, mode: str) -> None:
+    """Run as `databosun agent` does, with the pod's files in a folder."""
+    here = Paths(
+        folder / "request.json", folder / "secrets", folder / "scratch", folder / "termination", folder / "volume"
+    )
+    engine = engine_for(mode, folder)
+    code = agent.run(here, sys.stdout, load_engine=lambda _: engine, grace=3.0)
+    sys.stdout.flush()
+    print(f"peak {peak_rss()} KiB", file=sys.stderr)
+    agent.leave(code)
+
+
+def peak_rss() -> int:
+    """The most memory this process has had, in KiB."""
+    status = Path(f"/proc/{os.getpid()}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), sys.argv[2])
