@@ -137,6 +137,22 @@ def test_the_chart_wraps_the_same_rules(helm: Helm) -> None:
     assert made == GROUPS
 
 
+@pytest.mark.parametrize("monitor", ["serviceMonitor", "podMonitor"])
+def test_another_installation_does_not_hide_that_this_one_is_down(helm: Helm, monitor: str, tmp_path: Path) -> None:
+    """Where our own monitor says from which namespace a series comes."""
+    values: dict[str, Any] = {"prometheusRule": {"enabled": True}, monitor: {"enabled": True}}
+    groups = helm.render(release_namespace="team-a", **values).one("PrometheusRule")["spec"]["groups"]
+    (alert,) = (rule for group in groups for rule in group["rules"] if rule["alert"] == "DatabosunOperatorDown")
+    assert alert["expr"] == 'absent(databosun_leader{namespace="team-a"} == 1)'
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
+    other = {"series": 'databosun_leader{namespace="team-b"}', "values": "1x30"}
+    query = {"expr": 'count(ALERTS{alertname="DatabosunOperatorDown", alertstate="firing"})', "eval_time": "10m"}
+    fires = query | {"exp_samples": [{"labels": "{}", "value": 1}]}
+    case = {"interval": "1m", "input_series": [other], "promql_expr_test": [fires]}
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [case]}))
+    assert "SUCCESS" in promtool("test", "rules", tmp_path / "case.yaml")
+
+
 def test_alerts_are_labelled_linked_and_left_out_as_asked(ruled: Rendered) -> None:
     rule = ruled.one("PrometheusRule", namespace="monitoring")
     assert rule["metadata"]["labels"]["release"] == "prom"

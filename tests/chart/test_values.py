@@ -71,7 +71,7 @@ def test_every_value_is_described_and_every_object_closed(chart: Path) -> None:
         ({"serviceMonitor": {"interval": "soon"}}, ["/serviceMonitor/interval"]),
         ({"prometheusRule": {"runbookBaseUrl": "docs"}}, ["/prometheusRule/runbookBaseUrl"]),
         ({"openshift": "yes"}, ["/openshift", "boolean"]),
-        ({"terminationGracePeriodSeconds": 5}, ["/terminationGracePeriodSeconds", "10"]),
+        ({"terminationGracePeriodSeconds": 5}, ["/terminationGracePeriodSeconds", "20"]),
     ],
     ids=lambda value: json.dumps(value)[:50] if isinstance(value, dict) else None,
 )
