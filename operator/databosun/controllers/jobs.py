@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from databosun.api.result import MAX_RESULT_BYTES, Result, Summary
 from databosun.api.v1alpha1.backup import Progress
+from databosun.domain.errors import WorldFault
 from databosun.domain.plan import (
     ANNOTATION_DEADLINE,
     FINALIZER_RESULT,
@@ -159,13 +160,17 @@ async def _observe_pod(kube: KubePort, pod: Mapping[str, Any], *, logs: bool) ->
     ended = state.get("terminated") or (
         container.get("lastState", {}).get("terminated") if status.get("phase") == "Failed" else None
     )
-    terminated = ended is not None or status.get("phase") in ("Failed", "Succeeded")
+    # Where a node was lost others write the phase, and the container may go on all the same.
+    terminated = ended is not None or (status.get("phase") in ("Failed", "Succeeded") and "running" not in state)
     disruption = _true_condition(status, "DisruptionTarget")
     summary = _summary((ended or {}).get("message"))
     waiting = state.get("waiting") or _unscheduled(status)
-    result = None
+    result, away = None, False
     if summary is not None and summary.result_lines and logs:
-        result = await _result(kube, metadata, summary)
+        try:
+            result = await _result(kube, metadata, summary)
+        except WorldFault:
+            away = True
     return PodSeen(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -185,6 +190,8 @@ async def _observe_pod(kube: KubePort, pod: Mapping[str, Any], *, logs: bool) ->
         retryable=summary.retryable if summary else False,
         result=result,
         result_expected=summary is not None and summary.result_lines > 0,
+        log_away=away,
+        ended=datetime.fromisoformat(ended["finishedAt"]) if ended and ended.get("finishedAt") else None,
     )
 
 
@@ -223,7 +230,10 @@ async def _result(kube: KubePort, metadata: Mapping[str, Any], summary: Summary)
     document = b"".join(_chunks(log.splitlines(), summary.result_lines))
     if hashlib.sha256(document).hexdigest() != summary.result_sha256:
         return None
-    return Result.model_validate_json(document)
+    try:
+        return Result.model_validate_json(document)
+    except ValidationError:
+        return None
 
 
 def _chunks(lines: Iterable[bytes], count: int) -> list[bytes]:
@@ -244,12 +254,13 @@ def _json(line: bytes) -> dict[str, Any]:
 
 
 async def read_progress(kube: KubePort, job: JobSeen, namespace: str) -> Progress | None:
-    """The newest progress line of a running agent; None where it has said none yet."""
+    """The newest progress line of a running agent; None where it has said none yet, or its node does not answer: a
+    verdict never waits for it."""
     if job.pod is None or not job.pod.started or job.pod.terminated:
         return None
     try:
         log = await kube.pod_log(namespace, job.pod.name, tail_lines=20, limit_bytes=64 * 1024)
-    except NotFound:
+    except WorldFault:
         return None
     for line in reversed(log.splitlines()):
         record = _json(line)

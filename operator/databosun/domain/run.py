@@ -5,8 +5,7 @@ Facts come in, a Step goes out. What a request says and what a verdict means is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -17,6 +16,10 @@ DEADLINE_MARGIN = timedelta(seconds=60)
 RETRY_DELAY = timedelta(seconds=15)
 LONGEST_RETRY_DELAY = timedelta(minutes=10)
 LOOK_AGAIN = timedelta(seconds=15)
+# A Job without a pod says why in an Event, and Events wake nobody up.
+LOOK_FOR_POD = timedelta(seconds=60)
+# A node that is away takes its pods' logs with it; the result then comes from the bucket.
+LOG_PATIENCE = timedelta(minutes=2)
 MAX_RECOVERS = 3
 # Without a policy to ask, a run that waits is given up after this long.
 PATIENCE = timedelta(hours=24)
@@ -39,7 +42,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class PodSeen:
-    """The pod of one attempt, as the API server knows it."""
+    """The pod of one attempt, as the API server knows it. `log_away`: its log could not be asked for just now."""
 
     name: str
     uid: str
@@ -58,6 +61,8 @@ class PodSeen:
     retryable: bool = False
     result: Result | None = None
     result_expected: bool = False
+    log_away: bool = False
+    ended: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +302,7 @@ def judge(job: JobSeen, limits: Limits, now: datetime) -> Ending | None:
     """How the Job ended, or None while it goes on. Never waits for the Job's own `Failed`: a lost node has none."""
     pod = job.pod
     if pod is not None and pod.terminated:
-        return _judge_terminated(pod)
+        return None if _log_may_come_back(pod, now) else _judge_terminated(pod)
     if now >= job.deadline + DEADLINE_MARGIN:
         return Ending(
             "Unresponsive", f"the agent did not report by its deadline {job.deadline.isoformat()}", retryable=True
@@ -315,6 +320,10 @@ def judge(job: JobSeen, limits: Limits, now: datetime) -> Ending | None:
             certain=True,
         )
     return None
+
+
+def _log_may_come_back(pod: PodSeen, now: datetime) -> bool:
+    return pod.log_away and pod.result is None and now < (pod.ended or pod.created) + LOG_PATIENCE
 
 
 def _judge_terminated(pod: PodSeen) -> Ending:
@@ -361,21 +370,13 @@ def _waiting(pod: PodSeen) -> str:
 
 
 def _next_look(job: JobSeen, limits: Limits, now: datetime) -> datetime:
-    """When to look again without being told: progress while it runs, else the next instant that decides something."""
+    """When to look again without being told: progress while it runs, why there is no pod, else the next instant that
+    decides something."""
+    if job.pod is not None and job.pod.terminated:
+        return now + LOOK_AGAIN
     if job.pod is not None and job.pod.started:
         return min(now + LOOK_AGAIN, job.deadline + DEADLINE_MARGIN)
-    return min(max(job.created + limits.start_deadline, now + timedelta(seconds=1)), job.deadline + DEADLINE_MARGIN)
-
-
-@dataclass(frozen=True, slots=True)
-class Leftovers:
-    """Jobs and pods of a run whose outcome is recorded."""
-
-    jobs: tuple[str, ...] = ()
-    pods: tuple[str, ...] = field(default=())
-
-
-def outdated(jobs: Sequence[JobSeen], tried: Sequence[Tried]) -> tuple[JobSeen, ...]:
-    """Jobs whose attempt is recorded as ended, so that they can be let go."""
-    ended = {attempt.number for attempt in tried if attempt.ended is not None}
-    return tuple(job for job in jobs if job.attempt in ended)
+    turn = max(job.created + limits.start_deadline, now + timedelta(seconds=1))
+    if job.pod is None:
+        turn = min(turn, now + LOOK_FOR_POD)
+    return min(turn, job.deadline + DEADLINE_MARGIN)

@@ -65,12 +65,13 @@ class Cache:
         self._by_uid: dict[str, Key] = {}
 
     def put(self, kind: str, body: Mapping[str, Any]) -> bool:
-        """Take in an object as seen; says whether it was news. An older version of the same object is ignored."""
+        """Take in an object as seen; says whether it was news. What is older than what is known is ignored, also of an
+        object that bore the name before."""
         metadata = body["metadata"]
         key = Key(kind, metadata["namespace"], metadata["name"])
         version = int(metadata["resourceVersion"])
         known = self._records.get(key)
-        if known is not None and known.uid == metadata["uid"] and version <= known.version:
+        if known is not None and version <= known.version:
             return False
         if known is not None:
             self._unlink(key, known)
@@ -119,7 +120,10 @@ class Cache:
         return len(self._records)
 
     def _unlink(self, key: Key, record: Record) -> None:
-        self._by_kind[key.kind][key.namespace].discard(key)
+        namespaces = self._by_kind[key.kind]
+        namespaces[key.namespace].discard(key)
+        if not namespaces[key.namespace]:
+            del namespaces[key.namespace]
         if self._by_uid.get(record.uid) == key:
             del self._by_uid[record.uid]
         for name in record.indexed:
@@ -178,19 +182,20 @@ class FinishedIndex:
         """Take in a finished run; says whether it was news."""
         at = (run.namespace, run.name)
         known = self._runs.get(at)
-        if known is not None and known.uid == run.uid and known.version >= run.version:
+        if known is not None and known.version >= run.version:
             return False
+        self.drop(*at)
         self._runs[at] = run
         self._by_database[run.database_uid].add(at)
         self._by_policy[run.policy_uid].add(at)
-        return known is None or known != run
+        return True
 
     def drop(self, namespace: str, name: str) -> FinishedRun | None:
         """Forget a run that is gone; returns what was known of it."""
         run = self._runs.pop((namespace, name), None)
         if run is not None:
-            self._by_database[run.database_uid].discard((namespace, name))
-            self._by_policy[run.policy_uid].discard((namespace, name))
+            _unlist(self._by_database, run.database_uid, (namespace, name))
+            _unlist(self._by_policy, run.policy_uid, (namespace, name))
         return run
 
     def get(self, namespace: str, name: str) -> FinishedRun | None:
@@ -210,3 +215,9 @@ class FinishedIndex:
     def all(self) -> list[FinishedRun]:
         """Every run known."""
         return list(self._runs.values())
+
+
+def _unlist(index: dict[str, set[tuple[str, str]]], uid: str, at: tuple[str, str]) -> None:
+    index[uid].discard(at)
+    if not index[uid]:
+        del index[uid]

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from databosun.domain.errors import WorldFault
+from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.runtime.clock import Clock
 
 FIRST_DELAY = timedelta(seconds=1)
 LONGEST_DELAY = timedelta(minutes=5)
 # The wall clock may jump, so no wake-up is slept for in one piece.
 LONGEST_NAP = 5.0
+# Beyond what a time server corrects by slewing.
+JUMP = timedelta(seconds=2)
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Counters:
 
     done: int = 0
     faults: int = 0
+    refusals: int = 0
     panics: int = 0
     last_progress: float = 0.0
 
@@ -164,6 +167,12 @@ class Queue:
                 },
             )
             self.add(key, at=self._clock.now() + delay)
+        except (UserFault, SafetyStop) as fault:
+            self.counters.refusals += 1
+            delay = LONGEST_DELAY * self._rng.uniform(0.8, 1.2)
+            fields = {"key": str(key), "reason": fault.reason, "why": fault.message}
+            logger.warning("waiting for a person", extra={"fields": fields})
+            self.add(key, at=self._clock.now() + delay)
         except Exception:
             # A bug of ours in one kind must not stop the others; it is counted and alerted on.
             self.counters.panics += 1
@@ -185,8 +194,15 @@ class Queue:
         return delay * self._rng.uniform(0.8, 1.2)
 
     async def _watch_the_clock(self) -> None:
+        last = self._clock.now(), self._clock.monotonic()
         while True:
             now = self._clock.now()
+            passed = timedelta(seconds=self._clock.monotonic() - last[1])
+            if now - last[0] < passed - JUMP:
+                # Set back: what was to wait a second by the old time would now wait for as long as the jump.
+                for key in tuple(self._wake_of):
+                    self.add(key)
+            last = now, self._clock.monotonic()
             while self._wakes and self._wakes[0][0] <= now:
                 at, _, key = heapq.heappop(self._wakes)
                 if self._wake_of.get(key) == at:
