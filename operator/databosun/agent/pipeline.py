@@ -112,7 +112,8 @@ class PipelineSink:
             )
 
     def progress(self, stage: str, *, total_bytes: int | None = None) -> None:
-        """Say what is being done."""
+        """Say what is being done. Stopped once the agent stops: an engine calls this while it waits for its database."""
+        self._lane.stop.check()
         self._lane.progress.stage(stage, total_bytes=total_bytes)
 
     def close(self) -> tuple[Stored, ...]:

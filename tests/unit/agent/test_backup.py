@@ -331,6 +331,14 @@ def test_a_run_is_recovered_from_its_manifest_alone(place: Workplace) -> None:
     assert gone.summary.retryable
 
 
+def test_a_manifest_that_was_moved_is_no_result(place: Workplace) -> None:
+    succeeded(place.run(backup_task(FULL)))
+    folder(place, INCR).mkdir()
+    (folder(place, INCR) / "manifest.json").write_bytes((folder(place) / "manifest.json").read_bytes())
+    refused(place.run(RecoverTask(database="orders", id=INCR)), "ForeignBackup")
+    refused(place.run(backup_task(INCR)), "ForeignBackup")
+
+
 def test_after_a_stop_no_manifest_is_written(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told to stop once all data is stored: the backup would be whole, but the operator may have started another."""
     holder: list[Children] = []

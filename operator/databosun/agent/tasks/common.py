@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 
 from databosun.agent.context import Context
+from databosun.agent.reasons import AgentReason
+from databosun.domain.errors import SafetyStop
 from databosun.storage.layout import BackupFolder
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, demand_signature, digest_of, read_manifest
 from databosun.storage.port import ObjectMissing
@@ -22,7 +24,7 @@ class DurableBackup:
 
 
 def read_durable(ctx: Context, database: str, backup_id: str) -> DurableBackup | None:
-    """The backup of that id, if its manifest is there. SafetyStop where a signature is demanded and wrong."""
+    """The backup of that id, if its manifest is there. SafetyStop where its signature is wrong or it is of another."""
     folder = ctx.layout.backup(database, backup_id)
     where = f"{folder.manifest} in {ctx.store.describe()}"
     try:
@@ -31,7 +33,11 @@ def read_durable(ctx: Context, database: str, backup_id: str) -> DurableBackup |
         return None
     if ctx.public_key is not None:
         demand_signature(data, ctx.public_key, where)
-    return DurableBackup(folder, read_manifest(data, where), digest_of(data), where)
+    manifest = read_manifest(data, where)
+    if (manifest.database.name, manifest.id) != (database, backup_id):
+        message = f"{where} is the manifest of {manifest.database.name}/{manifest.id}; somebody has moved it there"
+        raise SafetyStop(AgentReason.FOREIGN_BACKUP, message)
+    return DurableBackup(folder, manifest, digest_of(data), where)
 
 
 def put_hold(ctx: Context, folder: BackupFolder, reason: str) -> None:
