@@ -73,8 +73,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The breaker: show `pending` and wait for a person, whatever time passes. Said at once, not only when the grace is
-    over."""
+    """The breaker: show `pending` and wait for a person, however long. Said at once, not only after the grace."""
 
     pending: PendingPlan
     lost: tuple[Lost, ...]
@@ -115,8 +114,7 @@ def plan_hash(ids: Iterable[str]) -> str:
 def decide_deletion(
     plan: RetentionPlan, pending: PendingPlan | None, approvals: Sequence[ApprovedPlan], now: datetime, grace: timedelta
 ) -> DeletionDecision:
-    """Say whether the plan in the status may be carried out now. `pending` is what the status shows, None where it
-    shows none."""
+    """Say whether the plan may be carried out now; `pending` is what the status shows, None where it shows none."""
     if not plan.delete:
         return Nothing()
     batch = () if pending is None else _batch(plan, pending, now)
@@ -146,8 +144,7 @@ def _batch(plan: RetentionPlan, pending: PendingPlan, now: datetime) -> tuple[st
 
 
 def _breaks(plan: RetentionPlan, batch: Collection[str]) -> tuple[Lost, ...]:
-    """The databases that would lose more than half of their chains, and more than one; what is being deleted counts as
-    lost."""
+    """The databases that would lose more than half of their chains, and more than one, with those already going."""
     going = {*batch, *(id for id, reasons in plan.keep.items() if Reason.DELETING in reasons)}
     every = Counter(chain.group for chain in plan.chains)
     taken = Counter(chain.group for chain in plan.chains if going.issuperset(chain.members))
@@ -224,7 +221,10 @@ def person_delete(fact: BackupFact, facts: Sequence[BackupFact], rules: Retentio
         return Refuse(Guard.HELD)
     group = [other for other in sorted(facts, key=by_age) if other.group == fact.group and other.succeeded]
     window = RetentionRules(recovery_window=rules.recovery_window)
-    guarded = {id: Guard(claim.reason) for id, claim in claims(group, window, now, "UTC") if claim.holds}
+    guarded: dict[str, Guard] = {}
+    for id, claim in claims(group, window, now, "UTC"):
+        if claim.holds:
+            guarded.setdefault(id, Guard(claim.reason))
     above = dependants(facts)
     going: set[str] = set()
     for other in children_first([other for other in facts if other.deleting and other.id != fact.id]):

@@ -3,8 +3,8 @@
 A slot is one instant of a schedule, in UTC; it is the identity of the run that answers it. What happens when clocks
 change is Debian cron's rule. A schedule whose minute and hour both name times (`30 2 * * *`) fires once for each time
 on the wall: one that the change skips fires at the first minute after the gap (together with all others that were
-skipped), one that comes twice fires at the first. A schedule with a star in minute or hour (`*/15 * * * *`, `0 * * *
-*`) follows elapsed time: it fires at each minute that exists and matches, also in the hour that comes twice.
+skipped), one that comes twice fires at the first. A schedule with a star in minute or hour (`*/15 * * * *`) follows
+elapsed time: it fires at each minute that exists and matches, also in the hour that comes twice.
 
 Cron expressions and zones must have passed `check_cron` and `check_zone`.
 """
@@ -80,8 +80,7 @@ def last_due(cron: str, zone: str, after: datetime, until: datetime) -> datetime
 
 
 def count_due(cron: str, zone: str, after: datetime, until: datetime, limit: int) -> int:
-    """How many slots lie later than `after` and not later than `until`, up to `limit`. The cost grows with the days
-    between."""
+    """How many slots lie later than `after` and not later than `until`, up to `limit`; the cost grows with the days."""
     table, known, end = timetable(cron), to_minute(after), to_minute(until)
     total = 0
     for stretch in stretches(zone, known):
@@ -144,8 +143,7 @@ class CoveredSlot:
 
 @dataclass(frozen=True, slots=True)
 class SlotDecision:
-    """What becomes of the slots that are due. To be taken as a whole: whoever cannot start `run` now leaves the cursors
-    too."""
+    """What becomes of the slots that are due. Who cannot start `run` now leaves all else too: the slots stay due."""
 
     run: tuple[DueSlot, ...]
     covered: tuple[CoveredSlot, ...]
@@ -165,8 +163,7 @@ class SkipDecision:
 def decide_slots(
     rows: Sequence[ScheduleRow], now: datetime, starting_deadline: timedelta, jitter: timedelta
 ) -> SlotDecision:
-    """Choose at most one slot to run; every other slot that is due is covered by it or counted as missed, exactly one
-    of them.
+    """Choose at most one slot to run; every other slot that is due is covered by it or counted as missed.
 
     A slot is due from slot + `jitter` on, until slot + `starting_deadline` (past that it is missed, however it came
     about). Of each schedule only the newest due slot counts, older ones are missed: a database that could not be backed
@@ -194,8 +191,7 @@ def decide_slots(
 
 
 def skip_to(rows: Sequence[ScheduleRow], now: datetime) -> SkipDecision:
-    """Move the cursors over all slots until `now` without running or missing any: what a suspended policy does on
-    resume."""
+    """Move the cursors over all slots until `now`, running and missing none: what a policy does when it is resumed."""
     passed = [found for row in rows if (found := _due(row, now))]
     return SkipDecision(
         cursors={row.name: row.cursor for row in rows} | {found.row.name: found.slot for found in passed},

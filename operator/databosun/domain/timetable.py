@@ -1,9 +1,8 @@
-"""A cron expression as a timetable of wall-clock minutes, walked in both directions and counted without visiting every
-slot.
+"""A cron expression as a timetable of wall-clock minutes, walked both ways and counted without visiting every slot.
 
 The language (names, ranges, steps, `L`, `LW`, `#`, and day-of-month AND or OR day-of-week as in Debian's cron) is
-cronsim's. The walk is ours: cronsim's own goes slot by slot, and stumbles over half-hour clock changes when it goes
-backwards.
+cronsim's. The walk is ours: cronsim's own goes slot by slot, loses slots after a clock change of half an hour, and
+names midnights that a change skipped (2.7, tried on Lord Howe and Cairo).
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 class Timetable:
     """Wall-clock minutes (since 1970-01-01T00:00 on the wall) at which a cron expression matches.
 
-    `minutes` are those of a matching day; `fixed` says that neither minute nor hour starts with a star (see
-    `schedule`).
+    `minutes` are those of a matching day; `fixed` says that neither minute nor hour starts with a star (`schedule`
+    says why it matters).
     """
 
     cron: CronSim
@@ -57,8 +56,7 @@ class Timetable:
         return last if last >= bound else None
 
     def count(self, low: int, high: int) -> int:
-        """How many minutes match from `low` to `high`, both included. The cost grows with the days, not with the
-        slots."""
+        """How many minutes match from `low` to `high`, both included; the cost grows with the days between."""
         if low > high:
             return 0
         (first, from_minute), (last, to_minute) = divmod(low, DAY), divmod(high, DAY)
@@ -75,8 +73,10 @@ class Timetable:
         return at.month in self.cron.months and self.cron.match_day(at)
 
     def longest_pause(self, day: int, days: int) -> int | None:
-        """The longest wall-clock time, in minutes, between two slots one after the other of which the first falls on
-        one of `days` days from `day` on; None where the timetable has fewer than two slots within 41 years."""
+        """The most minutes on the wall from one slot to the next, of those in the `days` days from `day` on.
+
+        None where the timetable has fewer than two slots within 41 years.
+        """
         within = max((late - early for early, late in zip(self.minutes, self.minutes[1:], strict=False)), default=0)
         between = self._longest_days(day, day + days)
         if between is None:

@@ -29,8 +29,7 @@ _NOT_PLACES = frozenset({"localtime", "posixrules", "Factory"})
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Minutes `start` (in) to `end` (out) during which local time is UTC plus `offset`; just before `start` it was
-    `before`."""
+    """Minutes `start` (in) to `end` (out) with local time at UTC plus `offset`; just before `start` it was `before`."""
 
     start: int
     end: int

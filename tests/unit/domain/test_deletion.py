@@ -246,6 +246,7 @@ def test_the_window_guards_the_backup_that_reaches_its_start() -> None:
     facts = fulls(6)  # the window starts on day 2
     assert verdict("d1", *facts, rules=rules) == DeleteData()
     assert verdict("d2", *facts, rules=rules) == RetainInstead(Guard.RECOVERY_WINDOW)
+    assert verdict("d5", *facts, rules=rules) == RetainInstead(Guard.NEWEST)
 
 
 def test_one_that_others_stand_on_stays_unless_they_go_with_it() -> None:
