@@ -112,7 +112,7 @@ class PipelineSink:
             )
 
     def progress(self, stage: str, *, total_bytes: int | None = None) -> None:
-        """Say what is being done. Stopped once the agent stops: an engine calls this while it waits for its database."""
+        """Say what is being done. Stopped once the agent stops: engines call this while they wait for the database."""
         self._lane.stop.check()
         self._lane.progress.stage(stage, total_bytes=total_bytes)
 
