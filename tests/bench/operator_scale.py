@@ -77,7 +77,7 @@ async def prepare(kube: KubeClient, count: int) -> None:
         spec = {"s3": {"endpoint": "http://objects:8333", "bucket": "backups"}, "validationInterval": "7d", "maxConcurrentRuns": 1000}
         made = await make(kube, BACKUP_STORAGES, body(BACKUP_STORAGES, f"scale-{index:02d}", "store", spec))
         if made is not None:
-            status = {"conditions": ready("Validated"), "validatedGeneration": 1, "lastValidatedTime": now, "observedGeneration": 1}
+            status = {"conditions": ready("Validated"), "validatedGeneration": 1, "lastValidatedTime": now, "lastAttemptTime": now, "observedGeneration": 1}
             await kube.patch_status(BACKUP_STORAGES, f"scale-{index:02d}", "store", status, made["metadata"]["resourceVersion"])
 
     async def database(index: int) -> None:

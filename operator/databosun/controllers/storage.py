@@ -13,6 +13,7 @@ from databosun.controllers.catalog import CatalogController
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenStorage
 from databosun.controllers.seen import storage as parse_storage
+from databosun.controllers.strays import let_go_of_pods
 from databosun.controllers.sweeping import Sweeper
 from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
@@ -46,6 +47,7 @@ class StorageController:
         body = self._context.cache.get(key) or await self._context.kube.get(BACKUP_STORAGES, key.namespace, key.name)
         if body is None:
             self._context.observe("BackupStorage", key, {})
+            let_go_of_pods(self._context, key)
             return None
         seen = parse_storage(body)
         self._context.observe("BackupStorage", key, body)
@@ -115,7 +117,7 @@ class StorageController:
 
     @staticmethod
     def _token(seen: SeenStorage) -> str:
-        last = seen.status.last_validated_time
+        last = seen.status.last_attempt_time
         return f"{seen.meta.uid}/{seen.meta.generation}/{last.isoformat() if last else ''}"
 
     @staticmethod

@@ -220,7 +220,8 @@ def _start(facts: BackupFacts, step: Start, now: datetime) -> Plan:
         storage_claim=order.storage_claim,
     )
     attempt = Attempt(number=step.number, job=name, started_at=now.replace(microsecond=0), deadline=deadline)
-    status = _running(facts, attempt, now, image=order.image, notes=list(order.notes) or None)
+    taking = {"type": order.type, "method": order.method}
+    status = _running(facts, attempt, now, image=order.image, notes=list(order.notes) or None, **taking)
     return Plan(before=(job,), status=status, wake_at=now + timedelta(seconds=15))
 
 

@@ -28,9 +28,9 @@ class StorageFacts:
 def validation_due(facts: StorageFacts, now: datetime) -> datetime:
     """When the next validation is due: at once for a changed spec, soon after a failure, else by interval."""
     status = facts.status
-    if status.validated_generation != facts.generation or status.last_validated_time is None:
+    if status.validated_generation != facts.generation or status.last_attempt_time is None:
         return now
-    return status.last_validated_time + (facts.interval if _ready(status) else retry_after(status.conditions, now))
+    return status.last_attempt_time + (facts.interval if _ready(status) else retry_after(status.conditions, now))
 
 
 def _ready(status: BackupStorageStatus) -> bool:
@@ -74,7 +74,7 @@ def validated(facts: StorageFacts, ending: Ending, now: datetime) -> dict[str, A
     update: dict[str, Any] = {
         "observed_generation": facts.generation,
         "validated_generation": facts.generation,
-        "last_validated_time": now.replace(microsecond=0),
+        "last_attempt_time": now.replace(microsecond=0),
     }
     if found is not None:
         wanted: tuple[Wanted, ...] = (
@@ -85,6 +85,7 @@ def validated(facts: StorageFacts, ending: Ending, now: datetime) -> dict[str, A
             "owner": Owner(cluster_id=found.owner),
             "usage": Usage(objects=found.objects, bytes=found.bytes),
             "error": None,
+            "last_validated_time": now.replace(microsecond=0),
         }
     else:
         message = ending.message or "the validation did not succeed"
