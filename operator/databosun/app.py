@@ -6,24 +6,18 @@ import asyncio
 import logging
 import random
 import signal
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
 import kopf
 
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.controllers.backup import BackupController
-from databosun.controllers.context import Context, Images, Reconciler, Register
-from databosun.controllers.database import DatabaseController
+from databosun.controllers.context import Images
 from databosun.controllers.intake import KINDS, OURS, UNFINISHED, Intake
-from databosun.controllers.matching import INDEXERS
 from databosun.controllers.observing import Observer
-from databosun.controllers.policy import PolicyController
-from databosun.controllers.storage import StorageController
+from databosun.controllers.wiring import Installation, Watchers, Wired, wire
 from databosun.domain.errors import UserFault
 from databosun.kube.client import KubeClient
 from databosun.kube.jobs import JobDefaults
@@ -32,13 +26,12 @@ from databosun.kube.ratelimit import TokenBucket
 from databosun.kube.resources import BACKUPS, EVENTS, JOBS, NAMESPACES, PODS, Resource
 from databosun.kube.selfcheck import check_rights, wait_for_kinds
 from databosun.kube.transport import Endpoint, Transport, TransportSettings, load_configuration
-from databosun.runtime.cache import Cache, FinishedIndex
 from databosun.runtime.clock import Clock, SystemClock
 from databosun.runtime.events import EventRecorder
 from databosun.runtime.health import HealthServer
 from databosun.runtime.leader import Leader, LeaseLost
 from databosun.runtime.metrics import Metrics
-from databosun.runtime.queue import Key, Queue
+from databosun.runtime.queue import Queue
 from databosun.runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -143,15 +136,14 @@ class Operator:
     async def _lead(self, kube: KubeClient, leader: Leader) -> str | None:
         """Do the work until told to stop, or until any part ends. Says why the Lease was lost, if so."""
         holding = asyncio.ensure_future(leader.hold())
-        context, intake = await self._wire(kube, leader)
-        queue = self._queue
-        assert queue is not None  # noqa: S101 (made in _wire)
+        wired = await self._wire(kube, leader)
+        intake = wired.intake
         filled, kopf_stop = asyncio.Event(), asyncio.Event()
 
         async def fill() -> None:
             await intake.fill()
             self._state.filled = True
-            logger.info("all objects are listed", extra={"fields": {"objects": len(context.cache)}})
+            logger.info("all objects are listed", extra={"fields": {"objects": len(wired.context.cache)}})
             filled.set()
             await asyncio.Event().wait()
 
@@ -161,7 +153,7 @@ class Operator:
 
         watching = asyncio.ensure_future(once_filled(lambda: self._watch(kube.endpoint, intake, kopf_stop)))
         works: tuple[Callable[[], Awaitable[None]], ...] = (
-            queue.run,
+            wired.queue.run,
             lambda: self._resync(intake),
             lambda: self._refresh(intake),
         )
@@ -182,74 +174,27 @@ class Operator:
             watching.cancel()
             await asyncio.gather(told, *parts, return_exceptions=True)
 
-    async def _wire(self, kube: KubeClient, leader: Leader) -> tuple[Context, Intake]:
-        controllers: dict[str, Reconciler] = {}
-
-        async def reconcile(key: Key) -> datetime | None:
-            begin = time.monotonic()
-            outcome = "ok"
-            try:
-                wake_at = await controllers[key.kind](key)
-                if wake_at is None and context.cache.version(key) is None:
-                    queue.forget(key)
-                return wake_at
-            except UserFault as fault:
-                # What concerns an object is said in its status; here it is our own rights, or a write that was refused.
-                outcome = "user_fault"
-                logger.warning(
-                    "refused", extra={"fields": {"key": str(key), "reason": fault.reason, "why": fault.message}}
-                )
-                raise
-            except Exception:
-                outcome = "fault"
-                raise
-            finally:
-                self._metrics.reconciled(key.kind, outcome, time.monotonic() - begin)
-
-        queue = Queue(reconcile, self._clock, workers=self._settings.workers)
-        self._queue = queue
-        self._metrics.watch_queue(lambda: queue.depth, lambda: queue.running)
-        observer = Observer(self._metrics)
-        holder: dict[str, Intake] = {}
-
-        def took(kind: str, body: Mapping[str, Any]) -> None:
-            holder["intake"].own_write(kind, body)
-
+    async def _wire(self, kube: KubeClient, leader: Leader) -> Wired:
+        settings = self._settings
         events = EventRecorder(
-            lambda namespace, body: kube.create(EVENTS, namespace, body), self._clock, self._settings.pod_name
+            lambda namespace, body: kube.create(EVENTS, namespace, body), self._clock, settings.pod_name
         )
-        context = Context(
-            kube=kube,
-            cache=Cache(INDEXERS),
-            finished=FinishedIndex(),
-            register=Register(),
-            clock=self._clock,
-            add=queue.add,
-            leadership=leader,
-            events=events,
-            images=Images(self._settings.runner.images),
-            jobs=JobDefaults(
-                pull_policy=self._settings.runner.pull_policy,
-                fixed_uid=self._settings.runner.fixed_uid,
-                image_pull_secrets=self._settings.runner.image_pull_secrets,
-            ),
+        installation = Installation(
             cluster_id=await self._cluster_id(kube),
-            observe=observer.observe,
-            took=took,
+            images=Images(settings.runner.images),
+            jobs=JobDefaults(
+                pull_policy=settings.runner.pull_policy,
+                fixed_uid=settings.runner.fixed_uid,
+                image_pull_secrets=settings.runner.image_pull_secrets,
+            ),
+            namespaces=settings.namespaces,
+            workers=settings.workers,
         )
-        intake = Intake(context, self._settings.namespaces)
-        holder["intake"] = intake
-        backups = BackupController(context)
-        controllers.update(
-            {
-                "Database": DatabaseController(context).reconcile,
-                "BackupStorage": StorageController(context).reconcile,
-                "BackupPolicy": PolicyController(context).reconcile,
-                "Backup": backups.reconcile,
-                "Approval": _nothing,
-            }
-        )
-        return context, intake
+        watchers = Watchers(Observer(self._metrics).observe, self._metrics.reconciled)
+        wired = wire(kube, self._clock, leader, events, installation, watchers)
+        self._queue = wired.queue
+        self._metrics.watch_queue(lambda: wired.queue.depth, lambda: wired.queue.running)
+        return wired
 
     async def _cluster_id(self, kube: KubeClient) -> str:
         if self._settings.cluster_id:
@@ -353,10 +298,6 @@ def _take_object(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool)
 
 def _take_worker(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool) -> None:
     intake.worker(kind, body, gone=gone)
-
-
-async def _nothing(_key: Key) -> datetime | None:
-    return None
 
 
 def _login(endpoint_of: Callable[[], Endpoint]) -> Callable[..., kopf.ConnectionInfo]:

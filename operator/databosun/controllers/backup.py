@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from databosun.api.v1alpha1.backup import FINAL_PHASES
 from databosun.controllers import removal
@@ -13,14 +14,19 @@ from databosun.controllers.jobs import Bench, observe, read_progress
 from databosun.controllers.ordering import Ordered, gather_order
 from databosun.controllers.seen import SeenBackup
 from databosun.controllers.seen import backup as parse_backup
+from databosun.controllers.strays import let_go_of_pods
 from databosun.domain.backup import BackupFacts, decide_backup, decide_cleanup, finished_labels, stage, tried
+from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Active, Operation, blockers
 from databosun.domain.names import attempt_job_name
 from databosun.domain.plan import Plan, ReleasePod, StartJob
-from databosun.domain.run import Blocked, JobSeen, RunFacts, Stage
-from databosun.kube.resources import BACKUPS, JOBS, PODS
+from databosun.domain.run import Blocked, Doomed, JobSeen, RunFacts, Stage
+from databosun.kube.errors import QuotaExceeded
+from databosun.kube.resources import BACKUPS, JOBS
 from databosun.runtime.cache import finished_run
 from databosun.runtime.queue import Key
+
+QUOTA_AGAIN = timedelta(minutes=1)
 
 
 class BackupController:
@@ -35,7 +41,7 @@ class BackupController:
         """One look at one Backup; always live, since a create or a verdict may follow."""
         body = await self._context.kube.get(BACKUPS, key.namespace, key.name)
         if body is None:
-            await self._gone(key)
+            self._gone(key)
             return None
         self._context.observe("Backup", key, body)
         seen = parse_backup(body)
@@ -52,21 +58,12 @@ class BackupController:
             return await self._clean_up(key, seen)
         return await self._advance(seen)
 
-    async def _gone(self, key: Key) -> None:
-        """The object is gone: forget it, and let go of pods that it left."""
+    def _gone(self, key: Key) -> None:
+        """The object is gone: forget it, and let go of what it left."""
         self._context.cache.drop(key)
         run = self._context.finished.drop(key.namespace, key.name)
-        uid = run.uid if run else None
-        mark = f"Backup/{key.namespace}/{key.name}"
-        async for pod in self._context.kube.list(
-            PODS, key.namespace, label_selector="app.kubernetes.io/managed-by=databosun"
-        ):
-            if pod["metadata"].get("annotations", {}).get("databosun.io/for") == mark:
-                uid = pod["metadata"]["labels"].get("databosun.io/run-uid", uid)
-                for release in Bench([], [pod]).releases():
-                    await self._applier.release(release)
-        if uid is not None:
-            self._context.register.release(uid)
+        let_go_of_pods(self._context, key)
+        self._release_claim(key)
         if run is not None:
             for owner in owners_of(self._context, run):
                 self._context.add(owner, None)
@@ -74,15 +71,13 @@ class BackupController:
     def _settle(self, key: Key, seen: SeenBackup) -> None:
         self._context.cache.drop(key)
         self._progress_at.pop(seen.meta.uid, None)
-        self._release_claim(seen)
+        self._release_claim(key)
 
-    def _release_claim(self, seen: SeenBackup) -> None:
+    def _release_claim(self, key: Key) -> None:
         """Let those that waited for this run look again."""
-        freed = self._context.register.release(seen.meta.uid)
-        if freed is None:
-            return
-        for other in self._context.cache.keys("Backup"):
-            self._context.add(other, None)
+        if self._context.register.release(key):
+            for other in self._context.cache.keys("Backup"):
+                self._context.add(other, None)
 
     def _tell_dependants(self, seen: SeenBackup) -> None:
         namespace = seen.meta.namespace
@@ -145,7 +140,10 @@ class BackupController:
         if progress is not None and plan.status is not None:
             self._progress_at[seen.meta.uid] = now
         self._claim(seen, ordered, plan, current)
-        await self._applier.apply(seen.meta, seen.raw_status, plan)
+        try:
+            await self._applier.apply(seen.meta, seen.raw_status, plan)
+        except (UserFault, QuotaExceeded) as fault:
+            plan = await self._refused(seen, facts, plan, fault)
         for release in outdated:
             await self._applier.release(release)
         return plan.wake_at
@@ -179,7 +177,7 @@ class BackupController:
             Operation.BACKUP,
             ordered.database_uid,
             ordered.storage_uid,
-            self._context.register.others(seen.meta.uid),
+            self._context.register.others(Key("Backup", seen.meta.namespace, seen.meta.name)),
             ordered.storage_limit,
             ordered.allow_same,
         )
@@ -187,10 +185,40 @@ class BackupController:
             return None
         return Blocked(f"WaitingFor{found[0].by}", f"{found[0]}; this run starts after it")
 
+    async def _refused(
+        self, seen: SeenBackup, facts: BackupFacts, plan: Plan, fault: UserFault | QuotaExceeded
+    ) -> Plan:
+        """The API server does not take the Job: wait for the quota, or end the run with its words."""
+        if not any(isinstance(action, StartJob) for action in plan.before):
+            raise fault
+        now, run = self._context.clock.now(), facts.run
+        if isinstance(fault, QuotaExceeded):
+            since = next((attempt.ended for attempt in reversed(run.tried) if attempt.ended), None)
+            if since is not None and now < since + run.limits.start_deadline:
+                raise fault
+            blocked = Blocked(fault.reason, fault.message, again=now + QUOTA_AGAIN)
+            run = replace(run, blocked=blocked) if since is None else replace(run, doomed=_doomed(fault))
+            run = replace(run, stage=Stage.PENDING) if run.too_old is None else run
+        else:
+            run = replace(run, doomed=_doomed(fault), recoverable=False)
+        plan = decide_backup(replace(facts, run=run), now)
+        if any(isinstance(action, StartJob) for action in plan.before):
+            raise fault
+        if not run.tried:
+            self._release_claim(Key("Backup", seen.meta.namespace, seen.meta.name))
+        await self._applier.apply(seen.meta, seen.raw_status, plan)
+        return plan
+
     def _claim(self, seen: SeenBackup, ordered: Ordered, plan: Plan, current: JobSeen | None) -> None:
         # Nothing is awaited between the interlock's answer and this claim, so two runs cannot both be granted.
+        key = Key("Backup", seen.meta.namespace, seen.meta.name)
         starts = any(isinstance(action, StartJob) for action in plan.before)
-        if starts or current is not None:
-            self._context.register.claim(
-                seen.meta.uid, Active(Operation.BACKUP, ordered.database_uid, ordered.storage_uid, seen.meta.name)
-            )
+        if starts or current is not None or seen.status.attempts:
+            active = Active(Operation.BACKUP, ordered.database_uid, ordered.storage_uid, seen.meta.name)
+            self._context.register.claim(key, active)
+        else:
+            self._release_claim(key)
+
+
+def _doomed(fault: UserFault | QuotaExceeded) -> Doomed:
+    return Doomed(fault.reason, fault.message)

@@ -56,21 +56,21 @@ class Images:
 
 @dataclass(slots=True)
 class Register:
-    """Runs whose agent may be at work, by run uid; claimed before their Job is created."""
+    """Runs whose agent may be at work; claimed before their Job is created."""
 
-    active: dict[str, Active] = field(default_factory=dict)
+    active: dict[Key, Active] = field(default_factory=dict)
 
-    def claim(self, run_uid: str, active: Active) -> None:
+    def claim(self, run: Key, active: Active) -> None:
         """Say that a run is about to work; kept until released."""
-        self.active[run_uid] = active
+        self.active[run] = active
 
-    def release(self, run_uid: str) -> Active | None:
-        """Say that a run works no more."""
-        return self.active.pop(run_uid, None)
+    def release(self, run: Key) -> bool:
+        """Say that a run works no more; says whether it did."""
+        return self.active.pop(run, None) is not None
 
-    def others(self, run_uid: str) -> tuple[Active, ...]:
+    def others(self, run: Key) -> tuple[Active, ...]:
         """All active runs but this one."""
-        return tuple(active for uid, active in self.active.items() if uid != run_uid)
+        return tuple(active for key, active in self.active.items() if key != run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from databosun.controllers.context import Context
 from databosun.controllers.matching import policy_keys_of, selects
 from databosun.controllers.ordering import runner_image
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy
+from databosun.controllers.strays import let_go_of_pods
 from databosun.domain.conditions import Wanted, find, kstatus, merge_conditions
 from databosun.domain.database import PastRun, PolicyFacts, Timetabled, TimetableFacts, decide_timetable, slot_of
 from databosun.domain.errors import UserFault
@@ -71,6 +72,7 @@ class DatabaseController:
         body = self._context.cache.get(key) or await self._context.kube.get(DATABASES, key.namespace, key.name)
         if body is None:
             self._context.observe("Database", key, {})
+            let_go_of_pods(self._context, key)
             return None
         seen = read.database(body)
         self._context.observe("Database", key, body)

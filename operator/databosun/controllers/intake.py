@@ -13,7 +13,6 @@ from databosun.domain.plan import (
     ANNOTATION_FOR,
     LABEL_DATABASE_UID,
     LABEL_FINISHED,
-    LABEL_RUN_UID,
     LABEL_STORAGE_UID,
     LABEL_TASK,
 )
@@ -64,7 +63,9 @@ class Intake:
         """An object is gone, or left the watch's selector: look at it with a GET, and so does whoever refers to it."""
         metadata = body["metadata"]
         key = Key(kind, metadata["namespace"], metadata["name"])
-        self._context.cache.drop(key)
+        known = self._context.cache.version(key)
+        if known is not None and known[0] == metadata["uid"]:
+            self._context.cache.drop(key)
         self._context.add(key, None)
         self._tell(kind, key, body)
 
@@ -84,6 +85,8 @@ class Intake:
         owner = owner_of(metadata)
         if owner is None:
             return
+        if kind == "Pod" and (gone or "deletionTimestamp" in metadata):
+            self._context.add(Key(kind, metadata["namespace"], metadata["name"]), None)
         name = f"{kind}/{metadata['name']}"
         known = self._context.workers.setdefault(owner, set())
         if gone:
@@ -105,12 +108,17 @@ class Intake:
 
     def _concerned(self, kind: str, key: Key, body: Body) -> Iterable[Key]:
         cache, namespace = self._context.cache, key.namespace
+        policies: Iterable[Key]
         if kind == "Database":
-            yield from policy_keys_of(self._context, namespace, key.name)
+            policies = policy_keys_of(self._context, namespace, key.name)
+            yield from policies
             yield from cache.referring("Backup", namespace, f"database:{key.name}")
+            yield from self._of_policies(policies)
         elif kind == "BackupStorage":
-            yield from cache.referring("BackupPolicy", namespace, f"storage:{key.name}")
+            policies = cache.referring("BackupPolicy", namespace, f"storage:{key.name}")
+            yield from policies
             yield from cache.referring("Backup", namespace, f"storage:{key.name}")
+            yield from self._of_policies(policies)
         elif kind == "BackupPolicy":
             yield from database_keys_of(self._context, namespace, body)
             yield from cache.referring("Backup", namespace, f"policy:{key.name}")
@@ -119,27 +127,24 @@ class Intake:
             if ref.get("kind") == "BackupPolicy":
                 yield Key("BackupPolicy", namespace, ref["name"])
 
+    def _of_policies(self, policies: Iterable[Key]) -> Iterable[Key]:
+        """Unfinished Backups that name a policy: one made by hand may name nothing else."""
+        for policy in policies:
+            yield from self._context.cache.referring("Backup", policy.namespace, f"policy:{policy.name}")
+
     # --- lists
 
     async def fill(self) -> None:
-        """List everything once, before the first decision: one on half of the objects could claim what is not so."""
+        """List everything once, before the first decision: half of the objects could claim what is not so."""
         await self.resync()
-        for namespace in self._namespaces:
-            for resource in (JOBS, PODS):
-                async for body in self._context.kube.list(resource, namespace, label_selector=OURS):
-                    self.worker(resource.kind, body, gone=False)
-                    if resource is JOBS:
-                        self._claim(body)
+        for key in self._context.cache.keys("Backup"):
+            known = self._context.cache.get(key) or {}
+            if known.get("status", {}).get("attempts"):
+                self._claim(key, known["metadata"].get("labels", {}))
 
-    def _claim(self, job: Body) -> None:
-        """A backup's Job that is there may have an agent at work, whatever its run's status says yet."""
-        labels = job["metadata"]["labels"]
-        if labels.get(LABEL_TASK) == "backup":
-            run = owner_of(job["metadata"])
-            active = Active(
-                Operation.BACKUP, labels.get(LABEL_DATABASE_UID), labels.get(LABEL_STORAGE_UID), run.name if run else ""
-            )
-            self._context.register.claim(labels[LABEL_RUN_UID], active)
+    def _claim(self, run: Key, labels: Body) -> None:
+        active = Active(Operation.BACKUP, labels.get(LABEL_DATABASE_UID), labels.get(LABEL_STORAGE_UID), run.name)
+        self._context.register.claim(run, active)
 
     async def resync(self) -> None:
         """List every kind, and sweep what is gone: watches do not report what went while they were cut."""
@@ -147,6 +152,23 @@ class Intake:
             await self._mark_and_sweep(resource, "")
         await self._mark_and_sweep(BACKUPS, UNFINISHED)
         await self.refresh_finished()
+        await self._list_workers()
+
+    async def _list_workers(self) -> None:
+        unseen = {(key, name) for key, names in self._context.workers.items() for name in names}
+        for namespace in self._namespaces:
+            for resource in (JOBS, PODS):
+                async for body in self._context.kube.list_metadata(resource, namespace, label_selector=OURS):
+                    metadata, run = body["metadata"], owner_of(body["metadata"])
+                    self.worker(resource.kind, body, gone=False)
+                    if run is None:
+                        continue
+                    unseen.discard((run, f"{resource.kind}/{metadata['name']}"))
+                    if resource is JOBS and metadata["labels"].get(LABEL_TASK) == "backup":
+                        # An agent may be at work, whatever its run's status says yet; a run that is over says so.
+                        self._claim(run, metadata["labels"])
+        for key, name in unseen:
+            self._context.workers.get(key, set()).discard(name)
 
     async def _mark_and_sweep(self, resource: Resource, selector: str) -> None:
         for namespace in self._namespaces:

@@ -59,7 +59,7 @@ class Bench:
 
     def releases(self) -> tuple[ReleasePod, ...]:
         """The finalizer of every pod that still carries it."""
-        return tuple(_release(pod) for pod in self.pods if FINALIZER_RESULT in pod["metadata"].get("finalizers", []))
+        return tuple(release_of(pod) for pod in self.pods if FINALIZER_RESULT in pod["metadata"].get("finalizers", []))
 
     def pod_of(self, job: Mapping[str, Any]) -> dict[str, Any] | None:
         """The newest pod that the Job owns; also one whose Job is gone but whose labels name its attempt."""
@@ -83,7 +83,8 @@ class Bench:
         ]
 
 
-def _release(pod: Mapping[str, Any]) -> ReleasePod:
+def release_of(pod: Mapping[str, Any]) -> ReleasePod:
+    """Letting go of a pod that carries our finalizer."""
     metadata = pod["metadata"]
     return ReleasePod(
         metadata["namespace"],

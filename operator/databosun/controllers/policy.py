@@ -11,6 +11,7 @@ from databosun.controllers.context import Context
 from databosun.controllers.expiry import Expired, Expiry
 from databosun.controllers.matching import databases_of
 from databosun.controllers.seen import SeenDatabase, SeenPolicy
+from databosun.controllers.strays import let_go_of_pods
 from databosun.domain.conditions import find, is_true
 from databosun.domain.database import PolicyFacts, TimetableFacts, decide_timetable
 from databosun.domain.errors import UserFault
@@ -34,6 +35,7 @@ class PolicyController:
         body = self._context.cache.get(key) or await self._context.kube.get(BACKUP_POLICIES, key.namespace, key.name)
         if body is None:
             self._context.observe("BackupPolicy", key, {})
+            let_go_of_pods(self._context, key)
             return None
         seen = read.policy(body)
         self._context.observe("BackupPolicy", key, body)

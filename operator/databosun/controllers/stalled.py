@@ -1,0 +1,60 @@
+"""Say in an object's own status what a person must put right, where its controller could not get as far as that."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from databosun.api.v1alpha1.conditions import Condition, ConditionType
+from databosun.controllers.context import Context
+from databosun.domain.conditions import kstatus, merge_conditions
+from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
+from databosun.kube.merge import merge_patch
+from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES
+from databosun.runtime.queue import Key
+
+logger = logging.getLogger(__name__)
+
+_RESOURCES = {resource.kind: resource for resource in (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, BACKUPS)}
+_OURS = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
+
+
+async def tell(context: Context, key: Key, fault: UserFault | SafetyStop) -> None:
+    """Write `Ready=False` and `Stalled=True`; other conditions stay. Where that cannot be written, the log has it."""
+    resource = _RESOURCES.get(key.kind)
+    if resource is None:
+        return
+    try:
+        body = await context.kube.get(resource, key.namespace, key.name)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return
+        metadata, status = body["metadata"], body.get("status") or {}
+        patch = merge_patch(status, status | _changes(status, metadata.get("generation", 1), fault, context))
+        if patch:
+            version = metadata["resourceVersion"]
+            body = await context.kube.patch_status(resource, key.namespace, key.name, patch, version)
+            context.took(key.kind, body)
+    except DatabosunError as error:
+        fields = {"key": str(key), "fault": str(fault), "why": str(error)}
+        logger.warning("a status could not be written", extra={"fields": fields})
+
+
+def _changes(
+    status: Mapping[str, Any], generation: int, fault: UserFault | SafetyStop, context: Context
+) -> dict[str, Any]:
+    before = list(_known(status.get("conditions") or ()))
+    wanted = kstatus(ready=False, reason=fault.reason, message=fault.message, stalled=True)
+    merged = merge_conditions(before, wanted, generation, context.clock.now())
+    kept = [one for one in before if one.type not in _OURS]
+    return {"observedGeneration": generation, "conditions": [one.dump() for one in (*merged, *kept)]}
+
+
+def _known(conditions: Iterable[Any]) -> Iterable[Condition]:
+    for one in conditions:
+        try:
+            yield Condition.model_validate(one)
+        except ValidationError:
+            continue
