@@ -10,17 +10,18 @@ def main() -> None:
     if sys.argv[1:] == ["operator"]:
         sys.exit(run_operator())
     if sys.argv[1:] == ["agent"]:
-        sys.exit(run_agent())
+        run_agent()
+        return
     from databosun.cli.main import main as cli
 
     cli()
 
 
-def run_agent() -> int | None:
-    """Do the work of one Job; returns the exit code."""
+def run_agent() -> None:
+    """Do the work of one Job; ends the process."""
     from databosun.agent.main import main as agent
 
-    return agent()
+    agent()
 
 
 def run_operator() -> int:

@@ -21,9 +21,21 @@ class Output(StrEnum):
     YAML = "yaml"
 
 
+def _namespaces(ctx: typer.Context, incomplete: str) -> list[str]:
+    from databosun.cli.complete import names_of
+
+    return names_of("Namespace")(ctx, incomplete)
+
+
 Namespace = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", metavar="NAME", help="Namespace to look in. Default: that of the context."),
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        autocompletion=_namespaces,
+        help="Namespace to look in. Default: that of the context.",
+    ),
 ]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Look in all namespaces.")]
 OutputFormat = Annotated[Output, typer.Option("--output", "-o", help="How to answer.")]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from databosun.api.quantities import humanize_bytes
+from databosun.api.v1alpha1.backup import FINAL_PHASES
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.cli.output import Screen
 from databosun.controllers.seen import SeenBackup
 from databosun.domain.conditions import find
+
+LEAST_TEXT: Final = 12
+# Spinner, bar, percent, bytes and time.
+BESIDE: Final = 75
 
 
 class Follower(Protocol):
@@ -67,17 +72,21 @@ class Bar:
         """Move the bar."""
         progress = seen.status.progress
         if progress is None:
-            self._progress.update(
-                self._task, total=None, completed=0, bytes="", description=f"{self._name}  {_why(seen)}"
-            )
+            self._draw(None, 0, "", _why(seen))
             return
         total = progress.total_bytes
         size = humanize_bytes(progress.bytes) + (f" of {humanize_bytes(total)}" if total else "")
         stage = progress.stage or str(seen.status.phase)
         # An estimate may be too low; a bar that stands full for long would be a lie.
         completed = min(progress.bytes, total * 99 // 100) if total else progress.bytes
+        self._draw(total, completed, size, stage)
+
+    def _draw(self, total: int | None, completed: int, size: str, text: str) -> None:
+        # What does not fit beside the bar would break it into lines.
+        room = max(LEAST_TEXT, self._screen.err.width - len(self._name) - BESIDE)
+        shown = text if len(text) <= room else f"{text[: room - 1]}…"
         self._progress.update(
-            self._task, total=total, completed=completed, bytes=size, description=f"{self._name}  {stage}"
+            self._task, total=total, completed=completed, bytes=size, description=f"{self._name}  {shown}"
         )
 
     def say(self, text: str) -> None:
@@ -101,7 +110,9 @@ class Lines:
         return
 
     def show(self, seen: SeenBackup) -> None:
-        """Write a line where it says something else than the last one."""
+        """Write a line where it says something else than the last one; what comes after the end is the verdict."""
+        if seen.status.phase in FINAL_PHASES:
+            return
         progress = seen.status.progress
         line = _why(seen)
         if progress is not None:
