@@ -1,4 +1,4 @@
-"""Operator scale on a real API server, kubelet off: python tests/bench/operator_scale.py --policies 10000 [--finished 10000].
+"""Operator scale on a real API server, kubelet off: python tests/bench/operator_scale.py --policies 10000.
 
 The operator runs outside the cluster that KUBECONFIG names, as one process; figures are of the whole process.
 """
@@ -69,23 +69,44 @@ def ready(reason: str) -> list[dict[str, Any]]:
 
 
 async def prepare(kube: KubeClient, count: int) -> None:
-    """Namespaces, storages that are validated, databases that are looked at: what policies find in a cluster at work."""
+    """Namespaces, storages that are validated, databases that are looked at, as in a cluster at work."""
     now = stamp(datetime.now(UTC))
     for index in range(NAMESPACES_USED):
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"scale-{index:02d}"}}
         await make(kube, NAMESPACES, namespace)
-        spec = {"s3": {"endpoint": "http://objects:8333", "bucket": "backups"}, "validationInterval": "7d", "maxConcurrentRuns": 1000}
+        spec = {
+            "s3": {"endpoint": "http://objects:8333", "bucket": "backups"},
+            "validationInterval": "7d",
+            "maxConcurrentRuns": 1000,
+        }
         made = await make(kube, BACKUP_STORAGES, body(BACKUP_STORAGES, f"scale-{index:02d}", "store", spec))
         if made is not None:
-            status = {"conditions": ready("Validated"), "validatedGeneration": 1, "lastValidatedTime": now, "lastAttemptTime": now, "observedGeneration": 1}
-            await kube.patch_status(BACKUP_STORAGES, f"scale-{index:02d}", "store", status, made["metadata"]["resourceVersion"])
+            status = {
+                "conditions": ready("Validated"),
+                "validatedGeneration": 1,
+                "lastValidatedTime": now,
+                "lastAttemptTime": now,
+                "observedGeneration": 1,
+            }
+            await kube.patch_status(
+                BACKUP_STORAGES, f"scale-{index:02d}", "store", status, made["metadata"]["resourceVersion"]
+            )
 
     async def database(index: int) -> None:
         namespace, name = f"scale-{index % NAMESPACES_USED:02d}", f"db-{index:05d}"
-        spec = {"engine": "PostgreSQL", "version": "18", "connection": {"host": "db", "credentialsSecretRef": {"name": "db"}}}
+        spec = {
+            "engine": "PostgreSQL",
+            "version": "18",
+            "connection": {"host": "db", "credentialsSecretRef": {"name": "db"}},
+        }
         made = await make(kube, DATABASES, body(DATABASES, namespace, name, spec))
         if made is not None:
-            status = {"conditions": ready("Ready"), "probedGeneration": 1, "lastProbeTime": now, "engineVersion": "18.1"}
+            status = {
+                "conditions": ready("Ready"),
+                "probedGeneration": 1,
+                "lastProbeTime": now,
+                "engineVersion": "18.1",
+            }
             await kube.patch_status(DATABASES, namespace, name, status, made["metadata"]["resourceVersion"])
 
     await each((lambda index=index: database(index)) for index in range(count))
@@ -123,15 +144,30 @@ async def finished(kube: KubeClient, count: int) -> None:
             "databosun.io/schedule": "full",
             "databosun.io/finished": "Succeeded",
         }
-        spec = {"databaseRef": {"name": name}, "policyRef": {"name": f"policy-{index:05d}"}, "scheduledFor": stamp(at), "schedule": "full"}
+        spec = {
+            "databaseRef": {"name": name},
+            "policyRef": {"name": f"policy-{index:05d}"},
+            "scheduledFor": stamp(at),
+            "schedule": "full",
+        }
         made = await make(kube, BACKUPS, body(BACKUPS, namespace, f"{name}-{at:%y%m%d%H%M}-bench", spec, labels=labels))
         if made is not None:
             status = {
-                "phase": "Succeeded", "conditions": ready("Succeeded"), "checksum": "0" * 64, "type": "Full", "method": "Physical",
-                "size": {"logical": 1, "stored": 1, "human": "1B"}, "startTime": stamp(at), "completionTime": stamp(at),
-                "snapshotTime": stamp(at), "engineVersion": "18.1", "systemIdentifier": str(index),
+                "phase": "Succeeded",
+                "conditions": ready("Succeeded"),
+                "checksum": "0" * 64,
+                "type": "Full",
+                "method": "Physical",
+                "size": {"logical": 1, "stored": 1, "human": "1B"},
+                "startTime": stamp(at),
+                "completionTime": stamp(at),
+                "snapshotTime": stamp(at),
+                "engineVersion": "18.1",
+                "systemIdentifier": str(index),
             }
-            await kube.patch_status(BACKUPS, namespace, made["metadata"]["name"], status, made["metadata"]["resourceVersion"])
+            await kube.patch_status(
+                BACKUPS, namespace, made["metadata"]["name"], status, made["metadata"]["resourceVersion"]
+            )
 
     await each((lambda index=index: backup(index)) for index in range(count))
 
@@ -150,7 +186,9 @@ class Process:
         }
         self.began = time.monotonic()
         self.handle = log.open("w")
-        self.process = subprocess.Popen([sys.executable, "-m", "databosun", "operator"], env=environment, stderr=self.handle)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "databosun", "operator"], env=environment, stderr=self.handle
+        )
 
     def get(self, path: str) -> str | None:
         """A page of its port, if it answers well."""
@@ -172,7 +210,12 @@ class Process:
     def writes(self, page: str, resource: str | None = None) -> int:
         """API writes so far, the Lease's apart."""
         labels = {"resource": resource} if resource else {}
-        return int(sum(self.metric(page, "databosun_api_requests_total", verb=verb, **labels) for verb in ("create", "patch", "delete", "update")))
+        return int(
+            sum(
+                self.metric(page, "databosun_api_requests_total", verb=verb, **labels)
+                for verb in ("create", "patch", "delete", "update")
+            )
+        )
 
     def cpu(self) -> float:
         """CPU seconds so far."""
@@ -216,8 +259,12 @@ def settled(process: Process, kinds: dict[str, int]) -> Callable[[str], bool]:
     """Every object was reconciled at least once, and nothing waits."""
 
     def done(page: str) -> bool:
-        idle = process.metric(page, "databosun_queue_depth") == 0 and process.metric(page, "databosun_queue_running") == 0
-        counted = all(process.metric(page, "databosun_reconcile_total", kind=kind) >= count for kind, count in kinds.items())
+        idle = (
+            process.metric(page, "databosun_queue_depth") == 0 and process.metric(page, "databosun_queue_running") == 0
+        )
+        counted = all(
+            process.metric(page, "databosun_reconcile_total", kind=kind) >= count for kind, count in kinds.items()
+        )
         return idle and counted
 
     return done
@@ -254,7 +301,10 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     with operator(log) as process:
         figures["first_sight_seconds"] = process.until(settled(process, kinds), 1800)
         page = process.get("/metrics") or ""
-        figures |= {"first_sight_policy_writes": process.writes(page, "backuppolicies"), "first_sight_writes": process.writes(page)}
+        figures |= {
+            "first_sight_policy_writes": process.writes(page, "backuppolicies"),
+            "first_sight_writes": process.writes(page),
+        }
         figures |= {"first_sight_cpu": process.cpu(), "first_sight_peak_mib": process.peak()}
     if arguments.finished:
         await finished(kube, arguments.finished)
@@ -267,7 +317,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         if arguments.rest:
             before, begin = process.cpu(), time.monotonic()
             writes = process.writes(process.get("/metrics") or "")
-            time.sleep(arguments.rest)
+            await asyncio.sleep(arguments.rest)
             figures["rest_cpu_percent"] = 100 * (process.cpu() - before) / (time.monotonic() - begin)
             figures["rest_writes"] = process.writes(process.get("/metrics") or "") - writes
     return figures
@@ -279,7 +329,7 @@ def main() -> None:
     parser.add_argument("--finished", type=int, default=0)
     parser.add_argument("--cron", default="0 2 1 1 *", help="of every policy; far away by default")
     parser.add_argument("--rest", type=float, default=0, help="seconds to look at the operator at rest")
-    parser.add_argument("--log", default="/tmp/databosun-scale.log")  # noqa: S108
+    parser.add_argument("--log", default="/tmp/databosun-scale.log")
     parser.add_argument("--clean", action="store_true", help="only remove what was made")
     arguments = parser.parse_args()
     if arguments.clean:
