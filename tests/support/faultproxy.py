@@ -9,6 +9,7 @@ import http.client
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -245,3 +246,14 @@ def _broken(data: bytes) -> bytes:
     """One byte in the middle changed."""
     middle = len(data) // 2
     return data[:middle] + bytes([data[middle] ^ 0xFF]) + data[middle + 1 :] if data else data
+
+
+def _serve(upstream: str, latency: float, bytes_per_second: float) -> None:
+    """`python -m support.faultproxy UPSTREAM LATENCY RATE`: a slow proxy in a process of its own, until it is ended."""
+    with fault_proxy(upstream, pace=Pace(latency, bytes_per_second)) as proxy:
+        print(proxy.endpoint, flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]))

@@ -116,10 +116,18 @@ def test_a_bug_leaves_its_traceback_in_the_log(place: Workplace) -> None:
     assert "[redacted]" in bug["error"]
 
 
-def test_a_full_scratch_names_the_setting(place: Workplace) -> None:
-    ran = place.run(backup_task(), engine=breaking(OSError(28, "No space left on device", "/scratch/dump")))
+def test_a_full_scratch_is_the_verdict_and_names_the_setting(place: Workplace) -> None:
+    """On a real device that is full, for want of which an engine cannot go on."""
+
+    def trap(_name: str, _done: int) -> None:
+        (place.paths.scratch / "dump").symlink_to("/dev/full")
+        (place.paths.scratch / "dump").write_bytes(b"x" * 100_000)
+
+    ran = place.run(backup_task(), engine=FakeEngine(trap=trap))
+    assert verdict(ran) == (1, Outcome.FAILED, "ScratchFull", False)
     assert "podTemplate.scratch.size" in ran.summary.message
-    assert "/scratch/dump" in ran.summary.message
+    assert str(place.paths.scratch) in ran.summary.message
+    assert not list((place.root / "volume").rglob("manifest.json"))
 
 
 def test_at_the_deadline_the_agent_stops_by_itself(place: Workplace) -> None:
