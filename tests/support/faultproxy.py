@@ -29,6 +29,7 @@ class Act(Enum):
     CUT = auto()  # close the connection in the middle of its body; the server sees nothing
     SWALLOW = auto()  # forward it, then close without passing on the answer
     CORRUPT_REQUEST = auto()  # change one byte of its body
+    TRUNCATE_REQUEST = auto()  # forward the first half of its body as if that were all
     CORRUPT_ANSWER = auto()  # change one byte of the answer's body
     TRUNCATE_ANSWER = auto()  # close in the middle of the answer's body
     HANG = auto()  # forward nothing and say nothing until the proxy is closed
@@ -100,8 +101,8 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
+    def __init__(self, upstream: tuple[str, int], bind: str) -> None:
+        super().__init__((bind, 0), _Connection)
         self.upstream = upstream
         self.proxy = FaultProxy("")
 
@@ -111,16 +112,16 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def fault_proxy(
-    upstream: str, *, tls: tuple[Path, Path] | None = None, pace: Pace | None = None
+    upstream: str, *, tls: tuple[Path, Path] | None = None, pace: Pace | None = None, bind: str = "127.0.0.1"
 ) -> Iterator[FaultProxy]:
-    """A proxy to `http://host:port`; `tls`: certificate and key files."""
+    """A proxy to `http://host:port`; `tls`: certificate and key files; `bind`: the address that it listens on."""
     host, _, port = upstream.removeprefix("http://").partition(":")
-    with _Server((host, int(port))) as server:
+    with _Server((host, int(port)), bind) as server:
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
             server.socket = context.wrap_socket(server.socket, server_side=True)
-        endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
+        endpoint = f"{'https' if tls else 'http'}://{bind}:{server.server_address[1]}"
         server.proxy = proxy = FaultProxy(endpoint, pace=pace or Pace())
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
@@ -183,6 +184,9 @@ class _Connection(socketserver.StreamRequestHandler):
             return self._refuse(request.fault)
         if act is Act.CORRUPT_REQUEST:
             body = _broken(body)
+        if act is Act.TRUNCATE_REQUEST:
+            body = body[: len(body) // 2]
+            request.headers.replace_header("Content-Length", str(len(body)))
         status, headers, answer = self._forward(request, body)
         if act is Act.SWALLOW:
             return self._close()
