@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from agent.postgresql.conftest import Workshop, target_of
+from agent.postgresql.conftest import Workshop, plan_of, target_of
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.postgresql import ENGINE
+from databosun.engines.postgresql.scratch import used
+from support.foldersink import FolderSink
 from support.pgsample import BACKUP_ROLE, ROLES
 from support.pgserver import PASSWORD, Server, free_port
 from support.waiting import eventually
@@ -227,11 +229,26 @@ def test_scratch_that_fills_up_while_dumping(
     workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server]
 ) -> None:
     """Compressed rows are taken to be half of the table; these are not."""
-    server = noisy(18)
+    server = noisy(18, rows=8000)
     size = server.sql("SELECT pg_table_size('noise')", "shop")[0][0]
     workshop = workshop_of(server)
+    full: list[int] = []
+
+    def wait_until_full(name: str, _count: int) -> None:
+        """While the small table is moved out, the large one grows over the limit and is stopped there."""
+        if not full and name == "db-shop.tar":
+            eventually("scratch fills", lambda: used(workshop.folder / "scratch") > size // 2)
+            full.extend(children("pg_dump"))
+            for pid in full:
+                os.kill(pid, signal.SIGSTOP)
+
     target = target_of(server, database="shop")
-    fault = fault_of(lambda: workshop.back_up("b", Method.LOGICAL, target=target, scratch_bytes=int(size * 0.7)))
+    fault = fault_of(
+        lambda: workshop.back_up(
+            "b", Method.LOGICAL, target=target, scratch_bytes=int(size * 0.55), trap=wait_until_full
+        )
+    )
+    assert full
     assert (type(fault), fault.reason) == (UserFault, "ScratchTooSmall")
     assert "the tables being dumped fill scratch" in fault.message
     nothing_left(server, workshop.folder)
@@ -241,13 +258,7 @@ def test_a_client_of_another_major(
     workshop_of: Callable[[int], Workshop], monkeypatch: pytest.MonkeyPatch, servers: Callable[[int], Server]
 ) -> None:
     workshop = workshop_of(18)
-    workshop.server = servers(18)
-    other = servers(17).bin
-
-    class WithOtherTools(Workshop):
-        pass
-
-    monkeypatch.setattr(workshop.server, "bin", other)
+    monkeypatch.setattr(workshop.server, "bin", servers(17).bin)
     fault = fault_of(lambda: workshop.back_up("b", Method.LOGICAL))
     assert (type(fault), fault.reason) == (UserFault, "WrongToolVersion")
     assert "runner image of PostgreSQL 18" in fault.message
@@ -346,3 +357,30 @@ def test_logical_backups_are_always_full(workshop_of: Callable[[int], Workshop])
     captured, _ = workshop_of(18).back_up("b", Method.LOGICAL, type=BackupType.INCREMENTAL)
     assert captured.type is BackupType.FULL
     assert any(note.startswith("IncrementalUnsupported: a logical backup") for note in captured.notes)
+
+
+def test_a_sink_that_is_told_to_stop_while_the_server_sends_nothing(
+    workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server]
+) -> None:
+    """The agent's sink raises from `progress` once it is to stop; an engine that waits must look there."""
+    server = noisy(18)
+    workshop = workshop_of(server)
+    told: list[str] = []
+
+    class Stopping(FolderSink):
+        def progress(self, stage: str, *, total_bytes: int | None = None) -> None:
+            if told:
+                raise WorldFault("Interrupted", "the pod is being deleted")
+            super().progress(stage, total_bytes=total_bytes)
+
+    with frozen_walsender(server) as freeze:
+
+        def trap(name: str, count: int) -> None:
+            freeze(name, count)
+            told.append(name)
+
+        plan = plan_of(workshop.folder / "scratch", Method.PHYSICAL)
+        sink = Stopping(workshop.folder / "b", trap)
+        fault = fault_of(lambda: ENGINE.backup(target_of(server), plan, sink))
+    assert fault.reason == "Interrupted"
+    nothing_left(server, workshop.folder)

@@ -14,6 +14,7 @@ from databosun.engines.postgresql.replication import Point
 from databosun.engines.postgresql.tarcheck import TarCheck
 
 MANIFEST = "backup_manifest"
+STAGE = "base backup"
 _PROGRESS_SECONDS = 1.0
 
 
@@ -47,7 +48,7 @@ class Archives:
         """The server has begun; `total_bytes` is its estimate, uncompressed."""
         self.start = start
         self._total = total_bytes
-        self._sink.progress("base backup")
+        self._sink.progress(STAGE)
 
     def archive(self, name: str) -> None:
         """The next archive begins: `base.tar.zst` comes compressed, `base.tar` is compressed by the sink."""
@@ -75,7 +76,7 @@ class Archives:
         if now >= self._next_progress and count > 0:
             self._next_progress = now + _PROGRESS_SECONDS
             total = max(self._total, count)
-            self._sink.progress("base backup", total_bytes=max(self._sent, self._sent * total // count))
+            self._sink.progress(STAGE, total_bytes=max(self._sent, self._sent * total // count))
 
     def archives_complete(self) -> None:
         """The last archive has ended."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from databosun.domain.errors import WorldFault
-from databosun.engines.base import Plan, Sink
+from databosun.engines.base import Plan
 from databosun.engines.postgresql import scratch
 from databosun.engines.postgresql.archives import MANIFEST, Archives
 from databosun.engines.postgresql.connect import Session
@@ -32,7 +32,7 @@ _ROOM_FOR_WAL = 64 * 1024 * 1024
 
 
 def take_on_scratch(
-    session: Session, facts: ServerFacts, plan: Plan, archives: Archives, sink: Sink, pulse: Callable[[], None]
+    session: Session, facts: ServerFacts, plan: Plan, archives: Archives, pulse: Callable[[], None]
 ) -> tuple[Point, Point, str]:
     """Run pg_basebackup, then hand its archives over, deleting each. Returns start, end and the program's version."""
     scratch.demand(
@@ -42,7 +42,6 @@ def take_on_scratch(
     with guarded("writing to scratch"):
         folder = Path(tempfile.mkdtemp(prefix="basebackup-", dir=plan.scratch))
     try:
-        sink.progress("base backup", total_bytes=facts.bytes)
         _run(session, plan, program, folder, pulse)
         with guarded("reading back from scratch"):
             manifest = (folder / MANIFEST).read_bytes()

@@ -57,17 +57,22 @@ class _Run:
     plan: Plan
     sink: Sink
     versions: dict[str, str] = field(default_factory=dict)
+    stage: str = "prepare"
 
     def tool(self, name: str) -> str:
         program, self.versions[name] = tool_of_major(name, self.facts.major)
         return str(program)
 
+    def say(self, stage: str) -> None:
+        self.stage = stage
+        self.sink.progress(stage)
+
     def pulse(self) -> None:
+        # The sink raises here once the agent is to stop; waiting for a database is not seen by it otherwise.
+        self.sink.progress(self.stage)
         if datetime.now(UTC) >= self.plan.deadline:
-            raise WorldFault(
-                Reason.DEADLINE_EXCEEDED,
-                f"the run's deadline {self.plan.deadline.isoformat()} has passed; raise spec.deadline",
-            )
+            message = f"the run's deadline {self.plan.deadline.isoformat()} has passed; raise spec.deadline"
+            raise WorldFault(Reason.DEADLINE_EXCEEDED, message)
 
 
 def artefact_names(databases: Iterable[str]) -> dict[str, str]:
@@ -84,8 +89,8 @@ def artefact_names(databases: Iterable[str]) -> dict[str, str]:
 
 def back_up_logical(session: Session, facts: ServerFacts, plan: Plan, sink: Sink) -> Captured:
     """Dump the target's database, or every connectable one that is no template."""
-    sink.progress("prepare")
     run = _Run(session, facts, plan, sink)
+    run.say("prepare")
     only = session.target.database.database
     folders = artefact_names([only] if only else [database.name for database in facts.dumpable()])
     if not folders:
@@ -131,7 +136,7 @@ def _notes(plan: Plan, databases: int) -> tuple[str, ...]:
 
 
 def _dump_database(run: _Run, dbname: str, folder: str) -> _Dumped:
-    run.sink.progress(f"dump {dbname}")
+    run.say(f"dump {dbname}")
     work = _new_folder(run.plan.scratch)
     try:
         with Snapshot(run.session, dbname) as snapshot, Counting(snapshot, dbname) as counting:
@@ -146,7 +151,7 @@ def _dump_database(run: _Run, dbname: str, folder: str) -> _Dumped:
             ) as tool:
                 dump.follow(tool, lambda: _pulse(run, counting))
             _demand_listed_files(run, work, dump)
-            run.sink.progress(f"count {dbname}")
+            run.say(f"count {dbname}")
             while not counting.done:
                 counting.wait(_LOOK_SECONDS)
                 run.pulse()
@@ -214,7 +219,7 @@ def _output(run: _Run, argv: list[str], work: Path) -> str:
 
 def _dump_globals(run: _Run) -> None:
     """Roles without passwords, tablespaces, and settings of roles; the backup role need not read pg_authid."""
-    run.sink.progress("dump globals")
+    run.say("dump globals")
     work = _new_folder(run.plan.scratch)
     argv = [
         run.tool("pg_dumpall"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,7 +13,7 @@ from psycopg import pq
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.engines.base import Captured, Plan, Sink
-from databosun.engines.postgresql.archives import Archives
+from databosun.engines.postgresql.archives import STAGE, Archives
 from databosun.engines.postgresql.basebackup14 import take_on_scratch
 from databosun.engines.postgresql.connect import Session, open_replication
 from databosun.engines.postgresql.environment import gather_environment
@@ -63,10 +63,20 @@ def back_up_physical(session: Session, facts: ServerFacts, plan: Plan, sink: Sin
     return _captured(facts, plan, environment, taken)
 
 
+def _pulse(sink: Sink, watch: Watch) -> Callable[[], None]:
+    """What to look at while waiting for the server: a promotion, and whether the agent is to stop (the sink raises)."""
+
+    def pulse() -> None:
+        sink.progress(STAGE)
+        watch.pulse()
+
+    return pulse
+
+
 def _on_scratch(session: Session, facts: ServerFacts, plan: Plan, sink: Sink, watch: Watch) -> _Taken:
     chain = decide_chain(plan.type, plan.parent, facts, timeline=facts.timeline)
     with Archives(sink) as archives:
-        start, end, version = take_on_scratch(session, facts, plan, archives, sink, watch.pulse)
+        start, end, version = take_on_scratch(session, facts, plan, archives, _pulse(sink, watch))
         return _Taken(
             start, end, watch.instant_of(end.lsn), chain, archives.logical_bytes, (), {"pg_basebackup": version}
         )
@@ -79,7 +89,7 @@ def _streamed(session: Session, facts: ServerFacts, plan: Plan, sink: Sink, watc
     notes: tuple[str, ...] = ()
     while True:
         with closing(open_replication(session)) as connection:
-            wire = Wire(connection, deadline=plan.deadline, pulse=watch.pulse)
+            wire = Wire(connection, deadline=plan.deadline, pulse=_pulse(sink, watch))
             chain = chain or decide_chain(plan.type, plan.parent, facts, timeline=identify_system(wire)[1].timeline)
             parent_manifest = chain.parent.engine_manifest if chain.parent else None
             try:

@@ -17,35 +17,34 @@ from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.server import ServerFacts
 
 _PHYSICAL = [Method.PHYSICAL.value]
+_LOGICAL = [Method.LOGICAL.value]
 
 
 def examine(session: Session, facts: ServerFacts, methods: Collection[Method], *, incremental: bool) -> list[Finding]:
     """Findings for these methods (Auto: both), blocking ones first."""
     wanted = {Method.PHYSICAL, Method.LOGICAL} if Method.AUTO in methods else set(methods)
     findings: list[Finding] = []
-    if wanted & {Method.PHYSICAL, Method.LOGICAL}:
-        findings += _pooler(facts)
     if Method.PHYSICAL in wanted:
-        findings += physical_settings(facts)
-        if not findings:
-            findings += _replication_login(session)
+        findings += physical_settings(facts) or _replication_login(session)
         findings += _environment_hidden(facts)
         if incremental:
             findings += incremental_settings(facts)
     if Method.LOGICAL in wanted:
+        findings += _pooler(facts)
         findings += examine_databases(session, facts)
     return sorted(findings, key=lambda finding: not finding.blocks)
 
 
 def _pooler(facts: ServerFacts) -> list[Finding]:
+    """Whether a pooler lets replication through, its login shows; that it keeps sessions apart, nothing shows."""
     if not facts.pooled:
         return []
     return [
         Finding(
             reason=Reason.POOLER,
-            message=f"{facts.host} is a connection pooler: snapshots and replication need the server's own session",
+            message=f"{facts.host} is a connection pooler: a snapshot is shared by several sessions of one server",
             fix="point spec.connection at PostgreSQL itself",
-            blocks=[Method.PHYSICAL.value, Method.LOGICAL.value],
+            blocks=_LOGICAL,
         )
     ]
 
