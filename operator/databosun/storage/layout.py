@@ -139,6 +139,11 @@ class Layout:
                 return Located(Kind.OTHER)
 
 
+def is_name(text: str) -> bool:
+    """Whether a folder in the bucket can be that of a database or a backup; people put other things there too."""
+    return _NAME.fullmatch(text) is not None
+
+
 def artefact_name(name: str) -> str:
     """Check the name of an artefact or stored object: a relative path of plain names. ValueError."""
     return _whole(_ARTEFACT, name, "an artefact")

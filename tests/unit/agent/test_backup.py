@@ -197,6 +197,13 @@ def test_an_engine_that_succeeds_with_nothing_has_failed(place: Workplace, engin
     assert not (folder(place) / "manifest.json").exists()
 
 
+def test_the_engine_is_told_no_more_scratch_than_the_volume_s_limit(place: Workplace) -> None:
+    """The file system below an emptyDir shows the node's disk; beyond the limit the kubelet evicts the pod."""
+    engine = FakeEngine()
+    succeeded(place.run(backup_task(), engine=engine, scratch_bytes=4096))
+    assert engine.plans[0].scratch_bytes == 4096
+
+
 @pytest.mark.parametrize(("previous", "suspicious"), [(None, False), (15 * MEBIBYTE, False), (15 * MEBIBYTE + 1, True)])
 def test_a_fifth_of_the_previous_size_is_worth_a_look(
     place: Workplace, previous: int | None, *, suspicious: bool

@@ -96,6 +96,14 @@ def test_what_is_no_manifest_is_passed_over_with_a_warning(full: Workplace, data
     assert any(line["event"] == "not a backup" and "a-2" in line["key"] for line in ran.lines)
 
 
+def test_folders_of_other_people_are_passed_over(full: Workplace) -> None:
+    for name in ("My Stuff/backups/x", "a/backups/Old Ones", "_own/backups/x", "a/backups/.hidden"):
+        path = full.root / "volume" / "shop" / name / "manifest.json"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"{}")
+    assert [name for one in all_pages(full, 500) for name in one] == EXPECTED
+
+
 def test_only_a_signed_manifest_is_verified(place: Workplace) -> None:
     place.run(backup_task("orders-unsigned"))
     private, public = pem_of(Ed25519PrivateKey.generate())

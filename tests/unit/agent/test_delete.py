@@ -80,11 +80,12 @@ def test_what_is_not_there_is_deleted(chain: Workplace) -> None:
 
 
 def test_what_a_failed_run_left_goes_too(chain: Workplace) -> None:
+    (chain.root / "volume" / "shop" / "orders" / "backups" / "Not Ours").mkdir()
     garbage = chain.root / "volume" / "shop" / "orders" / "backups" / "orders-x" / "a1"
     garbage.mkdir(parents=True)
     (garbage / "base.tar.0000").write_bytes(b"half")
     assert delete(chain, "orders-x")["orders-x"].deleted
-    assert left(chain) == {FULL, INCR, LAST}
+    assert left(chain) == {FULL, INCR, LAST, "Not Ours"}
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 3, 4])

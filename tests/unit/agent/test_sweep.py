@@ -120,6 +120,8 @@ def test_nothing_else_below_the_folder_is_garbage(swept: Workplace) -> None:
         Path("_log/postgresql/1/000000010000000000000001"),
         Path("orders/drills/r1/evidence.json"),
         Path("notes.txt"),
+        Path("My Stuff/backups/x/a1/y"),
+        Path("orders/backups/Old Ones/a1/y"),
     ]
     for other in others:
         path = swept.root / "volume" / "shop" / other

@@ -206,8 +206,11 @@ def _retention(ctx: Context) -> Retention | None:
 
 
 def _free_bytes(ctx: Context) -> int | None:
+    """What the file system has, and no more than the volume's own limit: beyond that the kubelet evicts the pod."""
     try:
         found = os.statvfs(ctx.paths.scratch)
     except OSError:  # no scratch in this pod; an engine that needs it says so
         return None
-    return found.f_bavail * found.f_frsize
+    free = found.f_bavail * found.f_frsize
+    limit = ctx.request.scratch_bytes
+    return free if limit is None else min(free, limit)

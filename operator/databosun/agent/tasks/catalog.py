@@ -12,6 +12,7 @@ from databosun.agent.tasks.common import read_hold
 from databosun.api.request import CatalogTask
 from databosun.api.result import CatalogEntry, CatalogPage, Outcome, Result
 from databosun.domain.errors import SafetyStop
+from databosun.storage.layout import is_name
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, digest_of, is_signed, read_manifest
 from databosun.storage.port import ObjectMissing
 
@@ -48,10 +49,10 @@ def _ids(ctx: Context, after: str | None) -> Iterator[tuple[str, str]]:
     """Database and id of every backup folder behind `after`, in order."""
     start = tuple(after.split("/", 1)) if after else ("", "")
     for database in ctx.store.folders(ctx.layout.root):
-        if database.startswith("_") or database < start[0]:
+        if database < start[0] or not is_name(database):
             continue
         for backup_id in ctx.store.folders(ctx.layout.backups(database)):
-            if (database, backup_id) > start:
+            if is_name(backup_id) and (database, backup_id) > start:
                 yield database, backup_id
 
 

@@ -24,7 +24,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.api.request import DeleteTask
 from databosun.api.result import DeletedBackup, Outcome, Result
 from databosun.domain.errors import SafetyStop
-from databosun.storage.layout import BackupFolder
+from databosun.storage.layout import BackupFolder, is_name
 from databosun.storage.locks import latest_lock
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest
 from databosun.storage.owner import demand_ownership
@@ -76,6 +76,8 @@ def _parents(ctx: Context, database: str) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for backup_id in ctx.store.folders(ctx.layout.backups(database)):
         ctx.stop.check()
+        if not is_name(backup_id):
+            continue
         manifest = _manifest(ctx, ctx.layout.backup(database, backup_id))
         if manifest:
             found[backup_id] = manifest.parent

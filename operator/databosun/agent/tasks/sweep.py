@@ -10,7 +10,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.api.request import SweepTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import SafetyStop
-from databosun.storage.layout import BackupFolder, Kind
+from databosun.storage.layout import BackupFolder, Kind, is_name
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, read_manifest
 from databosun.storage.owner import demand_ownership
 from databosun.storage.port import ObjectInfo, ObjectMissing
@@ -40,10 +40,10 @@ def run(ctx: Context) -> Result:
 
 def _folders(ctx: Context, active: set[str]) -> Iterator[tuple[str, str]]:
     for database in ctx.store.folders(ctx.layout.root):
-        if database.startswith("_"):
+        if not is_name(database):
             continue
         for backup_id in ctx.store.folders(ctx.layout.backups(database)):
-            if f"{database}/{backup_id}" not in active:
+            if is_name(backup_id) and f"{database}/{backup_id}" not in active:
                 yield database, backup_id
 
 
