@@ -187,4 +187,7 @@ class Request(Model):
     storage: StorageTarget | None = None
     secrets: list[SecretUse] = Field(default_factory=list)
     image: str | None = None
+    scratch_bytes: int | None = Field(
+        default=None, description="The size limit of the scratch volume, which its file system may not show."
+    )
     job: Task

@@ -49,12 +49,14 @@ class JobDefaults:
 
 def build_job(order: StartJob, defaults: JobDefaults, now: datetime) -> dict[str, Any]:
     """The Job of one attempt. UserFault(RequestTooLarge) where the request would not fit an annotation."""
-    document = order.request.model_dump_json(by_alias=True, exclude_none=True)
+    template = order.pod_template or PodTemplate()
+    scratch = _scratch(order, template)
+    request = order.request.model_copy(update={"scratch_bytes": parse_quantity(scratch.size)})
+    document = request.model_dump_json(by_alias=True, exclude_none=True)
     if len(document.encode()) > MAX_REQUEST_BYTES:
         found = f"the request of {order.owner.kind} {order.owner.name} has {len(document.encode())} bytes"
         message = f"{found}; at most {MAX_REQUEST_BYTES} fit: shorten its hooks"
         raise UserFault(Reason.REQUEST_TOO_LARGE, message)
-    template = order.pod_template or PodTemplate()
     labels = {
         **(template.labels or {}),
         **MANAGED_BY,
@@ -101,14 +103,18 @@ def build_job(order: StartJob, defaults: JobDefaults, now: datetime) -> dict[str
                     "annotations": {**(template.annotations or {}), **annotations, REQUEST_ANNOTATION: document},
                     "finalizers": [FINALIZER_RESULT],
                 },
-                "spec": _pod_spec(order, template, defaults),
+                "spec": _pod_spec(order, template, defaults, scratch),
             },
         },
     }
 
 
-def _pod_spec(order: StartJob, template: PodTemplate, defaults: JobDefaults) -> dict[str, Any]:
-    scratch = template.scratch or (Scratch() if order.request.job.task == "backup" else SMALL_SCRATCH)
+def _scratch(order: StartJob, template: PodTemplate) -> Scratch:
+    """What the user says, or room for a backup, or little for the rest."""
+    return template.scratch or (Scratch() if order.request.job.task == "backup" else SMALL_SCRATCH)
+
+
+def _pod_spec(order: StartJob, template: PodTemplate, defaults: JobDefaults, scratch: Scratch) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
