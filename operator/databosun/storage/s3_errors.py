@@ -128,7 +128,10 @@ def _words(text: str) -> str:
     """What the server said, or what the client library said with its innermost cause, on one line."""
     message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
     shown, _, debug = text.partition("Debug source:")
-    words = message[1] if message else shown.split("<?xml")[0].strip()
+    # Times and counts of retries go: the same trouble must read the same each time, or a status would change for nothing.
+    words = (
+        message[1] if message else re.sub(r"^.*? - (?=HTTP error|Server returned)", "", shown.split("<?xml")[0].strip())
+    )
     cause = "" if message else _cause(debug)
     return re.sub(r"\s+", " ", f"{words} ({cause})" if cause and cause not in words else words)[:_LONGEST]
 

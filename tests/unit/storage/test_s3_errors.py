@@ -55,6 +55,17 @@ def test_without_a_secret_workload_identity_is_named() -> None:
     assert "podTemplate.serviceAccountName" in error.message
 
 
+def test_the_same_trouble_reads_the_same_each_time() -> None:
+    first, second = (
+        f"Generic S3 error: Error performing PUT http://x/y in {time}, after {retries} retries, max_retries: 6, "
+        'retry_timeout: 120s  - HTTP error: error sending request\n\nDebug source:\n message: "Connection refused"'
+        for time, retries in (("1.2s", 3), ("340.5ms", 6))
+    )
+    said = fault_of(refusal_of(first), PLACE, "key").message
+    assert said == fault_of(refusal_of(second), PLACE, "key").message
+    assert said.endswith("does not answer: HTTP error: error sending request (Connection refused)")
+
+
 def test_a_message_is_short_and_on_one_line() -> None:
     error = fault_of(refusal_of(said(500, "InternalError", "a\n" * 5000)), PLACE, "key")
     assert "\n" not in error.message
