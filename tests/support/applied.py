@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES, Object
-from support.memorykube import MemoryKube
+from support.fakekube import FakeKube
 
 CREATED = "2026-02-01T00:00:00Z"
 
@@ -18,7 +18,7 @@ def condition(kind: str, status: bool, reason: str = "Ready", message: str = "")
 READY = condition("Ready", True)
 
 
-def database(kube: MemoryKube, name: str = "orders", *conditions: Object, **status: Any) -> Object:
+def database(kube: FakeKube, name: str = "orders", *conditions: Object, **status: Any) -> Object:
     """A healthy tier 2 database, unless conditions or status say otherwise."""
     healthy = {
         "conditions": list(conditions) or [READY, condition("Protected", True), condition("RPOMet", True)],
@@ -37,7 +37,7 @@ def database(kube: MemoryKube, name: str = "orders", *conditions: Object, **stat
     return kube.put(DATABASES, body)
 
 
-def policy(kube: MemoryKube, name: str = "daily", *conditions: Object, **parts: Any) -> Object:
+def policy(kube: FakeKube, name: str = "daily", *conditions: Object, **parts: Any) -> Object:
     """A policy for `orders`; `parts` are fields of spec, and `status`."""
     status = {"conditions": list(conditions) or [READY], "databases": {"matched": 1, "protected": 1, "failing": 0}}
     status |= parts.pop("status", {})
@@ -47,7 +47,7 @@ def policy(kube: MemoryKube, name: str = "daily", *conditions: Object, **parts: 
     return kube.put(BACKUP_POLICIES, {"metadata": metadata, "spec": spec, "status": status})
 
 
-def storage(kube: MemoryKube, name: str = "prod", *conditions: Object, **status: Any) -> Object:
+def storage(kube: FakeKube, name: str = "prod", *conditions: Object, **status: Any) -> Object:
     """A storage that was validated ten minutes ago."""
     known = {
         "conditions": list(conditions) or [READY],
@@ -59,7 +59,7 @@ def storage(kube: MemoryKube, name: str = "prod", *conditions: Object, **status:
     return kube.put(BACKUP_STORAGES, {"metadata": metadata, "spec": {"s3": {"bucket": "backups"}}, "status": known})
 
 
-def backup(kube: MemoryKube, name: str, *conditions: Object, finished: bool = True, **status: Any) -> Object:
+def backup(kube: FakeKube, name: str, *conditions: Object, finished: bool = True, **status: Any) -> Object:
     """A Backup of `orders`; a good full one unless its status says otherwise."""
     good = {
         "phase": "Succeeded",

@@ -16,7 +16,7 @@ from databosun.agent.report import report
 from databosun.api.request import REQUEST_ANNOTATION
 from databosun.api.result import CatalogEntry, CatalogPage, Outcome, Result
 from databosun.kube.resources import JOBS, PODS, Object
-from support.memorykube import MemoryKube
+from support.fakekube import FakeKube
 
 SYSTEM = "7301234567890123456"
 
@@ -77,14 +77,14 @@ class Store:
         self.outcomes = list(outcomes)
         self.asked: list[str | None] = []
 
-    def run_jobs(self, kube: MemoryKube) -> bool:
+    def run_jobs(self, kube: FakeKube) -> bool:
         """Give every Job that has no pod one that has done its work; says whether there was any."""
         jobs = [job for job in kube.all(JOBS) if ("pods", "shop", f"{job['metadata']['name']}-x") not in kube.objects]
         for job in jobs:
             self._run(kube, job)
         return bool(jobs)
 
-    def _run(self, kube: MemoryKube, job: Object) -> None:
+    def _run(self, kube: FakeKube, job: Object) -> None:
         template = job["spec"]["template"]["metadata"]
         task = json.loads(template["annotations"][REQUEST_ANNOTATION])["job"]
         assert task["task"] == "catalog"

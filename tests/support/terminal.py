@@ -12,7 +12,7 @@ from rich.console import Console
 from databosun.cli.output import Screen
 from databosun.cli.session import Session
 from support.clock import FakeClock
-from support.memorykube import MemoryKube
+from support.fakekube import FakeKube
 
 NOW = "2026-03-01T12:00:00Z"
 
@@ -42,7 +42,7 @@ class Terminal:
     err: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
-        self.kube = MemoryKube(now=self.clock.now)
+        self.kube = FakeKube(now=self.clock.now)
 
     @property
     def session(self) -> Session:

@@ -19,7 +19,7 @@ from databosun.runtime.cache import Cache, FinishedIndex
 from databosun.runtime.queue import Key
 from support.catalogs import SYSTEM, Store, stored
 from support.clock import FakeClock
-from support.memorykube import MemoryKube
+from support.fakekube import FakeKube
 
 KEY = Key("BackupStorage", "shop", "prod")
 TOKEN = {"databosun.io/rebuild-catalog": "t1"}
@@ -43,7 +43,7 @@ class Events:
 class Operator:
     """One life of an operator: it knows only what it lists."""
 
-    def __init__(self, kube: MemoryKube) -> None:
+    def __init__(self, kube: FakeKube) -> None:
         self.events = Events()
         self.queued: list[Key] = []
         self.context = Context(
@@ -69,7 +69,7 @@ class Operator:
     def _add(self, key: Key, at: datetime | None) -> None:
         self.queued.append(key)
 
-    async def work(self, kube: MemoryKube, store: Store) -> None:
+    async def work(self, kube: FakeKube, store: Store) -> None:
         """Look again and again, Jobs done at once in between, until nothing more comes of it."""
         await self.intake.fill()
         while True:
@@ -82,8 +82,8 @@ class Operator:
                 return
 
 
-def cluster(**storage: Any) -> MemoryKube:
-    kube = MemoryKube()
+def cluster(**storage: Any) -> FakeKube:
+    kube = FakeKube()
     body = {
         "metadata": {"name": "prod", "annotations": TOKEN},
         "spec": {"s3": {"bucket": "backups"}},
@@ -93,11 +93,11 @@ def cluster(**storage: Any) -> MemoryKube:
     return kube
 
 
-def backups(kube: MemoryKube) -> dict[str, Object]:
+def backups(kube: FakeKube) -> dict[str, Object]:
     return {body["metadata"]["name"]: body for body in kube.all(BACKUPS)}
 
 
-def catalog(kube: MemoryKube) -> dict[str, Any]:
+def catalog(kube: FakeKube) -> dict[str, Any]:
     status: dict[str, Any] = kube.one(BACKUP_STORAGES, "prod")["status"]
     return status
 
@@ -106,7 +106,7 @@ def some(count: int) -> list[CatalogEntry]:
     return [stored(f"orders-26020{number}0200-abcde") for number in range(1, count + 1)]
 
 
-def essence(kube: MemoryKube) -> list[Any]:
+def essence(kube: FakeKube) -> list[Any]:
     """What a person sees of a cluster in the end; uids, versions and the order of creation apart."""
     kept = []
     for body in (*kube.all(BACKUPS), *kube.all(BACKUP_STORAGES)):
@@ -148,7 +148,7 @@ async def test_the_same_comes_of_it_when_killed_before_any_write() -> None:
         assert not any(body["metadata"]["finalizers"] for body in kube.all(PODS))
 
 
-def _mortal(kube: MemoryKube, last: int) -> Any:
+def _mortal(kube: FakeKube, last: int) -> Any:
     def before_write(_what: str) -> None:
         if len(kube.writes) >= last:
             raise Killed
@@ -192,7 +192,7 @@ async def test_a_rebuilt_backup_starts_no_run() -> None:
     assert all("databosun.io/finished" in body["metadata"]["labels"] for body in _as_created(kube))
 
 
-def _as_created(kube: MemoryKube) -> Iterable[Object]:
+def _as_created(kube: FakeKube) -> Iterable[Object]:
     """Nothing was labelled later: the label is that of the creation."""
     assert not any(what.endswith("metadata") and "backups/" in what for what in kube.writes)
     return kube.all(BACKUPS)
