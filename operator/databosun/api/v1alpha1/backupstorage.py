@@ -206,7 +206,9 @@ class BackupStorageStatus(Model):
     )
     conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled, Reachable.")
     last_validated_time: Time | None = Field(default=None, description="When the store was last tried with success.")
-    last_attempt_time: Time | None = Field(default=None, description="When the store was last tried, whatever came of it.")
+    last_attempt_time: Time | None = Field(
+        default=None, description="When the store was last tried, whatever came of it."
+    )
     last_sweep_time: Time | None = Field(default=None, description="When what failed runs left was last removed.")
     validated_generation: int | None = Field(default=None, description="Generation of the spec that was tried then.")
     owner: Owner | None = Field(default=None, description="Who owns the folder, as its marker says.")
