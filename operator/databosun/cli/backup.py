@@ -18,8 +18,8 @@ from databosun.cli.reasons import CliReason
 from databosun.cli.running import FAILED, OK
 from databosun.cli.session import Session
 from databosun.controllers import seen as read
-from databosun.controllers.matching import selects
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy
+from databosun.domain.covering import covers
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.domain.plan import FINALIZER_DATA
 from databosun.kube.errors import AlreadyExists
@@ -84,7 +84,7 @@ async def _policy(session: Session, database: SeenDatabase, name: str | None) ->
     """The policy that says how: the named one, or the only one that covers the database."""
     if name is not None:
         policy = read.policy(await session.find(BACKUP_POLICIES, name))
-        if not selects(policy, database):
+        if not covers(policy.spec, database.meta.name, database.meta.labels):
             message = (
                 f"BackupPolicy {name} does not cover Database {database.meta.name}; give another --policy, or correct"
                 " its databaseRef or databaseSelector"
@@ -92,7 +92,11 @@ async def _policy(session: Session, database: SeenDatabase, name: str | None) ->
             raise UserFault(CliReason.POLICY_DOES_NOT_COVER, message)
         return policy
     bodies = [body async for body in session.kube.list(BACKUP_POLICIES, session.namespace)]
-    covering = [policy for body in bodies if selects(policy := read.policy(body), database)]
+    covering = [
+        policy
+        for body in bodies
+        if covers((policy := read.policy(body)).spec, database.meta.name, database.meta.labels)
+    ]
     if len(covering) == 1:
         return covering[0]
     raise _ambiguous(database.meta.name, sorted(policy.meta.name for policy in covering))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -270,17 +270,18 @@ def uninstall_cleanup(kubeconfig: Kubeconfig = None, context: Context = None) ->
 @app.command()
 def operator() -> None:
     """Run the operator (the chart does this)."""
-    from databosun.__main__ import run_operator
-
-    raise typer.Exit(run_operator())
+    _become("operator")
 
 
 @app.command()
 def agent() -> None:
     """Run the agent of one Job (the operator does this)."""
-    from databosun.__main__ import run_agent
+    _become("agent")
 
-    run_agent()
+
+def _become(part: str) -> NoReturn:
+    """Start anew as another part of the program, which needs nothing of what is loaded here."""
+    os.execv(sys.executable, [sys.executable, "-m", "databosun", part])  # noqa: S606 (no shell, our own program)
 
 
 def main() -> None:

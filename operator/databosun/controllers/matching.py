@@ -8,6 +8,7 @@ from typing import Any
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenDatabase, SeenPolicy
+from databosun.domain.covering import covers
 from databosun.runtime.cache import Indexer
 from databosun.runtime.queue import Key
 
@@ -36,12 +37,7 @@ INDEXERS: Mapping[str, Indexer] = {"BackupPolicy": _policy_refs, "Backup": _back
 
 def selects(policy: SeenPolicy, database: SeenDatabase) -> bool:
     """Whether the policy covers the database."""
-    if policy.spec.database_ref is not None:
-        return policy.spec.database_ref.name == database.meta.name
-    selector = policy.spec.database_selector
-    return selector is not None and all(
-        database.meta.labels.get(key) == value for key, value in selector.match_labels.items()
-    )
+    return covers(policy.spec, database.meta.name, database.meta.labels)
 
 
 def policy_keys_of(context: Context, namespace: str, database: str) -> list[Key]:
