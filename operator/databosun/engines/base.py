@@ -1,4 +1,4 @@
-"""The seam between the agent and a database engine. An engine says how, never when; it knows neither Kubernetes nor buckets."""
+"""The seam between the agent and a database engine. An engine says how, never when, and knows no Kubernetes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The backup below an incremental: its id and the engine's own file manifest, already verified against its digest."""
+    """The backup below an incremental: its id and the engine's own file manifest, its digest verified."""
 
     id: str
     base: str
@@ -61,9 +61,9 @@ class Plan:
 
 
 class ArtefactWriter(Protocol):
-    """One artefact on its way to storage. `write` takes the plaintext stream in order and blocks while storage is slower.
+    """One artefact on its way to storage. `write` takes the plaintext in order and blocks while storage is slower.
 
-    A buffer given to `write` may be overwritten afterwards. Whatever either method raises is passed on, never swallowed:
+    A buffer given to `write` may be overwritten afterwards. What either method raises is passed on, never swallowed:
     the artefact is given up by then, and so is the backup.
     """
 
@@ -74,12 +74,12 @@ class ArtefactWriter(Protocol):
 
 
 class Sink(Protocol):
-    """Where an engine's artefacts go; compression by the sink, encryption, hashing, upload and read-back are none of the engine's business."""
+    """Where artefacts go; compression, encryption, hashing, upload and read-back are none of the engine's business."""
 
     def open(self, name: str, *, compress: bool, check: Callable[[], StreamCheck] | None = None) -> ArtefactWriter:
         """Start an artefact such as `base.tar.zst`, or `dump/3456.dat.zst`: names of `[A-Za-z0-9._-]` with `/` between.
 
-        `compress`: the sink adds zstd (and no suffix of its own: the name says it already). A thread finishes one artefact
+        `compress`: the sink adds zstd (and no suffix: the name says it already). A thread finishes one artefact
         before it opens the next; several threads may each have one, and wait their turn where memory would not do.
         """
         ...
@@ -101,7 +101,7 @@ class StreamCheck(Protocol):
         ...
 
     def close(self) -> int | None:
-        """Say that the stream ended; raises where it is not whole. Returns the logical (uncompressed) size where known."""
+        """Say that the stream ended; raises where it is not whole. Returns the uncompressed size where known."""
         ...
 
 
@@ -130,8 +130,9 @@ class Captured:
 class RestoreDoc:
     """What RESTORE.md must know: the manifest of this backup, and those of its chain (base first, this one last).
 
-    The agent's own part of RESTORE.md comes before the engine's and leaves each artefact whole, checked and decrypted, but as
-    compressed as its name says, at `<backup id>/<artefact name>` in the working folder: `orders-2603010300-a1b2c/base.tar.zst`.
+    The agent's own part of RESTORE.md comes before the engine's and leaves each artefact whole, checked and decrypted,
+    but as compressed as its name says, at `<backup id>/<artefact name>` in the working folder, such as
+    `orders-2603010300-a1b2c/base.tar.zst`.
     """
 
     manifest: Mapping[str, Any]
@@ -139,7 +140,7 @@ class RestoreDoc:
 
 
 class Engine(Protocol):
-    """What the agent can do with one kind of database. Methods raise UserFault, WorldFault or SafetyStop, nothing else."""
+    """What the agent can do with one kind of database. Methods raise UserFault, WorldFault or SafetyStop only."""
 
     def probe(self, target: Target, methods: Iterable[Method], *, incremental: bool) -> ProbeResult:
         """Look at the server; findings name the missing grant or setting and the statement that mends it."""
@@ -154,5 +155,5 @@ class Engine(Protocol):
         ...
 
     def restore_instructions(self, doc: RestoreDoc) -> str:
-        """The engine's part of RESTORE.md (Markdown): exact commands with standard tools, from fetched artefacts to a checked database."""
+        """The engine's part of RESTORE.md (Markdown): standard commands from fetched artefacts to a checked database."""
         ...

@@ -1,10 +1,11 @@
-"""Which engine serves which kind of database. Engines are imported on use, so that the operator never loads a driver."""
+"""Which engine serves which kind of database. Imported on use, so that the operator never loads a driver."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
 from databosun.api.v1alpha1.database import EngineName
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.engines.base import Engine
 
@@ -23,6 +24,6 @@ def load(name: EngineName) -> Engine:
     if name not in _MODULES:
         known = ", ".join(_MODULES)
         message = f"spec.engine is {name}, which this release does not serve; expected one of: {known}"
-        raise UserFault("UnsupportedEngine", message)
+        raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
     engine: Engine = import_module(_MODULES[name]).ENGINE
     return engine

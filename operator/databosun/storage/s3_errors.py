@@ -128,7 +128,7 @@ def _words(text: str) -> str:
     """What the server said, or what the client library said with its innermost cause, on one line."""
     message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
     shown, _, debug = text.partition("Debug source:")
-    # Times and counts of retries go: the same trouble must read the same each time, or a status would change for nothing.
+    # Times and counts of retries go: the same trouble must read the same, or a status would change for nothing.
     words = (
         message[1] if message else re.sub(r"^.*? - (?=HTTP error|Server returned)", "", shown.split("<?xml")[0].strip())
     )
