@@ -155,5 +155,5 @@ class Engine(Protocol):
         ...
 
     def restore_instructions(self, doc: RestoreDoc) -> str:
-        """The engine's part of RESTORE.md (Markdown): standard commands from fetched artefacts to a checked database."""
+        """The engine's part of RESTORE.md (Markdown): commands from fetched artefacts to a checked database."""
         ...
