@@ -228,7 +228,7 @@ def person_delete(fact: BackupFact, facts: Sequence[BackupFact], rules: Retentio
     above = dependants(facts)
     going: set[str] = set()
     for other in children_first([other for other in facts if other.deleting and other.id != fact.id]):
-        if not other.held and _guard(other, guarded, above, going) is None:
+        if _guard(other, guarded, above, going) is None:
             going.add(other.id)
     guard = _guard(fact, guarded, above, going)
     return DeleteData() if guard is None else RetainInstead(guard)

@@ -143,6 +143,11 @@ def test_one_of_two_chains_is_no_mass_deletion() -> None:
     assert isinstance(decide(fulls(2), START + 2 * DAY, rules=RetentionRules(keep_last=1)), Wait)
 
 
+def test_an_only_chain_that_a_person_deletes_is_no_mass_deletion() -> None:
+    alone = backup("x0", START, database_uid="other", deleting=True)
+    assert isinstance(decide([*fulls(4), alone], START + 4 * DAY), Wait)
+
+
 def test_incrementals_alone_trip_nothing() -> None:
     """As long as the full stays, the chain does."""
     full = backup("full", START)

@@ -53,11 +53,12 @@ def test_days_are_counted_where_there_are_backups() -> None:
 def test_the_first_full_stands_for_its_day() -> None:
     evening = backup("evening", "2026-05-01T18:00")
     midnight = backup("midnight", "2026-05-02T00:00", on=evening)
+    one = backup("one", "2026-05-02T01:00", on=evening)
     morning = backup("morning", "2026-05-02T02:00")
     noon = backup("noon", "2026-05-02T12:00")
     newest = backup("newest", "2026-05-03T02:00")
-    plan = decide([evening, midnight, morning, noon, newest], RetentionRules(daily=3))
-    assert set(plan.delete) == {"midnight", "noon"}
+    plan = decide([evening, midnight, one, morning, noon, newest], RetentionRules(daily=3))
+    assert set(plan.delete) == {"midnight", "one", "noon"}
     assert plan.keep["morning"] == (Reason.DAILY,)
     assert plan.expires["midnight"] == morning.at  # it stood for the day until the full came
 
