@@ -15,9 +15,9 @@ CRDS = {name.removesuffix(".yaml"): text for name, text in crds_yaml().items()}
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
+def cluster(request: pytest.FixtureRequest) -> Cluster:
     """The cluster of KUBECONFIG where that is set, else one for tests, brought up where it is not up yet."""
-    return find_cluster()
+    return find_cluster(request)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+from hack import golang
+from hack.cluster.kind import KIND, NODE_IMAGE, Kind, docker_answers
+
 CLUSTER = Path(__file__).resolve().parents[2] / "hack" / "cluster" / "cluster"
 NAME = "test"
 
@@ -18,6 +22,17 @@ class Cluster:
 
     kubeconfig: Path
     environment: Mapping[str, str]
+
+    def command(self, *arguments: str) -> None:
+        """Do something to the cluster itself, such as `kubelet stop`; only to one that hack/cluster made."""
+        name = self.environment.get("CLUSTER_NAME", NAME)
+        server = ["kubectl", "config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"]
+        mine, named = (
+            subprocess.run(server, env={**self.environment, "KUBECONFIG": at}, capture_output=True, text=True).stdout
+            for at in (str(self.kubeconfig), _environment(name)["KUBECONFIG"])
+        )
+        assert mine == named, f"KUBECONFIG is not that of cluster {name}: set CLUSTER_NAME to the cluster's name"
+        subprocess.run([CLUSTER, *arguments, "--name", name], check=True, timeout=300)
 
     def kubectl(
         self, *arguments: str, input: str | None = None, check: bool = True
@@ -30,17 +45,31 @@ class Cluster:
         return done
 
 
-def find_cluster() -> Cluster:
-    """The cluster of KUBECONFIG where that is set, else one for tests, brought up where it is not up yet."""
+def find_cluster(request: pytest.FixtureRequest) -> Cluster:
+    """The cluster of KUBECONFIG where set, else one for tests: of pytest-kind where Docker answers, else bare."""
     environment = dict(os.environ)
     if "KUBECONFIG" not in environment:
-        subprocess.run([CLUSTER, "up", "--name", NAME], check=True)
-        environment = _environment()
+        if docker_answers():
+            return kind_cluster(request)
+        subprocess.run([CLUSTER, "up", "--name", NAME], check=True, timeout=1800)
+        environment = _environment(NAME)
     return Cluster(Path(environment["KUBECONFIG"]), environment)
 
 
-def _environment() -> dict[str, str]:
+def kind_cluster(request: pytest.FixtureRequest) -> Cluster:
+    """pytest-kind's cluster, made with the pinned `kind`, which is built here: pytest-kind would download one."""
+    request.config.option.kind_bin = str(golang.install(*KIND))
+    request.config.option.kind_image = NODE_IMAGE
+    made = request.getfixturevalue("kind_cluster")
+    kubeconfig = made.kubeconfig_path.resolve()
+    reach = Kind(made.name).env()
+    path = f"{reach['PATH']}:{os.environ['PATH']}"
+    name = {"CLUSTER_NAME": made.name, "KUBECONFIG": str(kubeconfig)}
+    return Cluster(kubeconfig, {**os.environ, **reach, "PATH": path, **name})
+
+
+def _environment(name: str) -> dict[str, str]:
     """The environment that the cluster's own line makes in a shell."""
     script = 'eval "$("$0" env --name "$1")" && exec env -0'
-    done = subprocess.run(["bash", "-c", script, CLUSTER, NAME], capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash", "-c", script, CLUSTER, name], capture_output=True, text=True, check=True)
     return dict(pair.split("=", 1) for pair in done.stdout.split("\0") if pair)

@@ -1,0 +1,28 @@
+"""The installation that all end-to-end tests share, and namespaces of their own in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.cluster import Cluster
+from support.stack import Stack, bring_up
+from support.stackplace import Place
+
+
+@pytest.fixture(scope="session")
+def stack(cluster: Cluster) -> Stack:
+    """The operator from its chart, an S3 server, PostgreSQL 15 and 18. It stays, like the cluster."""
+    return bring_up(cluster)
+
+
+@pytest.fixture(scope="module")
+def place(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A furnished namespace for the tests of one module; gone afterwards."""
+    name = request.module.__name__.rpartition(".")[2].replace("_", "-").removeprefix("test-")
+    place = Place(stack, f"e2e-{name}")
+    stack.kubectl("delete", "namespace", place.namespace, "--ignore-not-found", "--timeout=180s")
+    place.furnish()
+    yield place
+    stack.kubectl("delete", "namespace", place.namespace, "--wait=false")
