@@ -38,7 +38,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCALE = int(os.environ.get("BENCH_SCALE", "100"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 MAJOR = int(os.environ.get("BENCH_MAJOR", "18"))
-FAR_LATENCY, FAR_RATE, FAR_BYTES = 0.03, 50e6, 384 * MEBIBYTE
+FAR_LATENCY = 0.03
+FAR_RATE = float(os.environ.get("BENCH_FAR_RATE", "50e6"))
+FAR_BYTES = int(os.environ.get("BENCH_FAR_MIB", "384")) * MEBIBYTE
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests'}", "PGPASSWORD": PASSWORD}
 
 
@@ -138,7 +140,7 @@ def test_physical_full_to_a_bucket(bench: Bench, server: Server, tmp_path: Path)
 
 
 def test_a_store_far_away(bench: Bench, tmp_path: Path) -> None:
-    """30 ms before each answer and 50 MB/s on each connection: what several parts at once are worth."""
+    """30 ms before each answer and so many bytes a second on each connection: what several parts at once are worth."""
     argv = [sys.executable, "-m", "support.faultproxy", bench.weed.endpoint, str(FAR_LATENCY), str(FAR_RATE)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=ENV) as proxy:
         try:
@@ -153,6 +155,7 @@ def test_a_store_far_away(bench: Bench, tmp_path: Path) -> None:
                 "one connection": lambda: bench.pipe(f"cat {data}", endpoint=endpoint, connections=1),
                 "agent": lambda: bench.back_up(place, FakeEngine(artefacts={"base.tar": FAR_BYTES})),
             }
-            report("A store far away", table(take_turns(contenders, rounds=ROUNDS), "one connection"))
+            title = f"A store far away: {FAR_LATENCY * 1000:.0f} ms, {FAR_RATE / 1e6:.0f} MB/s a connection"
+            report(title, table(take_turns(contenders, rounds=ROUNDS), "one connection"))
         finally:
             proxy.kill()

@@ -346,8 +346,9 @@ def test_a_manifest_that_was_moved_is_no_result(place: Workplace) -> None:
     refused(place.run(backup_task(INCR)), "ForeignBackup")
 
 
-def test_after_a_stop_no_manifest_is_written(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told to stop once all data is stored: the backup would be whole, but the operator may have started another."""
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[Children]:
+    """The running agent's, through which a test reaches its stop."""
     holder: list[Children] = []
     made = Children.__init__
 
@@ -355,12 +356,31 @@ def test_after_a_stop_no_manifest_is_written(place: Workplace, monkeypatch: pyte
         holder.append(children)
         made(children, *rest)
 
+    monkeypatch.setattr(Children, "__init__", watched)
+    return holder
+
+
+def test_after_a_stop_no_manifest_is_written(place: Workplace, children: list[Children]) -> None:
+    """Told to stop once all data is stored: the backup would be whole, but the operator may have started another."""
+
     class Stopping(FakeEngine):
         def restore_instructions(self, doc: Any) -> str:
-            holder[0]._stop.set("Interrupted", "told to")
+            children[0]._stop.set("Interrupted", "told to")
             return "x"
 
-    monkeypatch.setattr(Children, "__init__", watched)
     ran = refused(place.run(backup_task(), engine=Stopping()), "Interrupted", Outcome.FAILED)
     assert ran.summary.retryable
     assert not (folder(place) / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(("reason", "retryable"), [("Interrupted", True), ("DeadlineExceeded", False)])
+def test_what_breaks_because_of_a_stop_is_not_the_verdict(
+    place: Workplace, children: list[Children], reason: str, *, retryable: bool
+) -> None:
+    def trap(_name: str, done: int) -> None:
+        if done:
+            children[0]._stop.set(reason, "told to")
+            raise ZeroDivisionError
+
+    ran = refused(place.run(backup_task(), engine=FakeEngine(trap=trap)), reason, Outcome.FAILED)
+    assert (ran.summary.retryable, ran.summary.message) == (retryable, "told to")
