@@ -1,12 +1,11 @@
 """A stand-in for the two forms of `aws s3 cp` that RESTORE.md uses, where the real program cannot be had.
 
-It takes nothing else, and finds server and credentials where the real one does: in the environment.
+It takes nothing else, and finds credentials where the real one does: in the environment.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -26,10 +25,11 @@ def install(folder: Path) -> Path:
 
 
 def main(argv: list[str]) -> None:
-    """`s3 cp [--recursive] --only-show-errors s3://bucket/key TARGET`."""
+    """`s3 cp --endpoint-url URL [--recursive] --only-show-errors s3://bucket/key TARGET`."""
     parser = argparse.ArgumentParser(prog="aws")
     parser.add_argument("service", choices=["s3"])
     parser.add_argument("verb", choices=["cp"])
+    parser.add_argument("--endpoint-url", required=True)
     parser.add_argument("--recursive", action="store_true")
     parser.add_argument("--only-show-errors", action="store_true", required=True)
     parser.add_argument("source")
@@ -38,9 +38,7 @@ def main(argv: list[str]) -> None:
     scheme, _, path = wanted.source.partition("s3://")
     assert not scheme, wanted.source
     bucket, _, key = path.partition("/")
-    client = boto3.client(
-        "s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"})
-    )
+    client = boto3.client("s3", endpoint_url=wanted.endpoint_url, config=Config(s3={"addressing_style": "path"}))
     target = Path(wanted.target)
     if not wanted.recursive:
         client.download_file(bucket, key, str(target / key.rpartition("/")[2] if target.is_dir() else target))

@@ -70,13 +70,15 @@ def _needs(target: StorageTarget, *, encrypted: bool) -> str:
 
 def _fetch(store: ObjectStore, target: StorageTarget, chain: Sequence[tuple[BackupFolder, Manifest]]) -> str:
     commands = ["set -euo pipefail", *_reach(target)]
+    # Said on each command too: programs older than 2.13 do not read the variable, and would ask Amazon instead.
+    at = '--endpoint-url "$AWS_ENDPOINT_URL" ' if target.s3 and target.s3.endpoint else ""
     for folder, manifest in chain:
         stored = f"{manifest.id}/{STORED}"
         commands.append(f"mkdir -p {stored}")
         if target.s3:
             attempt, document = store.url(folder.attempt(manifest.attempt)), store.url(folder.manifest)
-            commands.append(f"aws s3 cp --recursive --only-show-errors {shlex.quote(attempt)}/ {stored}/")
-            commands.append(f"aws s3 cp --only-show-errors {shlex.quote(document)} {manifest.id}/")
+            commands.append(f"aws s3 cp {at}--recursive --only-show-errors {shlex.quote(attempt)}/ {stored}/")
+            commands.append(f"aws s3 cp {at}--only-show-errors {shlex.quote(document)} {manifest.id}/")
         else:
             commands.append(f'cp -R "$STORAGE"/{shlex.quote(folder.attempt(manifest.attempt))}/. {stored}/')
             commands.append(f'cp "$STORAGE"/{shlex.quote(folder.manifest)} {manifest.id}/')
