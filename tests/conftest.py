@@ -6,9 +6,14 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from databosun.api.v1alpha1.crd import crds_yaml
 from support.cluster import Cluster, find_cluster
+
+# How long an example takes says nothing about the code on a busy machine.
+settings.register_profile("databosun", deadline=None)
+settings.load_profile("databosun")
 
 KIND = "customresourcedefinition.apiextensions.k8s.io"
 CRDS = {name.removesuffix(".yaml"): text for name, text in crds_yaml().items()}
