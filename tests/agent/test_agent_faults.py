@@ -133,7 +133,7 @@ def test_a_connection_that_is_lost_in_mid_upload(line: Line, act: Act, size: dic
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 def test_bytes_changed_on_the_way_are_refused_by_their_checksums(line: Line, size: dict[str, int]) -> None:
     fault = line.proxy.add(Fault(Act.CORRUPT_REQUEST, "PUT", "base.tar.zst"))
-    failed(line, line.run(size), "StorageFailed", "StorageAccessDenied", "StorageCredentialsInvalid")
+    failed(line, line.run(size), "UploadCorrupt", "StorageAccessDenied", "StorageCredentialsInvalid")
     assert fault.hit >= 1
 
 

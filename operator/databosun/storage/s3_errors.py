@@ -33,6 +33,7 @@ _REGION = {
     "TemporaryRedirect",
 }
 _FULL = {"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "EntityTooLarge"}
+_CORRUPT = {"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody"}
 _LONGEST = 600
 
 
@@ -86,6 +87,9 @@ def _about_the_object(refusal: Refusal, place: Place, key: str) -> DatabosunErro
         return AlreadyExists(key, str(place))
     if refusal.status == 404:
         return ObjectMissing(key, str(place))
+    if refusal.code in _CORRUPT:
+        message = f"{key} reached {place} otherwise than it was sent ({refusal.code}): {_words(refusal.text)}"
+        return WorldFault(StorageReason.UPLOAD_CORRUPT, message)
     return None
 
 

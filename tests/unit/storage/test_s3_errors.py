@@ -26,6 +26,7 @@ def said(status: int, code: str, message: str = "words") -> str:
         (said(301, "PermanentRedirect"), UserFault, "StorageRegionWrong", "spec.s3.region"),
         (said(412, "PreconditionFailed"), AlreadyExists, "AlreadyExists", "the/key"),
         (said(404, "NoSuchKey"), ObjectMissing, "ObjectMissing", "the/key"),
+        (said(400, "BadDigest"), WorldFault, "UploadCorrupt", "the/key"),
         (said(503, "SlowDown"), WorldFault, "StorageFailed", "SlowDown"),
         (said(500, "InternalError"), WorldFault, "StorageFailed", "InternalError"),
         (said(507, "XMinioStorageFull"), WorldFault, "StorageFull", "XMinioStorageFull"),
