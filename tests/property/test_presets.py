@@ -53,7 +53,7 @@ def read(spec: BackupPolicySpec, engine: EngineName | None) -> EffectivePolicy |
         return fault
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SPECS, st.sampled_from([None, *EngineName]))
 def test_a_policy_is_read_or_refused_by_name(spec: BackupPolicySpec, engine: EngineName | None) -> None:
     policy = read(spec, engine)
