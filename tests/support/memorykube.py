@@ -1,83 +1,46 @@
-"""An API server in memory: `KubePort` with the rules that its users rely on, and nothing else.
+"""An API server in memory, as far as the operator uses one, so that thousands of lives of it can be tried.
 
-Names, resourceVersions, uids, finalizers, merge patches, label and field selectors, paging order. No validation, no
-defaults, no watches. `before_write` is called before every write and may raise: so a test kills whoever writes.
+It keeps the rules that decide over data: resourceVersions and uids as conditions, finalizers, the status apart from the
+spec, garbage collection by owner. `tests/chaos` runs the same scenarios against it and against a real one.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
-import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from databosun.kube.answers import Call
-from databosun.kube.errors import AlreadyExists, Conflict, NotFound
+from databosun.kube.errors import AlreadyExists, Conflict, NamespaceTerminating, NotFound
 from databosun.kube.port import Access, Propagation
-from databosun.kube.resources import Object, Resource
+from databosun.kube.resources import CRDS, NAMESPACES, Object, Resource
 
-Place = tuple[str, str, str]
-Review = Callable[[Object], Mapping[str, Any]]
-
-
-def _start() -> datetime:
-    return datetime(2026, 3, 1, tzinfo=UTC)
+At = tuple[str, str, str]
 
 
 class MemoryKube:
-    """The server. `reviews` answer what is created and not kept, by kind; `broken` raises for a plural, on any call."""
+    """A `KubePort` without a server behind it."""
 
-    def __init__(self, now: Callable[[], datetime] = _start) -> None:
-        self.objects: dict[Place, Object] = {}
-        self.logs: dict[tuple[str, str], bytes] = {}
-        self.reviews: dict[str, Review] = {}
-        self.broken: dict[str, Exception] = {}
-        self.served: dict[tuple[str, str], frozenset[str]] = {}
-        self.answers: dict[tuple[str, str], Any] = {}
-        self.writes: list[str] = []
-        self.before_write: Callable[[str], None] = lambda _what: None
-        self.closed = False
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self._versions = itertools.count(1000)
+        self._objects: dict[At, Object] = {}
+        self._versions = itertools.count(1)
+        self.terminating: set[str] = set()
+        """Namespaces and CRDs that are being deleted."""
 
-    # --- for tests
+    def close(self) -> None:
+        """Nothing to close."""
 
-    def put(self, resource: Resource, body: Mapping[str, Any]) -> Object:
-        """Place an object as somebody else would have created it, status and all."""
-        made = copy.deepcopy(dict(body))
-        metadata = made["metadata"]
-        metadata.setdefault("namespace", "shop" if resource.namespaced else "")
-        metadata.setdefault("uid", str(uuid.uuid4()))
-        metadata.setdefault("creationTimestamp", f"{self._now():%Y-%m-%dT%H:%M:%SZ}")
-        metadata.setdefault("generation", 1)
-        metadata["resourceVersion"] = str(next(self._versions))
-        made |= {"apiVersion": resource.api_version, "kind": resource.kind}
-        self.objects[(resource.plural, metadata["namespace"], metadata["name"])] = made
-        return copy.deepcopy(made)
-
-    def all(self, resource: Resource) -> list[Object]:
-        """Every object of a kind, by namespace and name."""
-        return [copy.deepcopy(self.objects[place]) for place in sorted(self.objects) if place[0] == resource.plural]
-
-    def one(self, resource: Resource, name: str, namespace: str = "shop") -> Object:
-        """One object; a KeyError where it is not there."""
-        return copy.deepcopy(self.objects[(resource.plural, namespace, name)])
-
-    def amend(self, resource: Resource, name: str, namespace: str = "shop", **parts: Mapping[str, Any]) -> None:
-        """Merge into `metadata`, `spec` or `status` as somebody else would."""
-        body = self.objects[(resource.plural, namespace, name)]
-        _merge(body, parts)
-        body["metadata"]["resourceVersion"] = str(next(self._versions))
-
-    # --- KubePort
+    # --- reads
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
-        self._raise(resource)
-        body = self.objects.get((resource.plural, namespace, name))
-        return copy.deepcopy(body) if body is not None else None
+        """As the real one."""
+        if resource in (NAMESPACES, CRDS):
+            going = {"deletionTimestamp": self._stamp()} if name in self.terminating else {}
+            return {"kind": resource.kind, "metadata": {"name": name, "uid": name, **going}}
+        return copy.deepcopy(self._objects.get((resource.kind, namespace, name)))
 
     async def list(
         self,
@@ -88,13 +51,18 @@ class MemoryKube:
         field_selector: str = "",
         page_size: int = 500,
     ) -> AsyncIterator[Object]:
-        self._raise(resource)
-        for body in self.all(resource):
-            metadata = body["metadata"]
-            if namespace is not None and metadata["namespace"] != namespace:
-                continue
-            if _labelled(metadata.get("labels", {}), label_selector) and _fields(body, field_selector):
-                yield body
+        """As the real one; by name."""
+        wanted = [
+            at
+            for at, body in sorted(self._objects.items())
+            if at[0] == resource.kind
+            and namespace in (None, at[1])
+            and _selected(body["metadata"].get("labels", {}), label_selector)
+            and _of_fields(body, field_selector)
+        ]
+        for at in wanted:
+            if at in self._objects:
+                yield copy.deepcopy(self._objects[at])
 
     async def list_metadata(
         self,
@@ -105,42 +73,71 @@ class MemoryKube:
         field_selector: str = "",
         page_size: int = 500,
     ) -> AsyncIterator[Object]:
+        """As the real one."""
         async for body in self.list(
             resource, namespace, label_selector=label_selector, field_selector=field_selector, page_size=page_size
         ):
-            yield {"metadata": body["metadata"]}
+            yield {"kind": resource.kind, "metadata": body["metadata"]}
+
+    async def pod_log(self, namespace: str, name: str, **_: Any) -> bytes:
+        """There are no logs here."""
+        raise NotFound(f"pod {namespace}/{name} has no log")
+
+    async def denied(self, wanted: Sequence[Access]) -> tuple[Access, ...]:
+        """Everything is allowed."""
+        return ()
+
+    async def discover(self, group: str, version: str) -> frozenset[str]:
+        """Nothing asks."""
+        return frozenset()
+
+    # --- writes
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        self._raise(resource)
-        if resource.kind in self.reviews:
-            return {**body, "status": dict(self.reviews[resource.kind](body))}
-        name = body["metadata"]["name"]
-        self._write(f"create {resource.plural}/{name}")
-        if (resource.plural, namespace, name) in self.objects:
-            raise AlreadyExists(f"{resource.plural} {name} already exists")
-        kept = {part: value for part, value in json.loads(json.dumps(body)).items() if part != "status"}
-        kept["metadata"]["namespace"] = namespace
-        return self.put(resource, kept)
+        """As the real one, defaults and validation apart."""
+        at = (resource.kind, namespace, body["metadata"]["name"])
+        if namespace in self.terminating:
+            raise NamespaceTerminating(f"namespace {namespace} is being deleted")
+        if at in self._objects:
+            raise AlreadyExists(f"{resource.kind} {namespace}/{at[2]} is there already")
+        made = copy.deepcopy(body)
+        made |= {"apiVersion": resource.api_version, "kind": resource.kind}
+        made.pop("status", None)
+        made["metadata"] |= {
+            "namespace": namespace,
+            "uid": str(uuid.uuid4()),
+            "generation": 1,
+            "creationTimestamp": self._stamp(),
+        }
+        if resource.kind == "Pod":
+            made["status"] = {"phase": "Pending"}
+        return self._store(at, made)
 
     async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
-        self._raise(resource)
-        self._write(f"replace {resource.plural}/{name}")
-        before = self._demand(resource, namespace, name, body["metadata"]["resourceVersion"])
-        kept = {"uid": before["metadata"]["uid"], "creationTimestamp": before["metadata"]["creationTimestamp"]}
-        return self.put(resource, {**body, "metadata": {**body["metadata"], **kept, "namespace": namespace}})
+        """As the real one: all but the status."""
+        known = self._known(resource, namespace, name, body["metadata"].get("resourceVersion"))
+        made = copy.deepcopy(body)
+        if "status" in known:
+            made["status"] = known["status"]
+        if made.get("spec") != known.get("spec"):
+            made["metadata"]["generation"] = known["metadata"]["generation"] + 1
+        return self._store((resource.kind, namespace, name), made)
 
     async def patch_status(
         self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any], resource_version: str
     ) -> Object:
-        return self._patch(resource, namespace, name, "status", {"status": status}, resource_version)
+        """As the real one."""
+        known = self._known(resource, namespace, name, resource_version)
+        known["status"] = _merged(known.get("status", {}), status)
+        return self._store((resource.kind, namespace, name), known)
 
     async def patch_metadata(
         self, resource: Resource, namespace: str, name: str, metadata: Mapping[str, Any], resource_version: str | None
     ) -> Object:
-        body = self._patch(resource, namespace, name, "metadata", {"metadata": metadata}, resource_version)
-        if "deletionTimestamp" in body["metadata"] and not body["metadata"].get("finalizers"):
-            del self.objects[(resource.plural, namespace, name)]
-        return body
+        """As the real one: an object whose last finalizer goes while it is being deleted is gone."""
+        known = self._known(resource, namespace, name, resource_version)
+        known["metadata"] = _merged(known["metadata"], metadata)
+        return self._store((resource.kind, namespace, name), known)
 
     async def delete(
         self,
@@ -152,120 +149,90 @@ class MemoryKube:
         resource_version: str | None = None,
         propagation: Propagation = "Background",
     ) -> None:
-        self._raise(resource)
-        self._write(f"delete {resource.plural}/{name}")
-        body = self.objects.get((resource.plural, namespace, name))
-        if body is None:
+        """As the real one, with its garbage collector."""
+        at = (resource.kind, namespace, name)
+        if at not in self._objects:
             return
-        metadata = body["metadata"]
-        if metadata["uid"] != uid or resource_version not in (None, metadata["resourceVersion"]):
-            raise Conflict(f"{resource.plural} {name} is not the one that was read")
-        if metadata.get("finalizers"):
-            self.amend(resource, name, namespace, metadata={"deletionTimestamp": f"{self._now():%Y-%m-%dT%H:%M:%SZ}"})
-        else:
-            del self.objects[(resource.plural, namespace, name)]
-
-    async def pod_log(
-        self,
-        namespace: str,
-        name: str,
-        *,
-        container: str | None = None,
-        since_seconds: int | None = None,
-        tail_lines: int | None = None,
-        limit_bytes: int | None = None,
-    ) -> bytes:
-        if ("pods", namespace, name) not in self.objects:
-            raise NotFound(f"pods {name} is not there")
-        return self.logs.get((namespace, name), b"")
-
-    async def denied(self, wanted: Sequence[Access]) -> tuple[Access, ...]:
-        return ()
-
-    async def discover(self, group: str, version: str) -> frozenset[str]:
-        return self.served.get((group, version), frozenset())
-
-    # --- plain requests
-
-    async def request(
-        self, call: Call, method: str, path: str, *, query: Any = (), body: Any = None, **headers: str
-    ) -> Any:
-        """Answer from `answers`; a write counts as one."""
-        if method != "GET":
-            self._write(f"{method.lower()} {path} {json.dumps(body)}")
-        if (method, path) not in self.answers:
-            raise NotFound(f"{call}: not found")
-        return self.answers[(method, path)]
-
-    def close(self) -> None:
-        """Remember that the caller let go."""
-        self.closed = True
+        known = self._known(resource, namespace, name, resource_version)
+        if known["metadata"]["uid"] != uid:
+            raise Conflict(f"{resource.kind} {namespace}/{name} is another one by now")
+        self._delete(at)
 
     # --- inside
 
-    def _raise(self, resource: Resource) -> None:
-        if resource.plural in self.broken:
-            raise self.broken[resource.plural]
+    def _delete(self, at: At) -> None:
+        body = self._objects[at]
+        if body["metadata"].get("finalizers"):
+            if "deletionTimestamp" not in body["metadata"]:
+                body["metadata"]["deletionTimestamp"] = self._stamp()
+                self._store(at, body)
+            return
+        self._remove(at)
 
-    def _write(self, what: str) -> None:
-        self.before_write(what)
-        self.writes.append(what)
+    def _remove(self, at: At) -> None:
+        uid = self._objects.pop(at)["metadata"]["uid"]
+        for other, body in list(self._objects.items()):
+            if other in self._objects and any(
+                owner["uid"] == uid for owner in body["metadata"].get("ownerReferences", ())
+            ):
+                self._delete(other)
 
-    def _demand(self, resource: Resource, namespace: str, name: str, version: str | None) -> Object:
-        body = self.objects.get((resource.plural, namespace, name))
+    def _known(self, resource: Resource, namespace: str, name: str, version: str | None) -> Object:
+        body = self._objects.get((resource.kind, namespace, name))
         if body is None:
-            raise NotFound(f"{resource.plural} {name} is not there")
-        if version not in (None, body["metadata"]["resourceVersion"]):
-            raise Conflict(f"{resource.plural} {name} has changed")
-        return body
-
-    def _patch(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        what: str,
-        parts: Mapping[str, Any],
-        version: str | None,
-    ) -> Object:
-        self._raise(resource)
-        self._write(f"patch {resource.plural}/{name} {what}")
-        body = self._demand(resource, namespace, name, version)
-        _merge(body, json.loads(json.dumps(parts)))
-        body["metadata"]["resourceVersion"] = str(next(self._versions))
+            raise NotFound(f"{resource.kind} {namespace}/{name} is not there")
+        if version is not None and body["metadata"]["resourceVersion"] != version:
+            raise Conflict(f"{resource.kind} {namespace}/{name} has changed")
         return copy.deepcopy(body)
 
+    def _store(self, at: At, body: Object) -> Object:
+        known = self._objects.get(at)
+        if known is not None and _plain(known) == _plain(body):
+            return copy.deepcopy(known)  # a write that changes nothing is none
+        body["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._objects[at] = copy.deepcopy(body)
+        if "deletionTimestamp" in body["metadata"] and not body["metadata"].get("finalizers"):
+            self._remove(at)
+        return body
 
-def _merge(target: dict[str, Any], patch: Mapping[str, Any]) -> None:
+    def _stamp(self) -> str:
+        return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _plain(body: Object) -> Object:
+    return body | {"metadata": {key: value for key, value in body["metadata"].items() if key != "resourceVersion"}}
+
+
+def _merged(before: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """RFC 7386."""
+    merged = dict(before)
     for key, value in patch.items():
         if value is None:
-            target.pop(key, None)
+            merged.pop(key, None)
         elif isinstance(value, Mapping):
-            inner = target.setdefault(key, {})
-            if not isinstance(inner, dict):
-                inner = target[key] = {}
-            _merge(inner, value)
+            old = merged.get(key)
+            merged[key] = _merged(old if isinstance(old, Mapping) else {}, value)
         else:
-            target[key] = copy.deepcopy(value)
+            merged[key] = copy.deepcopy(value)
+    return merged
 
 
-def _labelled(labels: Mapping[str, str], selector: str) -> bool:
+def _selected(labels: Mapping[str, str], selector: str) -> bool:
+    """The selectors that the operator uses: `key`, `!key`, `key=value`."""
     for term in filter(None, selector.split(",")):
-        key, equals, value = term.partition("=")
-        if equals and labels.get(key) != value:
-            return False
-        if not equals and (key.removeprefix("!") in labels) is key.startswith("!"):
+        key, equals, value = term.removeprefix("!").partition("=")
+        met = labels.get(key) == value if equals else (key in labels) is not term.startswith("!")
+        if not met:
             return False
     return True
 
 
-def _fields(body: Mapping[str, Any], selector: str) -> bool:
+def _of_fields(body: Object, selector: str) -> bool:
     for term in filter(None, selector.split(",")):
         path, _, value = term.partition("=")
         found: Any = body
-        for part in path.split("."):
-            found = found.get(part, {}) if isinstance(found, Mapping) else {}
+        for step in path.split("."):
+            found = found.get(step) if isinstance(found, Mapping) else None
         if found != value:
             return False
     return True

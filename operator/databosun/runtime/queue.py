@@ -99,6 +99,11 @@ class Queue:
         self._failures.pop(key, None)
 
     @property
+    def next_wake(self) -> datetime | None:
+        """The next instant at which a key wakes up by itself."""
+        return min(self._wake_of.values(), default=None)
+
+    @property
     def depth(self) -> int:
         """Keys waiting for a worker."""
         return len(self._ready)

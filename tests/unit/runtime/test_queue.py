@@ -118,9 +118,11 @@ async def test_a_wake_up_comes_at_its_instant(work: Work) -> None:
 async def test_the_earlier_of_two_wake_ups_counts_and_an_event_replaces_both(work: Work) -> None:
     async with running(work) as queue:
         start = work.clock.now()
+        assert queue.next_wake is None
         queue.add(ONE, start + 2 * MINUTE)
         queue.add(ONE, start + MINUTE)
         queue.add(ONE, start + 3 * MINUTE)
+        assert queue.next_wake == start + MINUTE
         await work.clock.advance(60)
         assert len(work.calls) == 1
         queue.add(TWO, start + 3 * MINUTE)

@@ -1,0 +1,243 @@
+"""Simulated agents: what Job controller, kubelet and agent do to a Job, and the bucket that they write to.
+
+The only fake beside the real API server. A Job gets its pod, the pod runs and ends with a termination message, its log
+is kept for `ChaosKube.pod_log`. What an agent answers is the bucket's state, or what the test scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from databosun.api.request import (
+    REQUEST_ANNOTATION,
+    BackupTask,
+    CatalogTask,
+    DeleteTask,
+    HoldTask,
+    ProbeTask,
+    RecoverTask,
+    Request,
+    SweepTask,
+    ValidateTask,
+)
+from databosun.api.result import (
+    BackupResult,
+    CatalogPage,
+    DeletedBackup,
+    Outcome,
+    ProbeResult,
+    Result,
+    StorageResult,
+    Summary,
+)
+from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.kube.errors import AlreadyExists, Conflict, NotFound
+from databosun.kube.port import KubePort
+from databosun.kube.resources import JOBS, PODS, Object
+from databosun.runtime.clock import Clock
+from support.chaoskube import Births
+
+SYSTEM = "7300000000000000001"
+
+
+@dataclass(slots=True)
+class Bucket:
+    """What is stored, by database and backup id, and every agent that was started to write or delete there."""
+
+    backups: dict[tuple[str, str], BackupResult] = field(default_factory=dict)
+    agents: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    """Agents started, by task, backup id (or object) and attempt."""
+    deleted: list[str] = field(default_factory=list)
+    held: dict[str, str | None] = field(default_factory=dict)
+
+
+Script = Callable[[Request], Result | str | None]
+"""What an agent says instead of doing its work: a Result, `hang` or `crash`; None: it does its work."""
+
+
+def no_script(_request: Request) -> None:
+    """All agents work."""
+
+
+class Agents:
+    """The agents of one namespace; `step` lets each Job move on by one step."""
+
+    def __init__(self, kube: KubePort, namespace: str, clock: Clock, births: Births) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._clock = clock
+        self._births = births
+        self.bucket = Bucket()
+        self.logs: dict[tuple[str, str], bytes] = {}
+        self.script: Script = no_script
+
+    async def step(self, seen: Mapping[tuple[str, str, str], Object]) -> bool:
+        """Jobs get pods, pods start, started pods end. Says whether anything moved."""
+        jobs = {uid: body for (kind, _, uid), body in seen.items() if kind == "Job"}
+        pods = [body for (kind, _, _), body in seen.items() if kind == "Pod"]
+        with_pod = {owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", ())}
+        moved = False
+        for uid, job in jobs.items():
+            if uid not in with_pod and "deletionTimestamp" not in job["metadata"]:
+                moved = await self._create_pod(job) or moved
+        for pod in pods:
+            moved = await self._move(pod) or moved
+        return moved
+
+    async def _create_pod(self, job: Object) -> bool:
+        metadata, template = job["metadata"], job["spec"]["template"]
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": f"{metadata['name']}-pod",
+                "namespace": self._namespace,
+                "labels": template["metadata"]["labels"],
+                "annotations": template["metadata"]["annotations"],
+                "finalizers": template["metadata"]["finalizers"],
+                "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": True}],
+            },
+            # Nobody schedules it, so no kubelet has a word in its status.
+            "spec": {**template["spec"], "schedulerName": "nobody"},
+        }
+        try:
+            self._births.born(await self._kube.create(PODS, self._namespace, body))
+            version = metadata["resourceVersion"]
+            await self._kube.patch_status(JOBS, self._namespace, metadata["name"], {"active": 1}, version)
+        except (AlreadyExists, NotFound, Conflict):
+            return False
+        return True
+
+    async def _move(self, pod: Object) -> bool:
+        phase = pod["status"].get("phase")
+        if phase in ("Succeeded", "Failed"):
+            return False
+        if phase == "Pending":
+            if "deletionTimestamp" in pod["metadata"]:
+                return False
+            return await self.patch(pod, "Running", {"running": {"startedAt": self._at()}})
+        request = Request.model_validate_json(pod["metadata"]["annotations"][REQUEST_ANNOTATION])
+        said = self.script(request)
+        if said == "hang":
+            return False
+        if request.job.task != "recover":
+            subject = request.job.id if isinstance(request.job, BackupTask) else request.run
+            self.bucket.agents[request.job.task, subject, request.attempt] += 1
+        if said == "crash":
+            return await self.patch(pod, "Failed", {"terminated": {"exitCode": 139, "finishedAt": self._at()}})
+        result = said if isinstance(said, Result) else self._work(request)
+        return await self._end(pod, result)
+
+    async def _end(self, pod: Object, result: Result) -> bool:
+        text = json.dumps(result.dump())
+        line = {"event": "result", "n": 1, "of": 1, "data": text}
+        self.logs[self._namespace, pod["metadata"]["name"]] = json.dumps(line).encode()
+        summary = Summary(
+            outcome=result.outcome,
+            reason=result.reason,
+            message=result.message,
+            retryable=result.retryable,
+            attempt=result.attempt,
+            result_sha256=hashlib.sha256(text.encode()).hexdigest(),
+            result_lines=1,
+            result_bytes=len(text),
+        )
+        good = result.outcome is Outcome.SUCCEEDED
+        message = json.dumps(summary.dump())
+        state = {"exitCode": 0 if good else 1, "finishedAt": self._at(), "message": message}
+        return await self.patch(pod, "Succeeded" if good else "Failed", {"terminated": state})
+
+    async def patch(self, pod: Object, phase: str, state: dict[str, Any]) -> bool:
+        """Write a pod's status as a kubelet does."""
+        container = pod["spec"]["containers"][0]
+        status = {
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": state,
+        }
+        metadata = pod["metadata"]
+        try:
+            await self._kube.patch_status(
+                PODS,
+                self._namespace,
+                metadata["name"],
+                {"phase": phase, "containerStatuses": [status]},
+                metadata["resourceVersion"],
+            )
+        except (NotFound, Conflict):
+            return False
+        return True
+
+    def _at(self) -> str:
+        return self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    # --- what an agent does
+
+    def _work(self, request: Request) -> Result:
+        task = request.job
+        good = Result(outcome=Outcome.SUCCEEDED, reason="Succeeded", attempt=request.attempt)
+        if isinstance(task, BackupTask):
+            return good.model_copy(update={"backup": self._back_up(request, task)})
+        if isinstance(task, RecoverTask):
+            found = self.bucket.backups.get((task.database, task.id))
+            if found is None:
+                return Result(outcome=Outcome.FAILED, reason="NoManifest", message="there is no manifest")
+            return good.model_copy(update={"backup": found})
+        if isinstance(task, DeleteTask):
+            for id in task.ids:
+                self.bucket.backups.pop((task.database, id), None)
+                self.bucket.deleted.append(id)
+            return good.model_copy(update={"deleted": [DeletedBackup(id=id, deleted=True) for id in task.ids]})
+        if isinstance(task, HoldTask):
+            self.bucket.held |= dict.fromkeys(task.ids, task.reason)
+            return good.model_copy(update={"held": list(task.ids)})
+        return good.model_copy(update=self._look(task))
+
+    def _look(self, task: object) -> dict[str, object]:
+        if isinstance(task, ProbeTask):
+            now = self._clock.now()
+            seen = ProbeResult(reachable=True, host="db", engine_version="18.1", system_identifier=SYSTEM, now=now)
+            return {"probe": seen}
+        if isinstance(task, ValidateTask):
+            return {"storage": StorageResult(owner="tests")}
+        if isinstance(task, SweepTask):
+            return {"swept": []}
+        assert isinstance(task, CatalogTask)
+        return {"catalog": CatalogPage(entries=[])}
+
+    def _back_up(self, request: Request, task: BackupTask) -> BackupResult:
+        database = request.database.name if request.database else ""
+        known = self.bucket.backups.get((database, task.id))
+        if known is not None:
+            return known  # the agent looks for the manifest first, and reports it
+        now = self._clock.now()
+        parent = task.parent
+        taken = BackupResult(
+            id=task.id,
+            attempt=request.attempt,
+            location=f"{database}/backups/{task.id}",
+            checksum=hashlib.sha256(task.id.encode()).hexdigest(),
+            type=task.type if parent is not None else BackupType.FULL,
+            method=Method.PHYSICAL,
+            logical_bytes=1000,
+            stored_bytes=500,
+            started_at=now,
+            snapshot_time=now,
+            completed_at=now,
+            engine_version="18.1",
+            system_identifier=SYSTEM,
+            parent=parent.id if parent else None,
+            base=parent.base if parent else task.id,
+            chain_length=parent.chain_length + 1 if parent else 0,
+        )
+        self.bucket.backups[database, task.id] = taken
+        return taken

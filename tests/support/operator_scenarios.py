@@ -1,0 +1,367 @@
+"""What people do with Databosun, as scenarios that an operator must see through however often it dies on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from databosun.api.request import BackupTask, Request
+from databosun.api.result import Outcome, Result
+from databosun.domain.plan import (
+    ANNOTATION_RUN_NOW,
+    LABEL_DATABASE_UID,
+    LABEL_FINISHED,
+    LABEL_POLICY_UID,
+    LABEL_SCHEDULE,
+    LABEL_STORAGE_UID,
+)
+from databosun.kube.resources import BACKUPS, Object
+from support.agentsim import SYSTEM
+from support.chaoskube import Fault, Killed, Write
+from support.operator import Deliver, Process, Rig, backup, conditions, database, policy, storage
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+Condition = Callable[[], Awaitable[bool]]
+
+
+class Driver:
+    """Sees a scenario through: starts an operator, and another one whenever it was killed."""
+
+    def __init__(
+        self, rig: Rig, fault: Fault | None = None, deliver: Deliver = lambda events: events, workers: int = 1
+    ) -> None:
+        self.rig = rig
+        self._fault = fault
+        self._deliver = deliver
+        self._workers = workers
+        self._process: Process | None = None
+        self.kills = 0
+
+    @property
+    def writes(self) -> list[Write]:
+        """All writes of all lives."""
+        return [write for life in self.rig.lives for write in life.writes]
+
+    async def process(self) -> Process:
+        """The operator that lives."""
+        if self._process is None:
+            fault, self._fault = self._fault, None
+            self._process = await self.rig.start(fault, self._deliver, self._workers)
+        return self._process
+
+    async def until(self, condition: Condition, limit: timedelta = 2 * HOUR) -> None:
+        """Go on until it is so."""
+        await self._survive(lambda process: self.rig.run(process, condition, limit=limit))
+
+    async def idle(self, span: timedelta) -> None:
+        """Let time pass, and whatever comes with it happen."""
+        end = self.rig.clock.now() + span
+
+        async def over() -> bool:
+            return self.rig.clock.now() >= end
+
+        async def go(process: Process) -> None:
+            while not await over():
+                await self.rig.rest(process)
+                wake = process.wired.queue.next_wake or end
+                left = min(wake, end) - self.rig.clock.now()
+                await self.rig.wait(process, max(left, timedelta(seconds=1)))
+            await self.rig.rest(process)
+
+        await self._survive(go)
+
+    async def _survive(self, work: Callable[[Process], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work(await self.process())
+            except Killed:
+                self.kills += 1
+                if self._process is not None:
+                    await self._process.stop()
+                self._process = None
+            else:
+                return
+
+
+# --- conditions
+
+
+async def ready(rig: Rig) -> bool:
+    """Whether all that was applied is ready, and no Job is left."""
+    bodies = [body for at, body in (await rig.everything()).items() if at[0] in ("Database", "BackupStorage")]
+    policies = await rig.objects("BackupPolicy")
+    found = [conditions(body).get("Ready", ("", ""))[0] for body in (*bodies, *policies)]
+    return all(status == "True" for status in found) and not await rig.objects("Job")
+
+
+async def phases(rig: Rig) -> list[str]:
+    """Phases of all Backups that are wholly done, and `?` for each other."""
+    return sorted(
+        body["status"]["phase"] if LABEL_FINISHED in body["metadata"].get("labels", {}) else "?"
+        for body in await rig.objects("Backup")
+    )
+
+
+def all_done(rig: Rig, *wanted: str) -> Condition:
+    """Until the Backups have come to these verdicts."""
+
+    async def so() -> bool:
+        return await phases(rig) == sorted(wanted) and not await rig.objects("Job")
+
+    return so
+
+
+# --- scenarios
+
+
+async def create_policy(drive: Driver) -> None:
+    """A storage, a database and a policy are applied; nothing is due."""
+    await drive.rig.create(storage(), database(), policy())
+    await drive.until(lambda: ready(drive.rig))
+
+
+async def scheduled(drive: Driver) -> None:
+    """A slot comes and its backup succeeds."""
+    await drive.rig.create(storage(), database(), policy(cron=soon(drive.rig)))
+    await drive.until(all_done(drive.rig, "Succeeded"))
+
+
+async def retried(drive: Driver) -> None:
+    """The first attempt fails in a way that may pass, the second ends without a word, the third succeeds."""
+
+    def script(request: Request) -> Result | str | None:
+        if not isinstance(request.job, BackupTask) or request.attempt > 2:
+            return None
+        if request.attempt == 2:
+            return "crash"
+        return Result(outcome=Outcome.FAILED, reason="StorageAway", message="no answer", retryable=True)
+
+    drive.rig.agents.script = script
+    await drive.rig.create(storage(), database(), policy(cron=soon(drive.rig)))
+    await drive.until(all_done(drive.rig, "Succeeded"))
+
+
+async def failed(drive: Driver) -> None:
+    """No attempt says a word, and storage holds nothing: the run fails after all."""
+    drive.rig.agents.script = lambda request: "crash" if isinstance(request.job, BackupTask) else None
+    await drive.rig.create(storage(), database(), policy(cron=soon(drive.rig), retries=1))
+    await drive.until(all_done(drive.rig, "Failed"))
+
+
+async def retention(drive: Driver) -> None:
+    """Of four backups the two oldest are let go, shown for an hour, and deleted."""
+    await seeded(drive, 4, retention={"keepLast": 2, "grace": "1h"})
+    await drive.until(all_done(drive.rig, "Succeeded", "Succeeded"), limit=4 * HOUR)
+
+
+async def retention_with_data_policy(drive: Driver) -> None:
+    """The same for backups whose objects carry the finalizer."""
+    await seeded(drive, 4, retention={"keepLast": 2, "grace": "1h"}, deletionPolicy="Delete")
+    await drive.until(all_done(drive.rig, "Succeeded", "Succeeded"), limit=4 * HOUR)
+
+
+async def person_deletes(drive: Driver) -> None:
+    """A person deletes the older of two backups, and its data with it."""
+    await seeded(drive, 2, deletionPolicy="Delete")
+    await drive.until(lambda: ready(drive.rig))
+    await drive.rig.delete("Backup", "seed-0")
+    await drive.until(all_done(drive.rig, "Succeeded"))
+
+
+async def run_now(drive: Driver) -> None:
+    """A person asks for a backup at once."""
+    await drive.rig.create(storage(), database(), policy())
+    await drive.until(lambda: ready(drive.rig))
+
+    def ask(body: Object) -> None:
+        body["metadata"].setdefault("annotations", {})[ANNOTATION_RUN_NOW] = "today"
+
+    await drive.rig.edit("BackupPolicy", "nightly", ask)
+    await drive.until(all_done(drive.rig, "Succeeded"))
+
+
+async def by_hand(drive: Driver) -> None:
+    """A person creates a Backup that names only its policy."""
+    await drive.rig.create(storage(), database(), policy())
+    await drive.until(lambda: ready(drive.rig))
+    made = backup("mine", drive.rig.clock.now() + 12 * HOUR)
+    del made["spec"]["databaseRef"]
+    await drive.rig.create(made)
+    await drive.until(all_done(drive.rig, "Succeeded"))
+
+
+async def policy_deleted(drive: Driver) -> None:
+    """The policy goes: its backups stay, its timetable ends."""
+    await seeded(drive, 2, cron="*/10 * * * *", deletionPolicy="Delete")
+    await drive.until(all_done(drive.rig, "Succeeded", "Succeeded", "Succeeded"))
+    await drive.rig.delete("BackupPolicy", "nightly")
+    await drive.idle(HOUR)
+
+
+async def backup_deleted_while_running(drive: Driver) -> None:
+    """A person deletes a Backup whose agent is at work; the next one starts all the same."""
+    rig = drive.rig
+    rig.agents.script = lambda request: "hang" if isinstance(request.job, BackupTask) else None
+    await rig.create(storage(), database(), policy())
+    await drive.until(lambda: ready(rig))
+    await rig.create(backup("first", rig.clock.now() + 12 * HOUR))
+
+    async def running() -> bool:
+        return (await rig.get("Backup", "first")).get("status", {}).get("phase") == "Running"
+
+    await drive.until(running)
+    await rig.delete("Backup", "first")
+    rig.agents.script = lambda _request: None
+    await rig.create(backup("second", rig.clock.now() + 12 * HOUR))
+    await drive.until(all_done(rig, "Succeeded"))
+
+
+SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        create_policy,
+        scheduled,
+        retried,
+        failed,
+        retention,
+        retention_with_data_policy,
+        person_deletes,
+        run_now,
+        by_hand,
+        policy_deleted,
+        backup_deleted_while_running,
+    )
+}
+
+
+def soon(rig: Rig) -> str:
+    """A cron expression that matches once a day, some minutes from now."""
+    due = rig.clock.now() + 5 * MINUTE
+    return f"{due.minute} {due.hour} * * *"
+
+
+async def seeded(drive: Driver, number: int, *, cron: str = "0 0 1 1 *", **spec: Any) -> None:
+    """Objects as they are after so many daily backups; the newest is a day old."""
+    rig = drive.rig
+    await rig.create(storage(), database(), policy(cron=cron, **spec))
+    uids = {
+        kind: (await rig.objects(kind))[0]["metadata"]["uid"] for kind in ("Database", "BackupStorage", "BackupPolicy")
+    }
+    for index in range(number):
+        await seed(rig, f"seed-{index}", uids, rig.clock.now() - timedelta(days=number - index), spec)
+
+
+async def seed(rig: Rig, name: str, uids: dict[str, str], at: datetime, spec: dict[str, Any]) -> None:
+    """One finished backup, its record and its data."""
+    stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    labels = {
+        LABEL_FINISHED: "Succeeded",
+        LABEL_SCHEDULE: "full",
+        LABEL_DATABASE_UID: uids["Database"],
+        LABEL_STORAGE_UID: uids["BackupStorage"],
+        LABEL_POLICY_UID: uids["BackupPolicy"],
+    }
+    keeps = spec.get("deletionPolicy", "Retain")
+    body = backup(
+        name,
+        storageRef={"name": "prod"},
+        schedule="full",
+        scheduledFor=stamp,
+        type="Full",
+        method="Auto",
+        deletionPolicy=keeps,
+    )
+    body["metadata"] |= {"labels": labels} | ({"finalizers": ["databosun.io/data"]} if keeps == "Delete" else {})
+    created = await rig.kube.create(BACKUPS, rig.namespace, body)
+    rig.births.by_uid[created["metadata"]["uid"]] = at
+    status = {
+        "phase": "Succeeded",
+        "startTime": stamp,
+        "completionTime": stamp,
+        "snapshotTime": stamp,
+        "checksum": "0" * 64,
+        "type": "Full",
+        "method": "Physical",
+        "systemIdentifier": SYSTEM,
+        "engineVersion": "18.1",
+        "size": {"logical": 1000, "stored": 500, "human": "500B"},
+        "base": name,
+        "chainLength": 0,
+        "location": f"orders/backups/{name}",
+        "conditions": [{"type": "Ready", "status": "True", "reason": "Succeeded", "lastTransitionTime": stamp}],
+    }
+    await rig.kube.patch_status(BACKUPS, rig.namespace, name, status, created["metadata"]["resourceVersion"])
+    rig.agents.bucket.backups["orders", name] = None  # type: ignore[assignment]  # there is data; no test reads it
+
+
+# --- how it ended
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What must not depend on when the operator died."""
+
+    backups: tuple[Any, ...]
+    agents: tuple[Any, ...]
+    stored: tuple[str, ...]
+    jobs: int
+    pods: int
+    statuses: tuple[Any, ...]
+
+
+async def end_of(rig: Rig) -> End:
+    """The end state, with names that depend on uids left out."""
+    seen = await rig.everything()
+    bodies = [body for at, body in sorted(seen.items())]
+    backups = [body for body in bodies if body["kind"] == "Backup"]
+    work = Counter((task, attempt) for (task, _, attempt), _ in rig.agents.bucket.agents.items() if task == "backup")
+    return End(
+        backups=tuple(sorted(_backup(body) for body in backups)),
+        agents=tuple(sorted(work.items())),
+        stored=tuple(sorted(_alias(name) for _, name in rig.agents.bucket.backups)),
+        jobs=sum(body["kind"] == "Job" for body in bodies),
+        pods=sum(body["kind"] == "Pod" for body in bodies),
+        statuses=tuple(
+            (body["kind"], body["metadata"]["name"], _status(body))
+            for body in bodies
+            if body["kind"] in ("Database", "BackupStorage", "BackupPolicy")
+        ),
+    )
+
+
+def _alias(name: str) -> str:
+    return name if name.startswith(("seed-", "mine", "first", "second")) else "run"
+
+
+def _backup(body: Object) -> Any:
+    status, metadata = body.get("status", {}), body["metadata"]
+    attempts = tuple((one["number"], one.get("reason"), "endedAt" in one) for one in status.get("attempts", ()))
+    return (
+        _alias(metadata["name"]),
+        status.get("phase"),
+        attempts,
+        status.get("failure", {}).get("reason", ""),
+        metadata["labels"].get(LABEL_FINISHED, ""),
+        tuple(metadata.get("finalizers", ())),
+        tuple(sorted(conditions(body).items())),
+    )
+
+
+def _status(body: Object) -> Any:
+    status = body.get("status", {})
+    cursors = tuple(
+        (entry.get("consecutiveFailures", 0), entry.get("missedSlots", 0), entry.get("runNowToken"))
+        for entry in status.get("policies", ())
+    )
+    counts = status.get("backups", {})
+    return (
+        tuple(sorted(conditions(body).items())),
+        cursors,
+        status.get("recovery", {}).get("backups"),
+        (counts.get("total"), counts.get("held"), counts.get("bytes")) if counts else None,
+        status.get("databases", {}).get("matched"),
+        "pendingDeletions" in status,
+    )
