@@ -18,6 +18,8 @@ from databosun.storage.reasons import StorageReason
 PART_BYTES = 16 * 1024 * 1024
 MAX_PARTS = 10_000  # of one multipart upload: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 UPLOADS_IN_FLIGHT = 6
+# Below this, reading an object back costs less than loading the library that asks the server for its checksums.
+DOWNLOAD_BELOW = 64 * 1024 * 1024
 
 Buffer = bytes | bytearray | memoryview
 

@@ -18,6 +18,7 @@ from obstore.store import S3Store
 from databosun.api.request import S3Target
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.storage.port import (
+    DOWNLOAD_BELOW,
     UPLOADS_IN_FLIGHT,
     AlreadyExists,
     Buffer,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
 
 WINDOW_BYTES = 8 * 1024 * 1024
-WINDOWS_AHEAD = 3
+WINDOWS_AHEAD = 6
 AMAZON = "Amazon S3"
 # Known attributes that obstore returns beside the user's own metadata.
 _ATTRIBUTES = {
@@ -130,7 +131,7 @@ class S3ObjectStore:
         raw = obstore.open_writer(
             self._store, key, buffer_size=part, max_concurrency=UPLOADS_IN_FLIGHT, attributes=dict(metadata or {})
         )
-        return S3Writer(raw, part, self._faults(key))
+        return S3Writer(raw, part, self._faults(key), self._extra)
 
     def get(self, key: str, *, limit: int) -> bytes:
         """A small object whole."""
@@ -213,8 +214,10 @@ class S3ObjectStore:
 class S3Writer:
     """`ObjectWriter` on an S3 multipart upload."""
 
-    def __init__(self, raw: Any, part_bytes: int, faults: _Faults) -> None:
+    def __init__(self, raw: Any, part_bytes: int, faults: _Faults, extra: S3Extra) -> None:
         self._raw = raw
+        self._extra = extra
+        self._bytes = 0
         self._part_bytes = part_bytes
         self._faults = faults
         self._open = True
@@ -228,6 +231,10 @@ class S3Writer:
         """Take the next bytes without copying them."""
         with self._faults:
             self._raw.write(data)
+        small = self._bytes < DOWNLOAD_BELOW
+        self._bytes += len(data)
+        if small and self._bytes >= DOWNLOAD_BELOW:
+            self._extra.warm()  # its checksums will be asked for
 
     def close(self) -> None:
         """Complete the upload; the library aborts it where that fails."""

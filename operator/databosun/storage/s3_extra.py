@@ -45,6 +45,15 @@ class S3Extra:
         self._lock = threading.Lock()
         self._made: S3Client | None = None
 
+    def warm(self) -> None:
+        """Load boto3 beside whatever is going on; an upload that waits for a network costs little CPU."""
+
+        def load() -> None:
+            with contextlib.suppress(Exception):  # whatever it is, the first real request says it
+                _ = self._client
+
+        threading.Thread(target=load, name="boto3", daemon=True).start()
+
     def put_locked(
         self, key: str, data: bytes, *, if_absent: bool, metadata: Mapping[str, str], retention: Retention
     ) -> None:

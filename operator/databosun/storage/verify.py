@@ -6,12 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 from databosun.domain.errors import WorldFault
-from databosun.storage.port import PART_BYTES, ObjectStore
+from databosun.storage.port import DOWNLOAD_BELOW, PART_BYTES, ObjectStore
 from databosun.storage.reasons import StorageReason
-
-DOWNLOAD_BELOW = (
-    256 * 1024 * 1024
-)  # below this, reading the object back costs less than asking the server for its checksums
 
 
 @dataclass(frozen=True, slots=True)
