@@ -91,7 +91,8 @@ class Expiry:
                 await self._mark(by_name[name])
         else:
             await self._write_expiry(by_name.values(), plan)
-        marked = [one for one in mine if one.status.phase is BackupPhase.DELETING]
+        # What a person is deleting has a Job of its own.
+        marked = [one for one in mine if one.status.phase is BackupPhase.DELETING and not one.meta.deleting]
         carry = await self._carry_out(key, seen, marked, now)
         settled = await holds.settle(
             self._context, key, seen.meta, "BackupPolicy", mine, storage, policy_holds=seen.spec.legal_hold, now=now

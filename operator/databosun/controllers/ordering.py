@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from databosun.api.quantities import parse_duration
+from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
@@ -253,7 +254,8 @@ async def history(context: Context, namespace: str, database_uid: str) -> tuple[
     async for body in context.kube.list(BACKUPS, namespace, label_selector=selector):
         one = read.backup(body)
         status = one.status
-        if one.meta.deleting or status.checksum is None or status.size is None or status.method is None:
+        deleting = one.meta.deleting or status.phase is BackupPhase.DELETING
+        if deleting or status.checksum is None or status.size is None or status.method is None:
             continue
         found.append(
             Done(

@@ -220,7 +220,10 @@ def _start(facts: BackupFacts, step: Start, now: datetime) -> Plan:
         storage_claim=order.storage_claim,
     )
     attempt = Attempt(number=step.number, job=name, started_at=now.replace(microsecond=0), deadline=deadline)
-    taking = {"type": order.type, "method": order.method}
+    # Recorded at once: retention must keep what a running incremental stands on.
+    parent = order.parent
+    taking: dict[str, Any] = {"type": order.type, "method": order.method, "parent": parent.id if parent else None}
+    taking |= {"base": parent.base if parent else None}
     status = _running(facts, attempt, now, image=order.image, notes=list(order.notes) or None, **taking)
     return Plan(before=(job,), status=status, wake_at=now + timedelta(seconds=15))
 

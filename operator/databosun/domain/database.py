@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.v1alpha1.backuppolicy import BackupType, DeletionPolicy
@@ -83,6 +83,7 @@ def decide_timetable(facts: TimetableFacts, now: datetime) -> Timetabled:
         rows = [_moved(row, skipped.cursors[row.name]) for row in rows]
     create = _run_now(facts, now)
     jitter = jitter_for(f"{facts.policy.ref.uid}/{facts.database.uid}", facts.policy.effective.jitter)
+    rows = _answered(rows, facts, jitter)
     decision = decide_slots(rows, now, facts.policy.effective.starting_deadline, jitter)
     busy = [run.name for run in facts.runs if run.active]
     if decision.run and ((busy and facts.policy.forbid_overlap) or create):
@@ -111,6 +112,18 @@ def _rows(facts: TimetableFacts, now: datetime) -> list[ScheduleRow]:
         )
         rows.append(ScheduleRow(schedule.name, schedule.type, schedule.cron, effective.zone, max(since, newest)))
     return rows
+
+
+def _answered(rows: list[ScheduleRow], facts: TimetableFacts, jitter: timedelta) -> list[ScheduleRow]:
+    """Move the cursors over all that was decided together with the newest scheduled run.
+
+    Its creation comes before the cursors are recorded; without this, a kill in between would run what it covered too.
+    """
+    decided = max((max(run.slot, run.created - jitter) for run in facts.runs if run.slot is not None), default=None)
+    if decided is None:
+        return rows
+    skipped = skip_to(rows, decided)
+    return [_moved(row, skipped.cursors[row.name]) for row in rows]
 
 
 def _moved(row: ScheduleRow, cursor: datetime) -> ScheduleRow:
