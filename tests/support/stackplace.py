@@ -209,7 +209,7 @@ def storage(name: str, endpoint: str, **spec: Any) -> Object:
         "forcePathStyle": True,
         "credentialsSecretRef": {"name": "objects"},
     }
-    spec = {"s3": {**s3, **spec.pop("s3", {})}, "maxConcurrentRuns": 30, **spec}
+    spec = {"s3": {**s3, **spec.pop("s3", {})}, "maxConcurrentRuns": 3, **spec}
     return {"apiVersion": GROUP, "kind": "BackupStorage", "metadata": {"name": name}, "spec": spec}
 
 
@@ -226,13 +226,13 @@ def database_of(name: str, host: str, **spec: Any) -> Object:
 
 
 def policy(name: str, **spec: Any) -> Object:
-    """A BackupPolicy that starts nothing by itself, gives up at once, and keeps everything."""
+    """A BackupPolicy that starts nothing by itself, tries twice, and keeps everything."""
     given = {
         "databaseRef": {"name": name},
         "storageRef": {"name": "backups"},
         "method": "Physical",
         "schedules": [{"name": "full", "type": "Full", "cron": NEVER}],
-        "retries": 0,
+        "retries": 1,
         "deadline": "4m",
         "startDeadline": "2m",
         **spec,
