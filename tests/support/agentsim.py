@@ -121,18 +121,23 @@ class Agents:
         if phase == "Pending":
             if "deletionTimestamp" in pod["metadata"]:
                 return False
-            return await self.patch(pod, "Running", {"running": {"startedAt": self._at()}})
-        request = Request.model_validate_json(pod["metadata"]["annotations"][REQUEST_ANNOTATION])
+            return await self._start(pod)
+        request = _request(pod)
+        if "deletionTimestamp" in pod["metadata"]:
+            return await self._end(pod, Result(outcome=Outcome.FAILED, reason="Interrupted", retryable=True))
         said = self.script(request)
         if said == "hang":
             return False
-        if request.job.task != "recover":
-            subject = request.job.id if isinstance(request.job, BackupTask) else request.run
-            self.bucket.agents[request.job.task, subject, request.attempt] += 1
         if said == "crash":
             return await self.patch(pod, "Failed", {"terminated": {"exitCode": 139, "finishedAt": self._at()}})
         result = said if isinstance(said, Result) else self._work(request)
         return await self._end(pod, result)
+
+    async def _start(self, pod: Object) -> bool:
+        request = _request(pod)
+        subject = request.job.id if isinstance(request.job, BackupTask) else request.run
+        self.bucket.agents[request.job.task, subject, request.attempt] += 1
+        return await self.patch(pod, "Running", {"running": {"startedAt": self._at()}})
 
     async def _end(self, pod: Object, result: Result) -> bool:
         text = json.dumps(result.dump())
@@ -241,3 +246,7 @@ class Agents:
         )
         self.bucket.backups[database, task.id] = taken
         return taken
+
+
+def _request(pod: Object) -> Request:
+    return Request.model_validate_json(pod["metadata"]["annotations"][REQUEST_ANNOTATION])

@@ -161,7 +161,7 @@ class MemoryKube:
     # --- inside
 
     def _delete(self, at: At) -> None:
-        body = self._objects[at]
+        body = copy.deepcopy(self._objects[at])
         if body["metadata"].get("finalizers"):
             if "deletionTimestamp" not in body["metadata"]:
                 body["metadata"]["deletionTimestamp"] = self._stamp()

@@ -11,6 +11,7 @@ from databosun.controllers.context import Context
 from databosun.controllers.seen import Meta
 from databosun.domain.errors import WorldFault
 from databosun.domain.plan import (
+    FINALIZER_DATA,
     FINALIZER_RESULT,
     Action,
     CreateBackup,
@@ -118,9 +119,13 @@ class Applier:
 
     async def _delete(self, action: DeleteObject) -> None:
         self._context.leadership.assert_fresh()
-        await self._context.kube.delete(
-            BACKUPS, action.namespace, action.name, uid=action.uid, resource_version=action.resource_version
-        )
+        kube, version = self._context.kube, action.resource_version
+        if FINALIZER_DATA in action.finalizers:
+            left = [name for name in action.finalizers if name != FINALIZER_DATA]
+            body = await kube.patch_metadata(BACKUPS, action.namespace, action.name, {"finalizers": left}, version)
+            version = body["metadata"]["resourceVersion"]
+        await kube.delete(BACKUPS, action.namespace, action.name, uid=action.uid, resource_version=version)
+        self._context.add(Key("Backup", action.namespace, action.name), None)
 
     async def _post(self, meta: Meta, action: PostEvent) -> None:
         involved = {

@@ -224,7 +224,9 @@ class _Carry:
 
 
 def _delete(one: SeenBackup) -> DeleteObject:
-    return DeleteObject("Backup", one.meta.namespace, one.meta.name, one.meta.uid, one.meta.resource_version)
+    return DeleteObject(
+        "Backup", one.meta.namespace, one.meta.name, one.meta.uid, one.meta.resource_version, one.meta.finalizers
+    )
 
 
 def _children_first(batch: Sequence[SeenBackup]) -> list[SeenBackup]:

@@ -87,13 +87,17 @@ class CreateBackup:
 
 @dataclass(frozen=True, slots=True)
 class DeleteObject:
-    """Delete a Backup object whose data is gone; guarded by uid, resourceVersion and a fresh Lease."""
+    """Delete a Backup object whose data is gone; guarded by uid, resourceVersion and a fresh Lease.
+
+    The finalizer that asks for the data goes first: there is nothing left to delete.
+    """
 
     kind: str
     namespace: str
     name: str
     uid: str
     resource_version: str
+    finalizers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
