@@ -13,13 +13,23 @@ from databosun.controllers.context import Context
 from databosun.controllers.facts import backup_fact, list_backups, lock_span, of_database
 from databosun.controllers.seen import SeenBackup
 from databosun.domain.deletion import RetainInstead, person_delete
+from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
-from databosun.domain.plan import FINALIZER_DATA, LABEL_DATABASE_UID, LABEL_HOLD, Action, PatchMetadata, Plan, PostEvent
+from databosun.domain.plan import (
+    FINALIZER_DATA,
+    LABEL_DATABASE_UID,
+    LABEL_HOLD,
+    LABEL_STORAGE_UID,
+    Action,
+    PatchMetadata,
+    Plan,
+    PostEvent,
+)
 from databosun.domain.presets import effective
 from databosun.domain.requests import storage_target
 from databosun.domain.retention import RetentionRules
 from databosun.domain.run import DEADLINE_MARGIN
-from databosun.kube.resources import BACKUP_STORAGES, BACKUPS, CRDS, NAMESPACES
+from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, CRDS, NAMESPACES
 from databosun.runtime.queue import Key
 
 # A finalizer that never lets go hangs a namespace for ever.
@@ -32,7 +42,11 @@ async def reconcile(context: Context, applier: Applier, seen: SeenBackup) -> dat
     context.cache.drop(key)
     if FINALIZER_DATA not in seen.meta.finalizers:
         return None
-    reason = await _retain(context, seen)
+    try:
+        reason = await _retain(context, seen)
+    except UserFault as fault:
+        # A rule that cannot be read protects everything; and what is being deleted must not hang on it.
+        reason = f"the data stay in the store: {fault.message}"
     if reason is not None:
         await _let_go(applier, seen, PostEvent("DataRetained", reason))
         return None
@@ -74,7 +88,7 @@ async def _retain(context: Context, seen: SeenBackup) -> str | None:
 async def _policy(context: Context, seen: SeenBackup) -> tuple[bool, RetentionRules]:
     """Whether the policy holds all, and its rules; a policy that is gone has neither."""
     name = seen.spec.policy_ref.name if seen.spec.policy_ref else None
-    body = context.cache.get(Key("BackupPolicy", seen.meta.namespace, name)) if name else None
+    body = await context.kube.get(BACKUP_POLICIES, seen.meta.namespace, name) if name else None
     if body is None:
         return False, RetentionRules()
     policy = read.policy(body)
@@ -82,13 +96,28 @@ async def _policy(context: Context, seen: SeenBackup) -> tuple[bool, RetentionRu
 
 
 async def _storage(context: Context, seen: SeenBackup) -> read.SeenStorage | None:
-    name = seen.spec.storage_ref.name if seen.spec.storage_ref else None
-    if name is None:
+    """The storage that holds the data. Where the Backup leaves it to its policy, that must still name the same one."""
+    if seen.spec.storage_ref is not None:
+        return await _storage_named(context, seen.meta.namespace, seen.spec.storage_ref.name)
+    policy = await _policy_of(context, seen)
+    if policy is None:
         return None
-    body = context.cache.get(Key("BackupStorage", seen.meta.namespace, name)) or await context.kube.get(
-        BACKUP_STORAGES, seen.meta.namespace, name
+    storage = await _storage_named(context, seen.meta.namespace, policy.spec.storage_ref.name)
+    return storage if storage is not None and storage.meta.uid == seen.meta.labels.get(LABEL_STORAGE_UID) else None
+
+
+async def _storage_named(context: Context, namespace: str, name: str) -> read.SeenStorage | None:
+    body = context.cache.get(Key("BackupStorage", namespace, name)) or await context.kube.get(
+        BACKUP_STORAGES, namespace, name
     )
     return read.storage(body) if body is not None else None
+
+
+async def _policy_of(context: Context, seen: SeenBackup) -> read.SeenPolicy | None:
+    if seen.spec.policy_ref is None:
+        return None
+    body = await context.kube.get(BACKUP_POLICIES, seen.meta.namespace, seen.spec.policy_ref.name)
+    return read.policy(body) if body is not None else None
 
 
 async def _delete_data(context: Context, applier: Applier, key: Key, seen: SeenBackup) -> datetime | None:
@@ -135,14 +164,15 @@ async def _start(context: Context, applier: Applier, seen: SeenBackup, name: str
         return None
     context.leadership.assert_fresh()
     target, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
-    database = seen.spec.database_ref.name if seen.spec.database_ref else ""
+    policy = await _policy_of(context, seen)
+    ref = seen.spec.database_ref or (policy.spec.database_ref if policy is not None else None)
     request = Request(
         run=seen.meta.name,
         deadline=errand.deadline(now),
         storage=target,
         secrets=list(secrets),
         image=image,
-        job=DeleteTask(database=database, ids=[seen.meta.name]),
+        job=DeleteTask(database=ref.name if ref is not None else "", ids=[seen.meta.name]),
     )
     claim = storage.spec.volume.claim_name if storage.spec.volume else None
     job = errand.order(
