@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from databosun.api.quantities import parse_duration
 from databosun.api.v1alpha1.backup import BackupPhase
-from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
@@ -190,7 +190,8 @@ async def _order(
     )
     done = await history(context, seen.meta.namespace, database.meta.uid) if with_history else ()
     footing = choose_parent(seen.spec.type, done, storage.meta.uid, _max_chain(seen, policy))
-    method = seen.spec.method
+    # A Backup made by hand that says nothing of it leaves the method to its policy.
+    method = policy.spec.method if policy is not None and seen.spec.method is Method.AUTO else seen.spec.method
     return Order(
         database=database_seen,
         secrets=tuple(secrets),
