@@ -23,7 +23,6 @@ from databosun.kube.lease import KubeLease
 from databosun.kube.transport import Transport, TransportSettings, load_configuration
 from databosun.runtime.clock import SystemClock
 from databosun.runtime.leader import Leader, LeaseLost
-from support import contender
 from support.cluster import Cluster
 from support.contender import QUICK
 from support.tcpproxy import TcpProxy, tcp_proxy
@@ -51,7 +50,7 @@ class Process:
     async def start(self) -> None:
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT / 'tests'}"}
         self._child = await asyncio.create_subprocess_exec(
-            sys.executable, contender.__file__, *self._arguments, stdout=asyncio.subprocess.PIPE, env=environment
+            sys.executable, "-m", "support.contender", *self._arguments, stdout=asyncio.subprocess.PIPE, env=environment
         )
 
     async def says(self, word: str) -> float:
