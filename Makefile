@@ -28,7 +28,7 @@ servers: setup ## The tests that need real databases and a real S3 server
 	@hack/test servers
 
 e2e: setup ## The tests on a real cluster
-	@hack/test cluster
+	@hack/test long
 
 bench: setup ## Measure; results belong in docs/benchmarks.md
 	@hack/test bench

@@ -23,6 +23,7 @@ from databosun.kube.lease import KubeLease
 from databosun.kube.transport import Transport, TransportSettings, load_configuration
 from databosun.runtime.clock import SystemClock
 from databosun.runtime.leader import Leader, LeaseLost
+from support import contender
 from support.cluster import Cluster
 from support.contender import QUICK
 from support.tcpproxy import TcpProxy, tcp_proxy
