@@ -75,6 +75,8 @@ class Agents:
         self.bucket = Bucket()
         self.logs: dict[tuple[str, str], bytes] = {}
         self.script: Script = no_script
+        self.one_pod_a_job = False
+        """Whether a Job whose pod was deleted by force stays without one."""
 
     async def step(self, seen: Mapping[tuple[str, str, str], Object]) -> bool:
         """Jobs get pods, pods start, started pods end. Says whether anything moved."""
@@ -83,7 +85,8 @@ class Agents:
         with_pod = {owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", ())}
         moved = False
         for uid, job in jobs.items():
-            if uid not in with_pod and "deletionTimestamp" not in job["metadata"]:
+            had_one = self.one_pod_a_job and job.get("status", {}).get("active", 0) > 0
+            if uid not in with_pod and not had_one and "deletionTimestamp" not in job["metadata"]:
                 moved = await self._create_pod(job) or moved
         for pod in pods:
             moved = await self._move(pod) or moved

@@ -212,6 +212,12 @@ class Rig:
         body = await self.get(kind, name)
         await self.kube.delete(BY_KIND[kind], self.namespace, name, uid=body["metadata"]["uid"])
 
+    async def strip(self, body: Object) -> None:
+        """Take all finalizers off, by force."""
+        metadata = body["metadata"]
+        resource = BY_KIND[body["kind"]]
+        await self.kube.patch_metadata(resource, self.namespace, metadata["name"], {"finalizers": []}, None)
+
     # --- lives
 
     async def start(

@@ -77,7 +77,8 @@ class BackupController:
         """Let those that waited for this run look again."""
         if self._context.register.release(key):
             for other in self._context.cache.keys("Backup"):
-                self._context.add(other, None)
+                if other != key:
+                    self._context.add(other, None)
 
     def _tell_dependants(self, seen: SeenBackup) -> None:
         namespace = seen.meta.namespace
@@ -183,7 +184,7 @@ class BackupController:
         )
         if not found:
             return None
-        return Blocked(f"WaitingFor{found[0].by}", f"{found[0]}; this run starts after it")
+        return Blocked(f"WaitingFor{found[0].by}", f"{found[0]}; this run starts after it", seen.spec.not_after)
 
     async def _refused(
         self, seen: SeenBackup, facts: BackupFacts, plan: Plan, fault: UserFault | QuotaExceeded

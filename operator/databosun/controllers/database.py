@@ -9,9 +9,10 @@ from typing import Any
 
 from databosun.api.quantities import format_duration
 from databosun.api.request import ProbeTask, Request
+from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import DatabaseStatus, EffectiveObjectives, LastBackup, Recovery
+from databosun.api.v1alpha1.database import DatabaseStatus, EffectiveObjectives, LastBackup, PolicyCursor, Recovery
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import errand
 from databosun.controllers import seen as read
@@ -34,7 +35,7 @@ from databosun.domain.schedule import interval
 from databosun.domain.storage import retry_after
 from databosun.domain.tiers import objective_out_of_reach, tier_objectives
 from databosun.engines.registry import DEFAULT_PORTS, supported
-from databosun.kube.resources import BACKUPS, DATABASES
+from databosun.kube.resources import BACKUP_POLICIES, BACKUPS, DATABASES
 from databosun.runtime.cache import FinishedRun
 from databosun.runtime.queue import Key
 
@@ -58,6 +59,7 @@ class Gathered:
     successes: tuple[Success, ...] | None
     success_times: dict[str, datetime]
     broken: str | None
+    kept: tuple[PolicyCursor, ...]
 
 
 class DatabaseController:
@@ -88,10 +90,27 @@ class DatabaseController:
         timetables = [self._timetable(seen, covering, gathered, now) for covering in gathered.covering]
         status, wake = self._status(seen, gathered, timetables, probe_status, now)
         create = tuple(action for timetable in timetables for action in timetable.create)
+        if create and not await self._still_so(seen, gathered):
+            return now
         plan = Plan(before=(*create, *probe_plan.before), status=status, after=probe_plan.after)
         await self._applier.apply(seen.meta, seen.raw_status, plan)
         wakes = [wake, probe_wake, *(timetable.wake_at for timetable in timetables)]
         return min((at for at in wakes if at is not None), default=None)
+
+    async def _still_so(self, seen: SeenDatabase, gathered: Gathered) -> bool:
+        """Whether database and policies are as the cache has them; asked before anything is created."""
+        wanted = [(DATABASES, seen.meta), *((BACKUP_POLICIES, covering.seen.meta) for covering in gathered.covering)]
+        still = True
+        for resource, meta in wanted:
+            body = await self._context.kube.get(resource, meta.namespace, meta.name)
+            if body is None:
+                self._context.cache.drop(Key(resource.kind, meta.namespace, meta.name))
+            else:
+                self._context.cache.put(resource.kind, body)
+            found = (body or {}).get("metadata", {})
+            same = found.get("uid") == meta.uid and found.get("generation", 1) == meta.generation
+            still = still and same and "deletionTimestamp" not in found
+        return still
 
     # --- looking at the database
 
@@ -202,16 +221,19 @@ class DatabaseController:
     # --- policies and their runs
 
     async def _gather(self, seen: SeenDatabase) -> Gathered:
-        covering, broken = [], None
+        covering, broken, unusable = [], None, set()
         for policy in self._covering_bodies(seen):
             try:
                 covering.append(Covering(policy, effective(policy.spec, seen.spec.engine)))
             except UserFault as fault:
                 broken = f"BackupPolicy {policy.meta.name} is not usable: {fault.message}"
+                unusable.add(policy.meta.uid)
         finished = self._context.finished.of_database(seen.meta.uid)
         runs = [*((run.policy_uid, _past(run)) for run in finished), *self._active(seen)]
         successes, times = await self._successes(seen, finished)
-        return Gathered(tuple(covering), tuple(runs), successes, times, broken)
+        # Where a policy had come to stays, for when it is put right.
+        kept = tuple(entry for entry in seen.status.policies if entry.uid in unusable)
+        return Gathered(tuple(covering), tuple(runs), successes, times, broken, kept)
 
     def _active(self, seen: SeenDatabase) -> list[tuple[str, PastRun]]:
         found = []
@@ -219,7 +241,10 @@ class DatabaseController:
             body = self._context.cache.get(key)
             if body is None:
                 continue
-            run: SeenBackup = read.backup(body)
+            try:
+                run: SeenBackup = read.backup(body)
+            except UserFault:
+                continue  # said on the Backup itself
             if run.meta.labels.get(LABEL_DATABASE_UID, seen.meta.uid) != seen.meta.uid:
                 continue
             slot = slot_of(run.meta.name) if run.spec.schedule else None
@@ -241,7 +266,8 @@ class DatabaseController:
         found, times = [], {}
         async for body in self._context.kube.list(BACKUPS, seen.meta.namespace, label_selector=selector):
             one = read.backup(body)
-            if one.meta.deleting or one.status.size is None:
+            going = one.meta.deleting or one.status.phase is BackupPhase.DELETING
+            if going or one.status.size is None:
                 continue
             at = one.status.snapshot_time or one.status.start_time or one.meta.created
             times[one.meta.name] = one.status.completion_time or at
@@ -313,10 +339,11 @@ class DatabaseController:
                 tier=seen.spec.tier, rto=format_duration(objectives.rto), rpo=format_duration(objectives.rpo)
             ),
             "recovery": recovery,
-            "policies": [timetable.entry for timetable in timetables],
+            "policies": [*(timetable.entry for timetable in timetables), *gathered.kept],
         }
-        if newest is not None:
-            update["last_backup"] = LastBackup(name=newest.name, at=newest.at, size_bytes=newest.size_bytes)
+        update["last_backup"] = (
+            LastBackup(name=newest.name, at=newest.at, size_bytes=newest.size_bytes) if newest is not None else None
+        )
         version = (looked.engine_version if looked else None) or (newest.engine_version if newest else None)
         identifier = (looked.system_identifier if looked else None) or (newest.system_identifier if newest else None)
         update |= {

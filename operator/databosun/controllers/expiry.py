@@ -85,7 +85,8 @@ class Expiry:
         pending = PendingPlan(shown.hash, shown.since, shown.count, tuple(shown.names)) if shown else None
         decision = decide_deletion(plan, pending, self._approvals(seen), now, effective.retention.grace)
         by_name = {one.meta.name: one for one in mine}
-        if isinstance(decision, Go):
+        go = isinstance(decision, Go) and not seen.spec.suspend
+        if isinstance(decision, Go) and go:
             self._context.leadership.assert_fresh()
             for name in decision.ids:
                 await self._mark(by_name[name])
@@ -100,19 +101,19 @@ class Expiry:
         trim = tuple(
             _delete(by_name[name]) for name in failed_records_to_trim(facts, FAILED_RECORDS_KEPT) if name in by_name
         )
-        busy = bool(marked) or isinstance(decision, Go) or settled.wake_at is not None
+        busy = bool(marked) or go or settled.wake_at is not None
         if busy:
             self._looked.pop(seen.meta.uid, None)
         else:
             self._looked[seen.meta.uid] = signature
-        condition = _condition(decision, carry.problem or settled.problem)
+        condition = _condition(decision, carry.problem or settled.problem, suspended=seen.spec.suspend)
         summary = RetentionSummary(condition, _changes(decision, mine, plan, now if busy else None))
         wakes = [
             plan.next_change,
             carry.wake_at,
             settled.wake_at,
             decision.until if isinstance(decision, Wait) else None,
-            now if isinstance(decision, Go) else None,
+            now if go else None,
         ]
         wake_at = min((at for at in wakes if at is not None), default=None)
         after = (*carry.after, *settled.after, *trim)
@@ -241,7 +242,7 @@ def _problem(reason: str, message: str, stuck: Sequence[Any]) -> str:
     return f"{reason}: {message}"
 
 
-def _condition(decision: object, problem: str | None) -> Wanted:
+def _condition(decision: object, problem: str | None, *, suspended: bool) -> Wanted:
     kind = ConditionType.RETENTION_HEALTHY
     if isinstance(decision, Blocked):
         return Wanted(kind, False, "MassDeletion", decision.message)
@@ -249,6 +250,8 @@ def _condition(decision: object, problem: str | None) -> Wanted:
         return Wanted(kind, False, "DeletionFailed", problem)
     if isinstance(decision, Nothing):
         return Wanted(kind, True, "NothingToDelete", "")
+    if suspended:
+        return Wanted(kind, True, "Suspended", "retention rests while the policy is suspended")
     return Wanted(kind, True, "Planned", "status.pendingDeletions shows what goes next")
 
 

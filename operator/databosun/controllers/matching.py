@@ -9,6 +9,7 @@ from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenDatabase, SeenPolicy
 from databosun.domain.covering import covers
+from databosun.domain.errors import UserFault
 from databosun.runtime.cache import Indexer
 from databosun.runtime.queue import Key
 
@@ -58,5 +59,12 @@ def databases_of(context: Context, policy: SeenPolicy) -> list[SeenDatabase]:
     namespace, ref = policy.meta.namespace, policy.spec.database_ref
     keys = [Key("Database", namespace, ref.name)] if ref else sorted(context.cache.keys("Database", namespace))
     bodies = (context.cache.get(key) for key in keys)
-    found = [read.database(body) for body in bodies if body is not None]
-    return [database for database in found if selects(policy, database) and not database.meta.deleting]
+    found = (_readable(body) for body in bodies if body is not None)
+    return [one for one in found if one is not None and selects(policy, one) and not one.meta.deleting]
+
+
+def _readable(body: Mapping[str, Any]) -> SeenDatabase | None:
+    try:
+        return read.database(body)
+    except UserFault:
+        return None  # said on the Database itself

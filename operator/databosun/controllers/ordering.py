@@ -20,6 +20,7 @@ from databosun.domain.chain import DEFAULT_MAX_CHAIN, Done, choose_parent, previ
 from databosun.domain.conditions import find, is_true
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_HOLD, LABEL_STORAGE_UID
+from databosun.domain.presets import effective
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed, Limits
 from databosun.engines.registry import DEFAULT_PORTS
@@ -53,7 +54,7 @@ class Ordered:
     def too_old(self, seen: SeenBackup, now: datetime) -> str | None:
         """Why this run may no longer start, were it to begin now; None where it may."""
         spec = seen.spec
-        if spec.not_after is not None and now > spec.not_after:
+        if spec.not_after is not None and now >= spec.not_after:
             return f"its notAfter {spec.not_after.isoformat()} is over; nothing was started"
         if spec.scheduled_for is not None and now > spec.scheduled_for + self.starting_deadline:
             return f"its slot {spec.scheduled_for.isoformat()} is more than startingDeadline ago; nothing was started"
@@ -63,14 +64,21 @@ class Ordered:
 async def gather_order(context: Context, seen: SeenBackup, *, with_history: bool) -> Ordered:
     """Look up all that the Backup refers to. Reads the cache, and live where the cache has nothing."""
     namespace, spec = seen.meta.namespace, seen.spec
-    policy = await _find(
-        context, BACKUP_POLICIES, namespace, spec.policy_ref.name if spec.policy_ref else None, read.policy
-    )
+    policy, broken = await _policy(context, namespace, spec.policy_ref.name if spec.policy_ref else None)
     database_ref = spec.database_ref or (policy.spec.database_ref if policy else None)
     storage_ref = spec.storage_ref or (policy.spec.storage_ref if policy else None)
-    database = await _find(context, DATABASES, namespace, database_ref.name if database_ref else None, read.database)
-    storage = await _find(context, BACKUP_STORAGES, namespace, storage_ref.name if storage_ref else None, read.storage)
+    try:
+        database = await _find(
+            context, DATABASES, namespace, database_ref.name if database_ref else None, read.database
+        )
+        storage = await _find(
+            context, BACKUP_STORAGES, namespace, storage_ref.name if storage_ref else None, read.storage
+        )
+    except UserFault as fault:
+        database, storage, broken = None, None, broken or fault
     doomed = _doomed(context, seen, policy, database, storage)
+    if broken is not None:
+        doomed = Doomed(broken.reason, broken.message)
     order = None
     if storage is not None:
         try:
@@ -81,7 +89,7 @@ async def gather_order(context: Context, seen: SeenBackup, *, with_history: bool
         database_name=database_ref.name if database_ref else "",
         limits=_limits(policy),
         order=order,
-        blocked=_blocked(database, storage),
+        blocked=_blocked(database, storage, seen.spec.not_after),
         doomed=doomed,
         database_uid=seen.meta.labels.get(LABEL_DATABASE_UID) or (database.meta.uid if database else None),
         policy_uid=policy.meta.uid if policy else None,
@@ -91,6 +99,17 @@ async def gather_order(context: Context, seen: SeenBackup, *, with_history: bool
         policy_holds=policy is not None and policy.spec.legal_hold,
         starting_deadline=_starting_deadline(policy),
     )
+
+
+async def _policy(context: Context, namespace: str, name: str | None) -> tuple[SeenPolicy | None, UserFault | None]:
+    """The policy, and what is wrong with it; one that cannot be carried out is as good as none."""
+    try:
+        policy = await _find(context, BACKUP_POLICIES, namespace, name, read.policy)
+        if policy is not None:
+            effective(policy.spec, None)
+    except UserFault as fault:
+        return None, UserFault(fault.reason, f"BackupPolicy {namespace}/{name} is not usable: {fault.message}")
+    return policy, None
 
 
 async def _find(
@@ -140,27 +159,29 @@ def _doomed(
         message = f"Database {namespace}/{database.meta.name} was created anew; this Backup is of the one before"
         return Doomed("DatabaseReplaced", message)
     if spec.scheduled_for is None:
-        return _hand_made(seen)
+        return _hand_made(seen, context.clock.now())
     return None
 
 
-def _hand_made(seen: SeenBackup) -> Doomed | None:
+def _hand_made(seen: SeenBackup, now: datetime) -> Doomed | None:
     not_after = seen.spec.not_after
     if not_after is None:
         return Doomed("InvalidSpec", "spec.notAfter is missing; a Backup made by hand needs it, at most a day ahead")
+    if not seen.status.attempts and now >= not_after:
+        return Doomed("NotStarted", f"its notAfter {not_after.isoformat()} is over; nothing was started")
     if not_after > seen.meta.created + LONGEST_NOT_AFTER:
         message = f"spec.notAfter is {not_after.isoformat()}; expected at most a day after the object's creation"
         return Doomed("InvalidSpec", message)
     return None
 
 
-def _blocked(database: SeenDatabase | None, storage: SeenStorage | None) -> Blocked | None:
+def _blocked(database: SeenDatabase | None, storage: SeenStorage | None, until: datetime | None) -> Blocked | None:
     if storage is not None and not is_true(storage.status.conditions, ConditionType.READY):
         ready = find(storage.status.conditions, ConditionType.READY)
         why = ready.message if ready else "it has not been validated yet"
-        return Blocked("StorageNotReady", f"BackupStorage {storage.meta.name} is not ready: {why}")
+        return Blocked("StorageNotReady", f"BackupStorage {storage.meta.name} is not ready: {why}", until)
     if database is not None and database.status.probed_generation is None and database.status.last_probe_time is None:
-        return Blocked("DatabaseNotProbed", f"Database {database.meta.name} has not been looked at yet")
+        return Blocked("DatabaseNotProbed", f"Database {database.meta.name} has not been looked at yet", until)
     return None
 
 

@@ -72,6 +72,7 @@ class Sweeper:
         image = self._context.images.any_runner()
         if image is None:
             return
+        self._context.leadership.assert_fresh()
         target, secrets = storage_target(seen.meta.named, seen.spec, self._context.cluster_id)
         task = SweepTask(older_than_seconds=int(self._old(seen).total_seconds()), active=self._active(seen))
         deadline = errand.deadline(now, SWEEP_DEADLINE)
