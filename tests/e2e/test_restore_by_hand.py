@@ -79,7 +79,7 @@ def taken(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ta
     taken.note("plain-1", 15, "shop", "postgres")
     taken.note("dump-1", 15, "shop", "postgres")
     place.back_up("plain-1", "plain")
-    place.back_up("dump-1", "dump", method="Logical")
+    place.back_up("dump-1", "dump")
     server.sql(f"CREATE DATABASE {LEDGER}")
     server.sql("CREATE TABLE entries (i int, what text)", LEDGER)
     for number in (1, 2, 3):
