@@ -19,6 +19,7 @@ from databosun.api.request import (
     CatalogTask,
     DeleteTask,
     HoldTask,
+    ParentBackup,
     ProbeTask,
     RecoverTask,
     Request,
@@ -36,7 +37,7 @@ from databosun.api.result import (
     Summary,
 )
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
-from databosun.kube.errors import AlreadyExists, Conflict, NotFound
+from databosun.kube.errors import AlreadyExists, Conflict, NamespaceTerminating, NotFound
 from databosun.kube.port import KubePort
 from databosun.kube.resources import JOBS, PODS, Object
 from databosun.runtime.clock import Clock
@@ -113,7 +114,7 @@ class Agents:
             self._births.born(await self._kube.create(PODS, self._namespace, body))
             version = metadata["resourceVersion"]
             await self._kube.patch_status(JOBS, self._namespace, metadata["name"], {"active": 1}, version)
-        except (AlreadyExists, NotFound, Conflict):
+        except (AlreadyExists, NotFound, Conflict, NamespaceTerminating):
             return False
         return True
 
@@ -227,14 +228,24 @@ class Agents:
         known = self.bucket.backups.get((database, task.id))
         if known is not None:
             return known  # the agent looks for the manifest first, and reports it
+        return self.stored(database, task.id, request.attempt, task.type, task.parent)
+
+    def stored(
+        self,
+        database: str,
+        id: str,
+        attempt: int = 1,
+        kind: BackupType = BackupType.FULL,
+        parent: ParentBackup | None = None,
+    ) -> BackupResult:
+        """Put a backup into the bucket, whoever took it."""
         now = self._clock.now()
-        parent = task.parent
         taken = BackupResult(
-            id=task.id,
-            attempt=request.attempt,
-            location=f"{database}/backups/{task.id}",
-            checksum=hashlib.sha256(task.id.encode()).hexdigest(),
-            type=task.type if parent is not None else BackupType.FULL,
+            id=id,
+            attempt=attempt,
+            location=f"{database}/backups/{id}",
+            checksum=hashlib.sha256(id.encode()).hexdigest(),
+            type=kind if parent is not None else BackupType.FULL,
             method=Method.PHYSICAL,
             logical_bytes=1000,
             stored_bytes=500,
@@ -244,10 +255,10 @@ class Agents:
             engine_version="18.1",
             system_identifier=SYSTEM,
             parent=parent.id if parent else None,
-            base=parent.base if parent else task.id,
+            base=parent.base if parent else id,
             chain_length=parent.chain_length + 1 if parent else 0,
         )
-        self.bucket.backups[database, task.id] = taken
+        self.bucket.backups[database, id] = taken
         return taken
 
 
