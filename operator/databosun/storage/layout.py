@@ -21,6 +21,9 @@ _ARTEFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]
 _ATTEMPT = re.compile(r"a([1-9][0-9]?)")
 _VOLUME = re.compile(r"(.+)\.([0-9]{4,})")
 _LOG_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TIMELINE = re.compile(r"[0-9A-F]{8}")
+_WAL = re.compile(r"([0-9A-F]{24})(?:\.partial\.([0-9A-F]{16}))?\.zst(\.age)?")
+_HOUR = re.compile(r"[0-9]{8}T[0-9]{2}")
 
 
 class Kind(StrEnum):
@@ -79,6 +82,70 @@ class BackupFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class WalFile:
+    """The name of a stored WAL segment, understood. `end`: where an open segment ends so far; None for a full one."""
+
+    segment: str
+    end: int | None
+    encrypted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WalFolder:
+    """The log of one PostgreSQL server: WAL by timeline, and beside it what says which instants it reaches."""
+
+    root: str
+
+    @property
+    def description(self) -> str:
+        """What the log is of: system identifier, size of its segments. Written once, first."""
+        return f"{self.root}/log.json"
+
+    @property
+    def gaps(self) -> str:
+        """The folder of the gaps that are known."""
+        return f"{self.root}/gaps"
+
+    def gap(self, timeline: int, begin: int, end: int) -> str:
+        """One gap: from where, to where."""
+        return f"{self.gaps}/{timeline:08X}-{begin:016X}-{end:016X}.json"
+
+    def timeline(self, timeline: int) -> str:
+        """The folder of one timeline's segments."""
+        return f"{self.root}/{timeline:08X}"
+
+    def history(self, timeline: int) -> str:
+        """A timeline's history file, as the server has it: never encrypted, since who archives must read it again."""
+        return f"{self.timeline(timeline)}/{timeline:08X}.history"
+
+    def segment(self, name: str, *, end: int | None, encrypted: bool) -> str:
+        """A stored segment by its name in `pg_wal`: full, or the open one as far as `end`."""
+        open_part = "" if end is None else f".partial.{end:016X}"
+        return f"{self.root}/{name[:8]}/{name}{open_part}.zst{'.age' if encrypted else ''}"
+
+    def times(self, timeline: int) -> str:
+        """The folder of a timeline's pairs of wall clock and position."""
+        return f"{self.root}/times/{timeline:08X}"
+
+    def hour(self, timeline: int, hour: str) -> str:
+        """The pairs of one hour (`20260301T03`, UTC), overwritten until the hour is over."""
+        return f"{self.times(timeline)}/{_whole(_HOUR, hour, 'an hour')}.json"
+
+
+def parse_wal(key: str) -> WalFile | None:
+    """What a key of a timeline's folder holds; None where it is no segment."""
+    found = _WAL.fullmatch(key.rpartition("/")[2])
+    if not found:
+        return None
+    return WalFile(found[1], int(found[2], 16) if found[2] else None, found[3] is not None)
+
+
+def parse_timeline_folder(name: str) -> int | None:
+    """The timeline whose folder has that name; None where it is another folder."""
+    return int(name, 16) if _TIMELINE.fullmatch(name) and int(name, 16) else None
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The names of one namespace's part of a bucket or volume."""
 
@@ -109,6 +176,10 @@ class Layout:
         """The folder of one server's log (WAL, binlog, oplog, replication stream)."""
         of = _whole(_LOG_PART, engine.lower(), "an engine")
         return f"{self.root}/_log/{of}/{_whole(_LOG_PART, system_id, 'a system id')}"
+
+    def wal(self, system_id: str) -> WalFolder:
+        """The log of one PostgreSQL server."""
+        return WalFolder(self.log("PostgreSQL", system_id))
 
     def backups(self, database: str) -> str:
         """The folder of all backups of one database."""

@@ -155,8 +155,8 @@ class ObjectStore(Protocol):
         """The checksums that the server keeps; both absent where it keeps none."""
         ...
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """All objects below a folder, page by page, in no order to rely on."""
+    def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
+        """All objects below a folder, page by page, in no order to rely on; only keys that sort after `after`."""
         ...
 
     def folders(self, prefix: str) -> tuple[str, ...]:

@@ -170,10 +170,10 @@ class S3ObjectStore:
         """SHA-256 as the server keeps it."""
         return self._extra.checksums(key)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """All objects below a folder."""
+    def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
+        """All objects below a folder; those before `after` are not even asked for."""
         with self._faults(prefix):
-            for page in obstore.list(self._store, prefix, chunk_size=1000):
+            for page in obstore.list(self._store, prefix, offset=after, chunk_size=1000):
                 for meta in page:
                     yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
 

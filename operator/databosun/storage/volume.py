@@ -118,7 +118,7 @@ class VolumeStore:
         """A folder keeps none."""
         return Checksums()
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
         """All objects below a folder."""
         top = self._path(prefix)
         for folder, below, names in os.walk(top, onerror=self._listing_failed):
@@ -127,9 +127,11 @@ class VolumeStore:
                 if name == LOCK or name.endswith(SIDECAR):
                     continue
                 path = Path(folder, name)
+                key = path.relative_to(self._root).as_posix()
+                if after is not None and key <= after:
+                    continue
                 with contextlib.suppress(FileNotFoundError):  # deleted while we list
                     found = path.stat()
-                    key = path.relative_to(self._root).as_posix()
                     yield ObjectInfo(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
     def folders(self, prefix: str) -> tuple[str, ...]:

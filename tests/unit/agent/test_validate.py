@@ -57,7 +57,7 @@ class Garbles(VolumeStore):
 
 
 class Hides(VolumeStore):
-    def list(self, prefix: str) -> Any:
+    def list(self, prefix: str, *, after: str | None = None) -> Any:
         return iter(())
 
 

@@ -139,6 +139,15 @@ class Reason(StrEnum):
         "StorageNotConditional",
         "Use a store that honours If-None-Match: without it backups could be overwritten.",
     )
+    LOG_CONFLICT = (
+        "LogConflict",
+        "Find out who else writes this log, or whether the server was set back: the store has other bytes there.",
+    )
+    LOG_CORRUPT = (
+        "LogCorrupt",
+        "Take a full backup now, and find out what changed the object: no restore can cross that part of the log.",
+    )
+    LOG_UNREADABLE = "LogUnreadable", "Find out who wrote the object that the message names into the log's folder."
     OBJECT_LOCK_UNSUPPORTED = (
         "ObjectLockUnsupported",
         "Use a bucket made with object lock, or remove spec.immutability.",
@@ -173,6 +182,26 @@ class Reason(StrEnum):
     )
     NOT_DELETED = "NotDeleted", "See the message: the store kept what was to be deleted, such as a locked object."
     PARENT_MISSING = "ParentMissing", "Nothing: the next backup is a full, since the one to stand on is gone."
+
+    # Reading backups back.
+    ARTEFACT_CORRUPT = (
+        "ArtefactCorrupt",
+        "Take a full backup now, and find out what changed the object: this backup cannot be restored.",
+    )
+    ARTEFACT_MISSING = (
+        "ArtefactMissing",
+        "Take a full backup now, and find out who deletes in the storage: this backup is not whole.",
+    )
+    BACKUP_MISSING = "BackupMissing", "Choose another backup: this one, or one that it stands on, is not in the store."
+    UNSAFE_ARCHIVE = (
+        "UnsafeArchive",
+        "Find out who writes to the storage: an archive names paths outside of its folder, as no server does.",
+    )
+    IDENTITY_MISSING = (
+        "IdentityMissing",
+        "Name the Secret of the age identity in encryption.age.identitySecretRefs.",
+    )
+    IDENTITY_WRONG = "IdentityWrong", "Add the identity of the recipient that the backup was encrypted to."
 
     # Retention and deletion.
     SAFETY_STOP = "SafetyStop", "A guard refused; the message names it. It is never tried again by itself."
