@@ -88,6 +88,18 @@ class ParentBackup(Model):
     base: str
 
 
+class BackupRef(Model):
+    """A backup that is to be read back."""
+
+    id: str
+    attempt: int = 1
+    database: str = Field(description="Name of the Database whose folder holds it.")
+    manifest_sha256: str = Field(description="Of manifest.json, from Backup.status.checksum.")
+    verified: bool = Field(
+        default=True, description="False: the digest was read from the bucket itself, so it proves nothing."
+    )
+
+
 class ProbeTask(Model):
     """Look at the database: reachable, version, every grant and setting that the asked methods need."""
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Reasons of faults, findings and notes. Never renamed; `docs/how-to/postgresql.md` says what to do about each."""
 
+    ARTEFACT_CORRUPT = "ArtefactCorrupt"
     AUTO_METHOD = "AutoMethod"
     CONNECTION_LOST = "ConnectionLost"
     CONNECTION_REFUSED = "ConnectionRefused"
@@ -61,6 +62,7 @@ class Reason(StrEnum):
     TOOL_MISSING = "ToolMissing"
     TOO_MANY_CONNECTIONS = "TooManyConnections"
     UNKNOWN_HOST = "UnknownHost"
+    UNSAFE_ARCHIVE = "UnsafeArchive"
     UNSUPPORTED_METHOD = "UnsupportedMethod"
     UNSUPPORTED_VERSION = "UnsupportedVersion"
     WAL_LEVEL_MINIMAL = "WalLevelMinimal"

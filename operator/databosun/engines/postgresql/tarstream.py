@@ -19,12 +19,25 @@ def _ignore(_name: str, _data: memoryview) -> None:
     return
 
 
-class TarWalk:
-    """Fed in order with pieces of any size; keeps one name and size a member. `content` sees the members' bytes."""
+def _ignore_member(_member: tarfile.TarInfo) -> None:
+    return
 
-    def __init__(self, what: str, content: Callable[[str, memoryview], None] = _ignore) -> None:
+
+class TarWalk:
+    """Fed in order with pieces of any size; keeps one name and size a member.
+
+    `begin` sees each member's header, `content` the members' bytes.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        content: Callable[[str, memoryview], None] = _ignore,
+        begin: Callable[[tarfile.TarInfo], None] = _ignore_member,
+    ) -> None:
         self._what = what
         self._content = content
+        self._begin = begin
         self._header = bytearray()
         self._name = ""
         self._left = 0
@@ -76,6 +89,7 @@ class TarWalk:
         except tarfile.HeaderError as error:
             said = f"behind {len(self.sizes)} members comes no tar header ({error})"
             raise self._fault(said) from error
+        self._begin(member)
         self._name = member.name
         self._left = member.size if member.isreg() else 0
         self._padding = -self._left % BLOCK

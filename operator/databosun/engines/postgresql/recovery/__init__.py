@@ -1,0 +1,1 @@
+"""From artefacts to a database again: unpack, combine, recover in a server of its own, promote."""
