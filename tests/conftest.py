@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -38,9 +38,21 @@ def kinds(cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def namespace(cluster: Cluster) -> Iterator[str]:
-    """A fresh namespace; deleted after the test, without waiting for it."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    cluster.kubectl("create", "namespace", name)
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+def new_namespace(cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """Makes fresh namespaces; deleted after the test, without waiting for it."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"test-{uuid.uuid4().hex[:12]}")
+        cluster.kubectl("create", "namespace", made[-1])
+        return made[-1]
+
+    yield make
+    if made:
+        cluster.kubectl("delete", "namespace", *made, "--wait=false")
+
+
+@pytest.fixture
+def namespace(new_namespace: Callable[[], str]) -> str:
+    """A fresh namespace; deleted after the test."""
+    return new_namespace()

@@ -6,6 +6,7 @@ spec, garbage collection by owner. `tests/chaos` runs the same scenarios against
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 import uuid
@@ -37,6 +38,7 @@ class MemoryKube:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """As the real one."""
+        await self._turn()
         if resource in (NAMESPACES, CRDS):
             going = {"deletionTimestamp": self._stamp()} if name in self.terminating else {}
             return {"kind": resource.kind, "metadata": {"name": name, "uid": name, **going}}
@@ -52,6 +54,7 @@ class MemoryKube:
         page_size: int = 500,
     ) -> AsyncIterator[Object]:
         """As the real one; by name."""
+        await self._turn()
         wanted = [
             at
             for at, body in sorted(self._objects.items())
@@ -95,6 +98,7 @@ class MemoryKube:
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         """As the real one, defaults and validation apart."""
+        await self._turn()
         at = (resource.kind, namespace, body["metadata"]["name"])
         if namespace in self.terminating:
             raise NamespaceTerminating(f"namespace {namespace} is being deleted")
@@ -115,6 +119,7 @@ class MemoryKube:
 
     async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
         """As the real one: all but the status."""
+        await self._turn()
         known = self._known(resource, namespace, name, body["metadata"].get("resourceVersion"))
         made = copy.deepcopy(body)
         if "status" in known:
@@ -127,6 +132,7 @@ class MemoryKube:
         self, resource: Resource, namespace: str, name: str, status: Mapping[str, Any], resource_version: str
     ) -> Object:
         """As the real one."""
+        await self._turn()
         known = self._known(resource, namespace, name, resource_version)
         known["status"] = _merged(known.get("status", {}), status)
         return self._store((resource.kind, namespace, name), known)
@@ -135,6 +141,7 @@ class MemoryKube:
         self, resource: Resource, namespace: str, name: str, metadata: Mapping[str, Any], resource_version: str | None
     ) -> Object:
         """As the real one: an object whose last finalizer goes while it is being deleted is gone."""
+        await self._turn()
         known = self._known(resource, namespace, name, resource_version)
         known["metadata"] = _merged(known["metadata"], metadata)
         return self._store((resource.kind, namespace, name), known)
@@ -150,6 +157,7 @@ class MemoryKube:
         propagation: Propagation = "Background",
     ) -> None:
         """As the real one, with its garbage collector."""
+        await self._turn()
         at = (resource.kind, namespace, name)
         if at not in self._objects:
             return
@@ -159,6 +167,11 @@ class MemoryKube:
         self._delete(at)
 
     # --- inside
+
+    @staticmethod
+    async def _turn() -> None:
+        """As at any call over a network, others may work meanwhile."""
+        await asyncio.sleep(0)
 
     def _delete(self, at: At) -> None:
         body = copy.deepcopy(self._objects[at])

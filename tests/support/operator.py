@@ -81,8 +81,10 @@ class Told:
 class Process:
     """One life of the operator, from its first list to its end."""
 
-    def __init__(self, rig: Rig, fault: Fault | None, deliver: Deliver, workers: int) -> None:
+    def __init__(self, rig: Rig, fault: Fault | None, deliver: Deliver, workers: int, resync: timedelta | None) -> None:
         self.rig = rig
+        self._resync = resync
+        self._next_resync = rig.clock.now() + resync if resync else None
         self.kube = ChaosKube(rig.kube, rig.births, rig.agents.logs, fault)
         installation = Installation(
             "tests", Images({"PostgreSQL": {"18": RUNNER}}), JobDefaults(), (rig.namespace,), workers
@@ -138,6 +140,23 @@ class Process:
         if error is not None:
             raise error
 
+    @property
+    def next_wake(self) -> datetime | None:
+        """When it will look again by itself."""
+        known = [wake for wake in (self.wired.queue.next_wake, self._next_resync) if wake is not None]
+        return min(known, default=None)
+
+    async def refresh(self) -> bool:
+        """List what watches leave out, and everything where that is due; says whether that made it write."""
+        before = len(self.writes)
+        if self._resync and self._next_resync and self.rig.clock.now() >= self._next_resync:
+            self._next_resync = self.rig.clock.now() + self._resync
+            await self.wired.intake.resync()
+        else:
+            await self.wired.intake.refresh_finished()
+        await self.settle()
+        return len(self.writes) > before
+
     async def watch(self, seen: Mapping[At, Object]) -> bool:
         """Deliver what changed since the last look; says whether anything did."""
         now = {at: body for at, body in seen.items() if self._watches(at[0], body)}
@@ -158,6 +177,40 @@ class Process:
     def _watches(kind: str, body: Object) -> bool:
         """The watch of Backups leaves finished ones out."""
         return kind != "Backup" or LABEL_FINISHED not in body["metadata"].get("labels", {})
+
+
+class Pair:
+    """Two operators that both believe to be the leader; each sees what the other does only as events."""
+
+    def __init__(self, *both: Process) -> None:
+        self._both = both
+
+    @property
+    def writes(self) -> list[Write]:
+        """The writes of both."""
+        return [write for one in self._both for write in one.writes]
+
+    @property
+    def next_wake(self) -> datetime | None:
+        """When the first of them will look again."""
+        return min((wake for one in self._both if (wake := one.next_wake) is not None), default=None)
+
+    async def watch(self, seen: Mapping[At, Object]) -> bool:
+        """Deliver to both at once."""
+        return any(await asyncio.gather(*(one.watch(seen) for one in self._both)))
+
+    async def refresh(self) -> bool:
+        """Both at once."""
+        return any(await asyncio.gather(*(one.refresh() for one in self._both)))
+
+    async def settle(self) -> None:
+        """Wait for both."""
+        await asyncio.gather(*(one.settle() for one in self._both))
+
+    async def stop(self) -> None:
+        """End both."""
+        for one in self._both:
+            await one.stop()
 
 
 class Rig:
@@ -221,10 +274,14 @@ class Rig:
     # --- lives
 
     async def start(
-        self, fault: Fault | None = None, deliver: Deliver = lambda events: events, workers: int = 1
+        self,
+        fault: Fault | None = None,
+        deliver: Deliver = lambda events: events,
+        workers: int = 1,
+        resync: timedelta | None = None,
     ) -> Process:
         """Start an operator. Killed where the fault strikes while it starts."""
-        process = Process(self, fault, deliver, workers)
+        process = Process(self, fault, deliver, workers, resync)
         self.lives.append(process)
         await process.start()
         return process
@@ -255,7 +312,7 @@ class Rig:
 
     async def run(
         self,
-        process: Process,
+        process: Process | Pair,
         until: Callable[[], Awaitable[bool]],
         *,
         limit: timedelta = timedelta(hours=2),
@@ -266,12 +323,12 @@ class Rig:
             await self.rest(process)
             if await until():
                 return
-            wake = process.wired.queue.next_wake
+            wake = process.next_wake
             assert wake is not None, "nobody will ever look again"
             assert wake < end, f"nothing more happens before {wake}, and it is not so: {until}"
             await self.wait(process, max(wake - self.clock.now(), timedelta(seconds=1)))
 
-    async def rest(self, process: Process) -> None:
+    async def rest(self, process: Process | Pair) -> None:
         """Let agents and operator work until nothing moves, without any time passing."""
         moved = True
         while moved:
@@ -279,12 +336,9 @@ class Rig:
             moved = await process.watch(seen)
             moved = await self.agents.step(seen) or moved
             if not moved:
-                writes = len(process.writes)
-                await process.wired.intake.refresh_finished()
-                await process.settle()
-                moved = len(process.writes) > writes
+                moved = await process.refresh()
 
-    async def wait(self, process: Process, span: timedelta) -> None:
+    async def wait(self, process: Process | Pair, span: timedelta) -> None:
         """Let time pass; who is due is woken."""
         self.clock.advance(span)
         # Two turns: the queue's watch of the clock first, its workers then.

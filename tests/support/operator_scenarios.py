@@ -21,7 +21,7 @@ from databosun.domain.plan import (
 from databosun.kube.resources import BACKUPS, Object
 from support.agentsim import SYSTEM
 from support.chaoskube import Fault, Killed, Write
-from support.operator import Deliver, Process, Rig, backup, conditions, database, policy, storage
+from support.operator import Deliver, Pair, Process, Rig, backup, conditions, database, policy, storage
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 Condition = Callable[[], Awaitable[bool]]
@@ -31,13 +31,21 @@ class Driver:
     """Sees a scenario through: starts an operator, and another one whenever it was killed."""
 
     def __init__(
-        self, rig: Rig, fault: Fault | None = None, deliver: Deliver = lambda events: events, workers: int = 1
+        self,
+        rig: Rig,
+        fault: Fault | None = None,
+        deliver: Deliver = lambda events: events,
+        workers: int = 1,
+        resync: timedelta | None = None,
+        pair: bool = False,
     ) -> None:
         self.rig = rig
         self._fault = fault
+        self._resync = resync
+        self._pair = pair
         self._deliver = deliver
         self._workers = workers
-        self._process: Process | None = None
+        self._process: Process | Pair | None = None
         self.kills = 0
 
     @property
@@ -45,11 +53,13 @@ class Driver:
         """All writes of all lives."""
         return [write for life in self.rig.lives for write in life.writes]
 
-    async def process(self) -> Process:
-        """The operator that lives."""
+    async def process(self) -> Process | Pair:
+        """The operator that lives, or the two."""
         if self._process is None:
             fault, self._fault = self._fault, None
-            self._process = await self.rig.start(fault, self._deliver, self._workers)
+            self._process = await self.rig.start(fault, self._deliver, self._workers, self._resync)
+            if self._pair:
+                self._process = Pair(self._process, await self.rig.start(None, self._deliver, self._workers))
         return self._process
 
     async def until(self, condition: Condition, limit: timedelta = 2 * HOUR) -> None:
@@ -63,17 +73,17 @@ class Driver:
         async def over() -> bool:
             return self.rig.clock.now() >= end
 
-        async def go(process: Process) -> None:
+        async def go(process: Process | Pair) -> None:
             while not await over():
                 await self.rig.rest(process)
-                wake = process.wired.queue.next_wake or end
+                wake = process.next_wake or end
                 left = min(wake, end) - self.rig.clock.now()
                 await self.rig.wait(process, max(left, timedelta(seconds=1)))
             await self.rig.rest(process)
 
         await self._survive(go)
 
-    async def _survive(self, work: Callable[[Process], Awaitable[None]]) -> None:
+    async def _survive(self, work: Callable[[Process | Pair], Awaitable[None]]) -> None:
         while True:
             try:
                 await work(await self.process())
@@ -210,7 +220,8 @@ async def backup_deleted_while_running(drive: Driver) -> None:
     await rig.create(backup("first", rig.clock.now() + 12 * HOUR))
 
     async def running() -> bool:
-        return (await rig.get("Backup", "first")).get("status", {}).get("phase") == "Running"
+        at_work = any(agent[0] == "backup" for agent in rig.agents.bucket.agents)
+        return at_work and (await rig.get("Backup", "first")).get("status", {}).get("phase") == "Running"
 
     await drive.until(running)
     await rig.delete("Backup", "first")
