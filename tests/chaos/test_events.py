@@ -1,4 +1,4 @@
-"""Events get lost, come twice, late, out of order or from the past, or two operators work at once: the end is the same."""
+"""Events are lost, doubled, late, disordered or stale, or two operators are at work: the end is the same."""
 
 from __future__ import annotations
 
