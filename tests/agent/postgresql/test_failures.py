@@ -16,7 +16,8 @@ import pytest
 from agent.postgresql.conftest import Workshop, plan_of, target_of
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
-from databosun.engines.postgresql import ENGINE
+from databosun.engines.postgresql import ENGINE, connect
+from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.scratch import used
 from support.foldersink import FolderSink
 from support.pgsample import BACKUP_ROLE, ROLES
@@ -341,6 +342,18 @@ def test_an_interrupt_while_a_lock_is_awaited(
             workshop.back_up("b", Method.LOGICAL)
         thread.join()
         nothing_left(server, workshop.folder)
+
+
+def test_a_table_that_somebody_keeps_locked_is_named_not_waited_for(
+    workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "_PATIENCE", {"lock_timeout": "1s"})
+    server = noisy(18, rows=10)
+    with closing(server.connect("shop")) as holder:
+        holder.execute("BEGIN; LOCK TABLE small IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(WorldFault) as failed:
+            workshop_of(server).back_up("b", Method.LOGICAL)
+    assert failed.value.reason == Reason.LOCK_TIMEOUT
 
 
 def test_the_deadline_passes(workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server]) -> None:

@@ -53,6 +53,9 @@ SESSION = {
     "default_transaction_read_only": "on",
 }
 
+# Sizes and definitions are read under locks too: whoever holds a table for longer is named, not waited for.
+_PATIENCE = {"lock_timeout": "60s"}
+
 # The server notices a client that vanished (a killed pod) also in the middle of a long query or a wait for a lock.
 _VANISHED = {"client_connection_check_interval": "5s"}
 _CANCEL_SECONDS = 5.0
@@ -144,7 +147,7 @@ def open_sql(session: Session, dbname: str | None = None) -> Connection:
 
 def prepare_session(connection: Connection) -> None:
     """Fix what the text forms of values depend on."""
-    settings = SESSION | _VANISHED
+    settings = SESSION | _VANISHED | _PATIENCE
     connection.execute(
         "SELECT pg_catalog.set_config(s.name, s.value, false) FROM unnest(%s::text[], %s::text[]) AS s(name, value)",
         (list(settings), list(settings.values())),
@@ -187,6 +190,47 @@ def choose_endpoint(target: Target, *, prefer_standby: bool) -> Endpoint:
     if fallback:
         return fallback
     raise _combined(errors)
+
+
+def choose_primary(target: Target) -> Endpoint:
+    """The host that takes writes; of several (one comes back after a failover) the one on the newest timeline.
+
+    WorldFault(NoPrimary) where only standbys answer; else what the hosts said where none answers.
+    """
+    errors: list[DatabosunError] = []
+    primaries: list[tuple[int, Endpoint]] = []
+    standbys: list[Endpoint] = []
+    for host in target.database.hosts:
+        for address in _addresses(host, target.database.port, errors):
+            endpoint = Endpoint(host, target.database.port, address)
+            try:
+                timeline = writes_on(target, endpoint)
+            except DatabosunError as fault:
+                errors.append(fault)
+                continue
+            if timeline is None:
+                standbys.append(endpoint)
+            else:
+                primaries.append((timeline, endpoint))
+            break
+    if primaries:
+        return max(primaries, key=lambda found: found[0])[1]
+    if standbys:
+        others = f"; {_combined(errors).message}" if errors else ""
+        message = f"{', '.join(map(str, standbys))} only replays, and the log is archived from the primary{others}"
+        raise WorldFault(Reason.NO_PRIMARY, message)
+    raise _combined(errors)
+
+
+def writes_on(target: Target, endpoint: Endpoint) -> int | None:
+    """The timeline that a server writes; None where it is a standby."""
+    statement = (
+        "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL "
+        "ELSE substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END"
+    )
+    with open_sql(Session(target, endpoint)) as connection, guarded(f"asking {endpoint} for its role"):
+        row = connection.execute(statement).fetchone()
+    return int(str(row[0]), 16) if row and row[0] is not None else None
 
 
 def _is_standby(target: Target, endpoint: Endpoint) -> bool:

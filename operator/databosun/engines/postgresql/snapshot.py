@@ -19,7 +19,6 @@ from databosun.engines.postgresql.fingerprint import Table, count_objects, list_
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.watch import take_sample
 
-_LOCK_TIMEOUT = "60s"
 _LOCKS_A_STATEMENT = 100
 _CANCEL_SECONDS = 5.0
 
@@ -67,7 +66,6 @@ class Snapshot:
         with guarded(f"taking a snapshot of database {self._dbname}"):
             before = take_sample(self._connection)
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            self._connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             for start in range(0, len(self.tables), _LOCKS_A_STATEMENT):
                 self._lock(self.tables[start : start + _LOCKS_A_STATEMENT])
             row = self._connection.execute(_EXPORT).fetchone()
