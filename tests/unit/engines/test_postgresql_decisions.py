@@ -192,7 +192,7 @@ def test_a_refused_login_says_who_must_act(text: str, fault: type[DatabosunError
         ("permission denied for large object 7", "42501", UserFault, "LargeObjectsUnreadable"),
         ('query would be affected by row-level security policy for table "t"', "42501", UserFault, "RowLevelSecurity"),
         ("canceling statement due to conflict with recovery", "40001", WorldFault, "RecoveryConflict"),
-        ("canceling statement due to lock timeout", "55P03", WorldFault, "SchemaChanged"),
+        ("canceling statement due to lock timeout", "55P03", WorldFault, "LockTimeout"),
         ('relation "t" does not exist', "42P01", WorldFault, "SchemaChanged"),
         ("terminating connection due to administrator command", "57P01", WorldFault, "ConnectionLost"),
         ("could not extend file: No space left on device", "53100", WorldFault, "ServerOutOfResources"),

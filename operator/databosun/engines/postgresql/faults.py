@@ -203,10 +203,13 @@ _WORDS: tuple[tuple[re.Pattern[str], type[DatabosunError], str, str], ...] = (
         "run `ALTER ROLE <the backup role> SET lo_compat_privileges = on;`",
     ),
     (
-        re.compile(
-            "could not obtain lock on relation|canceling statement due to lock timeout|"
-            "cache lookup failed|could not open relation with OID|was concurrently|could not find .* tuple"
-        ),
+        re.compile("could not obtain lock on relation|canceling statement due to lock timeout"),
+        WorldFault,
+        Reason.LOCK_TIMEOUT,
+        "pg_locks shows who keeps the table locked; the next attempt starts anew",
+    ),
+    (
+        re.compile("cache lookup failed|could not open relation with OID|was concurrently|could not find .* tuple"),
         WorldFault,
         Reason.SCHEMA_CHANGED,
         "the schema changed while the backup began (DDL, TRUNCATE): the next attempt starts anew",
