@@ -248,3 +248,18 @@ async def test_new_backups_carry_the_finalizer_only_where_data_may_go(rig: Rig) 
         if LABEL_FINISHED in body["metadata"]["labels"]
     }
     assert found == {"keeps": [], "drops": [FINALIZER_DATA]}
+
+
+async def test_backups_that_name_only_their_policy_expire_with_their_data(rig: Rig) -> None:
+    drive = Driver(rig)
+    retention = {"keepLast": 1, "grace": "0s"}
+    await rig.create(storage(), database(), policy(retention=retention, deletionPolicy="Delete"))
+    await drive.until(lambda: ready(rig))
+    for name in ("first", "second"):
+        made = backup(name, rig.clock.now() + 12 * HOUR)
+        del made["spec"]["databaseRef"]
+        await rig.create(made)
+        await drive.until(all_done(rig, "Succeeded"))
+        assert (await rig.get("Backup", name))["status"]["database"] == "orders"
+    assert rig.agents.bucket.deleted == ["first"]
+    assert set(rig.agents.bucket.backups) == {("orders", "second")}

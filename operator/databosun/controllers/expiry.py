@@ -164,7 +164,7 @@ class Expiry:
             return _Carry((), found.leftovers, None, None)
         by_database: defaultdict[str, list[SeenBackup]] = defaultdict(list)
         for one in marked:
-            by_database[one.spec.database_ref.name if one.spec.database_ref else ""].append(one)
+            by_database[read.database_name(one)].append(one)
         database, batch = min(by_database.items())
         batch = _children_first(batch)[:MAX_PER_JOB]
         names = [one.meta.name for one in batch]

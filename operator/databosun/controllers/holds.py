@@ -11,6 +11,7 @@ from databosun.api.request import HoldTask, Request
 from databosun.api.v1alpha1.backup import Hold
 from databosun.controllers import errand
 from databosun.controllers.context import Context
+from databosun.controllers import seen as read
 from databosun.controllers.seen import Meta, SeenBackup, SeenStorage
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_HOLD, Action
@@ -57,8 +58,7 @@ async def settle(
     for one in backups:
         wanted = wanted_hold(one, policy_holds=policy_holds)
         if one.status.checksum is not None and not one.meta.deleting and wanted != one.status.hold:
-            database = one.spec.database_ref.name if one.spec.database_ref else ""
-            groups[(database, wanted.reason if wanted else None, wanted is not None)].append(one)
+            groups[(read.database_name(one), wanted.reason if wanted else None, wanted is not None)].append(one)
     if not groups:
         found = await errand.look(context, key, owner, "hold", "")
         return Settled(after=found.leftovers)

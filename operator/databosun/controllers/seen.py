@@ -119,6 +119,11 @@ def backup(body: Mapping[str, Any]) -> SeenBackup:
     return parse(body, BackupSpec, BackupStatus)
 
 
+def database_name(backup: SeenBackup) -> str:
+    """The Database of a Backup: as its spec names it, else as it was found when the run began; "" before that."""
+    return backup.spec.database_ref.name if backup.spec.database_ref else backup.status.database or ""
+
+
 def approval(body: Mapping[str, Any]) -> tuple[Meta, ApprovalSpec]:
     """Parse an Approval."""
     return read_meta(body), ApprovalSpec.model_validate(body["spec"])

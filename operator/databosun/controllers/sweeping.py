@@ -98,7 +98,6 @@ class Sweeper:
         found = []
         for key in self._context.cache.keys("Backup", seen.meta.namespace):
             body = self._context.cache.get(key)
-            database = (body or {}).get("spec", {}).get("databaseRef", {}).get("name")
-            if database:
+            if body is not None and (database := read.database_name(read.backup(body))):
                 found.append(f"{database}/{key.name}")
         return sorted(found)

@@ -159,6 +159,9 @@ def _status(facts: BackupFacts, conditions: Sequence[Wanted], now: datetime, **c
         "conditions": merge_conditions(facts.status.conditions, conditions, facts.generation, now),
         **changes,
     }
+    if facts.spec.database_ref is None and facts.database:
+        # The policy may name another one, or be gone, when the data are to be deleted.
+        update["database"] = facts.database
     return facts.status.model_copy(update=update).dump()
 
 
