@@ -10,8 +10,8 @@ from datetime import datetime
 from databosun.api.request import HoldTask, Request
 from databosun.api.v1alpha1.backup import Hold
 from databosun.controllers import errand
-from databosun.controllers.context import Context
 from databosun.controllers import seen as read
+from databosun.controllers.context import Context
 from databosun.controllers.seen import Meta, SeenBackup, SeenStorage
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_HOLD, Action
