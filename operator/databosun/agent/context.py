@@ -97,6 +97,10 @@ class Context:
     @cached_property
     def target(self) -> Target:
         """The database and how to log in."""
+        return self.read_target()
+
+    def read_target(self) -> Target:
+        """The same with the Secret as it is now; for tasks that outlive a password."""
         credentials = Credentials(
             username=self.secrets.text("database", "username") or "",
             password=self.secrets.text("database", "password") or "",

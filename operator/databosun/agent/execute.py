@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
-from databosun.agent.tasks import backup, catalog, delete, hold, probe, recover, sweep, validate
+from databosun.agent.tasks import archive, backup, catalog, delete, drop_slot, hold, probe, recover, sweep, validate
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault
 
@@ -20,6 +20,8 @@ TASKS: dict[str, Callable[[Context], Result]] = {
     "hold": hold.run,
     "catalog": catalog.run,
     "sweep": sweep.run,
+    "archive": archive.run,
+    "drop-slot": drop_slot.run,
 }
 
 

@@ -38,6 +38,10 @@ class Log:
         trace = "".join(traceback.format_exception(error))
         self._write("error", event, {"error": f"{type(error).__name__}: {error}", "traceback": trace[-MAX_FIELD:]})
 
+    def document(self, event: str, document: dict[str, Any]) -> None:
+        """A document for machines, its lists and objects as they are, redacted."""
+        self._emit("info", event, self.redactor.document(document))
+
     def chunk(self, event: str, number: int, of: int, data: str) -> None:
         """One numbered piece of a document that is redacted already."""
         self._emit("info", event, {"n": number, "of": of, "data": data})

@@ -11,11 +11,14 @@ from databosun.storage.port import ObjectStore
 from databosun.storage.reasons import StorageReason
 
 
-def open_store(target: StorageTarget, secrets: Secrets, mount: Path) -> ObjectStore:
-    """The bucket, or the folder of the mounted claim. Nothing is asked of a server yet."""
+def open_store(target: StorageTarget, secrets: Secrets, mount: Path, *, hasty: bool = False) -> ObjectStore:
+    """The bucket, or the folder of the mounted claim. Nothing is asked of a server yet.
+
+    `hasty`: for who tries again by itself and would rather know soon that a request failed.
+    """
     if target.s3 is None:
         return _open_volume(target, mount)
-    from databosun.storage.s3 import S3Access, S3ObjectStore
+    from databosun.storage.s3 import HASTE, Patience, S3Access, S3ObjectStore
 
     return S3ObjectStore(
         S3Access(
@@ -25,6 +28,7 @@ def open_store(target: StorageTarget, secrets: Secrets, mount: Path) -> ObjectSt
             ca=secrets.path("storage-ca", "ca.crt"),
             secret=secrets.name("storage"),
             ca_secret=secrets.name("storage-ca"),
+            patience=HASTE if hasty else Patience(),
         )
     )
 

@@ -180,8 +180,38 @@ class SweepTask(Model):
     active: list[str] = Field(default_factory=list, description="`<database>/<id>` of runs that may still write.")
 
 
+class ArchiveTask(Model):
+    """Ship the database's log until told to stop."""
+
+    task: Literal["archive"] = "archive"
+    database_uid: str
+    max_lag_seconds: Annotated[float, Field(gt=0)] = Field(
+        description="Longest that a write may wait until it is stored; a position line every half of it."
+    )
+    max_retained_bytes: Annotated[int, Field(gt=0)]
+    allow_unbounded_slot: bool = False
+    synchronous: bool = Field(default=False, description="Store each write at once: the server waits for it.")
+    heartbeat_seconds: Annotated[float, Field(gt=0)] | None = None
+
+
+class DropSlotTask(Model):
+    """Remove what an archiver left at the server: its replication slot, on every listed host."""
+
+    task: Literal["drop-slot"] = "drop-slot"
+    system_identifier: str
+
+
 Task = Annotated[
-    ProbeTask | BackupTask | ValidateTask | RecoverTask | DeleteTask | HoldTask | CatalogTask | SweepTask,
+    ProbeTask
+    | BackupTask
+    | ValidateTask
+    | RecoverTask
+    | DeleteTask
+    | HoldTask
+    | CatalogTask
+    | SweepTask
+    | ArchiveTask
+    | DropSlotTask,
     Field(discriminator="task"),
 ]
 

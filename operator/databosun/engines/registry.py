@@ -7,8 +7,10 @@ from importlib import import_module
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
+from databosun.engines.archiving import Archiver
 from databosun.engines.base import Engine
 
+_ARCHIVERS = {EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver"}
 _MODULES = {EngineName.POSTGRESQL: "databosun.engines.postgresql"}
 
 DEFAULT_PORTS = {EngineName.POSTGRESQL: 5432}
@@ -27,3 +29,13 @@ def load(name: EngineName) -> Engine:
         raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
     engine: Engine = import_module(_MODULES[name]).ENGINE
     return engine
+
+
+def load_archiver(name: EngineName) -> Archiver:
+    """What ships the engine's log, `ARCHIVER` in its module. UserFault(ContinuousUnsupported) where there is none."""
+    if name not in _ARCHIVERS:
+        known = ", ".join(_ARCHIVERS)
+        message = f"spec.engine is {name}, whose log this release does not archive; expected one of: {known}"
+        raise UserFault(Reason.CONTINUOUS_UNSUPPORTED, message)
+    archiver: Archiver = import_module(_ARCHIVERS[name]).ARCHIVER
+    return archiver

@@ -61,6 +61,9 @@ class Patience:
     retry_for: timedelta = timedelta(seconds=120)
 
 
+HASTE = Patience(timedelta(seconds=5), timedelta(seconds=60), 1, timedelta(seconds=10))
+
+
 @dataclass(frozen=True, slots=True)
 class S3Access:
     """How to reach a bucket; without keys by workload identity. `secret`, `ca_secret`: Secrets, for messages."""

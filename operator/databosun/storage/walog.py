@@ -34,6 +34,7 @@ from databosun.storage.layout import WalFolder, parse_timeline_folder, parse_wal
 from databosun.storage.port import ObjectInfo, ObjectMissing, ObjectStore
 from databosun.storage.reasons import StorageReason
 
+TAIL_SEGMENTS = 64
 MAX_SMALL_BYTES = 4 * 1024 * 1024
 # User metadata of a stored segment.
 DIGEST = "sha256"  # of the plaintext: age's output differs every time
@@ -236,6 +237,22 @@ def newest_pair(store: ObjectStore, folder: WalFolder, log: WalLog, timeline: in
     last = log.segments[timeline][max(log.segments[timeline])]
     said = _said_by(store, last)
     return max((one for one in (best, said) if one), key=lambda one: one.at, default=None)
+
+
+def timeline_tail(store: ObjectStore, folder: WalFolder, segment_bytes: int, timeline: int) -> Iterator[StoredSegment]:
+    """The newest objects of a timeline, from a little before its newest pair; all of it where that finds nothing."""
+    at = folder.timeline(timeline)
+    hours = _hours(store, folder, timeline)
+    pairs = read_pairs(store, hours[-1]) if hours else ()
+    found: list[StoredSegment] = []
+    if pairs:
+        first = max(0, parse_lsn(pairs[-1].lsn) // segment_bytes - TAIL_SEGMENTS)
+        found = _segments(store, at, segment_bytes, after=f"{at}/{segment_name(timeline, first, segment_bytes)}")
+    yield from found or _segments(store, at, segment_bytes)
+
+
+def _segments(store: ObjectStore, at: str, size: int, *, after: str | None = None) -> list[StoredSegment]:
+    return [found for one in store.list(at, after=after) if (found := _segment_of(one, size)) is not None]
 
 
 def pairs_around(

@@ -279,6 +279,22 @@ class Reason(StrEnum):
         "Nothing: logs are not shipped; status.effective says what is done.",
     )
     SLOT_UNBOUNDED = "SlotUnbounded", "Set max_slot_wal_keep_size, or accept the risk with allowUnboundedSlot."
+    SLOT_IN_USE = "SlotInUse", "Nothing: the server lets go of a lost archiver's slot within wal_sender_timeout."
+    SLOT_LOST = (
+        "SlotLost",
+        "Raise max_slot_wal_keep_size: the server let go of log that was not archived; a full backup is taken.",
+    )
+    RETAINED_TOO_MUCH = (
+        "RetainedTooMuch",
+        "See why the store or the network was too slow, or raise continuous.maxRetained; a full backup is taken.",
+    )
+    NO_REPLICATION_SLOT = "NoReplicationSlot", "Raise max_replication_slots of the server."
+    NO_PRIMARY = "NoPrimary", "Wait for the failover, or list the primary in spec.connection: only standbys answer."
+    ANOTHER_SERVER = "AnotherServer", "Nothing: another server answers now; its log is archived by itself."
+    SOURCE_WENT_BACK = (
+        "SourceWentBack",
+        "Find out who set the server back (a volume snapshot?): promote it to a new timeline, or restore from here.",
+    )
     NO_PARENT = "NoParent", "Nothing: a full is taken, since there is none to stand on."
     CHAIN_FULL = "ChainFull", "Nothing: the chain is as long as maxChain allows."
     AUTO_METHOD = "AutoMethod", "Nothing: says which method Auto chose, and why."

@@ -1,0 +1,130 @@
+"""The open WAL segment on its way: hashed and compressed as it arrives, so that shipping it costs only the last bytes.
+
+What is stored is a row of zstd frames, one for each time the segment was shipped: `zstd -d` reads them as one stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import zstandard
+
+from databosun.agent.children import Children
+from databosun.agent.encode import ZSTD_LEVEL, Age
+from databosun.domain.errors import SafetyStop
+from databosun.domain.wal import WalPoint, segment_name
+from databosun.storage.reasons import StorageReason
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A part of a segment that the store has: up to `end`, with that digest of the plaintext."""
+
+    end: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A segment, or its open part, ready to be encrypted. `sha256` and `length`: of the plaintext."""
+
+    timeline: int
+    number: int
+    end: WalPoint
+    full: bool
+    sha256: str
+    length: int
+    data: bytes
+
+
+class OpenSegment:
+    """One segment being filled. Used by one thread at a time."""
+
+    def __init__(self, at: WalPoint, segment_bytes: int, known: Known | None = None) -> None:
+        self._begin = at
+        self._size = segment_bytes
+        self._known = known
+        self._digest = hashlib.sha256()
+        self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
+        self._frame: zstandard.ZstdCompressionObj | None = None
+        self._pieces: list[bytes] = []
+        self.end = at.lsn
+        self.encoded_bytes = 0
+
+    @property
+    def number(self) -> int:
+        """Which segment it is."""
+        return self._begin.lsn // self._size
+
+    @property
+    def room(self) -> int:
+        """Bytes until it is full."""
+        return self._begin.lsn + self._size - self.end
+
+    def write(self, data: memoryview) -> None:
+        """Take the next bytes. SafetyStop where they contradict what the store has of this segment."""
+        known = self._known
+        if known and self.end < known.end <= self.end + len(data):
+            self._digest.update(data[: known.end - self.end])
+            self._compare(known)
+            self._digest.update(data[known.end - self.end :])
+        else:
+            self._digest.update(data)
+        self.end += len(data)
+        self._frame = self._frame or self._compressor.compressobj()
+        self._keep(self._frame.compress(data))
+
+    def encode(self) -> Encoded:
+        """All of it so far."""
+        if self._frame:
+            self._keep(self._frame.flush())
+            self._frame = None
+        data = b"".join(self._pieces)
+        self._pieces = [data]
+        end = WalPoint(self._begin.timeline, self.end)
+        length = self.end - self._begin.lsn
+        return Encoded(end.timeline, self.number, end, self.room == 0, self._digest.hexdigest(), length, data)
+
+    def _keep(self, piece: bytes) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self.encoded_bytes += len(piece)
+
+    def _compare(self, known: Known) -> None:
+        if self._digest.hexdigest() != known.sha256:
+            name = segment_name(self._begin.timeline, self.number, self._size)
+            message = (
+                f"the server's segment {name} differs from what the store has of it: the server was set back, or "
+                "another one writes the same timeline; nothing is overwritten. Promote the server to a new timeline"
+            )
+            raise SafetyStop(StorageReason.LOG_CONFLICT, message)
+
+
+def encrypt(children: Children, recipients: Sequence[str], data: bytes) -> bytes:
+    """Through the `age` program."""
+    age = Age(children, recipients)
+    fault: list[BaseException] = []
+
+    def feed() -> None:
+        try:
+            age.feed(data)
+            age.close()
+        except BaseException as error:
+            fault.append(error)
+
+    feeder = threading.Thread(target=feed, name="age-feed", daemon=True)
+    feeder.start()
+    try:
+        encrypted = b"".join(age.read())
+        age.ended()
+        feeder.join()
+        if fault:
+            raise fault[0]
+        return encrypted
+    finally:
+        age.kill()
+        feeder.join()
+        age.dispose()

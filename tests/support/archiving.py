@@ -1,0 +1,225 @@
+"""An archiver as its pod runs it, what it says, and a recovery made of nothing but what it left in the bucket."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from databosun.agent.children import Children
+from databosun.agent.redact import Redactor
+from databosun.agent.stop import Stop
+from databosun.agent.walfetch import WalFetcher
+from databosun.api.archive import GAP_EVENT, POSITION_EVENT, LogGap, PositionLine
+from databosun.api.request import ArchiveTask, DatabaseTarget
+from databosun.api.v1alpha1.database import EngineName, TLSMode
+from databosun.domain.wal import parse_lsn, segment_name
+from databosun.storage.layout import Layout, WalFolder
+from databosun.storage.owner import Claimant, claim
+from databosun.storage.port import ObjectStore
+from databosun.storage.walog import WalLog, read_history, read_log
+from support.agekeys import AgeKey
+from support.agentrun import CLUSTER, NAMESPACE, UID, Ran, Workplace, read
+from support.pgsample import BACKUP_ROLE
+from support.pgserver import PASSWORD, Server, hand_over
+from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
+from support.waiting import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLE = f"""CREATE ROLE "{BACKUP_ROLE}" LOGIN REPLICATION PASSWORD '{PASSWORD.replace("'", "''")}'"""
+BOUND = {"max_slot_wal_keep_size": "'4GB'"}
+
+
+@dataclass
+class Pod:
+    """One archiver's pod; `start` and `kill` it as often as you like. All lives of it share one log file."""
+
+    place: Workplace
+    weed: Seaweed
+    bucket: str
+    hosts: Sequence[str]
+    port: int
+    key: AgeKey | None = None
+    endpoint: str | None = None
+    task: dict[str, Any] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def store(self) -> ObjectStore:
+        """The bucket, past any proxy."""
+        return self.weed.store(self.bucket)
+
+    def start(self) -> None:
+        """Write the request and run."""
+        self.place.s3 = self.weed.target(self.bucket, endpoint=self.endpoint)
+        self.place.storage = {"age_recipients": [self.key.recipient] if self.key else []}
+        self.place.secrets = {
+            "database": {"username": BACKUP_ROLE, "password": PASSWORD},
+            "storage": {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY},
+        }
+        values = {"database_uid": UID, "max_lag_seconds": 1.0, "max_retained_bytes": 1 << 32, **self.task}
+        target = DatabaseTarget(
+            namespace=NAMESPACE,
+            name="orders",
+            uid=UID,
+            engine=EngineName.POSTGRESQL,
+            hosts=list(self.hosts),
+            port=self.port,
+            tls=TLSMode.DISABLE,
+        )
+        deadline = datetime.now(UTC) + timedelta(days=3650)
+        request = self.place.request(ArchiveTask(**values), database=target, deadline=deadline)
+        self.place.write(request)
+        claim(self.store, Layout("prod", NAMESPACE), Claimant(CLUSTER, "prod"), datetime.now(UTC))
+        env = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests'}"}
+        argv = [sys.executable, "-m", "support.archiverprocess", str(self.place.root)]
+        with self.log_file.open("ab") as out:
+            self.process = subprocess.Popen(argv, stdout=out, stderr=out, env=env)
+
+    def kill(self) -> None:
+        """End it as a lost node does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> Ran:
+        """End it as a deleted pod is ended; what it left."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=60)
+        self.process = None
+        return read(code, self.own_output(), self.place.paths.termination.read_bytes())
+
+    @property
+    def log_file(self) -> Path:
+        """What it says."""
+        return self.place.root / "log"
+
+    def own_output(self) -> str:
+        """The lines of its last life."""
+        text = self.log_file.read_text()
+        return text[text.rindex('"event":"started"') :].partition("\n")[2]
+
+    def lines(self, event: str) -> Iterator[dict[str, Any]]:
+        """The lines of one kind, of all its lives."""
+        for line in self.log_file.read_text().splitlines():
+            if f'"event":"{event}"' in line and line.endswith("}"):
+                yield json.loads(line)
+
+    def positions(self) -> list[PositionLine]:
+        """How far it said it was."""
+        return [PositionLine.model_validate(line) for line in self.lines(POSITION_EVENT)]
+
+    def gaps(self) -> list[LogGap]:
+        """The gaps it said."""
+        return [LogGap.model_validate(line) for line in self.lines(GAP_EVENT)]
+
+    def latest(self) -> PositionLine | None:
+        """The newest position line."""
+        found = self.positions()
+        return found[-1] if found else None
+
+    def running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self.process is not None and self.process.poll() is None
+
+    def wait_for(self, lsn: str, seconds: float = 120) -> None:
+        """Until it says that the store has the log up to a position."""
+
+        def there() -> bool:
+            assert self.running(), self.log_file.read_text()[-4000:]
+            line = self.latest()
+            return line is not None and line.lsn is not None and parse_lsn(line.lsn) >= parse_lsn(lsn)
+
+        eventually(f"the log is stored up to {lsn}; {self.latest()}", there, seconds)
+
+    def wait_until_streaming(self, seconds: float = 60) -> None:
+        """Until it has said a position without trouble."""
+
+        def fine() -> bool:
+            assert self.running(), self.log_file.read_text()[-4000:]
+            line = self.latest()
+            return line is not None and line.slot is not None and line.trouble is None
+
+        eventually("the archiver streams", fine, seconds)
+
+    # --- what it left
+
+    def folder(self, server: Server) -> WalFolder:
+        """The log's folder."""
+        return Layout("prod", NAMESPACE).wal(system_identifier(server))
+
+    def log(self, system: str) -> WalLog:
+        """The log as the bucket has it."""
+        return read_log(self.store, Layout("prod", NAMESPACE).wal(system))
+
+    def fetch_all(self, system: str, target: Path, timeline: int = 1) -> None:
+        """Every segment along a timeline's history, and its history file, as `pg_wal` would have them."""
+        folder = Layout("prod", NAMESPACE).wal(system)
+        log = self.log(system)
+        stop = Stop()
+        fetcher = WalFetcher(self.store, Children(stop, Redactor()), [self.key.identity] if self.key else [])
+        target.mkdir(parents=True, exist_ok=True)
+        history = read_history(self.store, folder, timeline)
+        for branch in history.branches:
+            if branch.timeline > 1:
+                data = self.store.get(folder.history(branch.timeline), limit=1 << 20)
+                (target / f"{branch.timeline:08X}.history").write_bytes(data)
+            for number, segment in log.segments.get(branch.timeline, {}).items():
+                fetcher.fetch(
+                    segment, log.segment_bytes, target / segment_name(branch.timeline, number, log.segment_bytes)
+                )
+
+
+def system_identifier(server: Server) -> str:
+    """Who a running server is."""
+    return str(server.sql("SELECT system_identifier FROM pg_control_system()")[0][0])
+
+
+def current_lsn(server: Server) -> str:
+    """The end of what it has flushed."""
+    return str(server.sql("SELECT pg_current_wal_flush_lsn()")[0][0])
+
+
+def prepare(server: Server, *initdb: str) -> None:
+    """A running server with the backup role."""
+    server.init(*initdb)
+    server.configure(**BOUND)
+    server.start()
+    server.sql(ROLE)
+
+
+def base_of(server: Server, target: Path) -> Path:
+    """A plain base backup, without the log that it needs."""
+    server.run(
+        "pg_basebackup", f"--pgdata={target}", "--checkpoint=fast", "--no-sync", "--wal-method=none", "--no-manifest"
+    )
+    return target
+
+
+def recover(server: Server, base: Path, wal: Path, *, timeline: str = "latest", **settings: str) -> Server:
+    """A server made of a base backup and fetched segments, recovered to the log's end and promoted."""
+    copy = Server(server.major, settings=server.settings, hba=server.hba)
+    shutil.copytree(base, copy.data)
+    copy.data.chmod(0o700)
+    hand_over(wal)
+    copy.configure(
+        restore_command=f"'cp {wal}/%f %p'",
+        recovery_target_timeline=f"'{timeline}'",
+        recovery_target_action="'promote'",
+        **settings,
+    )
+    (copy.data / "recovery.signal").touch()
+    hand_over(copy.data)
+    copy.start()
+    eventually("recovery ends", lambda: copy.sql("SELECT pg_is_in_recovery()") == [(False,)], 120)
+    return copy
