@@ -22,6 +22,7 @@ from databosun.agent.stop import Stop
 from databosun.agent.stores import open_store
 from databosun.api.request import (
     REQUEST_PATH,
+    RESTORE_PATH,
     SCRATCH_PATH,
     SECRETS_PATH,
     TERMINATION_PATH,
@@ -51,6 +52,7 @@ class Paths:
     scratch: Path = Path(SCRATCH_PATH)
     termination: Path = Path(TERMINATION_PATH)
     volume: Path = Path(VOLUME_PATH)
+    restore: Path = Path(RESTORE_PATH)
 
 
 @dataclass

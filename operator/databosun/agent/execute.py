@@ -7,13 +7,28 @@ from collections.abc import Callable
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
-from databosun.agent.tasks import archive, backup, catalog, delete, drop_slot, hold, probe, recover, sweep, validate
+from databosun.agent.tasks import (
+    archive,
+    backup,
+    catalog,
+    delete,
+    drill,
+    drop_slot,
+    hold,
+    probe,
+    recover,
+    restore,
+    sweep,
+    validate,
+)
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault
 
 TASKS: dict[str, Callable[[Context], Result]] = {
     "probe": probe.run,
     "backup": backup.run,
+    "restore": restore.run,
+    "drill": drill.run,
     "validate": validate.run,
     "recover": recover.run,
     "delete": delete.run,

@@ -135,16 +135,18 @@ class RpoSource(StrEnum):
 class Rto(Model):
     """Seconds from the start of the drill to the first answered query, and what they went into.
 
-    `seconds` = fetch + restore + replay + start; `verify` stands apart. `queue` is the operator's to add.
+    `seconds` = queue + fetch + restore + replay + start + sync; `verify` stands apart.
     """
 
     seconds: float
     objective: float | None = None
     met: bool | None = None
-    fetch: float = 0.0
+    queue: float = 0.0
+    fetch: float = Field(default=0.0, description="Waiting for bytes of the storage; unpacking goes on beside it.")
     restore: float = 0.0
     replay: float = 0.0
     start: float = 0.0
+    sync: float = Field(default=0.0, description="Flushing what the copy had not: it runs without fsync.")
     verify: float = 0.0
 
 

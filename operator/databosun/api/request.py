@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from databosun.api.drill import Check, Level, RecoveryPoint
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hooks, Method
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import EngineName, TLSMode
@@ -20,6 +21,7 @@ SECRETS_PATH = "/run/databosun/secrets"
 SCRATCH_PATH = "/scratch"
 TERMINATION_PATH = "/dev/termination-log"
 VOLUME_PATH = "/storage"
+RESTORE_PATH = "/restore"
 
 
 class SecretUse(Model):
@@ -180,6 +182,51 @@ class SweepTask(Model):
     active: list[str] = Field(default_factory=list, description="`<database>/<id>` of runs that may still write.")
 
 
+class PreviousEvidence(Model):
+    """The evidence before this one: each names its predecessor, so that none can be taken out unnoticed."""
+
+    run: str
+    sha256: str
+
+
+class RestoreTask(Model):
+    """Restore into an empty volume: a recovered, promoted, cleanly stopped data directory."""
+
+    task: Literal["restore"] = "restore"
+    id: str = Field(description="The run's name.")
+    candidates: list[BackupRef] = Field(
+        min_length=1, max_length=20, description="Newest first; the first whose artefacts verify is restored."
+    )
+    until: RecoveryPoint = Field(default_factory=RecoveryPoint)
+    timeline: int | None = Field(default=None, description="The timeline to end on. Absent: the newest of this branch.")
+    replace: bool = Field(
+        default=False, description="Where the volume holds a restore already: put it aside, under another name."
+    )
+    reindex: bool = Field(default=False, description="Rebuild indexes where the image sorts texts otherwise.")
+    checks: list[Check] = Field(default_factory=list, max_length=50)
+    level: Level = Level.RESTORE
+
+
+class DrillTask(Model):
+    """Prove one backup: restore it into this pod, check it, measure, write evidence. The source is never touched."""
+
+    task: Literal["drill"] = "drill"
+    id: str = Field(description="The run's name.")
+    backup: BackupRef
+    until: RecoveryPoint = Field(default_factory=RecoveryPoint)
+    timeline: int | None = None
+    level: Level = Level.RESTORE
+    checks: list[Check] = Field(default_factory=list, max_length=50)
+    rto_seconds: float | None = Field(default=None, description="Objective.")
+    rpo_seconds: float | None = Field(default=None, description="Objective.")
+    queue_seconds: float = Field(default=0.0, description="From the order to the start of this Job; part of the RTO.")
+    heartbeat: bool = Field(default=False, description="The source commits a heartbeat.")
+    negative_control: bool = Field(
+        default=False, description="Also damage a copy: a drill that does not notice is itself broken."
+    )
+    previous: PreviousEvidence | None = None
+
+
 class ArchiveTask(Model):
     """Ship the database's log until told to stop."""
 
@@ -202,7 +249,9 @@ class DropSlotTask(Model):
 
 
 Task = Annotated[
-    ProbeTask
+    RestoreTask
+    | DrillTask
+    | ProbeTask
     | BackupTask
     | ValidateTask
     | RecoverTask

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from databosun.api.drill import CheckResult, Level, RecoveryPoint, Rpo, Rto, Verdict
 from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
@@ -117,6 +118,47 @@ class CatalogPage(Model):
     next: str | None = None
 
 
+class RestoreResult(Model):
+    """A database that was restored into a volume."""
+
+    id: str
+    backup: str
+    chosen: str = Field(description="Why this backup, and what became of those before it.")
+    data_directory: str = Field(description="Below the volume's root.")
+    until: RecoveryPoint
+    reached: Position | None = None
+    last_commit: Instant | None = None
+    engine_version: str
+    bytes: int
+    seconds: dict[str, float] = Field(default_factory=dict)
+    checks: list[CheckResult] = Field(default_factory=list)
+    hand_over: list[str] = Field(default_factory=list, description="What to do next, step by step.")
+    notes: list[str] = Field(default_factory=list)
+    record: str = Field(description="Where result.json is.")
+    record_sha256: str
+
+
+class DrillResult(Model):
+    """What a drill found."""
+
+    id: str
+    verdict: Verdict
+    reason: str
+    message: str
+    backup: str
+    level_asked: Level
+    level_reached: Level | None = None
+    checks: list[CheckResult] = Field(default_factory=list)
+    rto: Rto | None = None
+    rpo: Rpo | None = None
+    until: RecoveryPoint
+    reached: Position | None = None
+    proven: bool = Field(default=False, description="Passed at level Restore or more, or only collations differ.")
+    notes: list[str] = Field(default_factory=list)
+    evidence: str | None = Field(default=None, description="Where evidence.json is.")
+    evidence_sha256: str | None = None
+
+
 class Result(Model):
     """The full result of one Job."""
 
@@ -134,6 +176,8 @@ class Result(Model):
     catalog: CatalogPage | None = None
     swept: list[str] | None = None
     held: list[str] | None = None
+    restore: RestoreResult | None = None
+    drill: DrillResult | None = None
 
 
 class Summary(Model):

@@ -15,6 +15,8 @@ MANIFEST = "manifest.json"
 RESTORE_DOC = "RESTORE.md"
 HOLD = "hold.json"
 OWNER = "databosun.json"
+EVIDENCE = "evidence.json"
+RESULT = "result.json"
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _ARTEFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -188,6 +190,16 @@ class Layout:
     def backup(self, database: str, backup_id: str) -> BackupFolder:
         """The folder of one backup."""
         return BackupFolder(f"{self.backups(database)}/{_whole(_NAME, backup_id, 'a backup id')}")
+
+    def drill(self, database: str, run: str) -> str:
+        """The evidence of one drill: written once, never changed."""
+        of = _whole(_NAME, database, "a database")
+        return f"{self.root}/{of}/drills/{_whole(_NAME, run, 'a drill')}/{EVIDENCE}"
+
+    def restore(self, database: str, run: str) -> str:
+        """The record of one restore: written once, never changed."""
+        of = _whole(_NAME, database, "a database")
+        return f"{self.root}/{of}/restores/{_whole(_NAME, run, 'a restore')}/{RESULT}"
 
     def parse(self, key: str) -> Located:
         """Understand a key. ValueError where it lies outside this namespace's folder."""

@@ -321,7 +321,37 @@ class Reason(StrEnum):
     PROTOCOL_ERROR = "ProtocolError", "Report it with the server's version: it said what was not expected."
 
     # Recovery and proof.
+    RECOVERY_FAILED = "RecoveryFailed", "See the message for the copy's own words: this backup does not come up."
+    WRONG_ARCHITECTURE = "WrongArchitecture", "Run the Job on a node of the architecture that the message names."
+    PRELOAD_MISSING = "PreloadMissing", "Name a runner image with that library in Database.spec.runner.image."
+    TABLESPACE_CREATED = (
+        "TablespaceCreated",
+        "Restore from a backup taken after the tablespace was created; the log names a path that is not there.",
+    )
+    POINT_NOT_REACHED = "PointNotReached", "Choose a point that the log covers; the message says where recovery ended."
+    FILES_DAMAGED = "FilesDamaged", "Do not use this backup: the message names the files that are not as they were."
+    LOGICAL_HAS_NO_LOG = "LogicalHasNoLog", "Choose a physical backup: a dump has no point in time but its own."
     LOG_GAP = "LogGap", "Restore to a point outside the gap; the message offers the nearest ones."
+    LOG_MISSING = "LogMissing", "Choose a point that needs no log, or turn on continuous: nothing was shipped."
+    POINT_NOT_COVERED = "PointNotCovered", "Choose one of the nearest points that the message names."
+    TARGET_NOT_EMPTY = "TargetNotEmpty", "Use an empty volume, or ask for Replace with confirm."
+    EVIDENCE_INVALID = "EvidenceInvalid", "Do not rely on this evidence: digest, chain or signature is wrong."
+
+    # Checks of a recovered copy.
+    CANARY_MISSING = (
+        "CanaryMissing",
+        "Find out why the known value is not in the backup: it may be of another database.",
+    )
+    CHECK_FAILED = "CheckFailed", "See the message for what was found and expected."
+    CONTROL_PASSED = "ControlPassed", "Do not trust drills until this is understood: damage was not noticed. Report it."
+    DATA_DAMAGED = "DataDamaged", "Act now: the backup holds damaged pages; look at the source, keep older backups."
+    EXTENSION_MISSING = "ExtensionMissing", "Name a runner image that has the extensions in Database.spec.runner.image."
+    NOTHING_CHECKED = "NothingChecked", "Ask for a level, or checks, that this backup can answer."
+    QUERY_FAILED = "QueryFailed", "Correct the check's query, or find out why the copy cannot answer it."
+    ROW_COUNT_WRONG = "RowCountWrong", "Find out who emptied or filled the table; keep the backups before that."
+    ROWS_DIFFER = "RowsDiffer", "Do not use this backup: its rows are not those of its own snapshot."
+    SCHEMA_DIFFERS = "SchemaDiffers", "Do not use this backup: its definitions are not those of its own snapshot."
+    STALE = "Stale", "Find out why the backup's data are that old: the writer, or the backups, have stopped."
     COLLATION_MISMATCH = (
         "CollationMismatch",
         "Reindex after a restore: the runner sorts texts otherwise than the server.",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 from databosun.api.result import ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
-from databosun.engines.base import Captured, Engine, Plan, RestoreDoc, Sink, Target
+from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.postgresql.checks.artefacts import inspect_artefacts
 from databosun.engines.postgresql.choose import choose_method
 from databosun.engines.postgresql.connect import Session, choose_endpoint
 from databosun.engines.postgresql.faults import guarded
@@ -16,6 +19,11 @@ from databosun.engines.postgresql.logical import back_up_logical
 from databosun.engines.postgresql.physical import back_up_physical
 from databosun.engines.postgresql.preflight import examine
 from databosun.engines.postgresql.reasons import Reason
+from databosun.engines.postgresql.recovery.facts import read_backup
+from databosun.engines.postgresql.recovery.handover import hand_over_steps
+from databosun.engines.postgresql.recovery.logical import recover_logical, room_for_dump
+from databosun.engines.postgresql.recovery.physical import recover_physical
+from databosun.engines.postgresql.recovery.place import room_for
 from databosun.engines.postgresql.restore_doc import restore_markdown
 from databosun.engines.postgresql.server import gather_server
 
@@ -64,6 +72,24 @@ class PostgreSQL:
     def restore_instructions(self, doc: RestoreDoc) -> str:
         """The engine's part of RESTORE.md."""
         return restore_markdown(doc)
+
+    def room_for(self, chain: Sequence[Mapping[str, Any]]) -> int:
+        """Bytes that a restore needs."""
+        backups = [read_backup(manifest) for manifest in chain]
+        return room_for_dump(backups[-1]) if backups[-1].method is Method.LOGICAL else room_for(backups)
+
+    def inspect(self, chain: Sequence[Mapping[str, Any]], source: Source, pulse: Callable[[], None]) -> str:
+        """Demand that every artefact is whole, and covers what the server's own manifest names."""
+        return inspect_artefacts([read_backup(manifest) for manifest in chain], source, pulse)
+
+    def hand_over(self, manifest: Mapping[str, Any], data: str) -> list[str]:
+        """How a StatefulSet or CloudNativePG takes the volume."""
+        return hand_over_steps(read_backup(manifest), data)
+
+    def recover(self, plan: RecoveryPlan, source: Source) -> AbstractContextManager[Copy]:
+        """Restore a chain or a dump into a server of our own."""
+        logical = Method(plan.chain[-1]["method"]) is Method.LOGICAL
+        return recover_logical(plan, source) if logical else recover_physical(plan, source)
 
 
 # Findings that belong to the backup itself, not only to the server: what it does not hold.

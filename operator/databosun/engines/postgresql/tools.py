@@ -142,10 +142,15 @@ class Tool:
             return False
         return True
 
-    def require_success(self, doing: str) -> None:
-        """Raise what the program's last words mean where it did not exit with 0."""
+    def wait(self) -> int:
+        """Wait for its end; the exit code."""
         code = self._process.wait()
         self._reader.join(timeout=GRACE_SECONDS)
+        return code
+
+    def require_success(self, doing: str) -> None:
+        """Raise what the program's last words mean where it did not exit with 0."""
+        code = self.wait()
         if code == 0:
             return
         said = self.stderr_tail()

@@ -99,13 +99,13 @@ class Unpacking:
 
 
 def unpack(source: Readable, root: Path, pulse: Callable[[], None] = lambda: None) -> int:
-    """Unpack one `.tar.zst` below `root`; returns the bytes of the uncompressed archive.
+    """Unpack one `.tar.zst`, or `.tar` by its name, below `root`; returns the bytes of the uncompressed archive.
 
     `pulse` is called now and then, and may raise. SafetyStop (UnsafeArchive, ArtefactCorrupt) and what `source` raises.
     """
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     unpacking = Unpacking(source.name, root)
-    inflating = _Inflating(source)
+    inflating = _Plain(source) if source.name.endswith(".tar") else _Inflating(source)
     try:
         while (buffer := inflating.next()) is not None:
             unpacking.walk.write(buffer)
@@ -121,6 +121,38 @@ def unpack(source: Readable, root: Path, pulse: Callable[[], None] = lambda: Non
     finally:
         unpacking.abandon()
         inflating.end()
+
+
+def inflate(source: Readable, limit: int = 1024**3) -> bytes:
+    """A small compressed artefact whole. SafetyStop(ArtefactCorrupt) where it is none, or larger than `limit`."""
+    inflating = _Inflating(source)
+    out = bytearray()
+    try:
+        while (buffer := inflating.next()) is not None:
+            out += buffer
+            inflating.give_back(buffer)
+            if len(out) > limit:
+                raise SafetyStop(Reason.ARTEFACT_CORRUPT, f"{source.name} is larger than {limit} bytes")
+    finally:
+        inflating.end()
+    return bytes(out)
+
+
+class _Plain:
+    """An archive that is not compressed as a whole."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+
+    def next(self) -> memoryview | None:
+        """The next bytes, None at the end."""
+        return memoryview(data) if (data := self._source.read()) else None
+
+    def give_back(self, view: memoryview) -> None:
+        """Nothing is kept."""
+
+    def end(self) -> None:
+        """Nothing runs."""
 
 
 class _Inflating:

@@ -1,0 +1,201 @@
+"""The restore task: a recovered, promoted, cleanly stopped data directory in a volume, and how to hand it over.
+
+The volume is as it was until the very end: everything happens in one folder of our own, which is renamed last.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from databosun.agent.backups import Chosen, choose
+from databosun.agent.context import Context
+from databosun.agent.evidence import put_record
+from databosun.agent.reasons import AgentReason
+from databosun.agent.recovering import Wanted, recovering
+from databosun.agent.until import Goal
+from databosun.api.drill import Check, CheckOutcome, CheckResult, CheckType, Severity
+from databosun.api.request import BackupRef, RestoreTask
+from databosun.api.result import Outcome, RestoreResult, Result
+from databosun.domain.drill import CheckReason
+from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
+from databosun.engines.base import Copy
+
+DATA, TABLESPACES = "data", "tablespaces"
+_STAGE = ".databosun-restore-"
+_IGNORED = frozenset({"lost+found"})
+# What speaks against this backup, not against the volume, the image or the request: the next candidate may be good.
+_NEXT = frozenset({"BackupMissing", "IdentityWrong"})
+
+
+@dataclass
+class Restored:
+    """What was restored, from which backup, and why that one."""
+
+    chosen: Chosen
+    goal: Goal
+    copy: Copy
+    why: str
+    checks: list[CheckResult] = field(default_factory=list)
+
+
+def run(ctx: Context) -> Result:
+    """The restore. On failure the volume is as it was before."""
+    task = ctx.request.job
+    if not isinstance(task, RestoreTask):
+        raise TypeError(task)
+    _ = ctx.signing_key
+    root = ctx.paths.restore
+    _demand_target(root, task)
+    stage = root / f"{_STAGE}{task.id}"
+    shutil.rmtree(stage, ignore_errors=True)  # of an attempt that was killed
+    started = ctx.clock()
+    ctx.started = True
+    try:
+        restored = _first_good(ctx, task, stage)
+        with ctx.phase("place"):
+            aside = _place(root, stage, task)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return _conclude(ctx, task, restored, aside, started)
+
+
+def _first_good(ctx: Context, task: RestoreTask, stage: Path) -> Restored:
+    """The newest candidate whose chain verifies, and what was wrong with those before it."""
+    turned_down: list[str] = []
+    for ref in task.candidates:
+        try:
+            return _restore(ctx, task, ref, stage, turned_down)
+        except DatabosunError as error:
+            if not isinstance(error, SafetyStop) and error.reason not in _NEXT:
+                raise
+            ctx.log.warning("candidate turned down", id=ref.id, reason=error.reason, message=error.message)
+            turned_down.append(f"{ref.id}: {error.reason}: {error.message}")
+            last = error
+            shutil.rmtree(stage, ignore_errors=True)
+    if len(turned_down) == 1:
+        raise last
+    message = f"none of {len(turned_down)} backups can be restored; {'; '.join(turned_down)}; the volume is as it was"
+    raise type(last)(last.reason, message)
+
+
+def _restore(ctx: Context, task: RestoreTask, ref: BackupRef, stage: Path, turned_down: list[str]) -> Restored:
+    with ctx.phase("select"):
+        chosen = choose(ctx, ref)
+    stage.mkdir(mode=0o700)
+    now = ctx.clock()
+    wanted = Wanted(chosen, task.until, task.timeline, stage, verify=True, assumed_at=now)
+    with ctx.phase("restore"), recovering(ctx, wanted) as (copy, goal):
+        why = f"{ref.id}, the newest of {len(task.candidates)} whose artefacts verify"
+        why += f"; turned down: {'; '.join(turned_down)}" if turned_down else ""
+        restored = Restored(chosen, goal, copy, why)
+        with ctx.phase("verify"):
+            _check(ctx, task, restored)
+        copy.finish()
+    return restored
+
+
+def _check(ctx: Context, task: RestoreTask, restored: Restored) -> None:
+    """The checks of a drill; a critical one that fails ends the restore. Collations refuse, unless told to reindex."""
+    for check in (*restored.copy.builtin(task.level), *task.checks):
+        ctx.stop.check()
+        result = restored.copy.check(check)
+        ctx.stop.check()
+        if result.type is CheckType.COLLATION and result.outcome is CheckOutcome.FAILED:
+            result = _reindexed(task, restored.copy, check, result)
+        restored.checks.append(result)
+        if result.outcome is CheckOutcome.FAILED and result.severity is Severity.CRITICAL:
+            message = f"check {check.name} of the restored copy failed: {result.message}; the volume is as it was"
+            raise SafetyStop(result.reason or CheckReason.CHECK_FAILED, message)
+
+
+def _reindexed(task: RestoreTask, copy: Copy, check: Check, result: CheckResult) -> CheckResult:
+    if not task.reindex:
+        message = f"{result.message}; set spec.reindex to have them rebuilt, or use an image with the same libraries"
+        raise UserFault(CheckReason.COLLATION_MISMATCH, message)
+    copy.reindex()
+    again = copy.check(check)
+    return again.model_copy(update={"message": f"indexes were rebuilt: {result.message}"})
+
+
+def _demand_target(root: Path, task: RestoreTask) -> None:
+    """UserFault(TargetNotEmpty) unless nothing is there, or it may be put aside."""
+    if not root.is_dir():
+        raise UserFault(AgentReason.BAD_REQUEST, f"no volume is mounted at {root} to restore into")
+    found = sorted(path.name for path in root.iterdir() if path.name not in _IGNORED and not _own(path.name))
+    if found and not task.replace:
+        message = (
+            f"the volume holds {', '.join(found[:5])}{' …' if len(found) > 5 else ''}; a restore goes into an empty "
+            "one, or puts what is there aside with overwrite: Replace, confirm and notAfter"
+        )
+        raise UserFault(AgentReason.TARGET_NOT_EMPTY, message)
+
+
+def _place(root: Path, stage: Path, task: RestoreTask) -> list[str]:
+    """Rename the finished folders into their place; what was there goes aside, and is never deleted."""
+    aside = []
+    for name in (DATA, TABLESPACES):
+        if (stage / name).exists():
+            target = root / name
+            if target.exists():
+                kept = root / f"{name}.before-{task.id}"
+                target.rename(kept)
+                aside.append(kept.name)
+            (stage / name).rename(target)
+    _flush(root)
+    return aside
+
+
+def _conclude(ctx: Context, task: RestoreTask, restored: Restored, aside: list[str], started: datetime) -> Result:
+    manifest = restored.chosen.last.manifest
+    seconds = {name: round(value, 3) for name, value in restored.copy.seconds.items()}
+    result = RestoreResult(
+        id=task.id,
+        backup=manifest.id,
+        chosen=restored.why,
+        data_directory=DATA,
+        until=restored.goal.until,
+        reached=restored.copy.reached.position,
+        last_commit=restored.copy.reached.last_commit,
+        engine_version=manifest.database.engine_version,
+        bytes=manifest.logical_bytes,
+        seconds=seconds,
+        checks=restored.checks,
+        hand_over=ctx.engine.hand_over(manifest.dump(), DATA),
+        notes=[*restored.copy.notes, *(f"what was in the volume is now {name}" for name in aside)],
+        record="",
+        record_sha256="",
+    )
+    with ctx.phase("record"):
+        key = ctx.layout.restore(manifest.database.name, task.id)
+        document = {
+            "schema": 1,
+            "kind": "Restore",
+            "run": task.id,
+            "cluster": ctx.storage.cluster_id,
+            "startedAt": started.isoformat(),
+            "completedAt": ctx.clock().isoformat(),
+            "backupManifestSha256": restored.chosen.last.sha256,
+            "result": result.model_copy(update={"record": None, "record_sha256": None}).dump(),
+        }
+        sha256 = put_record(ctx, key, document)
+        result = result.model_copy(update={"record": ctx.store.url(key), "record_sha256": sha256})
+    return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, restore=result)
+
+
+def _own(name: str) -> bool:
+    return name.startswith(_STAGE)
+
+
+def _flush(folder: Path) -> None:
+    """Have the renames on disk."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

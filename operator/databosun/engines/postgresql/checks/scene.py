@@ -1,0 +1,84 @@
+"""What checks have at hand, and how one speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from databosun.api.drill import Check, CheckOutcome, CheckResult
+from databosun.domain.drill import CheckReason
+from databosun.engines.postgresql.connect import Connection
+from databosun.engines.postgresql.recovery.facts import Backup
+from databosun.engines.postgresql.recovery.private import PrivateServer
+
+_DATABASES = """
+SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The copy, the backup it came from, and the instant that the age of data is measured against."""
+
+    server: PrivateServer
+    backup: Backup
+    assumed_at: datetime | None
+    pulse: Callable[[], None]
+
+    def connect(self, dbname: str, *, read_only: bool = True) -> Connection:
+        """A session."""
+        return self.server.connect(dbname, read_only=read_only)
+
+    def databases(self) -> tuple[str, ...]:
+        """All that can be connected to and are no templates."""
+        with self.connect("template1") as connection:
+            return tuple(str(row[0]) for row in connection.execute(_DATABASES).fetchall())
+
+    def database_of(self, check: Check) -> str:
+        """Where a check looks: as it says, else the only database besides `postgres`. ValueError."""
+        if check.database:
+            return check.database
+        found = self.databases()
+        own = [name for name in found if name != "postgres"] or list(found)
+        if len(own) != 1:
+            msg = f"the copy has the databases {', '.join(own)}; say in `database` which one to look at"
+            raise ValueError(msg)
+        return own[0]
+
+
+def passed(check: Check, *, observed: str, expected: str | None = None, message: str = "") -> CheckResult:
+    """All is well."""
+    return _result(check, CheckOutcome.PASSED, None, observed, expected, message)
+
+
+def failed(
+    check: Check, reason: CheckReason, message: str, *, observed: str | None = None, expected: str | None = None
+) -> CheckResult:
+    """It is not as it should be."""
+    return _result(check, CheckOutcome.FAILED, reason, observed, expected, message)
+
+
+def skipped(check: Check, message: str) -> CheckResult:
+    """Nothing can be said."""
+    return _result(check, CheckOutcome.SKIPPED, None, None, None, message)
+
+
+def _result(
+    check: Check,
+    outcome: CheckOutcome,
+    reason: CheckReason | None,
+    observed: str | None,
+    expected: str | None,
+    message: str,
+) -> CheckResult:
+    return CheckResult(
+        name=check.name,
+        type=check.type,
+        severity=check.severity,
+        outcome=outcome,
+        reason=reason,
+        observed=observed,
+        expected=expected,
+        message=message,
+    )

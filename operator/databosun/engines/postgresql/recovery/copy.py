@@ -1,0 +1,99 @@
+"""A recovered copy that runs: its checks, and its end as a data directory that can be started elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from psycopg import sql
+
+from databosun.api.drill import Check, CheckResult, Level
+from databosun.engines.base import Reached, RecoveryPlan
+from databosun.engines.postgresql.checks.run import builtin_checks, run_check
+from databosun.engines.postgresql.checks.scene import Scene
+from databosun.engines.postgresql.recovery.facts import Backup
+from databosun.engines.postgresql.recovery.place import Place
+from databosun.engines.postgresql.recovery.private import PrivateServer
+from databosun.engines.postgresql.recovery.programs import run_tool
+
+_REFRESH_SINCE = 15
+
+
+class RunningCopy:
+    """`Copy` of `engines/base.py`."""
+
+    def __init__(
+        self,
+        server: PrivateServer,
+        backup: Backup,
+        place: Place,
+        reached: Reached,
+        seconds: dict[str, float],
+        notes: Sequence[str],
+        plan: RecoveryPlan,
+    ) -> None:
+        self._reached = reached
+        self._notes = notes
+        self._seconds = seconds
+        self._server = server
+        self._place = place
+        self._plan = plan
+        self._backup = backup
+        self._scene = Scene(server, backup, plan.assumed_at, plan.pulse)
+
+    @property
+    def reached(self) -> Reached:
+        """Where recovery ended."""
+        return self._reached
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is otherwise than in the original."""
+        return self._notes
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """By phase: fetch, restore, replay, start, and what was verified or flushed so far."""
+        return dict(self._seconds)
+
+    @property
+    def server(self) -> PrivateServer:
+        """For tests."""
+        return self._server
+
+    def builtin(self, level: Level) -> tuple[Check, ...]:
+        """The checks that a level stands for."""
+        return builtin_checks(level, self._backup)
+
+    def check(self, check: Check) -> CheckResult:
+        """Run one check."""
+        began = time.monotonic()
+        found = run_check(self._scene, check)
+        return found.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
+
+    def reindex(self) -> None:
+        """Rebuild every index, and take the collations of this image for right."""
+        for dbname in self._scene.databases():
+            with self._server.connect(dbname, read_only=False) as connection:
+                connection.execute(sql.SQL("REINDEX DATABASE {}").format(sql.Identifier(dbname)))
+                if self._backup.major >= _REFRESH_SINCE:
+                    refresh = sql.SQL("ALTER DATABASE {} REFRESH COLLATION VERSION").format(sql.Identifier(dbname))
+                    connection.execute(refresh)
+
+    def flush(self) -> None:
+        """Have everything on disk, so that a measured time does not leave out what a server with fsync waits for."""
+        began = time.monotonic()
+        arguments = ["--sync-only", "-D", str(self._place.data)]
+        run_tool("initdb", self._backup.major, arguments, self._plan.pulse, doing="flushing the copy to disk")
+        self._seconds["sync"] = self._seconds.get("sync", 0.0) + time.monotonic() - began
+
+    def finish(self) -> None:
+        """Stop cleanly, flush, and leave what a server of that version starts from."""
+        self._server.stop(self._plan.pulse)
+        for name in ("backup_manifest", "backup_label.old", "tablespace_map.old", "recovery.done", "postmaster.opts"):
+            (self._place.data / name).unlink(missing_ok=True)
+        self.flush()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._server.kill()

@@ -1,0 +1,102 @@
+"""An agent's pod that restores: a process of its own, of a user that may run a server, beside a volume or a bucket.
+
+`python -m support.recoverypod FOLDER` is what runs in it. It may read everything: the checkout can lie anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from databosun.agent import main as agent
+from databosun.agent.context import Paths
+from databosun.api.request import DatabaseTarget, S3Target, Task
+from databosun.api.v1alpha1.database import EngineName
+from support.agentrun import NAMESPACE, UID, Ran, Workplace, read
+from support.pgserver import GID, ROOT, hand_over
+from support.pgserver import UID as USER
+
+
+@dataclass
+class RecoveryPod:
+    """The pod's files. `storage`, `secrets`: as of `Workplace`."""
+
+    folder: Path
+    bin: Path
+    s3: S3Target | None = None
+    storage: dict[str, Any] = field(default_factory=dict)
+    secrets: dict[str, dict[str, str]] = field(default_factory=dict)
+    volume: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.place = Workplace(self.folder, s3=self.s3, secrets=self.secrets)
+        self.restored = self.folder / "restore"
+        self.restored.mkdir(exist_ok=True)
+
+    def start(self, task: Task, **more: Any) -> subprocess.Popen[str]:
+        """Start the agent."""
+        self.place.storage = self.storage
+        self.place.secrets = self.secrets
+        database = DatabaseTarget(
+            namespace=NAMESPACE, name="orders", uid=UID, engine=EngineName.POSTGRESQL, hosts=["nowhere"], port=1
+        )
+        self.place.write(self.place.request(task, **{"database": database, **more}))
+        self.place.paths.termination.unlink(missing_ok=True)
+        if self.volume:
+            mount = self.folder / "volume"
+            if not mount.is_symlink():
+                mount.rmdir()
+                mount.symlink_to(self.volume)
+            hand_over(self.volume)
+        hand_over(self.folder)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{ROOT}/operator:{ROOT}/tests",
+            "DATABOSUN_POSTGRESQL_BIN": str(self.bin),
+        }
+        return subprocess.Popen(
+            [*_as_user(), sys.executable, "-m", "support.recoverypod", str(self.folder)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd="/",
+        )
+
+    def run(self, task: Task, **more: Any) -> Ran:
+        """Run a task to its end."""
+        process = self.start(task, **more)
+        output, _ = process.communicate(timeout=580)
+        assert self.place.paths.termination.exists(), output
+        lines = "".join(line for line in output.splitlines(keepends=True) if line.startswith("{"))
+        return read(process.returncode, lines, self.place.paths.termination.read_bytes())
+
+
+def _as_user() -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    who = [f"--reuid={USER}", f"--regid={GID}", "--clear-groups"]
+    return ["setpriv", *who, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+
+
+def serve(folder: Path) -> None:
+    """Run as `databosun agent` does, with the pod's files in a folder."""
+    paths = Paths(
+        folder / "request.json",
+        folder / "secrets",
+        folder / "scratch",
+        folder / "termination",
+        folder / "volume",
+        folder / "restore",
+    )
+    agent.leave(agent.run(paths, sys.stdout, grace=5.0))
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))
