@@ -23,7 +23,7 @@ from databosun.kube.client import KubeClient
 from databosun.kube.jobs import JobDefaults
 from databosun.kube.lease import KubeLease
 from databosun.kube.ratelimit import TokenBucket
-from databosun.kube.resources import BACKUPS, EVENTS, JOBS, NAMESPACES, PODS, Resource
+from databosun.kube.resources import EVENTS, JOBS, NAMESPACES, PODS, RUN_KINDS, Resource
 from databosun.kube.selfcheck import check_rights, wait_for_kinds
 from databosun.kube.transport import Endpoint, Transport, TransportSettings, load_configuration
 from databosun.runtime.clock import Clock, SystemClock
@@ -235,11 +235,12 @@ class Operator:
         settings.watching.server_timeout = 600
         settings.watching.chunk_size = 500
         settings.networking.request_timeout = 30
-        settings.watching.label_selectors[BACKUPS.group, BACKUPS.plural] = UNFINISHED
+        for resource in RUN_KINDS:
+            settings.watching.label_selectors[resource.group, resource.plural] = UNFINISHED
         for resource in (JOBS, PODS):
             settings.watching.label_selectors[resource.group, resource.plural] = OURS
         kopf.on.login(registry=registry)(_login(endpoint))
-        for resource in (*KINDS, BACKUPS):
+        for resource in (*KINDS, *RUN_KINDS):
             _subscribe(registry, resource, partial(_take_object, intake, resource.kind))
         for resource in (JOBS, PODS):
             _subscribe(registry, resource, partial(_take_worker, intake, resource.kind))

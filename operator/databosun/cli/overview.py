@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from databosun.api.quantities import humanize_bytes, parse_duration
-from databosun.api.v1alpha1.backup import BackupPhase, BackupStatus, Progress
+from databosun.api.v1alpha1.backup import BackupPhase, BackupStatus
 from databosun.api.v1alpha1.conditions import ConditionType
+from databosun.api.v1alpha1.run import Progress
 from databosun.cli import findings
 from databosun.cli.findings import Finding
 from databosun.cli.session import Session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -88,12 +89,18 @@ class Context:
     images: Images
     jobs: JobDefaults
     cluster_id: str
+    finished_others: Mapping[str, FinishedIndex] = field(default_factory=lambda: defaultdict(FinishedIndex))
+    """Finished runs of other kinds than Backups, by kind."""
     workers: dict[Key, set[str]] = field(default_factory=dict)
     """Names of the Jobs and pods that are known to work for an object."""
     observe: Callable[[str, Key, Mapping[str, Any]], None] = lambda _kind, _key, _body: None
     """Told each object as it was last read (empty: it is gone), for metrics."""
     took: Callable[[str, Mapping[str, Any]], None] = lambda _kind, _body: None
     """Told each object as this process wrote it, so that the next look does not see the past."""
+
+    def finished_of(self, kind: str) -> FinishedIndex:
+        """The finished runs of one kind."""
+        return self.finished if kind == "Backup" else self.finished_others[kind]
 
 
 Reconciler = Callable[[Key], Awaitable[datetime | None]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from databosun.controllers.context import Context
 from databosun.controllers.matching import database_keys_of, policy_keys_of
-from databosun.domain.interlock import Active, Operation
+from databosun.domain.interlock import OPERATIONS, Active, Operation
 from databosun.domain.plan import (
     ANNOTATION_FOR,
     LABEL_DATABASE_UID,
@@ -20,10 +20,10 @@ from databosun.kube.resources import (
     APPROVALS,
     BACKUP_POLICIES,
     BACKUP_STORAGES,
-    BACKUPS,
     DATABASES,
     JOBS,
     PODS,
+    RUN_KINDS,
     Resource,
 )
 from databosun.runtime.cache import FinishedRun, finished_run
@@ -32,6 +32,8 @@ from databosun.runtime.queue import Key
 logger = logging.getLogger(__name__)
 
 KINDS = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, APPROVALS)
+RUNS = frozenset(resource.kind for resource in RUN_KINDS)
+OPERATION_OF = {"Backup": Operation.BACKUP, "RestoreDrillRun": Operation.DRILL, "Restore": Operation.RESTORE}
 UNFINISHED = f"!{LABEL_FINISHED}"
 FINISHED = LABEL_FINISHED
 OURS = "app.kubernetes.io/managed-by=databosun"
@@ -52,8 +54,8 @@ class Intake:
         """An object of ours was listed, added or modified."""
         metadata = body["metadata"]
         key = Key(kind, metadata["namespace"], metadata["name"])
-        if kind == "Backup" and (run := finished_run(metadata)) is not None:
-            self._finished(run)
+        if kind in RUNS and (run := finished_run(metadata)) is not None:
+            self._finished(kind, run)
             return
         if self._context.cache.put(kind, body):
             self._context.add(key, None)
@@ -73,9 +75,9 @@ class Intake:
         """An object as this process has just written it: taken in at once; others that depend on it are told."""
         metadata = body["metadata"]
         key = Key(kind, metadata["namespace"], metadata["name"])
-        if kind == "Backup" and (run := finished_run(metadata)) is not None:
+        if kind in RUNS and (run := finished_run(metadata)) is not None:
             self._context.cache.drop(key)
-            self._finished(run)
+            self._finished(kind, run)
         elif self._context.cache.put(kind, body):
             self._tell(kind, key, body)
 
@@ -95,12 +97,12 @@ class Intake:
             known.add(name)
         self._context.add(owner, None)
 
-    def _finished(self, run: FinishedRun) -> None:
-        if self._context.finished.put(run):
+    def _finished(self, kind: str, run: FinishedRun) -> None:
+        if self._context.finished_of(kind).put(run):
             for key in owners_of(self._context, run):
                 self._context.add(key, None)
             if run.deleting:
-                self._context.add(Key("Backup", run.namespace, run.name), None)
+                self._context.add(Key(kind, run.namespace, run.name), None)
 
     def _tell(self, kind: str, key: Key, body: Body) -> None:
         for other in self._concerned(kind, key, body):
@@ -137,20 +139,22 @@ class Intake:
     async def fill(self) -> None:
         """List everything once, before the first decision: half of the objects could claim what is not so."""
         await self.resync()
-        for key in self._context.cache.keys("Backup"):
-            known = self._context.cache.get(key) or {}
-            if known.get("status", {}).get("attempts"):
-                self._claim(key, known["metadata"].get("labels", {}))
+        for resource in RUN_KINDS:
+            for key in self._context.cache.keys(resource.kind):
+                known = self._context.cache.get(key) or {}
+                if known.get("status", {}).get("attempts"):
+                    self._claim(key, OPERATION_OF[resource.kind], known["metadata"].get("labels", {}))
 
-    def _claim(self, run: Key, labels: Body) -> None:
-        active = Active(Operation.BACKUP, labels.get(LABEL_DATABASE_UID), labels.get(LABEL_STORAGE_UID), run.name)
+    def _claim(self, run: Key, operation: Operation, labels: Body) -> None:
+        active = Active(operation, labels.get(LABEL_DATABASE_UID), labels.get(LABEL_STORAGE_UID), run.name)
         self._context.register.claim(run, active)
 
     async def resync(self) -> None:
         """List every kind, and sweep what is gone: watches do not report what went while they were cut."""
         for resource in KINDS:
             await self._mark_and_sweep(resource, "")
-        await self._mark_and_sweep(BACKUPS, UNFINISHED)
+        for resource in RUN_KINDS:
+            await self._mark_and_sweep(resource, UNFINISHED)
         await self.refresh_finished()
         await self._list_workers()
 
@@ -164,9 +168,10 @@ class Intake:
                     if run is None:
                         continue
                     unseen.discard((run, f"{resource.kind}/{metadata['name']}"))
-                    if resource is JOBS and metadata["labels"].get(LABEL_TASK) == "backup":
+                    operation = OPERATIONS.get(metadata["labels"].get(LABEL_TASK, ""))
+                    if resource is JOBS and operation is not None:
                         # An agent may be at work, whatever its run's status says yet; a run that is over says so.
-                        self._claim(run, metadata["labels"])
+                        self._claim(run, operation, metadata["labels"])
         for key, name in unseen:
             self._context.workers.get(key, set()).discard(name)
 
@@ -188,21 +193,22 @@ class Intake:
 
     async def refresh_finished(self) -> None:
         """List the metadata of finished runs: for deletions, holds, and those that finished elsewhere."""
-        for namespace in self._namespaces:
-            known = {
-                (run.namespace, run.name): run
-                for run in self._context.finished.all()
-                if namespace in (None, run.namespace)
-            }
-            seen = set()
-            async for body in self._context.kube.list_metadata(BACKUPS, namespace, label_selector=FINISHED):
-                run = finished_run(body["metadata"])
-                if run is not None:
-                    seen.add((run.namespace, run.name))
-                    self._finished(run)
-            for at in known.keys() - seen:
-                if self._context.finished.get(*at) is known[at]:
-                    self._context.add(Key("Backup", *at), None)
+        for resource in RUN_KINDS:
+            for namespace in self._namespaces:
+                await self._refresh_finished(resource, namespace)
+
+    async def _refresh_finished(self, resource: Resource, namespace: str | None) -> None:
+        index = self._context.finished_of(resource.kind)
+        known = {(run.namespace, run.name): run for run in index.all() if namespace in (None, run.namespace)}
+        seen = set()
+        async for body in self._context.kube.list_metadata(resource, namespace, label_selector=FINISHED):
+            run = finished_run(body["metadata"])
+            if run is not None:
+                seen.add((run.namespace, run.name))
+                self._finished(resource.kind, run)
+        for at in known.keys() - seen:
+            if index.get(*at) is known[at]:
+                self._context.add(Key(resource.kind, *at), None)
 
 
 def owner_of(metadata: Body) -> Key | None:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from databosun.api.result import MAX_RESULT_BYTES, Result, Summary
-from databosun.api.v1alpha1.backup import Progress
+from databosun.api.v1alpha1.run import Progress
 from databosun.domain.errors import WorldFault
 from databosun.domain.plan import (
     ANNOTATION_DEADLINE,

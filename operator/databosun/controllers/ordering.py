@@ -14,6 +14,7 @@ from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
+from databosun.controllers.running import Ordering
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy, SeenStorage
 from databosun.domain.backup import Order
 from databosun.domain.chain import DEFAULT_MAX_CHAIN, Done, choose_parent, previous_bytes
@@ -34,21 +35,12 @@ LONGEST_NOT_AFTER = timedelta(days=1)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """What was found. `order` is None where the storage is not known; `doomed` says why it can never start."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered(Ordering):
+    """What was found. `order` is None where the storage is not known."""
 
     database_name: str
-    limits: Limits
     order: Order | None = None
-    blocked: Blocked | None = None
-    doomed: Doomed | None = None
-    database_uid: str | None = None
-    policy_uid: str | None = None
-    storage_uid: str | None = None
-    storage_limit: int = 1
-    allow_same: bool = False
-    policy_holds: bool = False
     starting_deadline: timedelta = STARTING_DEADLINE
 
     def too_old(self, seen: SeenBackup, now: datetime) -> str | None:
@@ -96,7 +88,6 @@ async def gather_order(context: Context, seen: SeenBackup, *, with_history: bool
         storage_uid=seen.meta.labels.get(LABEL_STORAGE_UID) or (storage.meta.uid if storage else None),
         storage_limit=storage.spec.max_concurrent_runs if storage else 1,
         allow_same=policy is not None and policy.spec.concurrency_policy == "Allow",
-        policy_holds=policy is not None and policy.spec.legal_hold,
         starting_deadline=_starting_deadline(policy),
     )
 

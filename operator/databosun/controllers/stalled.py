@@ -13,12 +13,12 @@ from databosun.controllers.context import Context
 from databosun.domain.conditions import kstatus, merge_conditions
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
 from databosun.kube.merge import merge_patch
-from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES
+from databosun.kube.resources import APPROVALS, OWN_KINDS
 from databosun.runtime.queue import Key
 
 logger = logging.getLogger(__name__)
 
-_RESOURCES = {resource.kind: resource for resource in (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, BACKUPS)}
+_RESOURCES = {resource.kind: resource for resource in OWN_KINDS if resource is not APPROVALS}
 _OURS = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
 
 

@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from databosun.api.catalog import FoundBackup
 from databosun.api.quantities import format_duration, humanize_bytes
 from databosun.api.result import CatalogEntry, CatalogPage
-from databosun.api.v1alpha1.backup import Attempt, BackupPhase, BackupStatus, Hold, Size
+from databosun.api.v1alpha1.backup import BackupPhase, BackupStatus, Hold, Size
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.backupstorage import BackupStorageStatus, CatalogRebuild
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.api.v1alpha1.run import Attempt
 from databosun.domain.conditions import Wanted, find, kstatus, merge_conditions
 from databosun.domain.names import attempt_job_name
 from databosun.domain.plan import (

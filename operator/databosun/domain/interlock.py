@@ -19,6 +19,10 @@ class Operation(StrEnum):
     DELETE = "Delete"
 
 
+OPERATIONS = {"backup": Operation.BACKUP, "drill": Operation.DRILL, "restore": Operation.RESTORE}
+"""What a run does, by the task of its Jobs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Active:
     """A run that has started and has no verdict yet. `database_uid` of a restore is its target's, of a drill the one it

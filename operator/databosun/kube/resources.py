@@ -75,5 +75,8 @@ CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
 
+RUN_KINDS: Final = (BACKUPS,)
+"""The kinds that are runs: their watches leave finished ones out."""
+
 OWN_KINDS: Final = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, BACKUPS, APPROVALS)
 """The kinds of this project, in the order in which a start lists them: what others refer to comes first."""
