@@ -14,7 +14,7 @@ from databosun.domain.plan import (
     FINALIZER_DATA,
     FINALIZER_RESULT,
     Action,
-    CreateBackup,
+    CreateRun,
     DeleteJob,
     DeleteObject,
     PatchMetadata,
@@ -24,10 +24,12 @@ from databosun.domain.plan import (
     StartJob,
 )
 from databosun.kube.errors import AlreadyExists, NotFound
-from databosun.kube.jobs import build_job
+from databosun.kube.jobs import build_job, owner_reference
 from databosun.kube.merge import merge_patch
-from databosun.kube.resources import BACKUPS, JOBS, PODS, Resource
+from databosun.kube.resources import JOBS, PODS, RUN_KINDS, Resource
 from databosun.runtime.queue import Key
+
+_RUNS = {resource.kind: resource for resource in RUN_KINDS}
 
 
 class Applier:
@@ -67,8 +69,8 @@ class Applier:
                 await self._context.kube.delete(JOBS, action.namespace, action.name, uid=action.uid)
             case ReleasePod():
                 await self.release(action)
-            case CreateBackup():
-                await self._create_backup(action)
+            case CreateRun():
+                await self._create_run(action)
             case DeleteObject():
                 await self._delete(action)
             case PatchMetadata():
@@ -100,32 +102,35 @@ class Applier:
         except NotFound:
             return
 
-    async def _create_backup(self, action: CreateBackup) -> None:
+    async def _create_run(self, action: CreateRun) -> None:
+        resource = _RUNS[action.kind]
         metadata: dict[str, Any] = {"name": action.name, "namespace": action.namespace, "labels": dict(action.labels)}
         if action.finalizers:
             metadata["finalizers"] = list(action.finalizers)
+        if action.owner is not None:
+            metadata["ownerReferences"] = [owner_reference(action.owner)]
         body = {
-            "apiVersion": BACKUPS.api_version,
-            "kind": BACKUPS.kind,
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
             "metadata": metadata,
             "spec": dict(action.spec),
         }
         try:
-            created = await self._context.kube.create(BACKUPS, action.namespace, body)
+            created = await self._context.kube.create(resource, action.namespace, body)
         except AlreadyExists:
             return
-        self._context.took("Backup", created)
-        self._context.add(Key("Backup", action.namespace, action.name), None)
+        self._context.took(action.kind, created)
+        self._context.add(Key(action.kind, action.namespace, action.name), None)
 
     async def _delete(self, action: DeleteObject) -> None:
         self._context.leadership.assert_fresh()
-        kube, version = self._context.kube, action.resource_version
+        kube, version, resource = self._context.kube, action.resource_version, _RUNS[action.kind]
         if FINALIZER_DATA in action.finalizers:
             left = [name for name in action.finalizers if name != FINALIZER_DATA]
-            body = await kube.patch_metadata(BACKUPS, action.namespace, action.name, {"finalizers": left}, version)
+            body = await kube.patch_metadata(resource, action.namespace, action.name, {"finalizers": left}, version)
             version = body["metadata"]["resourceVersion"]
-        await kube.delete(BACKUPS, action.namespace, action.name, uid=action.uid, resource_version=version)
-        self._context.add(Key("Backup", action.namespace, action.name), None)
+        await kube.delete(resource, action.namespace, action.name, uid=action.uid, resource_version=version)
+        self._context.add(Key(action.kind, action.namespace, action.name), None)
 
     async def _post(self, meta: Meta, action: PostEvent) -> None:
         involved = {

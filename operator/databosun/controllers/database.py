@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,11 +22,12 @@ from databosun.controllers.matching import policy_keys_of, selects
 from databosun.controllers.ordering import runner_image
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy
 from databosun.controllers.strays import let_go_of_pods
+from databosun.domain.backuporders import BackupTemplate, create_backup
 from databosun.domain.conditions import Wanted, find, kstatus, merge_conditions
 from databosun.domain.database import PastRun, PolicyFacts, Timetabled, TimetableFacts, decide_timetable, slot_of
 from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
-from databosun.domain.plan import ANNOTATION_RUN_NOW, LABEL_DATABASE_UID, LABEL_FINISHED, Plan, StartJob
+from databosun.domain.plan import ANNOTATION_RUN_NOW, LABEL_DATABASE_UID, LABEL_FINISHED, CreateRun, Plan, StartJob
 from databosun.domain.presets import EffectivePolicy, effective
 from databosun.domain.protection import ProtectionFacts, Success, decide_protection, judge_probe
 from databosun.domain.requests import database_target
@@ -89,7 +90,11 @@ class DatabaseController:
         gathered = await self._gather(seen)
         timetables = [self._timetable(seen, covering, gathered, now) for covering in gathered.covering]
         status, wake = self._status(seen, gathered, timetables, probe_status, now)
-        create = tuple(action for timetable in timetables for action in timetable.create)
+        create = tuple(
+            action
+            for covering, timetable in zip(gathered.covering, timetables, strict=True)
+            for action in self._backups(seen, covering, timetable)
+        )
         if create and not await self._still_so(seen, gathered):
             return now
         plan = Plan(before=(*create, *probe_plan.before), status=status, after=probe_plan.after)
@@ -284,7 +289,6 @@ class DatabaseController:
         runs = tuple(run for uid, run in gathered.runs if uid == policy.meta.uid)
         last = next((run.name for run in reversed(runs) if run.succeeded), None)
         success = gathered.success_times.get(last) if last else None
-        storage = self._context.cache.version(Key("BackupStorage", seen.meta.namespace, policy.spec.storage_ref.name))
         facts = TimetableFacts(
             database=seen.meta.named,
             database_created=seen.meta.created,
@@ -292,10 +296,6 @@ class DatabaseController:
                 ref=policy.meta.named,
                 created=policy.meta.created,
                 effective=covering.effective,
-                storage=policy.spec.storage_ref.name,
-                storage_uid=storage[0] if storage else None,
-                method=str(covering.effective.method),
-                deletion_policy=policy.spec.deletion_policy,
                 suspended=policy.spec.suspend,
                 forbid_overlap=policy.spec.concurrency_policy == "Forbid",
                 run_now=policy.meta.annotations.get(ANNOTATION_RUN_NOW),
@@ -305,6 +305,18 @@ class DatabaseController:
             last_success=success or (entry.last_success if entry else None),
         )
         return decide_timetable(facts, now)
+
+    def _backups(self, seen: SeenDatabase, covering: Covering, timetabled: Timetabled) -> Iterable[CreateRun]:
+        """The Backups that are due."""
+        policy = covering.seen
+        storage = self._context.cache.version(Key("BackupStorage", seen.meta.namespace, policy.spec.storage_ref.name))
+        template = BackupTemplate(
+            storage=policy.spec.storage_ref.name,
+            storage_uid=storage[0] if storage else None,
+            method=str(covering.effective.method),
+            deletion_policy=policy.spec.deletion_policy,
+        )
+        return (create_backup(seen.meta.named, policy.meta.named, template, order) for order in timetabled.start)
 
     # --- the truth
 

@@ -1,42 +1,60 @@
-"""One database under its policies: which Backups to create now, and how far each schedule has come."""
+"""One database under its policies, of whatever kind: which runs to start now, and how far each schedule has come."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Protocol
 
-from databosun.api.v1alpha1.backuppolicy import BackupType, DeletionPolicy
+from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.database import PolicyCursor, ScheduleCursor
 from databosun.domain.names import run_name, run_now_name
-from databosun.domain.plan import (
-    FINALIZER_DATA,
-    LABEL_DATABASE_UID,
-    LABEL_POLICY_UID,
-    LABEL_SCHEDULE,
-    LABEL_STORAGE_UID,
-    CreateBackup,
-)
-from databosun.domain.presets import EffectivePolicy
 from databosun.domain.requests import Named
 from databosun.domain.schedule import ScheduleRow, SlotDecision, decide_slots, jitter_for, skip_to
 
 
+class Scheduled(Protocol):
+    """One schedule of a policy. `type` ranks those that are due at once."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def type(self) -> BackupType: ...
+
+    @property
+    def cron(self) -> str: ...
+
+
+class Timing(Protocol):
+    """When a policy wants runs."""
+
+    @property
+    def schedules(self) -> Sequence[Scheduled]: ...
+
+    @property
+    def zone(self) -> str: ...
+
+    @property
+    def jitter(self) -> timedelta: ...
+
+    @property
+    def starting_deadline(self) -> timedelta: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyFacts:
-    """One policy as it concerns one database."""
+    """One policy as it concerns one database. `cause`: what asks for a run now beside the schedules, such as the tenth
+    backup; the same cause starts one run, however often it is seen."""
 
     ref: Named
     created: datetime
-    effective: EffectivePolicy
-    storage: str
-    storage_uid: str | None
-    method: str
-    deletion_policy: DeletionPolicy
+    effective: Timing
     suspended: bool
     forbid_overlap: bool
     run_now: str | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +82,26 @@ class TimetableFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Timetabled:
-    """What to create, the policy's entry in Database.status, and when to look again."""
+class RunOrder:
+    """Start the run of this name; same slot, token or cause, same name: starting it twice is harmless."""
 
-    create: tuple[CreateBackup, ...]
+    name: str
+    type: BackupType
+    schedule: str | None
+    scheduled_for: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Timetabled:
+    """What to start, the policy's entry in Database.status, and when to look again."""
+
+    start: tuple[RunOrder, ...]
     entry: PolicyCursor
     wake_at: datetime | None
 
 
 def decide_timetable(facts: TimetableFacts, now: datetime) -> Timetabled:
-    """Apply one policy's schedules and run-now token to one database; total, deterministic."""
+    """Apply one policy's schedules, run-now token and cause to one database; total, deterministic."""
     rows = _rows(facts, now)
     token = facts.policy.run_now
     if facts.policy.suspended:
@@ -81,17 +109,17 @@ def decide_timetable(facts: TimetableFacts, now: datetime) -> Timetabled:
     if facts.entry is not None and facts.entry.suspended:
         skipped = skip_to(rows, now)
         rows = [_moved(row, skipped.cursors[row.name]) for row in rows]
-    create = _run_now(facts, now)
+    busy = any(run.active for run in facts.runs) and facts.policy.forbid_overlap
+    start = _run_now(facts, now) or (() if busy else _caused(facts, now))
     jitter = jitter_for(f"{facts.policy.ref.uid}/{facts.database.uid}", facts.policy.effective.jitter)
     rows = _answered(rows, facts, jitter)
     decision = decide_slots(rows, now, facts.policy.effective.starting_deadline, jitter)
-    busy = [run.name for run in facts.runs if run.active]
-    if decision.run and ((busy and facts.policy.forbid_overlap) or create):
+    if decision.run and (busy or start):
         # The slot stays due: the run that goes on, when it ends, brings us here again.
-        return Timetabled(create, _entry(facts, rows, {}, decision.run[0].start_at, token), decision.run[0].start_until)
-    create += tuple(_scheduled(facts, decision, index) for index in range(len(decision.run)))
+        return Timetabled(start, _entry(facts, rows, {}, decision.run[0].start_at, token), decision.run[0].start_until)
+    start += tuple(_scheduled(facts, decision, index) for index in range(len(decision.run)))
     moved = [_moved(row, decision.cursors[row.name]) for row in rows]
-    return Timetabled(create, _entry(facts, moved, decision.missed, decision.next, token), decision.next)
+    return Timetabled(start, _entry(facts, moved, decision.missed, decision.next, token), decision.next)
 
 
 def _rows(facts: TimetableFacts, now: datetime) -> list[ScheduleRow]:
@@ -130,7 +158,7 @@ def _moved(row: ScheduleRow, cursor: datetime) -> ScheduleRow:
     return ScheduleRow(row.name, row.type, row.cron, row.zone, cursor)
 
 
-def _run_now(facts: TimetableFacts, now: datetime) -> tuple[CreateBackup, ...]:
+def _run_now(facts: TimetableFacts, now: datetime) -> tuple[RunOrder, ...]:
     """A token that was not there before starts one run; one that is there at first sight is recorded, not run."""
     asked = facts.policy.run_now
     if asked is None or facts.entry is None or asked == facts.entry.run_now_token:
@@ -144,37 +172,23 @@ def _run_now(facts: TimetableFacts, now: datetime) -> tuple[CreateBackup, ...]:
         return ()
     name = run_now_name(facts.database.name, facts.policy.ref.uid, facts.database.uid, asked)
     kind = schedule.type if schedule else BackupType.FULL
-    return (_create(facts, name, kind, schedule.name if schedule else None, now.replace(microsecond=0)),)
+    return (RunOrder(name, kind, schedule.name if schedule else None, now.replace(microsecond=0)),)
 
 
-def _scheduled(facts: TimetableFacts, decision: SlotDecision, index: int) -> CreateBackup:
+def _caused(facts: TimetableFacts, now: datetime) -> tuple[RunOrder, ...]:
+    cause = facts.policy.cause
+    if cause is None or facts.entry is None:
+        return ()
+    name = run_now_name(facts.database.name, facts.policy.ref.uid, facts.database.uid, f"cause:{cause}")
+    if any(run.name == name for run in facts.runs):
+        return ()
+    return (RunOrder(name, BackupType.FULL, None, now.replace(microsecond=0)),)
+
+
+def _scheduled(facts: TimetableFacts, decision: SlotDecision, index: int) -> RunOrder:
     due = decision.run[index]
     name = run_name(facts.database.name, due.slot, facts.policy.ref.uid, due.schedule, facts.database.uid)
-    return _create(facts, name, due.type, due.schedule, due.slot)
-
-
-def _create(
-    facts: TimetableFacts, name: str, kind: BackupType, schedule: str | None, scheduled_for: datetime
-) -> CreateBackup:
-    policy = facts.policy
-    spec: dict[str, Any] = {
-        "databaseRef": {"name": facts.database.name},
-        "policyRef": {"name": policy.ref.name},
-        "storageRef": {"name": policy.storage},
-        "type": str(kind),
-        "method": policy.method,
-        "scheduledFor": scheduled_for.isoformat().replace("+00:00", "Z"),
-        "deletionPolicy": str(policy.deletion_policy),
-        **({"schedule": schedule} if schedule else {}),
-    }
-    labels = {
-        LABEL_DATABASE_UID: facts.database.uid,
-        LABEL_POLICY_UID: policy.ref.uid,
-        **({LABEL_STORAGE_UID: policy.storage_uid} if policy.storage_uid else {}),
-        **({LABEL_SCHEDULE: schedule} if schedule else {}),
-    }
-    finalizers = (FINALIZER_DATA,) if policy.deletion_policy is DeletionPolicy.DELETE else ()
-    return CreateBackup(facts.database.namespace, name, spec, labels, finalizers)
+    return RunOrder(name, due.type, due.schedule, due.slot)
 
 
 def _entry(

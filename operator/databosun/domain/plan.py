@@ -75,19 +75,22 @@ class ReleasePod:
 
 
 @dataclass(frozen=True, slots=True)
-class CreateBackup:
-    """Create the Backup that answers one slot; same slot, same name."""
+class CreateRun:
+    """Create the run that answers one slot; same slot, same name. With an `owner` it goes when that goes."""
 
+    kind: str
     namespace: str
     name: str
     spec: Mapping[str, Any]
     labels: Mapping[str, str]
     finalizers: tuple[str, ...] = ()
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteObject:
-    """Delete a Backup object whose data is gone; guarded by uid, resourceVersion and a fresh Lease.
+    """Delete a run's object: a Backup whose data is gone, a drill beyond its history; guarded by uid, resourceVersion
+    and a fresh Lease.
 
     The finalizer that asks for the data goes first: there is nothing left to delete.
     """
@@ -116,7 +119,7 @@ class PostEvent:
     warning: bool = False
 
 
-Action = StartJob | DeleteJob | ReleasePod | CreateBackup | DeleteObject | PatchMetadata | PostEvent
+Action = StartJob | DeleteJob | ReleasePod | CreateRun | DeleteObject | PatchMetadata | PostEvent
 
 
 @dataclass(frozen=True, slots=True)

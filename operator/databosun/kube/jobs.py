@@ -28,6 +28,7 @@ from databosun.domain.plan import (
     LABEL_RUN_UID,
     LABEL_TASK,
     MANAGED_BY,
+    Owner,
     StartJob,
 )
 
@@ -78,16 +79,7 @@ def build_job(order: StartJob, defaults: JobDefaults, now: datetime) -> dict[str
             "namespace": order.namespace,
             "labels": labels,
             "annotations": annotations,
-            "ownerReferences": [
-                {
-                    "apiVersion": order.owner.api_version,
-                    "kind": order.owner.kind,
-                    "name": order.owner.name,
-                    "uid": order.owner.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": [owner_reference(order.owner)],
         },
         "spec": {
             "backoffLimit": 0,
@@ -106,6 +98,18 @@ def build_job(order: StartJob, defaults: JobDefaults, now: datetime) -> dict[str
                 "spec": _pod_spec(order, template, defaults, scratch),
             },
         },
+    }
+
+
+def owner_reference(owner: Owner) -> dict[str, Any]:
+    """What makes an object go with its owner."""
+    return {
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
     }
 
 
