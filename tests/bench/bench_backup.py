@@ -72,7 +72,9 @@ class Bench:
         subprocess.run(["bash", "-c", f"set -euo pipefail; {pipeline}"], env=env, check=True, stdout=subprocess.DEVNULL)
         return stored(out)
 
-    def engine(self, method: Method, parent: Parent | None = None, database: str | None = None) -> tuple[Captured, int]:
+    def engine(
+        self, method: Method, parent: Parent | None = None, database: str | None = None, *, fingerprints: bool = True
+    ) -> tuple[Captured, int]:
         """One backup by the engine into the folder."""
         described = DatabaseTarget(
             namespace="bench", name="bench", uid="0", engine=EngineName.POSTGRESQL, hosts=["127.0.0.1"],
@@ -82,7 +84,7 @@ class Bench:
         scratch.mkdir(exist_ok=True)
         kind = BackupType.INCREMENTAL if parent else BackupType.FULL
         deadline = datetime.now(UTC) + timedelta(hours=1)
-        plan = Plan(kind, method, "Strict", parent, scratch, None, deadline, "bench")
+        plan = Plan(kind, method, "Strict", parent, scratch, None, deadline, "bench", fingerprints)
         out = self.fresh()
         captured = ENGINE.backup(Target(described, Credentials("backup", PASSWORD)), plan, FolderSink(out))
         return captured, stored(out)
@@ -124,6 +126,9 @@ def test_logical(bench: Bench) -> None:
         "pg_dump -Fd -j2 zstd:1": lambda: bench.shell(
             'pg_dump -d "$DB dbname=bench" -Fd -j2 -Z zstd:1 --no-sync -f "$OUT/dump"'
         ),
+        "engine, without counts and fingerprints": lambda: bench.engine(
+            Method.LOGICAL, database="bench", fingerprints=False
+        )[1],
         "engine, with counts and fingerprints": lambda: bench.engine(Method.LOGICAL, database="bench")[1],
     }
     report("Logical", table(take_turns(contenders, rounds=ROUNDS), "pg_dump -Fd -j2 zstd:1"))

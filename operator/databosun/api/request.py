@@ -123,6 +123,7 @@ class BackupTask(Model):
     type: BackupType
     method: Method
     consistency: Literal["Strict", "Partial"] = "Strict"
+    fingerprints: bool = Field(default=True, description="Count and hash what a logical backup holds.")
     parent: ParentBackup | None = None
     scheduled_for: Instant | None = None
     hooks: Hooks | None = None

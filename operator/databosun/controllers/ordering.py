@@ -225,6 +225,7 @@ def _from_policy(policy: SeenPolicy) -> dict[str, Any]:
         "policy": policy.meta.name,
         "policy_uid": policy.meta.uid,
         "consistency": spec.consistency,
+        "fingerprints": spec.fingerprints,
         "pod_template": spec.pod_template,
         "hooks": spec.hooks,
     }

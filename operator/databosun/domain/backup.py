@@ -53,6 +53,7 @@ class Order:
     type: BackupType
     method: Method
     consistency: str = "Strict"
+    fingerprints: bool = True
     policy: str | None = None
     policy_uid: str | None = None
     storage_uid: str = ""
@@ -111,6 +112,7 @@ def _start(facts: BackupFacts, step: Start, now: datetime) -> Plan:
         type=order.type,
         method=order.method,
         consistency="Partial" if order.consistency == "Partial" else "Strict",
+        fingerprints=order.fingerprints,
         parent=order.parent,
         scheduled_for=facts.spec.scheduled_for,
         hooks=order.hooks,

@@ -60,6 +60,7 @@ class Plan:
     scratch_bytes: int | None
     deadline: datetime
     label: str
+    fingerprints: bool = True
 
 
 class ArtefactWriter(Protocol):

@@ -77,6 +77,20 @@ def test_a_logical_backup_restores_by_its_document_with_equal_fingerprints(works
             assert connection.execute("SELECT has_table_privilege('app', 'customers', 'SELECT')").fetchone() == (True,)
 
 
+def test_without_fingerprints_nothing_is_claimed_of_rows(workshop_of: Callable[[int], Workshop]) -> None:
+    workshop = workshop_of(18)
+    before = contents(workshop.server)
+    captured, manifest = workshop.back_up("orders-1", Method.LOGICAL, fingerprints=False)
+    assert captured.objects == ()
+    assert captured.schema_hash
+    assert "FingerprintsOff" in {note.split(":")[0] for note in captured.notes}
+    document = ENGINE.restore_instructions(RestoreDoc(manifest, (manifest,)))
+    with followed(document, workshop.folder, workshop.server.bin) as copy:
+        assert "all tables equal" not in copy.output
+        with copy.connect("shop") as connection:
+            assert content(connection) == before["shop"]
+
+
 def test_a_difference_is_found_by_the_documents_own_check(workshop_of: Callable[[int], Workshop]) -> None:
     """The check would be worthless if it passed on other data."""
     workshop = workshop_of(18)

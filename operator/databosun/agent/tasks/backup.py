@@ -84,6 +84,7 @@ def _capture(
         type=task.type,
         method=task.method,
         consistency=task.consistency,
+        fingerprints=task.fingerprints,
         parent=parent,
         scratch=ctx.paths.scratch,
         scratch_bytes=_free_bytes(ctx),

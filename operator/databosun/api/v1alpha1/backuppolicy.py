@@ -189,6 +189,11 @@ class BackupPolicySpec(Model):
         default="Strict",
         description="Partial accepts tables that cannot be read at one instant (non-transactional engines).",
     )
+    fingerprints: bool = Field(
+        default=True,
+        description="Logical backups: count and hash the rows of every table in the snapshot of the dump, so that a"
+        " restored copy can be compared row for row. False is faster, and leaves only the dump's own checks.",
+    )
     time_zone: TimeZone = Field(
         default="UTC", description="Time zone of the schedules and of retention's days, such as Europe/Berlin."
     )

@@ -307,6 +307,7 @@ class Reason(StrEnum):
     PROMOTED = "Promoted", "Nothing: the standby became primary in mid-backup; the run is tried again."
     RECOVERY_CONFLICT = "RecoveryConflict", "Raise max_standby_streaming_delay, or use hot_standby_feedback."
     SCHEMA_CHANGED = "SchemaChanged", "Nothing: tables changed as the backup began; the run is tried again."
+    FINGERPRINTS_OFF = "FingerprintsOff", "Nothing: the policy says fingerprints: false; drills cannot compare rows."
     LOCK_TIMEOUT = "LockTimeout", "Nothing: a table was locked too long; the run is tried again."
     DEADLOCK = "Deadlock", "Nothing: the run is tried again."
     QUERY_CANCELED = "QueryCanceled", "Check statement_timeout of the backup's role; the run is tried again."

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from databosun.engines.postgresql.dumpcheck import DumpCheck, GlobalsCheck
 from databosun.engines.postgresql.dumpfolder import DumpFolder
 from databosun.engines.postgresql.environment import gather_environment
 from databosun.engines.postgresql.faults import guarded
-from databosun.engines.postgresql.fingerprint import expected_lines, verify_script
+from databosun.engines.postgresql.fingerprint import Table, expected_lines, verify_script
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.server import ServerFacts
 from databosun.engines.postgresql.snapshot import Counting, Instant, Snapshot
@@ -100,6 +100,7 @@ def back_up_logical(session: Session, facts: ServerFacts, plan: Plan, sink: Sink
     environment = gather_environment(session, facts)
     for entry in environment["databases"]:
         entry["folder"] = folders.get(entry["name"])
+        entry["counted"] = plan.fingerprints
     _dump_globals(run)
     dumped = [_dump_database(run, name, folder) for name, folder in folders.items()]
     first = min((one.instant for one in dumped), key=lambda instant: instant.at)
@@ -127,6 +128,11 @@ def _notes(plan: Plan, databases: int) -> tuple[str, ...]:
         notes.append(
             f"{Reason.INCREMENTAL_UNSUPPORTED}: a logical backup cannot be {plan.type.value}; a Full was taken instead"
         )
+    if not plan.fingerprints:
+        notes.append(
+            f"{Reason.FINGERPRINTS_OFF}: no rows were counted or hashed (fingerprints: false in the policy), so that a "
+            "restored copy cannot be compared row for row"
+        )
     if databases > 1:
         notes.append(
             f"{Reason.SNAPSHOT_PER_DATABASE}: each database is consistent in itself; the databases follow each other "
@@ -139,7 +145,10 @@ def _dump_database(run: _Run, dbname: str, folder: str) -> _Dumped:
     run.say(f"dump {dbname}")
     work = _new_folder(run.plan.scratch)
     try:
-        with Snapshot(run.session, dbname) as snapshot, Counting(snapshot, dbname) as counting:
+        with (
+            Snapshot(run.session, dbname) as snapshot,
+            Counting(snapshot, dbname, rows=run.plan.fingerprints) as counting,
+        ):
             _demand_room(run, dbname, snapshot)
             writer = run.sink.open(f"{folder}.tar", compress=False, check=lambda: DumpCheck(f"{folder}.tar"))
             limit = int(scratch.available(run.plan.scratch, run.plan.scratch_bytes) * _FILL)
@@ -156,16 +165,19 @@ def _dump_database(run: _Run, dbname: str, folder: str) -> _Dumped:
                 counting.wait(_LOOK_SECONDS)
                 run.pulse()
             objects, digest = counting.result()
-            dump.complete(
-                {
-                    VERIFY_SCRIPT: verify_script(snapshot.tables).encode(),
-                    VERIFY_EXPECTED: expected_lines(snapshot.tables, objects).encode(),
-                }
-            )
+            dump.complete(_comparison(snapshot.tables, objects) if run.plan.fingerprints else {})
             writer.finish()
             return _Dumped(snapshot.instant, objects, digest)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _comparison(tables: Sequence[Table], objects: Sequence[ObjectCount]) -> dict[str, bytes]:
+    """What RESTORE.md compares a copy with."""
+    return {
+        VERIFY_SCRIPT: verify_script(tables).encode(),
+        VERIFY_EXPECTED: expected_lines(tables, objects).encode(),
+    }
 
 
 def _dump_command(run: _Run, dbname: str, snapshot: str, out: Path) -> list[str]:

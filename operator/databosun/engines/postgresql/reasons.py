@@ -27,6 +27,7 @@ class Reason(StrEnum):
     HOST_UNREACHABLE = "HostUnreachable"
     INCREMENTAL_UNSUPPORTED = "IncrementalUnsupported"
     LARGE_OBJECTS_UNREADABLE = "LargeObjectsUnreadable"
+    FINGERPRINTS_OFF = "FingerprintsOff"
     LOCK_TIMEOUT = "LockTimeout"
     LOGICAL_HAS_NO_LOG = "LogicalHasNoLog"
     LOG_GAP = "LogGap"

@@ -94,10 +94,12 @@ SELECT pg_catalog.pg_export_snapshot(), pg_catalog.statement_timestamp(),
 
 
 class Counting:
-    """Counts and hashes in the snapshot's own connection, in a thread, while the dump runs."""
+    """Hashes the schema, and unless `rows` is False counts and hashes each table, while the dump runs: in a thread, in
+    the snapshot's own connection."""
 
-    def __init__(self, snapshot: Snapshot, prefix: str) -> None:
+    def __init__(self, snapshot: Snapshot, prefix: str, *, rows: bool = True) -> None:
         self._snapshot = snapshot
+        self._rows = rows
         self._prefix = prefix
         self._objects: tuple[ObjectCount, ...] = ()
         self._schema_hash = ""
@@ -137,7 +139,8 @@ class Counting:
     def _run(self) -> None:
         try:
             self._schema_hash = schema_hash(self._snapshot.connection)
-            self._objects = count_objects(self._snapshot.connection, self._snapshot.tables, self._prefix)
+            if self._rows:
+                self._objects = count_objects(self._snapshot.connection, self._snapshot.tables, self._prefix)
         except DatabosunError as fault:
             self._fault = fault
 
