@@ -28,7 +28,7 @@ servers: setup ## The tests that need real databases and a real S3 server
 	@hack/test servers
 
 e2e: setup ## The tests on a real cluster
-	@hack/test long
+	@hack/test cluster
 
 bench: setup ## Measure; results belong in docs/benchmarks.md
 	@hack/test bench

@@ -122,6 +122,7 @@ async def policies(kube: KubeClient, count: int, cron: str) -> None:
             "storageRef": {"name": "store"},
             "schedules": [{"name": "full", "type": "Full", "cron": cron}],
             "retention": {"daily": 7},
+            "jitter": "0s",
         }
         await make(kube, BACKUP_POLICIES, body(BACKUP_POLICIES, namespace, f"policy-{index:05d}", spec))
 
@@ -181,8 +182,6 @@ class Process:
             "DATABOSUN_METRICS_HOST": "127.0.0.1",
             "DATABOSUN_METRICS_PORT": str(PORT),
             "DATABOSUN_RUNNER_IMAGES": IMAGES,
-            "DATABOSUN_API_WRITE_QPS": "1000",
-            "DATABOSUN_API_WRITE_BURST": "1000",
         }
         self.began = time.monotonic()
         self.handle = log.open("w")
@@ -270,13 +269,40 @@ def settled(process: Process, kinds: dict[str, int]) -> Callable[[str], bool]:
     return done
 
 
-async def jobs_started(kube: KubeClient) -> list[float]:
-    """When each backup's Job was created, as seconds after its minute began."""
+async def jobs_started(kube: KubeClient, slot: datetime) -> list[float]:
+    """Seconds from the slot to the creation of each backup's Job; the API server keeps whole seconds."""
     found = []
     async for job in kube.list(JOBS, None, label_selector="databosun.io/task=backup"):
         created = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
-        found.append(float(created.timestamp()))
-    return found
+        found.append((created - slot).total_seconds())
+    return sorted(found)
+
+
+async def due_at_once(kube: KubeClient, count: int, log: Path) -> dict[str, Any]:
+    """So many runs due in one minute, while the operator is at rest: how late their Jobs are."""
+    slot = (datetime.now(UTC) + timedelta(minutes=3)).replace(second=0, microsecond=0)
+    await prepare(kube, count)
+    await policies(kube, count, f"{slot.minute} {slot.hour} * * *")
+    with operator(log) as process:
+        process.until(settled(process, {"BackupPolicy": count, "Database": count}), 600)
+        spare = (slot - datetime.now(UTC)).total_seconds()
+        if spare < 0:
+            raise SystemExit(f"all was seen only {-spare:.0f} s after the slot; try fewer")
+        late: list[float] = []
+        while len(late) < count:
+            if datetime.now(UTC) > slot + timedelta(minutes=10):
+                raise SystemExit(f"only {len(late)} of {count} Jobs within 10 minutes")
+            await asyncio.sleep(5)
+            late = await jobs_started(kube, slot)
+        return {
+            "runs": len(late),
+            "ready_before_slot_seconds": spare,
+            "lateness_median": late[len(late) // 2],
+            "lateness_p99": late[int(len(late) * 0.99) - 1],
+            "lateness_last": late[-1],
+            "cpu": process.cpu(),
+            "peak_mib": process.peak(),
+        }
 
 
 async def clean(kube: KubeClient) -> None:
@@ -328,12 +354,17 @@ def main() -> None:
     parser.add_argument("--policies", type=int, default=10_000)
     parser.add_argument("--finished", type=int, default=0)
     parser.add_argument("--cron", default="0 2 1 1 *", help="of every policy; far away by default")
+    parser.add_argument("--due", type=int, default=0, help="only measure how late so many runs of one minute start")
     parser.add_argument("--rest", type=float, default=0, help="seconds to look at the operator at rest")
     parser.add_argument("--log", default="/tmp/databosun-scale.log")
     parser.add_argument("--clean", action="store_true", help="only remove what was made")
     arguments = parser.parse_args()
     if arguments.clean:
         asyncio.run(clean(KubeClient(Transport(load_configuration()))))
+        return
+    if arguments.due:
+        kube = KubeClient(Transport(load_configuration(), TransportSettings(threads=40)))
+        print(json.dumps(asyncio.run(due_at_once(kube, arguments.due, Path(arguments.log))), indent=2))
         return
     print(json.dumps(asyncio.run(measure(arguments)), indent=2))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 
 import pytest
@@ -12,9 +13,12 @@ from support.stackplace import Place
 
 
 @pytest.fixture(scope="session")
-def stack(cluster: Cluster) -> Stack:
+def stack(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """The operator from its chart, an S3 server, PostgreSQL 15 and 18. It stays, like the cluster."""
-    return bring_up(cluster)
+    # Test processes that run side by side have this folder in common; the first brings up what the others find.
+    with (tmp_path_factory.getbasetemp().parent / "stack.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return bring_up(cluster)
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,7 @@ def test_a_quota_that_admits_no_pod(place: Place, proxy: FaultProxy) -> None:
     place.succeeded("quota-2")
 
 
+@pytest.mark.disruptive
 def test_the_operator_is_killed_while_a_backup_runs(place: Place, proxy: FaultProxy) -> None:
     """Its successor goes on where it was: one Job, one attempt, one backup."""
     with held_up(place, proxy, "orphaned", deadline="3m") as held:
@@ -147,6 +148,7 @@ def _operator_ready(place: Place) -> bool:
     return bool(status.get("readyReplicas") == status["replicas"])
 
 
+@pytest.mark.disruptive
 def test_a_frozen_node(place: Place, proxy: FaultProxy, kubelet: Kubelet) -> None:
     """The kubelet says nothing more, the agent works on: nobody else may, until its own deadline is long over."""
     with held_up(place, proxy, "frozen", drained=True, deadline="60s") as held:

@@ -146,6 +146,7 @@ def test_a_namespace_that_is_deleted_goes_and_its_data_stay(stack: Stack) -> Non
         assert place.files("orders-1", "manifest.json")
 
 
+@pytest.mark.disruptive
 def test_uninstalling_leaves_nothing_hanging(stack: Stack) -> None:
     """The operator goes first, a run under way; then namespaces with our finalizers go as if they had none."""
     with furnished(stack, "e2e-uninstalled") as place:
@@ -167,6 +168,7 @@ def test_uninstalling_leaves_nothing_hanging(stack: Stack) -> None:
             stack.install_operator()
 
 
+@pytest.mark.disruptive
 def test_crds_that_are_deleted_go_and_the_data_stay(stack: Stack) -> None:
     """With them go all objects of all namespaces; with new ones the operator goes on."""
     with furnished(stack, "e2e-crds") as place:
