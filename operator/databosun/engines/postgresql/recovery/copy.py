@@ -12,7 +12,7 @@ from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.postgresql.checks.run import builtin_checks, run_check
 from databosun.engines.postgresql.checks.scene import Scene
 from databosun.engines.postgresql.recovery.facts import Backup
-from databosun.engines.postgresql.recovery.place import Place
+from databosun.engines.postgresql.recovery.place import Place, make_movable
 from databosun.engines.postgresql.recovery.private import PrivateServer
 from databosun.engines.postgresql.recovery.programs import run_tool
 
@@ -92,6 +92,7 @@ class RunningCopy:
         self._server.stop(self._plan.pulse)
         for name in ("backup_manifest", "backup_label.old", "tablespace_map.old", "recovery.done", "postmaster.opts"):
             (self._place.data / name).unlink(missing_ok=True)
+        make_movable(self._place)
         self.flush()
 
     def kill(self) -> None:

@@ -50,11 +50,11 @@ def recover_physical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy
     server = PrivateServer(place.data, backup.major, backup.superuser or _ANY_SUPERUSER)
     try:
         with _timed(seconds, "start"):
-            _replay(server, backup, control, plan)
+            to_the_end = _replay(server, backup, control, plan)
         seconds["replay"] = server.replay_seconds
         seconds["start"] -= server.replay_seconds
         reached = read_reached(place.data, server.last_commit)
-        _demand_reached(backup, reached, plan, control.segment_bytes)
+        _demand_reached(backup, reached, plan, control.segment_bytes, to_the_end=to_the_end)
         yield RunningCopy(server, backup, place, reached, seconds, _notes(backup), plan)
     finally:
         server.close()
@@ -71,8 +71,11 @@ def _lay_out(
     seconds["restore"] -= seconds["fetch"]
 
 
-def _replay(server: PrivateServer, backup: Backup, control: Control, plan: RecoveryPlan) -> None:
-    """Start, replay, promote. A target behind the end of a log that reaches so far is the state at its end."""
+def _replay(server: PrivateServer, backup: Backup, control: Control, plan: RecoveryPlan) -> bool:
+    """Start, replay, promote. A target behind the end of a log that reaches so far is the state at its end.
+
+    True where all of the log was to be replayed, as far as the plan expects it.
+    """
     with Feeder(server.folder, server.data, plan.log) as feeder:
 
         def pulse() -> None:
@@ -97,8 +100,10 @@ def _replay(server: PrivateServer, backup: Backup, control: Control, plan: Recov
                 message = f"recovery ended before the point that was asked for ({_shown(plan.until)}): {early}"
                 raise UserFault(Reason.POINT_NOT_REACHED, message) from early
             start(RecoveryPoint(kind=PointKind.LATEST))
+            return True
         except SafetyStop as fault:
             raise feeder.fault or fault from fault
+    return plan.until.kind in (PointKind.LATEST, PointKind.LSN)
 
 
 def read_reached(data: Path, last_commit: str | None) -> Reached:
@@ -115,14 +120,16 @@ def read_reached(data: Path, last_commit: str | None) -> Reached:
     return Reached(position, _instant(last_commit))
 
 
-def _demand_reached(backup: Backup, reached: Reached, plan: RecoveryPlan, segment_bytes: int) -> None:
+def _demand_reached(
+    backup: Backup, reached: Reached, plan: RecoveryPlan, segment_bytes: int, *, to_the_end: bool
+) -> None:
     """SafetyStop(LogGap) where the replay ended before the position that backup or log promise."""
     found = parse_lsn(reached.position.lsn or "0/0")
     least = parse_lsn(backup.end_lsn) if backup.end_lsn else 0
     if found < least:
         message = f"the replay ended at {reached.position.lsn}, before the end {backup.end_lsn} of the backup itself"
         raise SafetyStop(Reason.LOG_GAP, message)
-    if plan.expected is not None and plan.log is not None:
+    if to_the_end and plan.expected is not None and plan.log is not None:
         timeline = reached.position.timeline or 1
         demand_complete_tail(plan.log, found, parse_lsn(plan.expected), timeline, segment_bytes)
 

@@ -161,6 +161,14 @@ def _link(data: Path, oids: Sequence[int], spaces: Path, *, absolute: bool) -> N
         link.symlink_to(spaces / str(oid) if absolute else _relative(oid))
 
 
+def make_movable(place: Place) -> None:
+    """Have no link depend on where the place is mounted; of a server that is stopped."""
+    for link in (place.data / "pg_tblspc").iterdir():
+        if link.is_symlink() and (target := link.resolve()).is_relative_to(place.tablespaces.resolve()):
+            link.unlink()
+            link.symlink_to(f"../../tablespaces/{target.name}")
+
+
 def _relative(oid: int) -> str:
     """From pg_tblspc/: the place can be mounted anywhere."""
     return f"../../tablespaces/{oid}"

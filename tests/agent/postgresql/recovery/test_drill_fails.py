@@ -1,0 +1,195 @@
+"""A drill fails where it should, each time with its own reason, and leaves the storage as it was."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from databosun.api.drill import Level, Verdict
+from databosun.api.request import BackupRef
+from databosun.api.result import DrillResult, Outcome
+from databosun.api.v1alpha1.backuppolicy import Method
+from databosun.storage.manifest import canonical, digest_of
+from support.agekeys import make_age_key
+from support.agentrun import backup_task, child_of
+from support.pgserver import Server
+
+from .conftest import Yard, check, drilled, flip
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def yard(yard_of: Callable[..., Yard]) -> Yard:
+    """A physical backup of the newest version."""
+    yard = yard_of(18)
+    yard.back_up(backup_task("orders-1"))
+    return yard
+
+
+def failed(found: DrillResult, reason: str) -> DrillResult:
+    """A verdict of Failed with that reason, which proves nothing, and has evidence."""
+    assert (found.verdict, found.reason) == (Verdict.FAILED, reason), found
+    assert not found.proven
+    assert found.level_reached is None
+    assert found.evidence_sha256
+    return found
+
+
+def test_a_flipped_bit_in_an_artefact(yard: Yard) -> None:
+    path = yard.stored("orders-1", "base.tar.zst.0000")
+    flip(path)
+    before = yard.objects()
+    found = failed(drilled(yard.drill("orders-1")), "ArtefactCorrupt")
+    assert path.name in found.message
+    assert yard.objects() == before
+
+
+def test_a_flipped_bit_is_found_without_a_server_too(yard: Yard) -> None:
+    flip(yard.stored("orders-1", "base.tar.zst.0000"), -1)
+    failed(drilled(yard.drill("orders-1", level=Level.ARTIFACT)), "ArtefactCorrupt")
+
+
+def test_an_artefact_that_is_gone(yard: Yard) -> None:
+    yard.stored("orders-1", "backup_manifest").unlink()
+    failed(drilled(yard.drill("orders-1")), "ArtefactMissing")
+
+
+@pytest.mark.parametrize("gone", ["manifest.json", "base.tar.zst.0000"])
+def test_a_missing_incremental(yard: Yard, gone: str) -> None:
+    first = yard.back_up(backup_task("orders-2"))
+    second = yard.back_up(child_of(first, "orders-3"))
+    yard.back_up(child_of(second, "orders-4"))
+    yard.stored("orders-3", gone).unlink()
+    found = drilled(yard.drill("orders-4"))
+    failed(found, "BackupMissing" if gone == "manifest.json" else "ArtefactMissing")
+    assert "orders-3" in found.message
+
+
+def test_the_wrong_key(yard_of: Callable[..., Yard], workplace: Path) -> None:
+    yard = yard_of(18, key=make_age_key(workplace))
+    yard.back_up(backup_task("orders-1"))
+    pod = yard.pod()
+    pod.secrets["age-0"] = {"identity": make_age_key(workplace, "other.txt").identity.read_text()}
+    failed(drilled(yard.drill("orders-1", pod=pod)), "IdentityWrong")
+
+
+def test_a_forged_manifest(yard: Yard) -> None:
+    path = yard.stored("orders-1", "manifest.json")
+    document = json.loads(path.read_bytes())
+    document["snapshotTime"] = "2026-01-01T00:00:00Z"
+    path.write_bytes(canonical(document))
+    failed(drilled(yard.drill("orders-1")), "ManifestForged")
+
+
+def test_a_swapped_manifest(yard: Yard) -> None:
+    yard.back_up(backup_task("orders-2"))
+    yard.stored("orders-1", "manifest.json").write_bytes(yard.stored("orders-2", "manifest.json").read_bytes())
+    failed(drilled(yard.drill("orders-1")), "ManifestForged")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (check("filled", "RowCount", table="empty", min=1, database="shop"), "RowCountWrong"),
+        (check("bounded", "RowCount", table="public.customers", max=10, database="shop"), "RowCountWrong"),
+        (check("fresh", "Freshness", query="SELECT max(at) FROM events", max_age_seconds=60, database="shop"), "Stale"),
+        (check("none", "Freshness", query="SELECT max(at) FROM events WHERE id < 0", max_age_seconds=1e12,
+               database="shop"), "Stale"),
+        (check("wrong", "Query", query="SELECT nonsense FROM customers", value="1", database="shop"), "QueryFailed"),
+        (check("rows", "Query", query="SELECT id FROM customers", value="1", database="shop"), "QueryFailed"),
+        (check("sum", "Query", query="SELECT count(*) FROM customers", value="1", database="shop"), "CheckFailed"),
+        (check("canary", "Canary", query="SELECT name FROM customers WHERE id = 1", value="nobody", database="shop"),
+         "CanaryMissing"),
+        (check("writes", "Query", query="DELETE FROM empty RETURNING 1", value="1", database="shop"), "QueryFailed"),
+        (check("endless", "Query", query="SELECT 1 FROM pg_sleep(3600)", value="1", timeout_seconds=1,
+               database="shop"), "QueryFailed"),
+        (check("where", "Query", query="SELECT 1", value="1", database="nowhere"), "QueryFailed"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else one.name,
+)  # fmt: skip
+def test_a_check_that_is_not_met(yard: Yard, bad: object, reason: str) -> None:
+    found = failed(drilled(yard.drill("orders-1", level=Level.RESTORE, checks=[bad])), reason)
+    assert found.checks[-1].reason == reason
+
+
+def test_a_check_that_only_warns(yard: Yard) -> None:
+    warning = check("sum", "Query", query="SELECT 1", value="2", severity="Warning", database="shop")
+    found = drilled(yard.drill("orders-1", level=Level.RESTORE, checks=[warning]))
+    assert (found.verdict, found.proven) == (Verdict.PARTIAL, False)
+
+
+def test_a_backup_that_nothing_vouches_for(yard: Yard) -> None:
+    yard.refs["orders-1"] = yard.refs["orders-1"].model_copy(update={"verified": False})
+    found = drilled(yard.drill("orders-1", level=Level.RESTORE))
+    assert (found.verdict, found.reason, found.proven) == (Verdict.PARTIAL, "Unverified", False)
+
+
+def test_too_little_room_is_refused_with_figures(yard: Yard) -> None:
+    ran = yard.pod().run(yard.drill_task("orders-1"), scratch_bytes=10_000_000)
+    assert ran.summary.outcome is Outcome.REFUSED
+    found = drilled(ran)
+    assert (found.verdict, found.reason) == (Verdict.REFUSED, "ScratchTooSmall")
+    assert "10000000 bytes" in found.message
+    assert found.evidence is None
+
+
+def test_an_emptied_table_of_a_dump(yard_of: Callable[..., Yard], own_server: Callable[..., Server]) -> None:
+    """The dump's snapshot had rows; a restore without them differs from what the manifest says."""
+    server = own_server(18)
+    server.sql("CREATE ROLE backup LOGIN PASSWORD 'it''s: a \\ secret'; GRANT pg_read_all_data TO backup")
+    server.sql("CREATE DATABASE shop")
+    server.sql("CREATE TABLE orders AS SELECT generate_series(1, 100) AS id", "shop")
+    yard = yard_of(server)
+    yard.back_up(backup_task("orders-1", method=Method.LOGICAL))
+    path = yard.stored("orders-1", "manifest.json")
+    document = json.loads(path.read_bytes())
+    for one in document["objects"]:
+        if one["name"].endswith("orders"):
+            one["rows"] = 101
+    data = canonical(document)
+    path.write_bytes(data)
+    yard.refs["orders-1"] = BackupRef(id="orders-1", database="orders", manifest_sha256=digest_of(data))
+    failed(drilled(yard.drill("orders-1", run="deep")), "RowsDiffer")
+    failed(drilled(yard.drill("orders-1", run="counted", level=Level.RESTORE)), "RowCountWrong")
+
+
+def test_a_damaged_table_file_is_named(yard: Yard) -> None:
+    """Damaged before it was stored, so that every digest of ours is right."""
+    with yard.server.connect("shop") as connection:
+        row = connection.execute("SELECT pg_relation_filepath('customers')").fetchone()
+    assert row is not None
+    _rewrite(yard, "orders-1", str(row[0]))
+    found = failed(drilled(yard.drill("orders-1", run="deep")), "FilesDamaged")
+    assert str(row[0]) in found.message
+    found = failed(drilled(yard.drill("orders-1", run="counted", level=Level.RESTORE)), "DataDamaged")
+    assert str(row[0]) in found.message
+    structure = check("structure", "EngineIntegrity")
+    found = drilled(yard.drill("orders-1", run="amcheck", level=Level.RESTORE, checks=[structure]))
+    assert found.checks[-1].reason == "DataDamaged"
+    assert "customers" in found.checks[-1].message or str(row[0]) in found.checks[-1].message
+
+
+def _rewrite(yard: Yard, backup_id: str, member: str) -> None:
+    """Flip a bit in one file of the archive, and make digests and manifest fit it."""
+    path = yard.stored(backup_id, "base.tar.zst.0000")
+    tar = bytearray(zstandard.ZstdDecompressor().stream_reader(path.read_bytes(), read_across_frames=True).read())
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        tar[archive.getmember(member).offset_data + 4000] ^= 1
+    data = zstandard.ZstdCompressor().compress(bytes(tar))
+    path.write_bytes(data)
+    manifest = yard.stored(backup_id, "manifest.json")
+    document = json.loads(manifest.read_bytes())
+    for artefact in document["artefacts"]:
+        if artefact["name"] == "base.tar.zst":
+            artefact |= {"storedBytes": len(data), "sha256": digest_of(data)}
+            artefact["parts"][0] |= {"bytes": len(data), "sha256": digest_of(data)}
+    sealed = canonical(document)
+    manifest.write_bytes(sealed)
+    yard.refs[backup_id] = BackupRef(id=backup_id, database="orders", manifest_sha256=digest_of(sealed))
