@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tarfile
@@ -61,6 +62,30 @@ def test_files_and_folders_come_out_as_they_went_in(tmp_path: Path) -> None:
     assert (tmp_path / "to/base/1/empty").stat().st_size == 0
     assert not os.path.lexists(tmp_path / "to/pg_tblspc/16385")
     assert (tmp_path / "to/base/1/1259").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 2**20 - 1, 2**20, 2**20 + 1, 2**22, 2**22 + 4096, 2**23 + 12345])
+def test_files_of_any_size_come_out_whole(tmp_path: Path, size: int) -> None:
+    big = os.urandom(size)
+    unpack(
+        Pieces(archive(member("before", b"b"), member("file", big), member("after", b"a")), 700_001), tmp_path / "to"
+    )
+    assert (tmp_path / "to/file").read_bytes() == big
+    assert (tmp_path / "to/after").read_bytes() == b"a"
+
+
+def test_a_file_system_without_direct_writes_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = os.open
+
+    def without(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return plain(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", without)
+    big = os.urandom(2**22 + 77)
+    unpack(Pieces(archive(member("file", big))), tmp_path / "to")
+    assert (tmp_path / "to/file").read_bytes() == big
 
 
 def test_frames_follow_each_other(tmp_path: Path) -> None:

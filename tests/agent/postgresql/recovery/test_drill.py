@@ -11,8 +11,7 @@ from databosun.api.drill import CheckOutcome, Level, RpoSource, Verdict
 from databosun.api.v1alpha1.backuppolicy import Method
 from support.agekeys import make_age_key
 from support.agentrun import backup_task
-
-from .conftest import Yard, check, drilled
+from support.recoveryyard import Yard, check, drilled
 
 pytestmark = pytest.mark.servers
 

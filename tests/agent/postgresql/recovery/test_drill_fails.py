@@ -19,8 +19,7 @@ from databosun.storage.manifest import canonical, digest_of
 from support.agekeys import make_age_key
 from support.agentrun import backup_task, child_of
 from support.pgserver import Server
-
-from .conftest import Yard, check, drilled, flip
+from support.recoveryyard import Yard, check, drilled, flip
 
 pytestmark = pytest.mark.servers
 

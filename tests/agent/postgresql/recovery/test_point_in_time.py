@@ -16,10 +16,9 @@ from support.agekeys import make_age_key
 from support.agentrun import Workplace, backup_task
 from support.archiving import Pod, current_lsn, prepare
 from support.pgserver import Server, bin_dir, open_folder
+from support.recoveryyard import Yard, check, drilled
 from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
 from support.waiting import eventually
-
-from .conftest import Yard, check, drilled
 
 pytestmark = pytest.mark.servers
 ROWS = 1000

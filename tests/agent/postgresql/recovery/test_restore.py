@@ -18,8 +18,7 @@ from support.agentrun import Ran, backup_task, child_of
 from support.pgsample import ODD_DATABASE, content, contents
 from support.pgserver import Server, hand_over
 from support.recoverypod import RecoveryPod
-
-from .conftest import Yard, flip
+from support.recoveryyard import Yard, flip
 
 pytestmark = pytest.mark.servers
 

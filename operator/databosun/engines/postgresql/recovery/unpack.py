@@ -6,7 +6,6 @@ interpreter lock. An archive may only hold folders and regular files below its o
 
 from __future__ import annotations
 
-import os
 import queue
 import tarfile
 import threading
@@ -18,6 +17,7 @@ import zstandard
 
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.engines.postgresql.reasons import Reason
+from databosun.engines.postgresql.recovery.files import FileWriter
 from databosun.engines.postgresql.tarstream import TarWalk
 
 BUFFER_BYTES = 1024 * 1024
@@ -45,41 +45,33 @@ class Unpacking:
     def __init__(self, what: str, root: Path) -> None:
         self._what = what
         self._root = root
-        self._file: int | None = None
+        self._file = FileWriter()
         self._folders: set[str] = {""}
         self.walk = TarWalk(what, self._content, self._begin)
 
     def close(self) -> None:
         """Demand that the archive was whole."""
-        self._end_file()
+        self._file.close()
         self.walk.close()
 
-    def abandon(self) -> None:
+    def dispose(self) -> None:
         """Close what is open."""
-        self._end_file()
+        self._file.dispose()
 
     def _begin(self, member: tarfile.TarInfo) -> None:
-        self._end_file()
+        self._file.close()
         path = self._safe(member.name)
         if member.isdir():
             self._folder(path)
         elif member.isreg():
             self._folder(path.rpartition("/")[0])
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file = os.open(self._root / path, flags, 0o600)
+            self._file.open(self._root / path, member.size)
         elif not (member.issym() and path.startswith(f"{_TABLESPACES}/")):
             # Links of tablespaces are made anew, to places of ours; nothing else in a data directory is a link.
             raise self._refuse(member.name, "is no plain file or folder")
 
     def _content(self, _name: str, data: memoryview) -> None:
-        if self._file is not None:
-            while len(data):
-                data = data[os.write(self._file, data) :]
-
-    def _end_file(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        self._file.write(data)
 
     def _folder(self, path: str) -> None:
         if path not in self._folders:
@@ -119,7 +111,7 @@ def unpack(source: Readable, root: Path, pulse: Callable[[], None] = lambda: Non
             raise
         raise SafetyStop(Reason.ARTEFACT_CORRUPT, fault.message) from fault
     finally:
-        unpacking.abandon()
+        unpacking.dispose()
         inflating.end()
 
 
