@@ -27,6 +27,7 @@ from databosun.storage.s3 import S3ObjectStore
 from support.agekeys import make_age_key
 from support.agentrun import NAMESPACE, UID, Workplace, backup_task
 from support.fakeengine import MEBIBYTE, FakeEngine, stream_of
+from support.faraway import far_away
 from support.paired import table, take_turns
 from support.pgbenchdata import fill_for_bench
 from support.pgserver import PASSWORD, Server, bin_dir
@@ -38,8 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCALE = int(os.environ.get("BENCH_SCALE", "100"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 MAJOR = int(os.environ.get("BENCH_MAJOR", "18"))
-FAR_LATENCY = 0.03
-FAR_RATE = float(os.environ.get("BENCH_FAR_RATE", "50e6"))
+FAR_MILLISECONDS = int(os.environ.get("BENCH_FAR_MILLISECONDS", "30"))
+FAR_MEGABYTES = int(os.environ.get("BENCH_FAR_MEGABYTES", "50"))
 FAR_BYTES = int(os.environ.get("BENCH_FAR_MIB", "384")) * MEBIBYTE
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests'}", "PGPASSWORD": PASSWORD}
 
@@ -141,21 +142,15 @@ def test_physical_full_to_a_bucket(bench: Bench, server: Server, tmp_path: Path)
 
 def test_a_store_far_away(bench: Bench, tmp_path: Path) -> None:
     """30 ms before each answer and so many bytes a second on each connection: what several parts at once are worth."""
-    argv = [sys.executable, "-m", "support.faultproxy", bench.weed.endpoint, str(FAR_LATENCY), str(FAR_RATE)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=ENV) as proxy:
-        try:
-            assert proxy.stdout
-            endpoint = proxy.stdout.readline().strip()
-            data = tmp_path / "data"
-            with data.open("wb") as file:
-                for piece in stream_of("far", FAR_BYTES):
-                    file.write(piece)
-            place = bench.agent("far", endpoint=endpoint)
-            contenders: dict[str, Callable[[], int]] = {
-                "one connection": lambda: bench.pipe(f"cat {data}", endpoint=endpoint, connections=1),
-                "agent": lambda: bench.back_up(place, FakeEngine(artefacts={"base.tar": FAR_BYTES})),
-            }
-            title = f"A store far away: {FAR_LATENCY * 1000:.0f} ms, {FAR_RATE / 1e6:.0f} MB/s a connection"
-            report(title, table(take_turns(contenders, rounds=ROUNDS), "one connection"))
-        finally:
-            proxy.kill()
+    with far_away(bench.weed.endpoint, milliseconds=FAR_MILLISECONDS, megabytes=FAR_MEGABYTES) as endpoint:
+        data = tmp_path / "data"
+        with data.open("wb") as file:
+            for piece in stream_of("far", FAR_BYTES):
+                file.write(piece)
+        place = bench.agent("far", endpoint=endpoint)
+        contenders: dict[str, Callable[[], int]] = {
+            "one connection": lambda: bench.pipe(f"cat {data}", endpoint=endpoint, connections=1),
+            "agent": lambda: bench.back_up(place, FakeEngine(artefacts={"base.tar": FAR_BYTES})),
+        }
+        title = f"A store far away: {FAR_MILLISECONDS} ms, {FAR_MEGABYTES} MB/s a connection"
+        report(title, table(take_turns(contenders, rounds=ROUNDS), "one connection"))
