@@ -1,0 +1,183 @@
+"""A copy of a talkative server starts, is checked, and talks to nobody; and nothing of it stays, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from databosun.api.drill import Level, Verdict
+from databosun.api.result import Outcome
+from support.agentrun import backup_task
+from support.pgsample import fill
+from support.pgserver import Server
+from support.recoveryyard import Yard, drilled
+from support.waiting import eventually
+
+pytestmark = pytest.mark.servers
+
+
+class Listener:
+    """Stands in the place of an outside peer and remembers who calls."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self.calls = 0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.calls += 1
+            connection.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+@contextmanager
+def listeners(count: int) -> Iterator[list[Listener]]:
+    """Several of them."""
+    made = [Listener() for _ in range(count)]
+    try:
+        yield made
+    finally:
+        for one in made:
+            one.close()
+
+
+def make_talkative(server: Server, publisher: int, foreign: int, primary: int) -> Path:
+    """Everything that would have a copy act or call somebody, and settings that it cannot start with."""
+    archived = server.folder / "archived"
+    server.sql(f"CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port={publisher} dbname=x' PUBLICATION p "
+               "WITH (connect = false, enabled = false, slot_name = 's')", "shop")  # fmt: skip
+    server.sql("ALTER SUBSCRIPTION s ENABLE", "shop")
+    server.sql("CREATE FOREIGN DATA WRAPPER remote", "shop")
+    server.sql(f"CREATE SERVER f FOREIGN DATA WRAPPER remote OPTIONS (host '127.0.0.1', port '{foreign}')", "shop")
+    server.sql("CREATE USER MAPPING FOR public SERVER f", "shop")
+    server.sql("CREATE FOREIGN TABLE elsewhere (i int) SERVER f", "shop")
+    server.sql("CREATE TABLE fired (at timestamptz)", "shop")
+    server.sql("CREATE FUNCTION fire() RETURNS event_trigger LANGUAGE plpgsql AS "
+               "'BEGIN RAISE EXCEPTION ''an event trigger has fired''; END'", "shop")  # fmt: skip
+    server.sql("CREATE EVENT TRIGGER fires ON ddl_command_start EXECUTE FUNCTION fire()", "shop")
+    server.sql(
+        "ALTER ROLE postgres SET local_preload_libraries = 'no_such_plugin'; "
+        "ALTER ROLE postgres SET session_preload_libraries = 'no_such_library'"
+    )
+    with (server.data / "postgresql.auto.conf").open("a") as file:
+        file.write(
+            "shared_preload_libraries = 'pg_cron'\ncron.database_name = 'shop'\nssl = on\n"
+            "ssl_cert_file = '/nowhere/server.crt'\nssl_key_file = '/nowhere/server.key'\n"
+            f"primary_conninfo = 'host=127.0.0.1 port={primary}'\narchive_mode = on\n"
+            f"archive_command = 'touch {archived}'\nsynchronous_standby_names = '*'\nhuge_pages = on\n"
+            "listen_addresses = '*'\nlogging_collector = on\n"
+        )
+    return archived
+
+
+@pytest.mark.parametrize("major", [15, 18])
+def test_a_copy_of_a_talkative_server_starts_and_calls_nobody(
+    yard_of: Callable[..., Yard], own_server: Callable[..., Server], major: int
+) -> None:
+    server = own_server(major)
+    fill(server)
+    with listeners(3) as outside:
+        archived = make_talkative(server, *(one.port for one in outside))
+        eventually("the subscription's worker has called", lambda: outside[0].calls > 0)
+        yard = yard_of(server)
+        yard.back_up(backup_task("orders-1"))
+        server.stop("immediate")
+        before = [one.calls for one in outside]
+        found = drilled(yard.drill("orders-1"))
+        assert found.verdict is Verdict.PASSED, found
+        assert [one.calls for one in outside] == before
+        assert not archived.exists()
+
+
+def of_folder(folder: Path) -> list[int]:
+    """The processes that have anything to do with a folder."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                said = Path(entry.path, "cmdline").read_bytes() + os.readlink(f"{entry.path}/cwd").encode()
+            except OSError:
+                continue
+            if str(folder).encode() in said:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
+@pytest.mark.parametrize("moment", ['"phase":"restore"', '"phase":"verify"', '"name":"rows"', '"phase":"evidence"'])
+def test_nothing_is_left_running(yard_of: Callable[..., Yard], how: signal.Signals, moment: str) -> None:
+    """Also where the agent itself could end nothing any more; and the next drill of that name starts anew."""
+    yard = yard_of(18)
+    yard.back_up(backup_task("orders-1"))
+    before = yard.objects()
+    pod = yard.pod()
+    process = pod.start(yard.drill_task("orders-1"))
+    assert process.stdout
+    for line in process.stdout:
+        if moment in line:
+            process.send_signal(how)
+            break
+    process.stdout.read()
+    process.wait(timeout=60)
+    eventually("every process of the drill is gone", lambda: not of_folder(pod.folder))
+    eventually("every server of a drill is gone", lambda: not _servers_below(pod.folder))
+    assert yard.objects() == before
+    again = yard.drill("orders-1")
+    assert again.summary.outcome is Outcome.SUCCEEDED
+    assert drilled(again).verdict is Verdict.PASSED
+
+
+def _servers_below(folder: Path) -> list[int]:
+    """Processes with a file open below the folder, such as backends, whose command line names nothing."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                if str(folder) in os.readlink(f"{entry.path}/cwd"):
+                    found.append(int(entry.name))
+                    continue
+                links = [os.readlink(one.path) for one in os.scandir(f"{entry.path}/fd")]
+            except OSError:
+                continue
+            if int(entry.name) != os.getpid() and any(link.startswith(str(folder)) for link in links):
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_drill_is_not_done_twice(yard_of: Callable[..., Yard]) -> None:
+    yard = yard_of(18)
+    yard.back_up(backup_task("orders-1"))
+    pod = yard.pod()
+    first = yard.drill("orders-1", pod=pod, level=Level.RESTORE)
+    second = yard.drill("orders-1", pod=pod, level=Level.RESTORE)
+    assert second.summary.reason == "AlreadyDone"
+    assert drilled(second) == drilled(first)
+
+
+def test_the_control_notices_damage(yard_of: Callable[..., Yard]) -> None:
+    yard = yard_of(18)
+    yard.back_up(backup_task("orders-1"))
+    before = yard.objects()
+    found = drilled(yard.drill("orders-1", level=Level.RESTORE, negative_control=True))
+    assert found.verdict is Verdict.PASSED, found
+    assert found.checks[-1].name == "negative-control"
+    assert "ArtefactCorrupt" in str(found.checks[-1].observed)
+    assert yard.objects() == before
