@@ -194,6 +194,7 @@ class Operator:
         wired = wire(kube, self._clock, leader, events, installation, watchers)
         self._queue = wired.queue
         self._metrics.watch_queue(lambda: wired.queue.depth, lambda: wired.queue.running)
+        wired.queue.tell(self._metrics.woke, self._metrics.panicked)
         return wired
 
     async def _cluster_id(self, kube: KubeClient) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers.apply import Applier
 from databosun.controllers.context import Context
 from databosun.controllers.intake import owners_of
@@ -272,7 +273,7 @@ class RunController(ABC, Generic[R, O]):
         )
         if not found:
             return None
-        return Blocked(f"WaitingFor{found[0].by}", f"{found[0]}; this run starts after it", self.not_after(seen))
+        return Blocked(Reason.WAITING, f"{found[0]}; this run starts after it", self.not_after(seen))
 
     async def _refused(
         self, key: Key, seen: R, ordered: O, state: RunState, plan: Plan, fault: UserFault | QuotaExceeded

@@ -70,7 +70,10 @@ class Queue:
         self._running: set[Key] = set()
         self._wakes: list[tuple[datetime, int, Key]] = []
         self._wake_of: dict[Key, datetime] = {}
+        self._due: dict[Key, datetime] = {}
         self._failures: dict[Key, int] = {}
+        self._woke: Callable[[float], None] = lambda _seconds_late: None
+        self._panicked: Callable[[str], None] = lambda _kind: None
         self._order = itertools.count()
         self._work = asyncio.Event()
         self._alarm = asyncio.Event()
@@ -135,6 +138,10 @@ class Queue:
         self._idle.clear()
         self._work.set()
 
+    def tell(self, woke: Callable[[float], None], panicked: Callable[[str], None]) -> None:
+        """Say how many seconds after its instant a wake-up's reconcile starts, and which kind's ended in a bug."""
+        self._woke, self._panicked = woke, panicked
+
     async def _worker(self) -> None:
         while True:
             while not self._ready:
@@ -155,6 +162,9 @@ class Queue:
 
     async def _once(self, key: Key) -> None:
         self._wake_of.pop(key, None)
+        due = self._due.pop(key, None)
+        if due is not None:
+            self._woke((self._clock.now() - due).total_seconds())
         try:
             wake_at = await self._reconcile(key)
         except WorldFault as fault:
@@ -181,6 +191,7 @@ class Queue:
         except Exception:
             # A bug of ours in one kind must not stop the others; it is counted and alerted on.
             self.counters.panics += 1
+            self._panicked(key.kind)
             delay = self._delay(key)
             logger.exception(
                 "reconcile failed unexpectedly", extra={"fields": {"key": str(key), "seconds": delay.total_seconds()}}
@@ -212,6 +223,7 @@ class Queue:
                 at, _, key = heapq.heappop(self._wakes)
                 if self._wake_of.get(key) == at:
                     del self._wake_of[key]
+                    self._due.setdefault(key, at)
                     self.add(key)
             nap = LONGEST_NAP
             if self._wakes:

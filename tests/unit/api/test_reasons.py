@@ -13,7 +13,8 @@ from databosun.api.v1alpha1.reasons import WHAT_TO_DO, Reason
 
 PACKAGE = Path(__file__).resolve().parents[3] / "operator" / "databosun"
 FAULTS = {"UserFault", "WorldFault", "SafetyStop"}
-FIRST = FAULTS | {"Ending", "PostEvent"}
+WAITS = {"Blocked", "Doomed"}
+FIRST = FAULTS | WAITS | {"Ending", "PostEvent"}
 # Why retention keeps a backup; and what the command line tells its user, who reads the message at once.
 NOT_IN_A_STATUS = ("domain/claims.py", "cli/")
 WORD = re.compile(r"[A-Z][A-Za-z0-9]+")
@@ -29,6 +30,8 @@ def given_reasons(source: str) -> Iterator[str]:
 
 def _candidates(node: ast.AST) -> list[ast.expr]:
     match node:
+        case ast.Call(func=ast.Name(id=name), args=[ast.JoinedStr() as made, *_]) if name in WAITS:
+            return [ast.Constant(ast.unparse(made).strip("f'").partition("{")[0])]  # no reference has it
         case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name in FIRST:
             return [first]
         case ast.Call(func=ast.Name(id="Wanted"), args=[_, _, third, *_]):
@@ -67,6 +70,7 @@ def test_every_reason_given_is_explained() -> None:
         ('Wanted(ConditionType.READY, False, "NotYet", "text")', ["NotYet"]),
         ('rule("words", UserFault, "Misspelt", "advice")', ["Misspelt"]),
         ('TABLE = (("42501", WorldFault, "Denied"),)', ["Denied"]),
+        ('Blocked(f"WaitingFor{who}", "text")', ["WaitingFor"]),
         ('print("NotAReason")', []),
         ("raise UserFault(reason, text)", []),
     ],

@@ -268,3 +268,35 @@ async def test_what_is_no_fault_at_all_ends_the_queue(work: Work) -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         await running
     assert caught.group_contains(Killed)
+
+
+async def test_it_says_how_late_a_wake_up_starts_and_nothing_of_other_work() -> None:
+    clock = FakeClock()
+    work = Work(clock)
+    late: list[float] = []
+    async with running(work) as queue:
+        queue.tell(late.append, lambda _kind: None)
+        queue.add(ONE)
+        await clock.settle()
+        assert late == []
+        queue.add(ONE, at=clock.now() + MINUTE)
+        await clock.advance(MINUTE)
+        assert len(work.calls) == 2
+        assert len(late) == 1
+        assert late[0] >= 0
+
+
+async def test_it_says_which_kind_ended_in_a_bug() -> None:
+    clock = FakeClock()
+    work = Work(clock)
+    kinds: list[str] = []
+
+    def bug(_key: Key) -> datetime | None:
+        raise ZeroDivisionError
+
+    work.answer = bug
+    async with running(work) as queue:
+        queue.tell(lambda _late: None, kinds.append)
+        queue.add(ONE)
+        await clock.settle()
+    assert kinds == ["Backup"]
