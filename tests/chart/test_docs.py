@@ -1,13 +1,15 @@
-"""Every example of values in the pages for users is taken by the charts."""
+"""Every example of values and queries in the pages for users is taken by the charts and by Prometheus."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from chart.promql import declared_metrics, metrics_in, promtool
 from chart.rendering import CHARTS, Helm
 from support.docs import blocks
 
@@ -32,5 +34,22 @@ def test_the_chart_takes_the_values(helm: Helm, chart: str, values: dict[str, An
     assert "kind: " in helm.run("template", "databosun", str(CHARTS / chart), values=values)
 
 
+def queries() -> list[str]:
+    """The queries of the pages: separated by empty lines, each below its comment."""
+    return [one for block in blocks("promql") for one in block.text.split("\n\n")]
+
+
+def test_prometheus_understands_every_query(tmp_path: Path) -> None:
+    rules = [{"record": f"query:{number}", "expr": one} for number, one in enumerate(queries())]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "docs", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in promtool("check", "rules", file)
+
+
+def test_every_metric_of_a_query_is_there() -> None:
+    assert {name for one in queries() for name in metrics_in(one)} <= set(declared_metrics())
+
+
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) > 5
+    assert len(queries()) > 3
