@@ -16,8 +16,8 @@ from databosun.kube.errors import Forbidden
 from databosun.kube.resources import CRDS, Object, Resource
 
 AREA: Final = "Cluster"
-# What the charts ask for (kubeVersion): admission policies in CEL are stable from here.
-OLDEST: Final = (1, 30)
+# What the charts ask for (kubeVersion): fields of our kinds can be selected from here on.
+OLDEST: Final = (1, 31)
 APPLY: Final = "databosun crds | kubectl apply --server-side --force-conflicts -f -"
 POLICIES: Final = Resource(
     "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", namespaced=False

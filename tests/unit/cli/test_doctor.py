@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from databosun import __version__
 from databosun.api.v1alpha1.crd import crd_documents
 from databosun.cli.doctor import examine
-from databosun.cli.doctor_cluster import BINDINGS, GUARDS, POLICIES, difference
+from databosun.cli.doctor_cluster import BINDINGS, GUARDS, OLDEST, POLICIES, difference
 from databosun.cli.doctor_operator import BEATS_WITHIN
 from databosun.cli.options import Output
 from databosun.domain.lease import LeaseRecord
@@ -23,6 +25,7 @@ from support.applied import condition, database, policy, storage
 from support.terminal import Terminal
 
 FORBIDDEN = Forbidden("you may not")
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -101,11 +104,17 @@ async def test_people_get_lines_by_area_and_a_sum(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "level"), [("v1.29.9", "fail"), ("v1.30.0", "ok"), ("v2.0.1-x", "ok"), ("?", "fail")]
+    ("version", "level"), [("v1.30.9", "fail"), ("v1.31.0", "ok"), ("v2.0.1-x", "ok"), ("?", "fail")]
 )
 async def test_an_old_cluster_is_told(terminal: Terminal, version: str, level: str) -> None:
     terminal.kube.answers[("GET", "/version")] = {"gitVersion": version}
     assert (await checks(terminal))[1]["Kubernetes"]["level"] == level
+
+
+@pytest.mark.parametrize("chart", ["databosun", "databosun-crds"])
+def test_the_charts_ask_for_the_same_version(chart: str) -> None:
+    wanted = yaml.safe_load((ROOT / "charts" / chart / "Chart.yaml").read_text())["kubeVersion"]
+    assert wanted == f">={OLDEST[0]}.{OLDEST[1]}.0-0"
 
 
 async def test_a_missing_kind_fails(terminal: Terminal) -> None:
