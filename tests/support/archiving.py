@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from databosun.agent.children import Children
 from databosun.agent.redact import Redactor
 from databosun.agent.stop import Stop
 from databosun.agent.walfetch import WalFetcher
 from databosun.api.archive import GAP_EVENT, POSITION_EVENT, LogGap, PositionLine
-from databosun.api.request import ArchiveTask, DatabaseTarget
+from databosun.api.request import ArchiveTask, DatabaseTarget, DropSlotTask
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.wal import parse_lsn, segment_name
 from databosun.storage.layout import Layout, WalFolder
 from databosun.storage.owner import Claimant, claim
 from databosun.storage.port import ObjectStore
+from databosun.storage.volume import VolumeStore
 from databosun.storage.walog import WalLog, read_history, read_log
 from support.agekeys import AgeKey
 from support.agentrun import CLUSTER, NAMESPACE, UID, Ran, Workplace, read
 from support.pgsample import BACKUP_ROLE
-from support.pgserver import PASSWORD, Server, hand_over
+from support.pgserver import PASSWORD, SUPERUSER, Server, hand_over
 from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
 from support.waiting import eventually
 
@@ -50,23 +56,41 @@ class Pod:
     key: AgeKey | None = None
     endpoint: str | None = None
     task: dict[str, Any] = field(default_factory=dict)
+    volume: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def store(self) -> ObjectStore:
-        """The bucket, past any proxy."""
-        return self.weed.store(self.bucket)
+        """The bucket, past any proxy, or the volume."""
+        return VolumeStore(self.place.paths.volume) if self.volume else self.weed.store(self.bucket)
+
+    @property
+    def layout(self) -> Layout:
+        """The names there."""
+        return Layout("prod", NAMESPACE)
 
     def start(self) -> None:
         """Write the request and run."""
-        self.place.s3 = self.weed.target(self.bucket, endpoint=self.endpoint)
-        self.place.storage = {"age_recipients": [self.key.recipient] if self.key else []}
+        self.place.s3 = None if self.volume else self.weed.target(self.bucket, endpoint=self.endpoint)
+        self.place.storage = {"age_recipients": [self.key.recipient] if self.key else [], "prefix": "prod"}
         self.place.secrets = {
             "database": {"username": BACKUP_ROLE, "password": PASSWORD},
             "storage": {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY},
         }
         values = {"database_uid": UID, "max_lag_seconds": 1.0, "max_retained_bytes": 1 << 32, **self.task}
-        target = DatabaseTarget(
+        deadline = datetime.now(UTC) + timedelta(days=3650)
+        request = self.place.request(ArchiveTask(**values), database=self.database, deadline=deadline)
+        self.place.write(request)
+        claim(self.store, self.layout, Claimant(CLUSTER, "prod"), datetime.now(UTC))
+        env = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests'}"}
+        argv = [sys.executable, "-m", "support.archiverprocess", str(self.place.root)]
+        with self.log_file.open("ab") as out:
+            self.process = subprocess.Popen(argv, stdout=out, stderr=out, env=env)
+
+    @property
+    def database(self) -> DatabaseTarget:
+        """The source as the request names it."""
+        return DatabaseTarget(
             namespace=NAMESPACE,
             name="orders",
             uid=UID,
@@ -75,14 +99,10 @@ class Pod:
             port=self.port,
             tls=TLSMode.DISABLE,
         )
-        deadline = datetime.now(UTC) + timedelta(days=3650)
-        request = self.place.request(ArchiveTask(**values), database=target, deadline=deadline)
-        self.place.write(request)
-        claim(self.store, Layout("prod", NAMESPACE), Claimant(CLUSTER, "prod"), datetime.now(UTC))
-        env = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests'}"}
-        argv = [sys.executable, "-m", "support.archiverprocess", str(self.place.root)]
-        with self.log_file.open("ab") as out:
-            self.process = subprocess.Popen(argv, stdout=out, stderr=out, env=env)
+
+    def drop_slot(self, system: str) -> Ran:
+        """Run the task that cleans up after the archiver."""
+        return self.place.run(DropSlotTask(system_identifier=system), database=self.database)
 
     def kill(self) -> None:
         """End it as a lost node does."""
@@ -156,15 +176,15 @@ class Pod:
 
     def folder(self, server: Server) -> WalFolder:
         """The log's folder."""
-        return Layout("prod", NAMESPACE).wal(system_identifier(server))
+        return self.layout.wal(system_identifier(server))
 
     def log(self, system: str) -> WalLog:
         """The log as the bucket has it."""
-        return read_log(self.store, Layout("prod", NAMESPACE).wal(system))
+        return read_log(self.store, self.layout.wal(system))
 
     def fetch_all(self, system: str, target: Path, timeline: int = 1) -> None:
         """Every segment along a timeline's history, and its history file, as `pg_wal` would have them."""
-        folder = Layout("prod", NAMESPACE).wal(system)
+        folder = self.layout.wal(system)
         log = self.log(system)
         stop = Stop()
         fetcher = WalFetcher(self.store, Children(stop, Redactor()), [self.key.identity] if self.key else [])
@@ -223,3 +243,52 @@ def recover(server: Server, base: Path, wal: Path, *, timeline: str = "latest", 
     copy.start()
     eventually("recovery ends", lambda: copy.sql("SELECT pg_is_in_recovery()") == [(False,)], 120)
     return copy
+
+
+class Writer:
+    """Commits rows one by one in a thread until told to stop; `acknowledged` are those that the server confirmed."""
+
+    def __init__(self, server: Server, *, first: int = 0, width: int = 600) -> None:
+        self._server = server
+        self._width = width
+        self._next = first
+        self._stop = threading.Event()
+        self.acknowledged: list[int] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with suppress(psycopg.Error), self._server.connect() as connection:
+            while not self._stop.is_set():
+                number, self._next = self._next, self._next + 1
+                text = random.Random(number).randbytes(self._width // 2).hex()
+                connection.execute("INSERT INTO t VALUES (%s, %s)", (number, text))
+                self.acknowledged.append(number)
+
+
+def beside(primary: Server) -> Server:
+    """A streaming standby at the same port of another loopback address, 127.0.0.2, started."""
+    other = Server(primary.major, settings={**primary.settings, "listen_addresses": "'127.0.0.2'"}, hba=primary.hba)
+    other.port = primary.port
+    primary.run("pg_basebackup", f"--pgdata={other.data}", "--checkpoint=fast", "--no-sync")
+    # Not --write-recovery-conf: the program may know options that the libpq which the server loads does not.
+    (other.data / "standby.signal").touch()
+    other.configure(primary_conninfo=f"'host={primary.folder} port={primary.port} user={SUPERUSER}'")
+    other.start()
+    return other
+
+
+def write_log(server: Server, mebibytes: int) -> None:
+    """Make the server write that much log, at least."""
+    server.sql("CREATE TABLE IF NOT EXISTS bulk (v bytea)")
+    for _ in range(mebibytes):
+        server.sql(
+            "INSERT INTO bulk SELECT decode(string_agg(md5(random()::text), ''), 'hex') FROM generate_series(1, 65536)"
+        )

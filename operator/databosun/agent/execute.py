@@ -14,6 +14,7 @@ from databosun.agent.tasks import (
     delete,
     drill,
     drop_slot,
+    expire_log,
     hold,
     probe,
     recover,
@@ -37,6 +38,7 @@ TASKS: dict[str, Callable[[Context], Result]] = {
     "sweep": sweep.run,
     "archive": archive.run,
     "drop-slot": drop_slot.run,
+    "expire-log": expire_log.run,
 }
 
 

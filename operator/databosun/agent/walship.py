@@ -20,7 +20,7 @@ from databosun.agent.walpairs import Recoverable
 from databosun.agent.walstore import PARTS_KEPT, Tail, WalBucket
 from databosun.api.archive import GAP_EVENT, LogGap
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
-from databosun.domain.wal import History, WalPoint, format_lsn
+from databosun.domain.wal import History, WalPoint, format_lsn, parse_lsn
 from databosun.engines.archiving import ArchiveState
 from databosun.storage.walog import LogDescription
 
@@ -118,8 +118,12 @@ class Shipper:
                 found = WalPoint(branch.timeline, end.lsn if branch.end is None else min(end.lsn, branch.end))
                 break
         with self._changed:
-            if self._durable is None:
+            if self._durable is None and found is not None:
                 self._durable = found
+                self._advance()
+                newest = self._tails[found.timeline].newest
+                if newest and parse_lsn(newest.lsn) <= found.lsn:
+                    self._state.know(recoverable_at=newest.at)
         return found
 
     def beyond(self, history: History) -> int:

@@ -23,6 +23,8 @@ from databosun.storage.walog import (
     LENGTH,
     MAX_SMALL_BYTES,
     LogDescription,
+    StoredSegment,
+    newest_pair_up_to,
     read_description,
     read_gaps,
     read_pairs,
@@ -45,6 +47,7 @@ class Tail:
     known: dict[int, Known] = field(default_factory=dict)
     parts: dict[int, list[str]] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)
+    newest: TimePair | None = None
 
 
 @dataclass
@@ -81,16 +84,20 @@ class WalBucket:
         """Where a timeline ends; parts that a full segment has replaced are listed for the sweep."""
         tail = Tail()
         full: set[int] = set()
+        newest: StoredSegment | None = None
         for one in timeline_tail(self.store, self.folder, self.segment_bytes, timeline):
-            end = WalPoint(timeline, one.end)
-            tail.end = end if tail.end is None else max(tail.end, end)
+            newest = one if newest is None or (one.end, one.full) > (newest.end, newest.full) else newest
             if one.full:
                 full.add(one.number)
             else:
                 tail.parts.setdefault(one.number, []).append(one.key)
         for number in full & tail.parts.keys():
             tail.replaced += tail.parts.pop(number)
-        if tail.end and (last := (tail.end.lsn - 1) // self.segment_bytes) not in full:
+        if newest is None:
+            return tail
+        tail.end = WalPoint(timeline, newest.end)
+        tail.newest = newest_pair_up_to(self.store, self.folder, newest)
+        if (last := (tail.end.lsn - 1) // self.segment_bytes) not in full:
             newest = max(tail.parts[last])
             digest = self.store.head(newest).metadata.get(DIGEST)
             if digest:

@@ -249,6 +249,19 @@ class DropSlotTask(Model):
     system_identifier: str
 
 
+class ExpireLogTask(Model):
+    """Delete the part of a server's log that no recovery needs any more."""
+
+    task: Literal["expire-log"] = "expire-log"
+    database: str
+    system_identifier: str
+    base: str = Field(description="The backup that the kept log begins with.")
+    manifest_sha256: str = Field(description="Of its manifest.json, from Backup.status.checksum.")
+    keep_timeline: int
+    keep_lsn: str
+    keep_since: Instant
+
+
 Task = Annotated[
     RestoreTask
     | DrillTask
@@ -261,7 +274,8 @@ Task = Annotated[
     | CatalogTask
     | SweepTask
     | ArchiveTask
-    | DropSlotTask,
+    | DropSlotTask
+    | ExpireLogTask,
     Field(discriminator="task"),
 ]
 

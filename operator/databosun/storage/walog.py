@@ -226,17 +226,18 @@ def newest_pair(store: ObjectStore, folder: WalFolder, log: WalLog, timeline: in
     A pair counts only where the listing holds WAL up to its position, so a log that lost its end claims nothing.
     """
     end = log.end_of(timeline)
-    if end is None:
-        return None
+    return newest_pair_up_to(store, folder, log.segments[timeline][max(log.segments[timeline])]) if end else None
+
+
+def newest_pair_up_to(store: ObjectStore, folder: WalFolder, last: StoredSegment) -> TimePair | None:
+    """The same, where the newest object of the timeline is known."""
     best: TimePair | None = None
-    for key in reversed(_hours(store, folder, timeline)):
-        pairs = [pair for pair in read_pairs(store, key) if parse_lsn(pair.lsn) <= end.lsn]
+    for key in reversed(_hours(store, folder, last.timeline)):
+        pairs = [pair for pair in read_pairs(store, key) if parse_lsn(pair.lsn) <= last.end]
         if pairs:
             best = pairs[-1]
             break
-    last = log.segments[timeline][max(log.segments[timeline])]
-    said = _said_by(store, last)
-    return max((one for one in (best, said) if one), key=lambda one: one.at, default=None)
+    return max((one for one in (best, _said_by(store, last)) if one), key=lambda one: one.at, default=None)
 
 
 def timeline_tail(store: ObjectStore, folder: WalFolder, segment_bytes: int, timeline: int) -> Iterator[StoredSegment]:
@@ -249,6 +250,11 @@ def timeline_tail(store: ObjectStore, folder: WalFolder, segment_bytes: int, tim
         first = max(0, parse_lsn(pairs[-1].lsn) // segment_bytes - TAIL_SEGMENTS)
         found = _segments(store, at, segment_bytes, after=f"{at}/{segment_name(timeline, first, segment_bytes)}")
     yield from found or _segments(store, at, segment_bytes)
+
+
+def segments_of(store: ObjectStore, folder: WalFolder, segment_bytes: int, timeline: int) -> list[StoredSegment]:
+    """Every object with WAL of a timeline, open parts that were replaced included."""
+    return _segments(store, folder.timeline(timeline), segment_bytes)
 
 
 def _segments(store: ObjectStore, at: str, size: int, *, after: str | None = None) -> list[StoredSegment]:

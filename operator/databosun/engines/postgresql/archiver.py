@@ -31,7 +31,7 @@ from databosun.engines.postgresql.slots import (
     look_at,
     slot_name,
 )
-from databosun.engines.postgresql.walstream import Handler, TimelineEnded, WalStream, removed
+from databosun.engines.postgresql.walstream import GATHER_SECONDS, Handler, TimelineEnded, WalStream, removed
 from databosun.engines.postgresql.walwatch import WalWatch, Watched
 from databosun.engines.postgresql.wire import ServerRefused, refused_fault
 
@@ -93,7 +93,7 @@ class _Run:
         server = self._look(Session(target, choose_primary(target)))
         self._adopt(server)
         with closing(open_replication(server.session)) as connection:
-            gather = 0.0 if self._plan.synchronous else 0.01
+            gather = 0.0 if self._plan.synchronous else GATHER_SECONDS
             with closing(WalStream(connection, gather=gather)) as stream:
                 self._sink.subscribe(stream.wake)
                 try:
@@ -198,10 +198,8 @@ class _Run:
             raise
         if ended is not None:
             return ended
-        self.streamed = True
-        self._let_go = None
-        self._state.well(SOURCE)
         handler = Handler(
+            heard=self._heard,
             written=self._sink.write,
             asked=self._sink.ship,
             paused=self._sink.full,
@@ -212,6 +210,12 @@ class _Run:
         if ended is None and not handler.leave():
             raise WorldFault(Reason.SERVER_STOPPED, "the server ended the stream: it stops")
         return ended
+
+    def _heard(self) -> None:
+        if not self.streamed:
+            self.streamed = True
+            self._let_go = None
+            self._state.well(SOURCE)
 
     def _skip(self, server: _Server, way: _Way) -> _Way:
         """Record what the server has let go of, and go on behind it."""

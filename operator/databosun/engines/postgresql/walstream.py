@@ -27,8 +27,9 @@ STATUS_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
 POLL_SECONDS = 0.25
 # Under load the server sends each flushed commit by itself: waiting a moment takes many messages at one go.
-GATHER_SECONDS = 0.01
-MESSAGES_AT_ONCE = 512
+GATHER_SECONDS = 0.02
+SMALL_BYTES = 64 * 1024
+AT_ONCE_BYTES = 1024 * 1024
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _WAL, _KEEPALIVE = b"wk"
@@ -46,11 +47,14 @@ class TimelineEnded:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What a stream calls. `written`: the next bytes; `asked`: the server wants to know how far the store is, now.
+    """What a stream calls.
 
-    `paused`: take nothing for now; `leave`: end the stream; `safe`: the position up to which all is in the store.
+    `heard`: the server has sent something, so it streams indeed; `written`: the next bytes; `asked`: the server wants
+    to know how far the store is, now; `paused`: take nothing for now; `leave`: end the stream; `safe`: the position up
+    to which all is in the store.
     """
 
+    heard: Callable[[], None]
     written: Callable[[memoryview], None]
     asked: Callable[[], None]
     paused: Callable[[], bool]
@@ -117,38 +121,41 @@ class WalStream(Wire):
 
     def _take(self, handler: Handler) -> bool:
         """Take what there is, waiting a moment where there is nothing. False once the server ended the stream."""
-        taken = 0
-        while taken < MESSAGES_AT_ONCE:
+        before, pieces, more = self.received, list[memoryview](), True
+        while (gathered := self.received - before) < AT_ONCE_BYTES:
             with guarded("reading the log from the server"):
                 size, data = self._pq.get_copy_data(1)
-            if size < 0:
-                return False
-            if size == 0:
+            if size <= 0:
+                more = size == 0
                 break
-            taken += 1
-            self._dispatch(data, handler)
-        if taken:
             self._heard_at = time.monotonic()
-        if taken < MESSAGES_AT_ONCE:
-            if taken and self._gather:
+            handler.heard()
+            self._sort(data, pieces, handler)
+        if pieces:
+            handler.written(memoryview(b"".join(pieces)))
+        if gathered < AT_ONCE_BYTES and more:
+            if self._gather and 0 < gathered < SMALL_BYTES:
                 time.sleep(self._gather)
             if self._wait_for(POLL_SECONDS):
                 with guarded("reading the log from the server"):
                     self._pq.consume_input()
-        return True
+        return more
 
-    def _dispatch(self, data: memoryview, handler: Handler) -> None:
+    def _sort(self, data: memoryview, pieces: list[memoryview], handler: Handler) -> None:
+        """One message: log is put with the other pieces, which are next to each other."""
         kind = data[0]
         if kind == _WAL:
             start = int.from_bytes(data[1:9], "big")
             if start != self.received:
                 message = f"the server sent its log from {format_lsn(start)}; {format_lsn(self.received)} was expected"
                 raise WorldFault(Reason.PROTOCOL_ERROR, message)
-            payload = data[_WAL_HEADER:]
-            self.received += len(payload)
-            handler.written(payload)
+            pieces.append(data[_WAL_HEADER:])
+            self.received += len(data) - _WAL_HEADER
         elif kind == _KEEPALIVE:
             if data[17]:
+                if pieces:
+                    handler.written(memoryview(b"".join(pieces)))
+                    pieces.clear()
                 self._reported_at = 0.0  # answer at once
                 handler.asked()
         else:
@@ -185,15 +192,19 @@ class WalStream(Wire):
             os.eventfd_read(self._bell)
 
     def _finish(self) -> TimelineEnded | None:
-        """The server said CopyDone: answer, and read why. A server that stops ends without a next timeline."""
+        """The server said CopyDone, or failed: answer, and read why. One that stops names no next timeline."""
+        ended: TimelineEnded | None = None
+        while (got := self.result()) is not None:
+            if got.status == pq.ExecStatus.COPY_IN:
+                self._answer_end()
+            ended = _ended(got) or ended
+        return ended
+
+    def _answer_end(self) -> None:
         with guarded("ending the stream"):
             while self._pq.put_copy_end() == 0:
                 self._flush()
             self._flush()
-        ended: TimelineEnded | None = None
-        while (got := self.result()) is not None:
-            ended = _ended(got) or ended
-        return ended
 
 
 def _ended(result: pq.abc.PGresult | None) -> TimelineEnded | None:

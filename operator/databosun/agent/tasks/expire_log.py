@@ -1,0 +1,136 @@
+"""Delete the part of a server's log that no recovery needs any more.
+
+The operator says from which backup on the log is kept; this looks once more before it deletes. Oldest first, so that an
+interruption leaves a log whose newest part is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from databosun.agent.context import Context
+from databosun.agent.reasons import AgentReason
+from databosun.agent.tasks.common import read_durable
+from databosun.api.request import ExpireLogTask
+from databosun.api.result import Outcome, Result
+from databosun.domain.errors import SafetyStop
+from databosun.domain.logretention import KeepFrom, may_go
+from databosun.domain.wal import WalPoint, parse_lsn
+from databosun.storage.layout import WalFolder, parse_timeline_folder
+from databosun.storage.owner import demand_ownership
+from databosun.storage.reasons import StorageReason
+from databosun.storage.walog import StoredSegment, read_description, segments_of
+
+BATCH = 500
+MOST_NAMED = 100
+
+
+def run(ctx: Context) -> Result:
+    """Says what was deleted. What the store will not delete, such as a locked segment, stays, and all after it too."""
+    task = ctx.request.job
+    if not isinstance(task, ExpireLogTask):
+        raise TypeError(task)
+    keep = KeepFrom(task.base, WalPoint(task.keep_timeline, parse_lsn(task.keep_lsn)), task.keep_since)
+    with ctx.phase("storage"):
+        demand_ownership(ctx.store, ctx.layout, ctx.claimant)
+        _demand_base(ctx, task, keep)
+        folder = ctx.layout.wal(task.system_identifier)
+        size = read_description(ctx.store, folder).segment_bytes
+    ctx.started = True
+    with ctx.phase("expire"):
+        done = _delete(ctx, list(_stale(ctx, folder, size, keep)))
+        if done.refused is None:
+            done = _add(done, _delete(ctx, list(_old_hours(ctx, folder, keep))))
+    message = f"{len(done.names)} objects deleted, {done.bytes} bytes"
+    if done.refused:
+        message += f"; then one stayed: {done.refused}"
+    reason = AgentReason.NOT_DELETED if done.refused else AgentReason.SUCCEEDED
+    return Result(outcome=Outcome.SUCCEEDED, reason=reason, message=message, swept=list(done.names[:MOST_NAMED]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stale:
+    """One object that may go."""
+
+    key: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What went, and why the rest did not."""
+
+    names: tuple[str, ...] = ()
+    bytes: int = 0
+    refused: str | None = None
+
+
+def _demand_base(ctx: Context, task: ExpireLogTask, keep: KeepFrom) -> None:
+    """SafetyStop where the backup that the log is kept for is not there, or needs more of it than would stay."""
+    found = read_durable(ctx, task.database, task.base)
+    if found is None:
+        message = (
+            f"backup {task.base}, from whose start on the log is to be kept, is not in {ctx.store.describe()}; nothing "
+            "is deleted"
+        )
+        raise SafetyStop(AgentReason.PARENT_MISSING, message)
+    if found.sha256 != task.manifest_sha256.lower():
+        message = (
+            f"{found.where} has SHA-256 {found.sha256}, not {task.manifest_sha256}: it was changed; find out by whom"
+        )
+        raise SafetyStop(StorageReason.MANIFEST_FORGED, message)
+    position = found.manifest.position
+    if found.manifest.database.system_identifier != task.system_identifier or not position or not position.start_lsn:
+        message = f"backup {task.base} is no physical backup of server {task.system_identifier}; nothing is deleted"
+        raise SafetyStop(AgentReason.FOREIGN_BACKUP, message)
+    if parse_lsn(position.start_lsn) < keep.start.lsn or (position.timeline or 0) < keep.start.timeline:
+        message = (
+            f"backup {task.base} needs the log from {position.start_lsn} on timeline {position.timeline}, and only "
+            f"what is behind {keep.start} would stay; nothing is deleted"
+        )
+        raise SafetyStop(AgentReason.NOT_DELETED, message)
+
+
+def _stale(ctx: Context, folder: WalFolder, size: int, keep: KeepFrom) -> Iterator[_Stale]:
+    """Segments and open parts, oldest first."""
+    for timeline in sorted(filter(None, map(parse_timeline_folder, ctx.store.folders(folder.root)))):
+        old: list[StoredSegment] = []
+        for one in segments_of(ctx.store, folder, size, timeline):
+            ctx.stop.check()
+            if may_go(timeline, one.start + size, keep):
+                old.append(one)
+        for one in sorted(old, key=lambda found: (found.number, found.full, found.end)):
+            yield _Stale(one.key, one.stored_bytes)
+
+
+def _old_hours(ctx: Context, folder: WalFolder, keep: KeepFrom) -> Iterator[_Stale]:
+    """Pairs of hours that were over before the first instant that is still recoverable."""
+    for timeline in range(1, keep.start.timeline + 1):
+        for one in sorted(ctx.store.list(folder.times(timeline)), key=lambda found: found.key):
+            name = one.key.rpartition("/")[2].removesuffix(".json")
+            try:
+                hour = datetime.strptime(name, "%Y%m%dT%H").replace(tzinfo=UTC)
+            except ValueError:
+                continue
+            if hour + timedelta(hours=2) <= keep.since:
+                yield _Stale(one.key, one.size)
+
+
+def _delete(ctx: Context, stale: list[_Stale]) -> _Done:
+    done = _Done()
+    for at in range(0, len(stale), BATCH):
+        ctx.stop.check()
+        batch = stale[at : at + BATCH]
+        refused = {one.key: one for one in ctx.store.delete([one.key for one in batch])}
+        gone = [one for one in batch if one.key not in refused]
+        said = next(iter(refused.values())).message if refused else None
+        done = _add(done, _Done(tuple(one.key for one in gone), sum(one.bytes for one in gone), said))
+        if refused:
+            break
+    return done
+
+
+def _add(one: _Done, other: _Done) -> _Done:
+    return _Done(one.names + other.names, one.bytes + other.bytes, one.refused or other.refused)

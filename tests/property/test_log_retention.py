@@ -1,0 +1,89 @@
+"""Log retention: what the recovery window needs never goes, whatever the backups."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from databosun.domain.logretention import LogBase, decide_log_retention, may_go
+from databosun.domain.wal import WalPoint
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SEGMENT = 100
+
+minutes = st.integers(0, 100_000)
+windows = st.builds(lambda many: timedelta(minutes=many), st.integers(1, 90_000))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[LogBase]:
+    """Backups of one server; later ones mostly begin later, on the same timeline or a newer one."""
+    found: list[LogBase] = []
+    lsn, timeline = draw(st.integers(0, 1000)), 1
+    for number, age in enumerate(sorted(draw(st.sets(minutes, max_size=8)), reverse=True)):
+        lsn = max(0, lsn + draw(st.integers(-50, 2000)))
+        timeline += draw(st.sampled_from([0, 0, 0, 1]))
+        found.append(LogBase(f"b{number}", WalPoint(timeline, lsn), NOW - timedelta(minutes=age)))
+    return draw(st.permutations(found))
+
+
+@given(histories(), windows, st.integers(0, 100_000))
+def test_every_instant_of_the_window_keeps_its_backup_and_log(
+    bases: list[LogBase], window: timedelta, ago: int
+) -> None:
+    keep = decide_log_retention(bases, window, NOW)
+    instant = NOW - min(timedelta(minutes=ago), window)
+    reaching = [base for base in bases if base.at <= instant]
+    if not reaching:
+        return
+    assert keep is not None
+    base = max(reaching, key=lambda one: one.at)
+    for start in range(base.start.lsn // SEGMENT, base.start.lsn // SEGMENT + 50):
+        assert not may_go(base.start.timeline, (start + 1) * SEGMENT, keep)
+
+
+@given(histories(), windows, windows)
+def test_a_longer_window_never_lets_more_go(bases: list[LogBase], one: timedelta, other: timedelta) -> None:
+    short, long = sorted((one, other))
+    few, many = decide_log_retention(bases, long, NOW), decide_log_retention(bases, short, NOW)
+    if few is None or many is None:
+        assert few is many
+        return
+    assert few.since <= many.since
+    for end in range(0, 5000, SEGMENT):
+        for timeline in range(1, 5):
+            assert may_go(timeline, end, many) or not may_go(timeline, end, few)
+
+
+@given(histories(), windows)
+def test_one_more_backup_never_makes_an_older_instant_of_the_window_lose_its_log(
+    bases: list[LogBase], window: timedelta
+) -> None:
+    newest = LogBase("new", WalPoint(9, 10**6), NOW)
+    assert decide_log_retention([*bases, newest], window, NOW) is not None
+    before = decide_log_retention(bases, window, NOW)
+    after = decide_log_retention([*bases, newest], window, NOW)
+    if before is not None:
+        assert after == before
+
+
+@given(histories())
+def test_nothing_goes_without_a_window_or_a_backup(bases: list[LogBase]) -> None:
+    assert decide_log_retention(bases, None, NOW) is None
+    assert decide_log_retention([], timedelta(days=1), NOW) is None
+
+
+def test_the_log_before_the_windows_backup_goes() -> None:
+    bases = [
+        LogBase("old", WalPoint(1, 100), NOW - timedelta(days=9)),
+        LogBase("anchor", WalPoint(1, 500), NOW - timedelta(days=8)),
+        LogBase("new", WalPoint(2, 900), NOW - timedelta(days=1)),
+    ]
+    keep = decide_log_retention(bases, timedelta(days=7), NOW)
+    assert keep is not None
+    assert (keep.base, keep.since) == ("anchor", NOW - timedelta(days=8))
+    assert may_go(1, 500, keep)
+    assert not may_go(1, 501, keep)
+    assert not may_go(2, 500, keep)
