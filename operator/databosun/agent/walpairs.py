@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime
 
-from databosun.agent.walstore import PairBook, WalBucket
+from databosun.agent.walstore import WalBucket
 from databosun.api.archive import TimePair
 from databosun.domain.wal import WalPoint, format_lsn
 
 MOST_SAMPLES = 4096
+PAIR_SECONDS = 30.0
 QUICKEST_SECONDS = 5.0
 
 
@@ -80,3 +82,34 @@ class Recoverable:
                     del self._books[timeline, hour]
         with lock:
             self._written_at = time.monotonic()
+
+
+class PairBook:
+    """The pairs of the current hour, thinned: both ends of each idle stretch, else one every half minute."""
+
+    def __init__(self) -> None:
+        self._pairs: list[TimePair] = []
+        self.dirty = False
+
+    def load(self, before: Sequence[TimePair]) -> None:
+        """Put what is in the store already in front."""
+        first = self._pairs[0].at if self._pairs else None
+        self._pairs = [pair for pair in before if first is None or pair.at < first] + self._pairs
+
+    def add(self, pair: TimePair) -> None:
+        """Take the newest pair."""
+        self.dirty = True
+        if len(self._pairs) >= 2 and self._replaceable(pair):
+            self._pairs[-1] = pair
+        else:
+            self._pairs.append(pair)
+
+    @property
+    def pairs(self) -> tuple[TimePair, ...]:
+        """Oldest first."""
+        return tuple(self._pairs)
+
+    def _replaceable(self, pair: TimePair) -> bool:
+        """Whether the last pair lies within an idle stretch, or close to its neighbours."""
+        before, last = self._pairs[-2:]
+        return before.lsn == last.lsn == pair.lsn or (pair.at - before.at).total_seconds() < PAIR_SECONDS

@@ -12,26 +12,22 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 from databosun.agent.log import Log
-from databosun.agent.walencode import Encoded, Known, OpenSegment
+from databosun.agent.walencode import Encoded, OpenSegment
 from databosun.agent.walpairs import Recoverable
-from databosun.agent.walstore import PARTS_KEPT, Tail, WalBucket
+from databosun.agent.walretry import Drained, Retrying
+from databosun.agent.walstore import WalBucket
+from databosun.agent.waltails import Tails
 from databosun.api.archive import GAP_EVENT, LogGap
-from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
+from databosun.domain.errors import DatabosunError
 from databosun.domain.wal import History, WalPoint, format_lsn, parse_lsn
 from databosun.engines.archiving import ArchiveState
 from databosun.storage.walog import LogDescription
 
 MAX_WAITING = 24 * 1024 * 1024
-STORE = "store"
-FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 15.0
 LOOK_SECONDS = 1.0
 SWEEP_AT_ONCE = 8
-
-Got = TypeVar("Got")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +36,6 @@ class ShipPlan:
 
     interval: float
     open_bucket: Callable[[str], WalBucket]
-
-
-class Drained(Exception):
-    """The shipper was told to end, and what it was at is given up."""
 
 
 class Shipper:
@@ -58,7 +50,6 @@ class Shipper:
         failed: Callable[[BaseException], None],
     ) -> None:
         self._plan = plan
-        self._stop = stop
         self._state = state
         self._log = log
         self._failed = failed
@@ -74,16 +65,16 @@ class Shipper:
         self._forced = False
         self._shipped_to: WalPoint | None = None
         self._shipped_at = float("-inf")
-        self._tails: dict[int, Tail] = {}
-        self._garbage: list[str] = []
+        self._retry = Retrying(state, log, stop, self._reopen)
+        self._tails = Tails(lambda timeline: self._retry.persist(lambda: self._there.tail(timeline)))
         self._durable: WalPoint | None = None
         self._written: WalPoint | None = None
         self._wake: Callable[[], None] = lambda: None
         self._recoverable = Recoverable()
         self._ending = False
-        self._give_up_at = float("inf")
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._guard, name="ship", daemon=True)
+        self._retry.shipper = self._thread
         self._thread.start()
 
     # --- the receiver's side
@@ -101,8 +92,8 @@ class Shipper:
             bucket.describe(description)
             return bucket
 
-        bucket = self._persist(opened)
-        gaps = self._persist(bucket.gaps)
+        bucket = self._retry.persist(opened)
+        gaps = self._retry.persist(bucket.gaps)
         with self._changed:
             self._bucket, self._system, self._size = bucket, system_identifier, segment_bytes
         self._state.know(gaps=len(gaps))
@@ -111,37 +102,27 @@ class Shipper:
 
     def stored_end(self, history: History) -> WalPoint | None:
         """Where the store's newest WAL along a history ends."""
-        found: WalPoint | None = None
-        for branch in reversed(history.branches):
-            end = self._tail(branch.timeline).end
-            if end and end.lsn > branch.begin:
-                found = WalPoint(branch.timeline, end.lsn if branch.end is None else min(end.lsn, branch.end))
-                break
+        found = self._tails.end_along(history)
         with self._changed:
             if self._durable is None and found is not None:
                 self._durable = found
                 self._advance()
-                newest = self._tails[found.timeline].newest
+                newest = self._tails.of(found.timeline).newest
                 if newest and parse_lsn(newest.lsn) <= found.lsn:
                     self._state.know(recoverable_at=newest.at)
         return found
 
     def beyond(self, history: History) -> int:
         """Bytes that the store has of ancestors beyond the points where the history left them."""
-        surplus = 0
-        for branch in history.branches:
-            end = self._tail(branch.timeline).end
-            if end and branch.end is not None:
-                surplus += max(0, end.lsn - branch.end)
-        return surplus
+        return self._tails.beyond(history)
 
     def keep_history(self, timeline: int, text: bytes) -> None:
         """Store a history file."""
-        self._persist(lambda: self._there.put_history(timeline, text))
+        self._retry.persist(lambda: self._there.put_history(timeline, text))
 
     def begin(self, at: WalPoint, *, after_gap: bool = False) -> None:
         """Start at the first byte of a segment."""
-        tail = self._tail(at.timeline)
+        known = self._tails.known(at.timeline, at.lsn // self._size)
         with self._changed:
             # What has been stored or is being stored counts; what only waits is sent again.
             end = self._durable
@@ -150,8 +131,7 @@ class Shipper:
                 raise RuntimeError(msg)
             while len(self._queue) > self._in_flight:
                 self._waiting -= len(self._queue.pop().data)
-            number = at.lsn // self._size
-            self._open = OpenSegment(at, self._size, tail.known.get(number))
+            self._open = OpenSegment(at, self._size, known)
             self._timeline = at.timeline
             self._written = self._shipped_to = None
             self._recoverable.on(at.timeline)
@@ -171,7 +151,7 @@ class Shipper:
                 if not segment.room:
                     self._enqueue(segment.encode())
                     following = WalPoint(self._timeline, segment.end)
-                    known = self._tails[self._timeline].known.get(segment.number + 1)
+                    known = self._tails.known(self._timeline, segment.number + 1)
                     segment = self._open = OpenSegment(following, self._size, known)
             self._written = WalPoint(self._timeline, segment.end)
             if not self._in_flight:
@@ -192,7 +172,7 @@ class Shipper:
     def idle(self) -> bool:
         """Whether everything written is in the store."""
         with self._changed:
-            return not self._queue and (self._written is None or self._stored(self._written))
+            return not self._queue and (self._written is None or self._tails.has(self._written))
 
     @property
     def durable(self) -> WalPoint | None:
@@ -211,8 +191,8 @@ class Shipper:
         """Store a gap, and say it."""
         known = self._state.snapshot().recoverable_at
         told = gap if gap.begin_time or known is None else gap.model_copy(update={"begin_time": known})
-        self._persist(lambda: self._there.put_gap(told))
-        self._state.know(gaps=len(self._persist(self._there.gaps)))
+        self._retry.persist(lambda: self._there.put_gap(told))
+        self._state.know(gaps=len(self._retry.persist(self._there.gaps)))
         self._log.document(GAP_EVENT, told.dump())
 
     def subscribe(self, wake: Callable[[], None]) -> None:
@@ -224,7 +204,7 @@ class Shipper:
         """Ship what is open and end, within that time; whether all of it is in the store."""
         with self._changed:
             self._ending = True
-            self._give_up_at = time.monotonic() + seconds
+            self._retry.end_by(time.monotonic() + seconds)
             self._changed.notify_all()
         self._thread.join(seconds + LOOK_SECONDS)
         return self.failure is None and self.idle()
@@ -245,7 +225,7 @@ class Shipper:
             work = self._next()
             if work is None:
                 return
-            self._persist(work)
+            self._retry.persist(work)
 
     def _next(self) -> Callable[[], None] | None:
         """What to do next; waits for it. None: all is done, and the shipper is to end."""
@@ -266,7 +246,9 @@ class Shipper:
                 self._in_flight = False
                 if self._recoverable.due(now, self._plan.interval, last=self._ending):
                     return self._write_pairs
-                if self._garbage and (self._ending or len(self._garbage) >= SWEEP_AT_ONCE or due == float("inf")):
+                if self._tails.garbage and (
+                    self._ending or len(self._tails.garbage) >= SWEEP_AT_ONCE or due == float("inf")
+                ):
                     return self._sweep
                 if self._ending:
                     return None
@@ -274,38 +256,27 @@ class Shipper:
 
     def _open_due(self, now: float) -> float:
         """When the open part must be shipped; never where there is nothing new in it."""
-        if self._written is None or self._stored(self._written) or self._written == self._shipped_to:
+        if self._written is None or self._tails.has(self._written) or self._written == self._shipped_to:
             return float("inf")
         return now if self._forced or self._ending else self._shipped_at + self._plan.interval
 
     def _ship_full(self, encoded: Encoded) -> None:
-        self._there.put_segment(encoded, self._recoverable.instant_of(encoded.end))
+        key = self._there.put_segment(encoded, self._recoverable.instant_of(encoded.end))
         with self._changed:
             # `begin` never drops what is in flight, so it is still the first.
             self._queue.popleft()
             self._waiting -= len(encoded.data)
-            tail = self._tails[encoded.timeline]
-            tail.known.pop(encoded.number, None)
-            self._garbage += tail.parts.pop(encoded.number, [])
+            self._tails.stored(encoded, key)
             self._moved(encoded.end)
 
     def _ship_open(self, encoded: Encoded) -> None:
         key = self._there.put_segment(encoded, self._recoverable.instant_of(encoded.end))
         with self._changed:
-            tail = self._tails[encoded.timeline]
-            parts = tail.parts.setdefault(encoded.number, [])
-            if key not in parts:
-                parts.append(key)
-            parts.sort()
-            self._garbage += parts[:-PARTS_KEPT]
-            del parts[:-PARTS_KEPT]
-            tail.known = {encoded.number: Known(encoded.end.lsn, encoded.sha256)}
+            self._tails.stored(encoded, key)
             self._shipped_to = encoded.end
             self._moved(encoded.end)
 
     def _moved(self, end: WalPoint) -> None:
-        tail = self._tails[end.timeline]
-        tail.end = end if tail.end is None else max(tail.end, end)
         if self._durable is None or end > self._durable:
             self._durable = end
         self._in_flight = False
@@ -326,29 +297,17 @@ class Shipper:
 
     def _sweep(self) -> None:
         with self._changed:
-            keys = list(self._garbage)
+            keys = list(self._tails.garbage)
         try:
             self._there.sweep(keys)
         except DatabosunError as error:  # garbage harms nobody; the next sweep tries again
             self._log.warning("not swept", reason=error.reason, message=error.message)
         with self._changed:
-            self._garbage = [key for key in self._garbage if key not in keys]
+            self._tails.garbage = [key for key in self._tails.garbage if key not in keys]
 
     def _enqueue(self, encoded: Encoded) -> None:
         self._queue.append(encoded)
         self._waiting += len(encoded.data)
-
-    def _stored(self, point: WalPoint) -> bool:
-        tail = self._tails.get(point.timeline)
-        return tail is not None and tail.end is not None and tail.end >= point
-
-    def _tail(self, timeline: int) -> Tail:
-        if timeline not in self._tails:
-            found = self._persist(lambda: self._there.tail(timeline))
-            with self._changed:
-                self._tails[timeline] = found
-                self._garbage += found.replaced
-        return self._tails[timeline]
 
     @property
     def _there(self) -> WalBucket:
@@ -357,43 +316,12 @@ class Shipper:
             raise RuntimeError(msg)
         return self._bucket
 
-    def _persist(self, work: Callable[[], Got]) -> Got:
-        """Do it, and again where the store fails, for ever; said in each position line. SafetyStop passes through."""
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                done = work()
-            except SafetyStop:
-                raise
-            except DatabosunError as fault:
-                error = fault
-            else:
-                self._state.well(STORE)
-                return done
-            self._state.trouble(STORE, error)
-            self._log.warning("store", reason=error.reason, message=error.message)
-            if isinstance(error, UserFault):
-                self._reopen()
-            if threading.current_thread() is not self._thread:
-                if self._stop.wait(pause):
-                    raise Drained
-            else:
-                self._wait_as_shipper(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _wait_as_shipper(self, pause: float) -> None:
-        """Wait before the next try; once the shipper is to end, only as long as it may."""
-        with self._changed:
-            self._changed.wait(min(pause, max(0.0, self._give_up_at - time.monotonic())))
-            if time.monotonic() >= self._give_up_at:
-                raise Drained
-
     def _reopen(self) -> None:
         """The store refused us: look at its Secret again, which may have been mended."""
         with self._changed:
             before = self._bucket
-            if before is None:
-                return
+        if before is None:
+            return
         try:
             bucket = self._plan.open_bucket(self._system)
         except DatabosunError:  # the next try says the same, or better

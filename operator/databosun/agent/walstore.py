@@ -28,11 +28,10 @@ from databosun.storage.walog import (
     read_description,
     read_gaps,
     read_pairs,
-    timeline_tail,
     write_pairs,
 )
+from databosun.storage.waltail import timeline_tail
 
-PAIR_SECONDS = 30.0
 PARTS_KEPT = 2  # the newest, and the one before it: a reader that has just listed must find what it saw
 
 
@@ -98,8 +97,7 @@ class WalBucket:
         tail.end = WalPoint(timeline, newest.end)
         tail.newest = newest_pair_up_to(self.store, self.folder, newest)
         if (last := (tail.end.lsn - 1) // self.segment_bytes) not in full:
-            newest = max(tail.parts[last])
-            digest = self.store.head(newest).metadata.get(DIGEST)
+            digest = self.store.head(max(tail.parts[last])).metadata.get(DIGEST)
             if digest:
                 tail.known[last] = Known(tail.end.lsn, digest)
         return tail
@@ -213,34 +211,3 @@ class WalBucket:
         if found.hexdigest() != digest:
             message = f"{key} in {self.store.describe()} reads back otherwise than it was written"
             raise WorldFault(StorageReason.UPLOAD_CORRUPT, message)
-
-
-class PairBook:
-    """The pairs of the current hour, thinned: both ends of each idle stretch, else one every half minute."""
-
-    def __init__(self) -> None:
-        self._pairs: list[TimePair] = []
-        self.dirty = False
-
-    def load(self, before: Sequence[TimePair]) -> None:
-        """Put what is in the store already in front."""
-        first = self._pairs[0].at if self._pairs else None
-        self._pairs = [pair for pair in before if first is None or pair.at < first] + self._pairs
-
-    def add(self, pair: TimePair) -> None:
-        """Take the newest pair."""
-        self.dirty = True
-        if len(self._pairs) >= 2 and self._replaceable(pair):
-            self._pairs[-1] = pair
-        else:
-            self._pairs.append(pair)
-
-    @property
-    def pairs(self) -> tuple[TimePair, ...]:
-        """Oldest first."""
-        return tuple(self._pairs)
-
-    def _replaceable(self, pair: TimePair) -> bool:
-        """Whether the last pair lies within an idle stretch, or close to its neighbours."""
-        before, last = self._pairs[-2:]
-        return before.lsn == last.lsn == pair.lsn or (pair.at - before.at).total_seconds() < PAIR_SECONDS

@@ -34,7 +34,6 @@ from databosun.storage.layout import WalFolder, parse_timeline_folder, parse_wal
 from databosun.storage.port import ObjectInfo, ObjectMissing, ObjectStore
 from databosun.storage.reasons import StorageReason
 
-TAIL_SEGMENTS = 64
 MAX_SMALL_BYTES = 4 * 1024 * 1024
 # User metadata of a stored segment.
 DIGEST = "sha256"  # of the plaintext: age's output differs every time
@@ -180,7 +179,7 @@ def read_log(store: ObjectStore, folder: WalFolder, *, since: int = 0) -> WalLog
         first = segment_name(timeline, since // size, size)
         by_number = segments.setdefault(timeline, {})
         for one in store.list(at, after=f"{at}/{first}" if since else None):
-            _keep_best(by_number, _segment_of(one, size))
+            _keep_best(by_number, segment_of(one, size))
     return WalLog(description, segments, read_gaps(store, folder), since)
 
 
@@ -232,33 +231,12 @@ def newest_pair(store: ObjectStore, folder: WalFolder, log: WalLog, timeline: in
 def newest_pair_up_to(store: ObjectStore, folder: WalFolder, last: StoredSegment) -> TimePair | None:
     """The same, where the newest object of the timeline is known."""
     best: TimePair | None = None
-    for key in reversed(_hours(store, folder, last.timeline)):
+    for key in reversed(hours_of(store, folder, last.timeline)):
         pairs = [pair for pair in read_pairs(store, key) if parse_lsn(pair.lsn) <= last.end]
         if pairs:
             best = pairs[-1]
             break
     return max((one for one in (best, _said_by(store, last)) if one), key=lambda one: one.at, default=None)
-
-
-def timeline_tail(store: ObjectStore, folder: WalFolder, segment_bytes: int, timeline: int) -> Iterator[StoredSegment]:
-    """The newest objects of a timeline, from a little before its newest pair; all of it where that finds nothing."""
-    at = folder.timeline(timeline)
-    hours = _hours(store, folder, timeline)
-    pairs = read_pairs(store, hours[-1]) if hours else ()
-    found: list[StoredSegment] = []
-    if pairs:
-        first = max(0, parse_lsn(pairs[-1].lsn) // segment_bytes - TAIL_SEGMENTS)
-        found = _segments(store, at, segment_bytes, after=f"{at}/{segment_name(timeline, first, segment_bytes)}")
-    yield from found or _segments(store, at, segment_bytes)
-
-
-def segments_of(store: ObjectStore, folder: WalFolder, segment_bytes: int, timeline: int) -> list[StoredSegment]:
-    """Every object with WAL of a timeline, open parts that were replaced included."""
-    return _segments(store, folder.timeline(timeline), segment_bytes)
-
-
-def _segments(store: ObjectStore, at: str, size: int, *, after: str | None = None) -> list[StoredSegment]:
-    return [found for one in store.list(at, after=after) if (found := _segment_of(one, size)) is not None]
 
 
 def pairs_around(
@@ -270,7 +248,7 @@ def pairs_around(
     commit up to `at` lies at or below the second one's position.
     """
     before: TimePair | None = None
-    for key in _hours_from(_hours(store, folder, timeline), at):
+    for key in _hours_from(hours_of(store, folder, timeline), at):
         pairs = read_pairs(store, key)
         times = [pair.at for pair in pairs]
         if (left := bisect_right(times, at)) > 0:
@@ -287,7 +265,8 @@ def _hours_from(keys: Sequence[str], at: datetime) -> Iterator[str]:
     yield from keys[max(0, first - 1) :]
 
 
-def _hours(store: ObjectStore, folder: WalFolder, timeline: int) -> list[str]:
+def hours_of(store: ObjectStore, folder: WalFolder, timeline: int) -> list[str]:
+    """The objects with a timeline's pairs, oldest first."""
     return sorted(one.key for one in store.list(folder.times(timeline)))
 
 
@@ -301,7 +280,8 @@ def _said_by(store: ObjectStore, segment: StoredSegment) -> TimePair | None:
     return TimePair(at=datetime.fromisoformat(said), timeline=segment.timeline, lsn=format_lsn(segment.end))
 
 
-def _segment_of(one: ObjectInfo, size: int) -> StoredSegment | None:
+def segment_of(one: ObjectInfo, size: int) -> StoredSegment | None:
+    """What an object of a timeline's folder is; None where it is no segment of that size."""
     name = parse_wal(one.key)
     if name is None:
         return None

@@ -19,8 +19,9 @@ from databosun.agent.log import Log
 from databosun.agent.redact import Redactor
 from databosun.agent.stop import Stop
 from databosun.agent.walencode import Known, OpenSegment
+from databosun.agent.walpairs import PairBook
 from databosun.agent.walship import MAX_WAITING, Shipper, ShipPlan
-from databosun.agent.walstore import PairBook, WalBucket
+from databosun.agent.walstore import WalBucket
 from databosun.api.archive import LogGap, PositionLine, TimePair
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.domain.wal import WalPoint, first_history, format_lsn, parse_history

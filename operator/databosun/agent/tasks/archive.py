@@ -16,7 +16,8 @@ from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.agent.stop import Stop
 from databosun.agent.stores import open_store
-from databosun.agent.walship import Drained, Shipper, ShipPlan
+from databosun.agent.walretry import Drained
+from databosun.agent.walship import Shipper, ShipPlan
 from databosun.agent.walstore import WalBucket
 from databosun.api.archive import POSITION_EVENT, PositionLine
 from databosun.api.request import ArchiveTask

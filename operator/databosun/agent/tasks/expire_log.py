@@ -21,7 +21,8 @@ from databosun.domain.wal import WalPoint, parse_lsn
 from databosun.storage.layout import WalFolder, parse_timeline_folder
 from databosun.storage.owner import demand_ownership
 from databosun.storage.reasons import StorageReason
-from databosun.storage.walog import StoredSegment, read_description, segments_of
+from databosun.storage.walog import StoredSegment, read_description
+from databosun.storage.waltail import segments_of
 
 BATCH = 500
 MOST_NAMED = 100

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
 from databosun.api.archive import LogGap
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault
 from databosun.domain.wal import History, WalPoint, first_history, format_lsn, parse_history, parse_lsn, segment_start
 from databosun.engines.archiving import ArchivePlan, Archiver, ArchiveState, WalSink
 from databosun.engines.base import Target
+from databosun.engines.postgresql.archivesource import Source, Way, look_at_source
 from databosun.engines.postgresql.connect import Session, choose_primary, open_replication, open_sql
 from databosun.engines.postgresql.faults import guarded
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.replication import identify_system
-from databosun.engines.postgresql.server import SUPPORTED_MAJORS
 from databosun.engines.postgresql.slots import (
     Slot,
     create,
@@ -39,7 +38,6 @@ SOURCE, BOUND, RELEASE = "source", "bound", "release"
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
 DRAIN_SECONDS = 30.0
-_SETTINGS = ("wal_segment_size", "wal_block_size", "max_slot_wal_keep_size", "wal_level")
 _IN_USE = "55006"
 _LET_GO = frozenset({Reason.RETAINED_TOO_MUCH, Reason.SLOT_LOST})
 
@@ -64,18 +62,6 @@ def archive(plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
         plan.stop.wait(pause)
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
-    """A primary and what must be known of it."""
-
-    session: Session
-    system_identifier: str
-    segment_bytes: int
-    block_bytes: int
-    keep_megabytes: int
-    now: datetime
-
-
 class _Run:
     """All sessions of one archiver. `streamed`: the last session got as far as streaming."""
 
@@ -90,7 +76,7 @@ class _Run:
     def session(self) -> None:
         """One connection's worth of work. Raises what ended it; returns where the archiver is to stop."""
         target = self._plan.target()
-        server = self._look(Session(target, choose_primary(target)))
+        server = look_at_source(Session(target, choose_primary(target)))
         self._adopt(server)
         with closing(open_replication(server.session)) as connection:
             gather = 0.0 if self._plan.synchronous else GATHER_SECONDS
@@ -105,34 +91,7 @@ class _Run:
         if left is not None:
             self._release(server, left)
 
-    def _look(self, session: Session) -> _Server:
-        with open_sql(session) as connection, guarded(f"reading the settings of {session.endpoint}"):
-            major = connection.info.server_version // 10000
-            if major not in SUPPORTED_MAJORS:
-                message = f"{session.endpoint} runs PostgreSQL {major}; expected one of 14 to 18"
-                raise UserFault(Reason.UNSUPPORTED_VERSION, message)
-            found = connection.execute(
-                "SELECT name, setting FROM pg_catalog.pg_settings WHERE name = ANY(%s)", (list(_SETTINGS),)
-            ).fetchall()
-            row = connection.execute(
-                "SELECT system_identifier::text, pg_catalog.clock_timestamp() FROM pg_catalog.pg_control_system()"
-            ).fetchone()
-        settings = {str(name): str(value) for name, value in found}
-        if settings.get("wal_level") == "minimal":
-            message = "wal_level is minimal; expected replica or logical: run `ALTER SYSTEM SET wal_level = 'replica';`"
-            raise UserFault(Reason.WAL_LEVEL_MINIMAL, f"{message} and restart the server")
-        if row is None or not isinstance(row[1], datetime):
-            raise WorldFault(Reason.DATABASE_ERROR, f"{session.endpoint} did not say who it is")
-        return _Server(
-            session,
-            str(row[0]),
-            int(settings["wal_segment_size"]),
-            int(settings["wal_block_size"]),
-            int(settings["max_slot_wal_keep_size"]),
-            row[1].astimezone(UTC),
-        )
-
-    def _adopt(self, server: _Server) -> None:
+    def _adopt(self, server: Source) -> None:
         if self._system not in (None, server.system_identifier):
             message = (
                 f"{server.session.endpoint} has system identifier {server.system_identifier}, and {self._system} was "
@@ -143,7 +102,7 @@ class _Run:
         self._system = server.system_identifier
         self._state.know(system_identifier=self._system, host=str(server.session.endpoint))
 
-    def _stream_all(self, stream: WalStream, server: _Server) -> WorldFault | None:
+    def _stream_all(self, stream: WalStream, server: Source) -> WorldFault | None:
         """Every timeline from where the store ends to where the server is. Returns why it must let go of its slot."""
         _, now = identify_system(stream)
         history = self._keep_histories(stream, now.timeline)
@@ -160,12 +119,12 @@ class _Run:
         behind = WalPoint(history.branch_at(kept).timeline, kept)
         watched = Watched(server.session, slot.name, server.system_identifier, server.segment_bytes, server.block_bytes)
         with WalWatch(watched, self._plan, self._sink, self._state) as watch:
-            self._follow(stream, server, _Way(history, slot.name, end, behind), watch)
+            self._follow(stream, server, Way(history, slot.name, end, behind), watch)
         if watch.left and watch.left.reason not in _LET_GO:
             raise watch.left
         return watch.left
 
-    def _follow(self, stream: WalStream, server: _Server, way: _Way, watch: WalWatch) -> None:
+    def _follow(self, stream: WalStream, server: Source, way: Way, watch: WalWatch) -> None:
         """Stream from where the store ends, or behind a gap that is recorded first, over the ends of timelines."""
         at, after_gap = way.begin(server.segment_bytes), way.end is None
         if self._let_go == Reason.RETAINED_TOO_MUCH and way.hole:
@@ -186,7 +145,7 @@ class _Run:
             at, after_gap = WalPoint(ended.next, segment_start(ended.switch, server.segment_bytes)), False
 
     def _stream_one(
-        self, stream: WalStream, way: _Way, watch: WalWatch, at: WalPoint, *, after_gap: bool
+        self, stream: WalStream, way: Way, watch: WalWatch, at: WalPoint, *, after_gap: bool
     ) -> TimelineEnded | None:
         """One timeline. None where the archiver is to stop or to let go; WorldFault where the server stops."""
         self._sink.begin(at, after_gap=after_gap)
@@ -217,7 +176,7 @@ class _Run:
             self._let_go = None
             self._state.well(SOURCE)
 
-    def _skip(self, server: _Server, way: _Way) -> _Way:
+    def _skip(self, server: Source, way: Way) -> Way:
         """Record what the server has let go of, and go on behind it."""
         end = way.end or way.behind
         reason = self._let_go or Reason.WAL_REMOVED
@@ -244,7 +203,7 @@ class _Run:
         while not (self._sink.idle() or self._plan.stop.is_set() or watch.left) and time.monotonic() < limit:
             self._plan.stop.wait(0.05)
 
-    def _release(self, server: _Server, left: WorldFault) -> None:
+    def _release(self, server: Source, left: WorldFault) -> None:
         """Drop the slot, so that production's disk is free; wait until the store takes what it was given."""
         self._let_go = left.reason
         self._state.trouble(SOURCE, left)
@@ -277,7 +236,7 @@ class _Run:
         self._sink.keep_history(timeline, text)
         return history
 
-    def _hold(self, stream: WalStream, server: _Server) -> Slot:
+    def _hold(self, stream: WalStream, server: Source) -> Slot:
         """Have a slot that keeps something."""
         name = slot_name(self._plan.cluster_id, self._plan.namespace, server.system_identifier)
         allowed = self._plan.allow_unbounded_slot
@@ -299,50 +258,13 @@ class _Run:
             raise WorldFault(Reason.DATABASE_ERROR, f"replication slot {name} was made, and keeps nothing")
         return made
 
-    def _bound(self, server: _Server, *, allowed: bool) -> None:
+    def _bound(self, server: Source, *, allowed: bool) -> None:
         """A slot that stands is used on where the server's limit went away since: without us it would only grow."""
         try:
             demand_bounded(server.keep_megabytes, allowed=allowed)
             self._state.well(BOUND)
         except UserFault as fault:
             self._state.trouble(BOUND, fault)
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """Where to go on: the store's end, and behind which position the server surely keeps all (`behind`)."""
-
-    history: History
-    slot: str
-    end: WalPoint | None
-    behind: WalPoint
-    floor: int = 0
-
-    @property
-    def hole(self) -> bool:
-        """Whether going on from `behind` would leave something out."""
-        return self.end is not None and self.behind.lsn > self.end.lsn
-
-    def begin(self, segment_bytes: int) -> WalPoint:
-        """The first byte of the segment to go on with: the open part in the store cannot be appended to."""
-        if self.end is None:
-            return self.behind
-        timeline = self.end.timeline
-        for branch in self.history.branches:
-            if branch.timeline > timeline and branch.begin == self.end.lsn:
-                timeline = branch.timeline
-        return WalPoint(timeline, segment_start(self.end.lsn, segment_bytes))
-
-    def safe(self, durable: WalPoint | None) -> int:
-        """The position that the server may be told: stored, and on its own history. 0: none.
-
-        Never one before a gap: the slot would go back to log that the server no longer has, and be lost at once.
-        """
-        branch = self.history.branch(durable.timeline) if durable else None
-        if durable is None or branch is None:
-            return 0
-        lsn = durable.lsn if branch.end is None else min(durable.lsn, branch.end)
-        return lsn if lsn >= self.floor else 0
 
 
 class PostgreSQLArchiver:

@@ -1,0 +1,33 @@
+"""A log as the one who writes or expires it sees it: its newest objects, or every object, replaced ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from databosun.domain.wal import parse_lsn, segment_name
+from databosun.storage.layout import WalFolder
+from databosun.storage.port import ObjectStore
+from databosun.storage.walog import StoredSegment, hours_of, read_pairs, segment_of
+
+TAIL_SEGMENTS = 64
+
+
+def timeline_tail(store: ObjectStore, folder: WalFolder, segment_bytes: int, timeline: int) -> Iterator[StoredSegment]:
+    """The newest objects of a timeline, from a little before its newest pair; all of it where that finds nothing."""
+    at = folder.timeline(timeline)
+    hours = hours_of(store, folder, timeline)
+    pairs = read_pairs(store, hours[-1]) if hours else ()
+    found: list[StoredSegment] = []
+    if pairs:
+        first = max(0, parse_lsn(pairs[-1].lsn) // segment_bytes - TAIL_SEGMENTS)
+        found = _segments(store, at, segment_bytes, after=f"{at}/{segment_name(timeline, first, segment_bytes)}")
+    yield from found or _segments(store, at, segment_bytes)
+
+
+def segments_of(store: ObjectStore, folder: WalFolder, segment_bytes: int, timeline: int) -> list[StoredSegment]:
+    """Every object with WAL of a timeline, open parts that were replaced included."""
+    return _segments(store, folder.timeline(timeline), segment_bytes)
+
+
+def _segments(store: ObjectStore, at: str, size: int, *, after: str | None = None) -> list[StoredSegment]:
+    return [found for one in store.list(at, after=after) if (found := segment_of(one, size)) is not None]
