@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from support.operator import At, Deliver, Event, Rig
-from support.operator_scenarios import HOUR, MINUTE, SCENARIOS, Driver, End, end_of
+from support.operator_scenarios import HOUR, MINUTE, SCENARIOS, WORK, Driver, End, end_of
 
 RESYNC = 10 * MINUTE
 
@@ -79,7 +79,7 @@ async def play(name: str, driver: Callable[[Rig], Driver]) -> End:
     try:
         await SCENARIOS[name](drive)
         await drive.idle(HOUR)
-        doubled = [agent for agent, times in rig.agents.bucket.agents.items() if agent[0] == "backup" and times > 1]
+        doubled = [agent for agent, times in rig.agents.bucket.agents.items() if agent[0] in WORK and times > 1]
         assert not doubled, "two agents were started for one folder"
         return await end_of(rig)
     finally:

@@ -11,7 +11,7 @@ import pytest
 from support.chaoskube import Fault, Mode
 from support.cluster import Cluster
 from support.operator import Rig
-from support.operator_scenarios import HOUR, SCENARIOS, Driver, End, end_of
+from support.operator_scenarios import HOUR, SCENARIOS, WORK, Driver, End, end_of
 
 # On a real API server a life takes seconds: so many kills a scenario, the same each time.
 KILLS_ON_A_SERVER = int(os.environ.get("DATABOSUN_TEST_KILLS", "3"))
@@ -23,7 +23,7 @@ async def play(name: str, fault: Fault | None = None, rig: Callable[[], Rig] = l
     try:
         await SCENARIOS[name](drive)
         await drive.idle(HOUR)
-        doubled = [agent for agent, times in made.agents.bucket.agents.items() if agent[0] == "backup" and times > 1]
+        doubled = [agent for agent, times in made.agents.bucket.agents.items() if agent[0] in WORK and times > 1]
         assert not doubled, "two agents were started for one folder"
         return await end_of(made), drive
     finally:

@@ -46,8 +46,9 @@ def test_what_the_operator_asks_for_is_what_the_architecture_grants() -> None:
     ours = "databosun.io"
     assert (
         rights(ours, " ".join(KINDS), "get list watch")
-        | rights(ours, "backups", "create delete patch")
-        | rights(ours, "databases/status backupstorages/status backuppolicies/status backups/status", "patch")
+        | rights(ours, "backups restoredrillruns", "create delete patch")
+        | rights(ours, "restores", "patch")
+        | rights(ours, " ".join(f"{kind}/status" for kind in KINDS if kind != "approvals"), "patch")
         | rights("batch", "jobs", "get list watch create delete")
         | rights("", "pods", "get list watch patch")
         | rights("", "pods/log namespaces", "get")
@@ -83,13 +84,14 @@ def test_nobody_gets_a_right_on_secrets_or_on_everything(scope: str, request: py
             assert not one.resource.startswith(("pods/exec", "pods/attach", "nodes", "serviceaccounts", "roles"))
 
 
-def test_the_operator_writes_no_spec_but_that_of_a_new_backup(default: Rendered) -> None:
+def test_the_operator_writes_no_spec_but_that_of_a_new_run(default: Rendered) -> None:
     writes = {
         (one.resource, one.verb)
         for one in default.rights(OPERATOR)
         if one.group == "databosun.io" and one.verb not in ("get", "list", "watch") and "/" not in one.resource
     }
-    assert writes == {("backups", "create"), ("backups", "delete"), ("backups", "patch")}
+    runs = itertools.product(("backups", "restoredrillruns"), ("create", "delete", "patch"))
+    assert writes == {*runs, ("restores", "patch")}
 
 
 def test_the_hook_may_only_stop_the_operator_and_take_finalizers_off(default: Rendered, namespaced: Rendered) -> None:

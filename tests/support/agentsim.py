@@ -13,16 +13,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from databosun.api.drill import Level, Rpo, RpoSource, Rto, Verdict
 from databosun.api.request import (
     REQUEST_ANNOTATION,
     BackupTask,
     CatalogTask,
     DeleteTask,
+    DrillTask,
     HoldTask,
     ParentBackup,
     ProbeTask,
     RecoverTask,
     Request,
+    RestoreTask,
     SweepTask,
     ValidateTask,
 )
@@ -30,8 +33,10 @@ from databosun.api.result import (
     BackupResult,
     CatalogPage,
     DeletedBackup,
+    DrillResult,
     Outcome,
     ProbeResult,
+    RestoreResult,
     Result,
     StorageResult,
     Summary,
@@ -55,6 +60,10 @@ class Bucket:
     """Agents started, by task, backup id (or object) and attempt."""
     deleted: list[str] = field(default_factory=list)
     held: dict[str, str | None] = field(default_factory=dict)
+    evidence: dict[str, DrillResult] = field(default_factory=dict)
+    """What drills found, by run."""
+    volumes: dict[str, str] = field(default_factory=dict)
+    """The backup that each restore brought back, by run."""
 
 
 Script = Callable[[Request], Result | str | None]
@@ -139,7 +148,8 @@ class Agents:
 
     async def _start(self, pod: Object) -> bool:
         request = _request(pod)
-        subject = request.job.id if isinstance(request.job, BackupTask) else request.run
+        named = isinstance(request.job, (BackupTask, DrillTask, RestoreTask))
+        subject = request.job.id if named else request.run
         self.bucket.agents[request.job.task, subject, request.attempt] += 1
         return await self.patch(pod, "Running", {"running": {"startedAt": self._at()}})
 
@@ -201,6 +211,10 @@ class Agents:
             if found is None:
                 return Result(outcome=Outcome.FAILED, reason="NoManifest", message="there is no manifest")
             return good.model_copy(update={"backup": found})
+        if isinstance(task, DrillTask):
+            return self._drill(good, task)
+        if isinstance(task, RestoreTask):
+            return self._restore(good, task)
         if isinstance(task, DeleteTask):
             for id in task.ids:
                 self.bucket.backups.pop((task.database, id), None)
@@ -210,6 +224,57 @@ class Agents:
             self.bucket.held |= dict.fromkeys(task.ids, task.reason)
             return good.model_copy(update={"held": list(task.ids)})
         return good.model_copy(update=self._look(task))
+
+    def _drill(self, good: Result, task: DrillTask) -> Result:
+        """The verdict, or that of the drill that was done already under this name."""
+        found = self.bucket.evidence.get(task.id) or self.drilled(task)
+        self.bucket.evidence[task.id] = found
+        return good.model_copy(update={"reason": found.reason, "message": found.message, "drill": found})
+
+    def drilled(self, task: DrillTask, verdict: Verdict = Verdict.PASSED) -> DrillResult:
+        """What a drill finds of a backup: that it restores in 90 s, or that it is not there."""
+        there = (task.backup.database, task.backup.id) in self.bucket.backups
+        verdict = verdict if there else Verdict.FAILED
+        passed = verdict is Verdict.PASSED
+        now = self._clock.now()
+        return DrillResult(
+            id=task.id,
+            verdict=verdict,
+            reason="Passed" if passed else "RecoveryFailed" if there else "BackupMissing",
+            message="all checks passed" if passed else "the copy does not come up",
+            backup=task.backup.id,
+            level_asked=task.level,
+            level_reached=task.level if passed else None,
+            rto=Rto(seconds=90.0, objective=task.rto_seconds, met=True, fetch=80.0, start=10.0) if passed else None,
+            rpo=Rpo(
+                seconds=60.0, objective=task.rpo_seconds, met=True, source=RpoSource.MANIFEST, newest=now, exact=False
+            )
+            if passed
+            else None,
+            until=task.until,
+            proven=passed and task.level is not Level.ARTIFACT,
+            evidence=f"file:///{task.backup.database}/drills/{task.id}/evidence.json",
+            evidence_sha256=hashlib.sha256(task.id.encode()).hexdigest(),
+        )
+
+    def _restore(self, good: Result, task: RestoreTask) -> Result:
+        ref = next((one for one in task.candidates if (one.database, one.id) in self.bucket.backups), None)
+        if ref is None:
+            return Result(outcome=Outcome.FAILED, reason="BackupMissing", message="no candidate is there")
+        self.bucket.volumes[task.id] = ref.id
+        restored = RestoreResult(
+            id=task.id,
+            backup=ref.id,
+            chosen=f"{ref.id}, the newest whose artefacts verify",
+            data_directory="data",
+            until=task.until,
+            engine_version="18.1",
+            bytes=1000,
+            hand_over=["Start a server on it."],
+            record=f"file:///{ref.database}/restores/{task.id}/result.json",
+            record_sha256=hashlib.sha256(task.id.encode()).hexdigest(),
+        )
+        return good.model_copy(update={"restore": restored})
 
     def _look(self, task: object) -> dict[str, object]:
         if isinstance(task, ProbeTask):

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from databosun.controllers.context import Images
-from databosun.controllers.intake import KINDS
+from databosun.controllers.intake import KINDS, RUNS
 from databosun.controllers.wiring import Installation, Watchers, Wired, wire
 from databosun.domain.errors import WorldFault
 from databosun.domain.plan import FINALIZER_RESULT, LABEL_FINISHED
 from databosun.kube.client import KubeClient
 from databosun.kube.errors import NotFound
 from databosun.kube.jobs import JobDefaults
-from databosun.kube.resources import BACKUPS, JOBS, OWN_KINDS, PODS, Object, Resource
+from databosun.kube.resources import BACKUPS, JOBS, OWN_KINDS, PODS, RUN_KINDS, Object, Resource
 from databosun.kube.transport import Transport, TransportSettings, load_configuration
 from support.agentsim import Agents
 from support.chaoskube import Births, ChaosKube, Fault, Killed, Write
@@ -31,7 +31,7 @@ from support.steppedclock import SteppedClock
 RUNNER = "localhost/runner:18"
 MEMORY_START = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
 BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in (*OWN_KINDS, JOBS, PODS)}
-WATCHED = (*KINDS, BACKUPS, JOBS, PODS)
+WATCHED = (*KINDS, *RUN_KINDS, JOBS, PODS)
 
 
 At = tuple[str, str, str]
@@ -175,8 +175,8 @@ class Process:
 
     @staticmethod
     def _watches(kind: str, body: Object) -> bool:
-        """The watch of Backups leaves finished ones out."""
-        return kind != "Backup" or LABEL_FINISHED not in body["metadata"].get("labels", {})
+        """The watches of runs leave finished ones out."""
+        return kind not in RUNS or LABEL_FINISHED not in body["metadata"].get("labels", {})
 
 
 class Pair:
@@ -384,6 +384,30 @@ def backup(name: str, not_after: datetime | None = None, **spec: Any) -> Object:
     return _object(
         "Backup", name, {"policyRef": {"name": "nightly"}, "databaseRef": {"name": "orders"}, **late, **spec}
     )
+
+
+def drill(name: str = "weekly", cron: str = "0 0 1 1 *", **spec: Any) -> Object:
+    """A RestoreDrill of one database; by default one that is not due."""
+    base = {"databaseRef": {"name": "orders"}, "schedule": {"cron": cron}}
+    if "databaseSelector" in spec or "policyRef" in spec:
+        del base["databaseRef"]
+    return _object("RestoreDrill", name, {**base, **spec})
+
+
+def drill_run(name: str, not_after: datetime | None = None, **spec: Any) -> Object:
+    """A RestoreDrillRun made by hand."""
+    late = {"notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ")} if not_after is not None else {}
+    return _object("RestoreDrillRun", name, {"databaseRef": {"name": "orders"}, **late, **spec})
+
+
+def restore(name: str, not_after: datetime, **spec: Any) -> Object:
+    """A Restore into an empty volume."""
+    base = {
+        "from": {"databaseRef": {"name": "orders"}},
+        "target": {"volume": {"claimName": "new"}},
+        "notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return _object("Restore", name, {**base, **spec})
 
 
 def _object(kind: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> Object:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.request import BackupTask, Request
+from databosun.api.request import BackupTask, DrillTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import (
     ANNOTATION_RUN_NOW,
@@ -21,8 +21,22 @@ from databosun.domain.plan import (
 from databosun.kube.resources import BACKUPS, Object
 from support.agentsim import SYSTEM
 from support.chaoskube import Fault, Killed, Write
-from support.operator import Deliver, Pair, Process, Rig, backup, conditions, database, policy, storage
+from support.operator import (
+    Deliver,
+    Pair,
+    Process,
+    Rig,
+    backup,
+    conditions,
+    database,
+    drill,
+    drill_run,
+    policy,
+    restore,
+    storage,
+)
 
+WORK = ("backup", "drill", "restore")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 Condition = Callable[[], Awaitable[bool]]
 
@@ -120,6 +134,19 @@ def all_done(rig: Rig, *wanted: str) -> Condition:
 
     async def so() -> bool:
         return await phases(rig) == sorted(wanted) and not await rig.objects("Job")
+
+    return so
+
+
+def runs_done(rig: Rig, kind: str, *wanted: str) -> Condition:
+    """Until the runs of that kind have come to these verdicts."""
+
+    async def so() -> bool:
+        found = sorted(
+            body["status"]["phase"] if LABEL_FINISHED in body["metadata"].get("labels", {}) else "?"
+            for body in await rig.objects(kind)
+        )
+        return found == sorted(wanted) and not await rig.objects("Job")
 
     return so
 
@@ -229,6 +256,58 @@ async def backup_deleted_while_running(drive: Driver) -> None:
     await drive.until(all_done(rig, "Succeeded"))
 
 
+async def drilled(drive: Driver) -> None:
+    """A slot of a drill comes: the newest backup is restored, and proven."""
+    await seeded(drive, 2)
+    await drive.rig.create(drill(cron=soon(drive.rig)))
+    await drive.until(runs_done(drive.rig, "RestoreDrillRun", "Passed"))
+
+
+async def drill_retried(drive: Driver) -> None:
+    """The first attempt at a drill fails in a way that may pass, the second ends without a word."""
+
+    def script(request: Request) -> Result | str | None:
+        if not isinstance(request.job, DrillTask) or request.attempt > 2:
+            return None
+        if request.attempt == 2:
+            return "crash"
+        return Result(outcome=Outcome.FAILED, reason="StorageAway", message="no answer", retryable=True)
+
+    drive.rig.agents.script = script
+    await seeded(drive, 2)
+    await drive.rig.create(drill(cron=soon(drive.rig)))
+    await drive.until(runs_done(drive.rig, "RestoreDrillRun", "Passed"))
+
+
+async def drill_fails(drive: Driver) -> None:
+    """The newest backup is not in the store any more: the drill fails, and nothing is proven."""
+    await seeded(drive, 2)
+    drive.rig.agents.bucket.backups.pop(("orders", "seed-1"))
+    await drive.rig.create(drill(cron=soon(drive.rig)))
+    await drive.until(runs_done(drive.rig, "RestoreDrillRun", "Failed"))
+
+
+async def drill_by_hand(drive: Driver) -> None:
+    """A person has the oldest of three backups drilled, which was about to expire: as the only proven one it stays."""
+    await seeded(drive, 3, retention={"keepLast": 2, "grace": "1h"})
+    await drive.until(lambda: ready(drive.rig))
+    by_hand = {"selection": {"from": "Oldest"}}
+    await drive.rig.create(drill_run("mine", drive.rig.clock.now() + 12 * HOUR, **by_hand))
+    await drive.until(runs_done(drive.rig, "RestoreDrillRun", "Passed"))
+    await drive.idle(3 * HOUR)
+    assert await phases(drive.rig) == ["Succeeded"] * 3
+
+
+async def restored(drive: Driver) -> None:
+    """A person restores the newest backup into a volume; the first attempt is lost."""
+    lost = "crash"
+    drive.rig.agents.script = lambda request: lost if request.job.task == "restore" and request.attempt == 1 else None
+    await seeded(drive, 2)
+    await drive.until(lambda: ready(drive.rig))
+    await drive.rig.create(restore("mine", drive.rig.clock.now() + 12 * HOUR))
+    await drive.until(runs_done(drive.rig, "Restore", "Succeeded"))
+
+
 SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
     scenario.__name__: scenario
     for scenario in (
@@ -243,6 +322,11 @@ SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
         by_hand,
         policy_deleted,
         backup_deleted_while_running,
+        drilled,
+        drill_retried,
+        drill_fails,
+        drill_by_hand,
+        restored,
     )
 }
 
@@ -315,6 +399,7 @@ class End:
     """What must not depend on when the operator died."""
 
     backups: tuple[Any, ...]
+    others: tuple[Any, ...]
     agents: tuple[Any, ...]
     stored: tuple[str, ...]
     jobs: int
@@ -327,9 +412,11 @@ async def end_of(rig: Rig) -> End:
     seen = await rig.everything()
     bodies = [body for at, body in sorted(seen.items())]
     backups = [body for body in bodies if body["kind"] == "Backup"]
-    work = Counter((task, attempt) for (task, _, attempt), _ in rig.agents.bucket.agents.items() if task == "backup")
+    work = Counter((task, attempt) for (task, _, attempt), _ in rig.agents.bucket.agents.items() if task in WORK)
+    others = [body for body in bodies if body["kind"] in ("RestoreDrillRun", "Restore")]
     return End(
         backups=tuple(sorted(_backup(body) for body in backups)),
+        others=tuple(sorted(_run(body) for body in others)),
         agents=tuple(sorted(work.items())),
         stored=tuple(sorted(_alias(name) for _, name in rig.agents.bucket.backups)),
         jobs=sum(body["kind"] == "Job" for body in bodies),
@@ -337,13 +424,25 @@ async def end_of(rig: Rig) -> End:
         statuses=tuple(
             (body["kind"], body["metadata"]["name"], _status(body))
             for body in bodies
-            if body["kind"] in ("Database", "BackupStorage", "BackupPolicy")
+            if body["kind"] in ("Database", "BackupStorage", "BackupPolicy", "RestoreDrill")
         ),
     )
 
 
 def _alias(name: str) -> str:
     return name if name.startswith(("seed-", "mine", "first", "second")) else "run"
+
+
+def _run(body: Object) -> Any:
+    status = body.get("status", {})
+    chosen = status.get("backup")
+    return (
+        *_backup(body),
+        chosen["name"] if isinstance(chosen, dict) else chosen or "",
+        status.get("proven", False),
+        status.get("rto", {}).get("took", ""),
+        status.get("evidence", {}).get("sha256", "") != "",
+    )
 
 
 def _backup(body: Object) -> Any:
@@ -355,6 +454,7 @@ def _backup(body: Object) -> Any:
         attempts,
         status.get("failure", {}).get("reason", ""),
         metadata["labels"].get(LABEL_FINISHED, ""),
+        status.get("proven", {}).get("level", "") if body["kind"] == "Backup" else "",
         tuple(metadata.get("finalizers", ())),
         tuple(sorted(conditions(body).items())),
     )
@@ -364,7 +464,7 @@ def _status(body: Object) -> Any:
     status = body.get("status", {})
     cursors = tuple(
         (entry.get("consecutiveFailures", 0), entry.get("missedSlots", 0), entry.get("runNowToken"))
-        for entry in status.get("policies", ())
+        for entry in (*status.get("policies", ()), *status.get("drills", ()))
     )
     counts = status.get("backups", {})
     return (
@@ -373,5 +473,8 @@ def _status(body: Object) -> Any:
         status.get("recovery", {}).get("backups"),
         (counts.get("total"), counts.get("held"), counts.get("bytes")) if counts else None,
         status.get("databases", {}).get("matched"),
+        status.get("lastProven", {}).get("rto"),
+        status.get("estimate", {}).get("restoreNowSeconds"),
+        tuple(sorted(status.get("runs", {}).items())),
         "pendingDeletions" in status,
     )

@@ -1,17 +1,27 @@
 {{- /*
 The operator's rights, exactly those that it asks for at its start. On Secrets it has none, and on our kinds it writes
-nothing but status, new Backups, and the metadata of Backups (the label of finished ones, the finalizer of those with
-deletionPolicy Delete).
+nothing but status, new Backups and drill runs, and the metadata of runs (the label of finished ones, the finalizer of
+Backups with deletionPolicy Delete).
 */ -}}
 {{- define "databosun.rules" -}}
 - apiGroups: [databosun.io]
-  resources: [databases, backupstorages, backuppolicies, backups, approvals]
+  resources: [databases, backupstorages, backuppolicies, restoredrills, backups, restoredrillruns, restores, approvals]
   verbs: [get, list, watch]
 - apiGroups: [databosun.io]
-  resources: [backups]
+  resources: [backups, restoredrillruns]
   verbs: [create, delete, patch]
 - apiGroups: [databosun.io]
-  resources: [databases/status, backupstorages/status, backuppolicies/status, backups/status]
+  resources: [restores]
+  verbs: [patch]
+- apiGroups: [databosun.io]
+  resources:
+    - databases/status
+    - backupstorages/status
+    - backuppolicies/status
+    - restoredrills/status
+    - backups/status
+    - restoredrillruns/status
+    - restores/status
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import Meta
 from databosun.domain.errors import WorldFault
@@ -20,13 +21,15 @@ from databosun.domain.plan import (
     PatchMetadata,
     Plan,
     PostEvent,
+    RecordProof,
     ReleasePod,
     StartJob,
 )
+from databosun.domain.proof import better_proof
 from databosun.kube.errors import AlreadyExists, NotFound
 from databosun.kube.jobs import build_job, owner_reference
 from databosun.kube.merge import merge_patch
-from databosun.kube.resources import JOBS, PODS, RUN_KINDS, Resource
+from databosun.kube.resources import BACKUPS, JOBS, PODS, RUN_KINDS, Resource
 from databosun.runtime.queue import Key
 
 _RUNS = {resource.kind: resource for resource in RUN_KINDS}
@@ -71,6 +74,8 @@ class Applier:
                 await self.release(action)
             case CreateRun():
                 await self._create_run(action)
+            case RecordProof():
+                await self._record_proof(action)
             case DeleteObject():
                 await self._delete(action)
             case PatchMetadata():
@@ -121,6 +126,21 @@ class Applier:
             return
         self._context.took(action.kind, created)
         self._context.add(Key(action.kind, action.namespace, action.name), None)
+
+    async def _record_proof(self, action: RecordProof) -> None:
+        """The backup that was drilled, if it is still there, and still that one."""
+        body = await self._context.kube.get(BACKUPS, action.namespace, action.backup)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return
+        one = read.backup(body)
+        if one.status.checksum != action.checksum:
+            return
+        status = one.status.model_copy(update={"proven": better_proof(one.status.proven, action.proof)}).dump()
+        patch = merge_patch(one.raw_status, status)
+        if patch:
+            version = one.meta.resource_version
+            body = await self._context.kube.patch_status(BACKUPS, action.namespace, action.backup, patch, version)
+            self._context.took("Backup", body)
 
     async def _delete(self, action: DeleteObject) -> None:
         self._context.leadership.assert_fresh()

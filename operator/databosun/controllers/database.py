@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,12 +14,13 @@ from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.database import DatabaseStatus, EffectiveObjectives, LastBackup, PolicyCursor, Recovery
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.controllers import errand
+from databosun.controllers import errand, proving
 from databosun.controllers import seen as read
 from databosun.controllers.apply import Applier
 from databosun.controllers.context import Context
 from databosun.controllers.matching import policy_keys_of, selects
 from databosun.controllers.ordering import runner_image
+from databosun.controllers.proving import Drilling
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy
 from databosun.controllers.strays import let_go_of_pods
 from databosun.domain.backuporders import BackupTemplate, create_backup
@@ -33,10 +34,11 @@ from databosun.domain.protection import ProtectionFacts, Success, decide_protect
 from databosun.domain.requests import database_target
 from databosun.domain.run import DEADLINE_MARGIN
 from databosun.domain.schedule import interval
+from databosun.domain.selection import chain_bytes
 from databosun.domain.storage import retry_after
 from databosun.domain.tiers import objective_out_of_reach, tier_objectives
 from databosun.engines.registry import DEFAULT_PORTS, supported
-from databosun.kube.resources import BACKUP_POLICIES, BACKUPS, DATABASES
+from databosun.kube.resources import BACKUP_POLICIES, BACKUPS, DATABASES, RESTORE_DRILLS
 from databosun.runtime.cache import FinishedRun
 from databosun.runtime.queue import Key
 
@@ -89,22 +91,27 @@ class DatabaseController:
             probe_plan, probe_status, probe_wake = Plan(), {"conditions": stalled, "probed": seen.meta.generation}, None
         gathered = await self._gather(seen)
         timetables = [self._timetable(seen, covering, gathered, now) for covering in gathered.covering]
-        status, wake = self._status(seen, gathered, timetables, probe_status, now)
+        newest, recovery = self._recovery(seen.status, gathered)
+        objectives = tier_objectives(seen.spec.tier, seen.spec.objectives)
+        drilling = await proving.look(self._context, seen, _last_backup(newest), objectives, now)
+        status, wake = self._status(seen, gathered, timetables, probe_status, drilling, (newest, recovery), now)
         create = tuple(
             action
             for covering, timetable in zip(gathered.covering, timetables, strict=True)
             for action in self._backups(seen, covering, timetable)
         )
-        if create and not await self._still_so(seen, gathered):
+        create += drilling.create
+        if create and not await self._still_so(seen, gathered, drilling):
             return now
         plan = Plan(before=(*create, *probe_plan.before), status=status, after=probe_plan.after)
         await self._applier.apply(seen.meta, seen.raw_status, plan)
-        wakes = [wake, probe_wake, *(timetable.wake_at for timetable in timetables)]
+        wakes = [wake, probe_wake, *drilling.wakes, *(timetable.wake_at for timetable in timetables)]
         return min((at for at in wakes if at is not None), default=None)
 
-    async def _still_so(self, seen: SeenDatabase, gathered: Gathered) -> bool:
+    async def _still_so(self, seen: SeenDatabase, gathered: Gathered, drilling: Drilling) -> bool:
         """Whether database and policies are as the cache has them; asked before anything is created."""
         wanted = [(DATABASES, seen.meta), *((BACKUP_POLICIES, covering.seen.meta) for covering in gathered.covering)]
+        wanted += [(RESTORE_DRILLS, meta) for meta in drilling.policies]
         still = True
         for resource, meta in wanted:
             body = await self._context.kube.get(resource, meta.namespace, meta.name)
@@ -268,20 +275,21 @@ class DatabaseController:
         if len(good) == known and (not good or any(run.name == newest for run in good)):
             return None, {}
         selector = f"{LABEL_DATABASE_UID}={seen.meta.uid},{LABEL_FINISHED}=Succeeded"
-        found, times = [], {}
+        found, times, sizes = [], {}, {}
         async for body in self._context.kube.list(BACKUPS, seen.meta.namespace, label_selector=selector):
             one = read.backup(body)
             going = one.meta.deleting or one.status.phase is BackupPhase.DELETING
             if going or one.status.size is None:
                 continue
             at = one.status.snapshot_time or one.status.start_time or one.meta.created
+            sizes[one.meta.name] = one.status.parent, one.status.size.stored
             times[one.meta.name] = one.status.completion_time or at
             found.append(
                 Success(
                     one.meta.name, at, one.status.size.stored, one.status.engine_version, one.status.system_identifier
                 )
             )
-        return tuple(sorted(found, key=lambda one: (one.at, one.name))), times
+        return _with_chains(found, sizes), times
 
     def _timetable(self, seen: SeenDatabase, covering: Covering, gathered: Gathered, now: datetime) -> Timetabled:
         policy = covering.seen
@@ -326,11 +334,13 @@ class DatabaseController:
         gathered: Gathered,
         timetables: Sequence[Timetabled],
         probe: dict[str, Any],
+        drilling: Drilling,
+        points: tuple[Success | None, Recovery | None],
         now: datetime,
     ) -> tuple[dict[str, Any], datetime | None]:
         old = seen.status
         objectives = tier_objectives(seen.spec.tier, seen.spec.objectives)
-        newest, recovery = self._recovery(old, gathered)
+        newest, recovery = points
         active = [covering for covering in gathered.covering if not covering.seen.spec.suspend]
         shortest = self._shortest_interval(active, now)
         facts = ProtectionFacts(
@@ -342,7 +352,7 @@ class DatabaseController:
             unreachable_objective=objective_out_of_reach(shortest, objectives.rpo) if shortest is not None else None,
         )
         verdicts = decide_protection(facts, now)
-        wanted = [*(probe.get("conditions") or _as_wanted(old)), *verdicts.conditions]
+        wanted = [*(probe.get("conditions") or _as_wanted(old)), *verdicts.conditions, *drilling.conditions]
         looked = probe.get("probe")
         update: dict[str, Any] = {
             "observed_generation": seen.meta.generation,
@@ -352,10 +362,9 @@ class DatabaseController:
             ),
             "recovery": recovery,
             "policies": [*(timetable.entry for timetable in timetables), *gathered.kept],
+            "last_backup": _last_backup(newest),
+            **drilling.update,
         }
-        update["last_backup"] = (
-            LastBackup(name=newest.name, at=newest.at, size_bytes=newest.size_bytes) if newest is not None else None
-        )
         version = (looked.engine_version if looked else None) or (newest.engine_version if newest else None)
         identifier = (looked.system_identifier if looked else None) or (newest.system_identifier if newest else None)
         update |= {
@@ -372,7 +381,7 @@ class DatabaseController:
     def _recovery(old: DatabaseStatus, gathered: Gathered) -> tuple[Success | None, Recovery | None]:
         if gathered.successes is None:
             known = old.last_backup
-            return (Success(known.name, known.at, known.size_bytes) if known else None), old.recovery
+            return (_as_success(known) if known else None), old.recovery
         if not gathered.successes:
             return None, None
         newest = gathered.successes[-1]
@@ -384,6 +393,28 @@ class DatabaseController:
     def _shortest_interval(covering: Sequence[Covering], now: datetime) -> timedelta | None:
         spans = (interval(row.cron, one.effective.zone, now) for one in covering for row in one.effective.schedules)
         return min(spans, default=None)
+
+
+def _last_backup(newest: Success | None) -> LastBackup | None:
+    if newest is None:
+        return None
+    return LastBackup(
+        name=newest.name,
+        at=newest.at,
+        size_bytes=newest.size_bytes,
+        restore_bytes=newest.restore_bytes,
+        engine_version=newest.engine_version,
+    )
+
+
+def _as_success(known: LastBackup) -> Success:
+    return Success(known.name, known.at, known.size_bytes, known.engine_version, restore_bytes=known.restore_bytes)
+
+
+def _with_chains(found: Sequence[Success], sizes: Mapping[str, tuple[str | None, int]]) -> tuple[Success, ...]:
+    """Oldest first; each with what restoring it reads."""
+    ordered = sorted(found, key=lambda one: (one.at, one.name))
+    return tuple(replace(one, restore_bytes=chain_bytes(one.name, sizes)) for one in ordered)
 
 
 def _as_wanted(status: DatabaseStatus) -> list[Wanted]:

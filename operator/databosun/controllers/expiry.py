@@ -16,6 +16,7 @@ from databosun.controllers import errand, holds
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.facts import backup_fact, cached_storage, list_backups, lock_span, of_database, of_policy
+from databosun.controllers.matching import readers_of
 from databosun.controllers.seen import SeenBackup, SeenPolicy
 from databosun.domain.conditions import Wanted
 from databosun.domain.deletion import ApprovedPlan, Blocked, Go, Nothing, PendingPlan, Wait, decide_deletion
@@ -85,7 +86,8 @@ class Expiry:
         pending = PendingPlan(shown.hash, shown.since, shown.count, tuple(shown.names)) if shown else None
         decision = decide_deletion(plan, pending, self._approvals(seen), now, effective.retention.grace)
         by_name = {one.meta.name: one for one in mine}
-        go = isinstance(decision, Go) and not seen.spec.suspend
+        readers = readers_of(self._context, seen.meta.namespace, decision.ids) if isinstance(decision, Go) else []
+        go = isinstance(decision, Go) and not seen.spec.suspend and not readers
         if isinstance(decision, Go) and go:
             self._context.leadership.assert_fresh()
             for name in decision.ids:
@@ -106,7 +108,7 @@ class Expiry:
             self._looked.pop(seen.meta.uid, None)
         else:
             self._looked[seen.meta.uid] = signature
-        condition = _condition(decision, carry.problem or settled.problem, suspended=seen.spec.suspend)
+        condition = _condition(decision, carry.problem or settled.problem, readers, suspended=seen.spec.suspend)
         summary = RetentionSummary(condition, _changes(decision, mine, plan, now if busy else None))
         wakes = [
             plan.next_change,
@@ -242,7 +244,7 @@ def _problem(reason: str, message: str, stuck: Sequence[Any]) -> str:
     return f"{reason}: {message}"
 
 
-def _condition(decision: object, problem: str | None, *, suspended: bool) -> Wanted:
+def _condition(decision: object, problem: str | None, readers: Sequence[str], *, suspended: bool) -> Wanted:
     kind = ConditionType.RETENTION_HEALTHY
     if isinstance(decision, Blocked):
         return Wanted(kind, False, "MassDeletion", decision.message)
@@ -252,6 +254,8 @@ def _condition(decision: object, problem: str | None, *, suspended: bool) -> Wan
         return Wanted(kind, True, "NothingToDelete", "")
     if suspended:
         return Wanted(kind, True, "Suspended", "retention rests while the policy is suspended")
+    if readers:
+        return Wanted(kind, True, "InUse", f"{readers[0]} reads what goes next; it goes afterwards")
     return Wanted(kind, True, "Planned", "status.pendingDeletions shows what goes next")
 
 

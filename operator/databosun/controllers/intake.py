@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from databosun.controllers.context import Context
-from databosun.controllers.matching import database_keys_of, policy_keys_of
+from databosun.controllers.matching import database_keys_of, drill_keys_of, policy_keys_of
 from databosun.domain.interlock import OPERATIONS, Active, Operation
 from databosun.domain.plan import (
     ANNOTATION_FOR,
@@ -23,6 +23,7 @@ from databosun.kube.resources import (
     DATABASES,
     JOBS,
     PODS,
+    RESTORE_DRILLS,
     RUN_KINDS,
     Resource,
 )
@@ -31,8 +32,9 @@ from databosun.runtime.queue import Key
 
 logger = logging.getLogger(__name__)
 
-KINDS = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, APPROVALS)
+KINDS = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, RESTORE_DRILLS, APPROVALS)
 RUNS = frozenset(resource.kind for resource in RUN_KINDS)
+READERS = ("RestoreDrillRun", "Restore")
 OPERATION_OF = {"Backup": Operation.BACKUP, "RestoreDrillRun": Operation.DRILL, "Restore": Operation.RESTORE}
 UNFINISHED = f"!{LABEL_FINISHED}"
 FINISHED = LABEL_FINISHED
@@ -114,16 +116,25 @@ class Intake:
         if kind == "Database":
             policies = policy_keys_of(self._context, namespace, key.name)
             yield from policies
-            yield from cache.referring("Backup", namespace, f"database:{key.name}")
+            yield from drill_keys_of(self._context, namespace, key.name)
+            for resource in RUN_KINDS:
+                yield from cache.referring(resource.kind, namespace, f"database:{key.name}")
             yield from self._of_policies(policies)
         elif kind == "BackupStorage":
             policies = cache.referring("BackupPolicy", namespace, f"storage:{key.name}")
             yield from policies
             yield from cache.referring("Backup", namespace, f"storage:{key.name}")
+            for kind in READERS:
+                yield from cache.keys(kind, namespace)
             yield from self._of_policies(policies)
         elif kind == "BackupPolicy":
             yield from database_keys_of(self._context, namespace, body)
             yield from cache.referring("Backup", namespace, f"policy:{key.name}")
+            yield from cache.referring("RestoreDrill", namespace, f"policy:{key.name}")
+        elif kind == "RestoreDrill":
+            named = body.get("spec", {}).get("databaseRef", {}).get("name")
+            yield from [Key("Database", namespace, named)] if named else cache.keys("Database", namespace)
+            yield from cache.referring("RestoreDrillRun", namespace, f"drill:{key.name}")
         elif kind == "Approval":
             ref = body.get("spec", {}).get("ref", {})
             if ref.get("kind") == "BackupPolicy":

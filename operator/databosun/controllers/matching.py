@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
-from databosun.controllers.seen import SeenDatabase, SeenPolicy
+from databosun.controllers.seen import SeenDatabase, SeenDrill, SeenPolicy
 from databosun.domain.covering import covers
 from databosun.domain.errors import UserFault
 from databosun.runtime.cache import Indexer
@@ -33,7 +33,32 @@ def _approval_refs(body: Mapping[str, Any]) -> list[str]:
     return [f"{ref.get('kind')}:{ref.get('name')}"]
 
 
-INDEXERS: Mapping[str, Indexer] = {"BackupPolicy": _policy_refs, "Backup": _backup_refs, "Approval": _approval_refs}
+def _drill_refs(body: Mapping[str, Any]) -> list[str]:
+    spec = body.get("spec", {})
+    policy = spec.get("policyRef", {}).get("name")
+    return [f"database:{spec.get('databaseRef', {}).get('name') or ANY}", *([f"policy:{policy}"] if policy else [])]
+
+
+def _drill_run_refs(body: Mapping[str, Any]) -> list[str]:
+    spec, chosen = body.get("spec", {}), body.get("status", {}).get("backup", {}).get("name")
+    refs = [("database", spec.get("databaseRef", {}).get("name")), ("drill", spec.get("drillRef", {}).get("name"))]
+    return [f"{kind}:{name}" for kind, name in (*refs, ("backup", chosen)) if name]
+
+
+def _restore_refs(body: Mapping[str, Any]) -> list[str]:
+    chosen = [one.get("name") for one in body.get("status", {}).get("candidates", ())]
+    database = body.get("spec", {}).get("from", {}).get("databaseRef", {}).get("name")
+    return [*([f"database:{database}"] if database else []), *(f"backup:{name}" for name in chosen if name)]
+
+
+INDEXERS: Mapping[str, Indexer] = {
+    "BackupPolicy": _policy_refs,
+    "Backup": _backup_refs,
+    "RestoreDrill": _drill_refs,
+    "RestoreDrillRun": _drill_run_refs,
+    "Restore": _restore_refs,
+    "Approval": _approval_refs,
+}
 
 
 def selects(policy: SeenPolicy, database: SeenDatabase) -> bool:
@@ -46,6 +71,53 @@ def policy_keys_of(context: Context, namespace: str, database: str) -> list[Key]
     named = context.cache.referring("BackupPolicy", namespace, f"database:{database}")
     by_labels = context.cache.referring("BackupPolicy", namespace, f"database:{ANY}")
     return [*named, *by_labels]
+
+
+def drill_keys_of(context: Context, namespace: str, database: str) -> list[Key]:
+    """Keys of the RestoreDrills that name the database, and of all that select otherwise."""
+    named = context.cache.referring("RestoreDrill", namespace, f"database:{database}")
+    return [*named, *context.cache.referring("RestoreDrill", namespace, f"database:{ANY}")]
+
+
+def drills(context: Context, drill: SeenDrill, database: SeenDatabase) -> bool:
+    """Whether the drill covers the database."""
+    spec = drill.spec
+    if spec.database_ref is not None:
+        return spec.database_ref.name == database.meta.name
+    if spec.database_selector is not None:
+        wanted = spec.database_selector.match_labels
+        return all(database.meta.labels.get(key) == value for key, value in wanted.items())
+    if spec.policy_ref is None:
+        return False
+    body = context.cache.get(Key("BackupPolicy", drill.meta.namespace, spec.policy_ref.name))
+    try:
+        return body is not None and selects(read.policy(body), database)
+    except UserFault:
+        return False  # said on the policy itself
+
+
+def drilled_by(context: Context, drill: SeenDrill) -> list[SeenDatabase]:
+    """The databases that the drill covers, by name."""
+    namespace, ref = drill.meta.namespace, drill.spec.database_ref
+    keys = [Key("Database", namespace, ref.name)] if ref else sorted(context.cache.keys("Database", namespace))
+    bodies = (context.cache.get(key) for key in keys)
+    found = (_readable(body) for body in bodies if body is not None)
+    return [one for one in found if one is not None and drills(context, drill, one) and not one.meta.deleting]
+
+
+def readers_of(context: Context, namespace: str, backups: Iterable[str]) -> list[str]:
+    """Drills and restores under way that have chosen one of these backups."""
+    keys = {
+        key
+        for name in backups
+        for kind in ("RestoreDrillRun", "Restore")
+        for key in context.cache.referring(kind, namespace, f"backup:{name}")
+    }
+    return [f"{key.kind} {key.name}" for key in sorted(keys) if not _over(context.cache.get(key))]
+
+
+def _over(body: Mapping[str, Any] | None) -> bool:
+    return body is None or "completionTime" in body.get("status", {})
 
 
 def database_keys_of(context: Context, namespace: str, body: Mapping[str, Any]) -> list[Key]:

@@ -14,6 +14,7 @@ from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
+from databosun.controllers.handmade import hand_made
 from databosun.controllers.running import Ordering
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy, SeenStorage
 from databosun.domain.backup import Order
@@ -30,7 +31,6 @@ from databosun.runtime.queue import Key
 
 LIMITS_WITHOUT_POLICY = Limits(retries=2, deadline=timedelta(hours=6), start_deadline=timedelta(minutes=30))
 STARTING_DEADLINE = timedelta(hours=1)
-LONGEST_NOT_AFTER = timedelta(days=1)
 
 T = TypeVar("T")
 
@@ -150,19 +150,8 @@ def _doomed(
         message = f"Database {namespace}/{database.meta.name} was created anew; this Backup is of the one before"
         return Doomed("DatabaseReplaced", message)
     if spec.scheduled_for is None:
-        return _hand_made(seen, context.clock.now())
-    return None
-
-
-def _hand_made(seen: SeenBackup, now: datetime) -> Doomed | None:
-    not_after = seen.spec.not_after
-    if not_after is None:
-        return Doomed("InvalidSpec", "spec.notAfter is missing; a Backup made by hand needs it, at most a day ahead")
-    if not seen.status.attempts and now >= not_after:
-        return Doomed("NotStarted", f"its notAfter {not_after.isoformat()} is over; nothing was started")
-    if not_after > seen.meta.created + LONGEST_NOT_AFTER:
-        message = f"spec.notAfter is {not_after.isoformat()}; expected at most a day after the object's creation"
-        return Doomed("InvalidSpec", message)
+        tried = bool(seen.status.attempts)
+        return hand_made("Backup", seen.meta, spec.not_after, tried=tried, now=context.clock.now())
     return None
 
 

@@ -11,6 +11,7 @@ from databosun.controllers import seen as read
 from databosun.controllers.apply import Applier
 from databosun.controllers.context import Context
 from databosun.controllers.facts import backup_fact, list_backups, lock_span, of_database
+from databosun.controllers.matching import readers_of
 from databosun.controllers.seen import SeenBackup
 from databosun.domain.deletion import RetainInstead, person_delete
 from databosun.domain.errors import UserFault
@@ -50,6 +51,9 @@ async def reconcile(context: Context, applier: Applier, seen: SeenBackup) -> dat
     if reason is not None:
         await _let_go(applier, seen, PostEvent("DataRetained", reason))
         return None
+    if readers_of(context, seen.meta.namespace, [seen.meta.name]):
+        # A drill or a restore ends by its deadline at the latest, and looks as long at data that are whole.
+        return context.clock.now() + errand.LOOK_AGAIN
     return await _delete_data(context, applier, key, seen)
 
 

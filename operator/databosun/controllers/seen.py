@@ -16,6 +16,9 @@ from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorag
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.api.v1alpha1.restore import RestoreSpec, RestoreStatus
+from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec, RestoreDrillStatus
+from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunSpec, RestoreDrillRunStatus
 from databosun.domain.errors import UserFault
 from databosun.domain.requests import Named
 
@@ -58,6 +61,9 @@ SeenDatabase = Seen[DatabaseSpec, DatabaseStatus]
 SeenStorage = Seen[BackupStorageSpec, BackupStorageStatus]
 SeenPolicy = Seen[BackupPolicySpec, BackupPolicyStatus]
 SeenBackup = Seen[BackupSpec, BackupStatus]
+SeenDrill = Seen[RestoreDrillSpec, RestoreDrillStatus]
+SeenDrillRun = Seen[RestoreDrillRunSpec, RestoreDrillRunStatus]
+SeenRestore = Seen[RestoreSpec, RestoreStatus]
 
 
 def read_meta(body: Mapping[str, Any]) -> Meta:
@@ -117,6 +123,21 @@ def policy(body: Mapping[str, Any]) -> SeenPolicy:
 def backup(body: Mapping[str, Any]) -> SeenBackup:
     """Parse a Backup."""
     return parse(body, BackupSpec, BackupStatus)
+
+
+def drill(body: Mapping[str, Any]) -> SeenDrill:
+    """Parse a RestoreDrill."""
+    return parse(body, RestoreDrillSpec, RestoreDrillStatus)
+
+
+def drill_run(body: Mapping[str, Any]) -> SeenDrillRun:
+    """Parse a RestoreDrillRun."""
+    return parse(body, RestoreDrillRunSpec, RestoreDrillRunStatus)
+
+
+def restore(body: Mapping[str, Any]) -> SeenRestore:
+    """Parse a Restore."""
+    return parse(body, RestoreSpec, RestoreStatus)
 
 
 def database_name(backup: SeenBackup) -> str:

@@ -11,9 +11,12 @@ from typing import Any
 from databosun.controllers.backup import BackupController
 from databosun.controllers.context import Context, EventSink, Images, Leadership, Reconciler, Register
 from databosun.controllers.database import DatabaseController
+from databosun.controllers.drill import DrillController
+from databosun.controllers.drillrun import DrillRunController
 from databosun.controllers.intake import Intake
 from databosun.controllers.matching import INDEXERS
 from databosun.controllers.policy import PolicyController
+from databosun.controllers.restore import RestoreController
 from databosun.controllers.stalled import tell
 from databosun.controllers.storage import StorageController
 from databosun.controllers.strays import PodController
@@ -95,6 +98,9 @@ def wire(
         "BackupStorage": StorageController(context).reconcile,
         "BackupPolicy": PolicyController(context).reconcile,
         "Backup": BackupController(context).reconcile,
+        "RestoreDrill": DrillController(context).reconcile,
+        "RestoreDrillRun": DrillRunController(context).reconcile,
+        "Restore": RestoreController(context).reconcile,
         "Approval": _nothing,
         "Pod": PodController(context).reconcile,
     }

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from databosun.api.request import Request
+from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.common import PodTemplate
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "databosun"}
@@ -19,6 +20,7 @@ LABEL_HOLD = "databosun.io/hold"
 LABEL_DATABASE_UID = "databosun.io/database-uid"
 LABEL_POLICY_UID = "databosun.io/policy-uid"
 LABEL_STORAGE_UID = "databosun.io/storage-uid"
+LABEL_PROVEN = "databosun.io/proven"
 LABEL_SCHEDULE = "databosun.io/schedule"
 ANNOTATION_FOR = "databosun.io/for"
 ANNOTATION_DEADLINE = "databosun.io/deadline"
@@ -52,6 +54,10 @@ class StartJob:
     pod_template: PodTemplate | None
     labels: Mapping[str, str] = field(default_factory=dict)
     storage_claim: str | None = None
+    scratch_bytes: int | None = None
+    """Room that the work needs, where the template says nothing of scratch."""
+    target_claim: str | None = None
+    """The claim that is restored into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,16 @@ class CreateRun:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordProof:
+    """Write into a Backup's status what a drill proved of it."""
+
+    namespace: str
+    backup: str
+    checksum: str
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteObject:
     """Delete a run's object: a Backup whose data is gone, a drill beyond its history; guarded by uid, resourceVersion
     and a fresh Lease.
@@ -119,7 +135,7 @@ class PostEvent:
     warning: bool = False
 
 
-Action = StartJob | DeleteJob | ReleasePod | CreateRun | DeleteObject | PatchMetadata | PostEvent
+Action = StartJob | DeleteJob | ReleasePod | CreateRun | RecordProof | DeleteObject | PatchMetadata | PostEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,14 @@ INTERVALS_UNTIL_OVERDUE = 2
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A successful backup: its name, and the instant that it restores to."""
+    """A successful backup: its name, and the instant that it restores to. `restore_bytes`: what restoring it reads."""
 
     name: str
     at: datetime
     size_bytes: int
     engine_version: str | None = None
     system_identifier: str | None = None
+    restore_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,7 @@ def decide_protection(facts: ProtectionFacts, now: datetime) -> Verdicts:
     protected, first = _protected(facts, now)
     met, second = _rpo_met(facts, now)
     wakes = [at for at in (first, second) if at is not None and at > now]
-    proven = Wanted(ConditionType.PROVEN, False, "NeverProven", "no restore drill has passed yet")
-    return Verdicts((protected, met, proven), min(wakes, default=None))
+    return Verdicts((protected, met), min(wakes, default=None))
 
 
 def _protected(facts: ProtectionFacts, now: datetime) -> tuple[Wanted, datetime | None]:

@@ -105,6 +105,14 @@ def storage_target(ref: Named, spec: BackupStorageSpec, cluster_id: str) -> tupl
     return target, secrets
 
 
+def identity_secrets(spec: BackupStorageSpec) -> list[SecretUse]:
+    """The Secrets with the age identities; for restores and drills alone."""
+    refs = spec.encryption.age.identity_secret_refs if spec.encryption else []
+    return [
+        SecretUse(use=f"age-{number}", secret=ref.name, keys={"identity": ref.key}) for number, ref in enumerate(refs)
+    ]
+
+
 def _immutable(spec: BackupStorageSpec) -> Immutable | None:
     if spec.immutability is None:
         return None

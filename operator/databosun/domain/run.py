@@ -30,13 +30,15 @@ HOPELESS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an attempt ended. `certain`: by the agent's own word, or because no agent ran; not inferred."""
+    """How an attempt ended. `certain`: by the agent's own word, or because no agent ran; not inferred. `refused`: the
+    agent found a precondition missing, and did nothing."""
 
     reason: str
     message: str
     succeeded: bool = False
     retryable: bool = False
     certain: bool = False
+    refused: bool = False
     result: Result | None = None
 
 
@@ -334,7 +336,14 @@ def _judge_terminated(pod: PodSeen) -> Ending:
             "ResultUnreadable", "the agent reported success, but its full result could not be read from the log"
         )
     if pod.outcome is not None:
-        return Ending(pod.reason or "Failed", pod.message, retryable=pod.retryable, certain=True, result=pod.result)
+        return Ending(
+            pod.reason or "Failed",
+            pod.message,
+            retryable=pod.retryable,
+            certain=True,
+            refused=pod.outcome is Outcome.REFUSED,
+            result=pod.result,
+        )
     if pod.disrupted:
         return Ending(
             "Disrupted",

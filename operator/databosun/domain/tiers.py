@@ -33,7 +33,11 @@ def tier_objectives(tier: int, overrides: Overrides | None) -> Objectives:
     if tier not in _TIERS:
         message = f"spec.tier is {tier}; expected 1 to 4"
         raise invalid_spec(message)
-    base = _TIERS[tier]
+    return override(_TIERS[tier], overrides)
+
+
+def override(base: Objectives, overrides: Overrides | None) -> Objectives:
+    """The objectives with those that differ. UserFault(InvalidSpec) names the field."""
     if overrides is None:
         return base
     return Objectives(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from databosun.api.quantities import parse_quantity
 from databosun.api.request import (
     MAX_REQUEST_BYTES,
     REQUEST_ANNOTATION,
+    RESTORE_PATH,
     RUN_PATH,
     SCRATCH_PATH,
     SECRETS_PATH,
@@ -114,7 +116,9 @@ def owner_reference(owner: Owner) -> dict[str, Any]:
 
 
 def _scratch(order: StartJob, template: PodTemplate) -> Scratch:
-    """What the user says, or room for a backup, or little for the rest."""
+    """What the user says, or what the work needs, or room for a backup, or little for the rest."""
+    if template.scratch is None and order.scratch_bytes is not None:
+        return Scratch(size=f"{math.ceil(order.scratch_bytes / 2**30)}Gi")
     return template.scratch or (Scratch() if order.request.job.task == "backup" else SMALL_SCRATCH)
 
 
@@ -160,6 +164,8 @@ def _container(order: StartJob, template: PodTemplate, defaults: JobDefaults, sc
     ]
     if order.storage_claim is not None:
         mounts.append({"name": "storage", "mountPath": VOLUME_PATH})
+    if order.target_claim is not None:
+        mounts.append({"name": "restore", "mountPath": RESTORE_PATH})
     resources = template.resources or DEFAULT_RESOURCES
     return {
         "name": "agent",
@@ -207,6 +213,8 @@ def _volumes(order: StartJob, scratch: Scratch) -> list[dict[str, Any]]:
         volumes.append({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}})
     if order.storage_claim is not None:
         volumes.append({"name": "storage", "persistentVolumeClaim": {"claimName": order.storage_claim}})
+    if order.target_claim is not None:
+        volumes.append({"name": "restore", "persistentVolumeClaim": {"claimName": order.target_claim}})
     return volumes
 
 

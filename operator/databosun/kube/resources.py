@@ -63,6 +63,9 @@ DATABASES: Final = Resource(GROUP, VERSION, "databases", "Database")
 BACKUP_STORAGES: Final = Resource(GROUP, VERSION, "backupstorages", "BackupStorage")
 BACKUP_POLICIES: Final = Resource(GROUP, VERSION, "backuppolicies", "BackupPolicy")
 BACKUPS: Final = Resource(GROUP, VERSION, "backups", "Backup")
+RESTORE_DRILLS: Final = Resource(GROUP, VERSION, "restoredrills", "RestoreDrill")
+RESTORE_DRILL_RUNS: Final = Resource(GROUP, VERSION, "restoredrillruns", "RestoreDrillRun")
+RESTORES: Final = Resource(GROUP, VERSION, "restores", "Restore")
 APPROVALS: Final = Resource(GROUP, VERSION, "approvals", "Approval")
 
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
@@ -75,8 +78,17 @@ CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
 
-RUN_KINDS: Final = (BACKUPS,)
+RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES)
 """The kinds that are runs: their watches leave finished ones out."""
 
-OWN_KINDS: Final = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, BACKUPS, APPROVALS)
+OWN_KINDS: Final = (
+    DATABASES,
+    BACKUP_STORAGES,
+    BACKUP_POLICIES,
+    RESTORE_DRILLS,
+    BACKUPS,
+    RESTORE_DRILL_RUNS,
+    RESTORES,
+    APPROVALS,
+)
 """The kinds of this project, in the order in which a start lists them: what others refer to comes first."""

@@ -49,8 +49,9 @@ class Right:
 _READ: Final = ("get", "list", "watch")
 REQUIRED: Final = (
     *(Right(kind, _READ) for kind in OWN_KINDS),
-    Right(r.BACKUPS, ("create", "delete", "patch")),
-    *(Right(kind, ("patch",), "status") for kind in (r.DATABASES, r.BACKUP_STORAGES, r.BACKUP_POLICIES, r.BACKUPS)),
+    *(Right(kind, ("create", "delete", "patch")) for kind in (r.BACKUPS, r.RESTORE_DRILL_RUNS)),
+    Right(r.RESTORES, ("patch",)),
+    *(Right(kind, ("patch",), "status") for kind in OWN_KINDS if kind is not r.APPROVALS),
     Right(r.JOBS, (*_READ, "create", "delete")),
     Right(r.PODS, (*_READ, "patch")),
     Right(r.PODS, ("get",), "log"),

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_HOLD, LABEL_POLICY_UID, LABEL_SCHEDULE
+from databosun.domain.plan import (
+    LABEL_DATABASE_UID,
+    LABEL_FINISHED,
+    LABEL_HOLD,
+    LABEL_POLICY_UID,
+    LABEL_PROVEN,
+    LABEL_SCHEDULE,
+)
 from databosun.runtime.queue import Key
 
 _KEPT_METADATA = (
@@ -24,6 +31,7 @@ _KEPT_METADATA = (
     "finalizers",
 )
 _OUR_PREFIX = "databosun.io/"
+_GOOD = frozenset({"Succeeded", "Passed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,7 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A finished Backup, from its metadata alone."""
+    """A finished run, from its metadata alone. `outcome`: its verdict; `proven`: a drill that proved its backup."""
 
     namespace: str
     name: str
@@ -148,10 +156,12 @@ class FinishedRun:
     created: datetime
     held: bool
     deleting: bool
+    outcome: str = ""
+    proven: bool = False
 
 
 def finished_run(metadata: Mapping[str, Any]) -> FinishedRun | None:
-    """Read a finished Backup's metadata; None where it is not finished."""
+    """Read a finished run's metadata; None where it is not finished."""
     labels = metadata.get("labels", {})
     if LABEL_FINISHED not in labels:
         return None
@@ -163,10 +173,12 @@ def finished_run(metadata: Mapping[str, Any]) -> FinishedRun | None:
         database_uid=labels.get(LABEL_DATABASE_UID, ""),
         policy_uid=labels.get(LABEL_POLICY_UID, ""),
         schedule=labels.get(LABEL_SCHEDULE, ""),
-        succeeded=labels[LABEL_FINISHED] == "Succeeded",
+        succeeded=labels[LABEL_FINISHED] in _GOOD,
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         held=labels.get(LABEL_HOLD) == "true",
         deleting="deletionTimestamp" in metadata,
+        outcome=labels[LABEL_FINISHED],
+        proven=labels.get(LABEL_PROVEN) == "true",
     )
 
 

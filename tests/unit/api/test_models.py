@@ -9,19 +9,27 @@ from pydantic import ValidationError
 
 from databosun.api.result import Result
 from databosun.api.v1alpha1.backup import BackupPhase, BackupSpec, BackupStatus
-from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicyStatus
+from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec
 from databosun.api.v1alpha1.backupstorage import BackupStorageStatus
 from databosun.api.v1alpha1.conditions import Condition, ConditionType
 from databosun.api.v1alpha1.database import DatabaseStatus
+from databosun.api.v1alpha1.kinds import KINDS
+from databosun.api.v1alpha1.restore import RestoreStatus
+from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunStatus
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
 
 
 def test_an_empty_status_is_a_status() -> None:
-    for model in (BackupStatus, BackupPolicyStatus, BackupStorageStatus, DatabaseStatus):
-        assert model.model_validate({}).dump() == {"conditions": []} | (
-            {"attempts": []} if model is BackupStatus else {"policies": []} if model is DatabaseStatus else {}
-        )
+    more = {
+        BackupStatus: {"attempts": []},
+        DatabaseStatus: {"policies": [], "drills": []},
+        RestoreDrillRunStatus: {"attempts": [], "proven": False},
+        RestoreStatus: {"attempts": []},
+    }
+    for kind in KINDS:
+        if kind.status is not None:
+            assert kind.status.model_validate({}).dump() == {"conditions": []} | more.get(kind.status, {})
 
 
 def test_fields_of_a_newer_version_are_passed_over() -> None:

@@ -56,7 +56,7 @@ def test_in_chosen_namespaces_every_right_is_asked_for_each() -> None:
     assert len(wanted) == len(set(wanted))
 
 
-def test_no_right_on_secrets_and_none_to_write_a_spec_but_of_new_backups() -> None:
+def test_no_right_on_secrets_and_none_to_write_a_spec_but_of_new_runs() -> None:
     wanted = required((), "x")
     assert "secrets" not in {access.resource.plural for access in wanted}
     writes = {
@@ -65,9 +65,8 @@ def test_no_right_on_secrets_and_none_to_write_a_spec_but_of_new_backups() -> No
         if access.resource in OWN_KINDS and not access.subresource
     }
     assert {write for write in writes if write[1] not in ("get", "list", "watch")} == {
-        ("backups", "create"),
-        ("backups", "delete"),
-        ("backups", "patch"),
+        *((kind, verb) for kind in ("backups", "restoredrillruns") for verb in ("create", "delete", "patch")),
+        ("restores", "patch"),
     }
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from databosun.api.v1alpha1.common import LocalRef, Model, SecretKeyRef
 from databosun.api.v1alpha1.conditions import Conditions
-from databosun.api.v1alpha1.fields import Identifier, Name, PositiveDuration, SecretKey, Time
+from databosun.api.v1alpha1.fields import Identifier, Message, Name, PositiveDuration, SecretKey, Time
 from databosun.api.v1alpha1.schema import UNIQUE, cel, checks, found_instead, matches, one_each, rules
 
 
@@ -271,6 +271,23 @@ class PolicyCursor(Model):
     next: Time | None = Field(default=None, description="The next slot.")
 
 
+class DrillCursor(PolicyCursor):
+    """The state of one RestoreDrill for this database."""
+
+    engine_version: Identifier | None = Field(
+        default=None, description="Version of the server that was drilled last; another major version asks for a drill."
+    )
+    runs: int = Field(default=0, description="Runs that were started for this database.")
+
+
+class Estimate(Model):
+    """How long a restore right now would take."""
+
+    restore_now_seconds: int = Field(description="In seconds.")
+    restore_now: Identifier = Field(description="The same for people, such as 9m12s.")
+    basis: Message = Field(description="What it is reckoned from.")
+
+
 class EffectiveObjectives(Model):
     """The objectives in force."""
 
@@ -285,6 +302,10 @@ class LastBackup(Model):
     name: Identifier = Field(description="Name of the Backup.")
     at: Time = Field(description="When it was complete.")
     size_bytes: int = Field(description="Stored size in bytes.")
+    restore_bytes: int | None = Field(
+        default=None, description="Stored bytes that restoring it reads: its own, and those of what it stands on."
+    )
+    engine_version: Identifier | None = Field(default=None, description="Version of the server that it is of.")
 
 
 class LastProven(Model):
@@ -296,6 +317,8 @@ class LastProven(Model):
     rto_seconds: int | None = Field(default=None, description="Measured time to restore, in seconds.")
     rto: Identifier | None = Field(default=None, description="The same for people, such as 9m12s.")
     rpo_seconds: int | None = Field(default=None, description="Measured span of lost writes, in seconds.")
+    backup: Identifier | None = Field(default=None, description="The Backup that it proved.")
+    restore_bytes: int | None = Field(default=None, description="Stored bytes that it read.")
     passed: bool = Field(description="Whether all critical checks passed.")
 
 
@@ -317,8 +340,14 @@ class DatabaseStatus(Model):
     policies: Annotated[list[PolicyCursor], Field(max_length=256), one_each("uid")] = Field(
         default_factory=list, description="What each policy has done for this database, and what comes next."
     )
+    drills: Annotated[list[DrillCursor], Field(max_length=64), one_each("uid")] = Field(
+        default_factory=list, description="What each RestoreDrill has done for this database, and what comes next."
+    )
     last_backup: LastBackup | None = Field(default=None, description="The newest successful backup.")
     last_proven: LastProven | None = Field(default=None, description="The newest drill that proved a backup.")
+    estimate: Estimate | None = Field(
+        default=None, description="How long a restore right now would take, as the last drill measured it."
+    )
     probed_generation: int | None = Field(
         default=None, description="Generation of the spec with which the server was looked at last."
     )

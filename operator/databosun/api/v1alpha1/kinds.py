@@ -10,6 +10,9 @@ from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicySt
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorageStatus
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
+from databosun.api.v1alpha1.restore import RestoreSpec, RestoreStatus
+from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec, RestoreDrillStatus
+from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunSpec, RestoreDrillRunStatus
 
 CATEGORY = "databosun"
 """`kubectl get databosun` lists all kinds."""
@@ -163,6 +166,83 @@ BACKUP = Kind(
     ),
 )
 
+RESTORE_DRILL = Kind(
+    kind="RestoreDrill",
+    plural="restoredrills",
+    singular="restoredrill",
+    short_name="drill",
+    description="Prove on a schedule that backups restore, and within the objectives.",
+    spec=RestoreDrillSpec,
+    status=RestoreDrillStatus,
+    name_limit=40,
+    columns=(
+        Column("Level", ".spec.level"),
+        Column("Databases", ".status.databases.matched", "integer"),
+        Column("Proven", ".status.databases.proven", "integer"),
+        Column("Failing", ".status.databases.failing", "integer"),
+        Column("Last-Run", ".status.lastRun.at", "date"),
+        Column("Verdict", ".status.lastRun.phase", description="Of the newest run."),
+        Column("Next", ".status.nextScheduleTime"),
+        Column("Suspended", ".spec.suspend", "boolean"),
+        _READY,
+        Column("Last-Passed", ".status.lastPassedTime", "date", wide=True),
+        Column("Run", ".status.lastRun.name", wide=True),
+        _MESSAGE,
+        _AGE,
+    ),
+)
+
+RESTORE_DRILL_RUN = Kind(
+    kind="RestoreDrillRun",
+    plural="restoredrillruns",
+    singular="restoredrillrun",
+    short_name="drun",
+    description="One drill: a record, never edited. Its evidence is in the store.",
+    spec=RestoreDrillRunSpec,
+    status=RestoreDrillRunStatus,
+    name_limit=57,
+    selectable=(".spec.databaseRef.name", ".spec.drillRef.name", ".status.phase"),
+    columns=(
+        Column("Database", ".spec.databaseRef.name"),
+        Column("Backup", ".status.backup.name"),
+        Column("Level", ".status.level"),
+        Column("Phase", ".status.phase"),
+        Column("RTO", ".status.rto.took", description="Time to restore, as measured."),
+        Column("RTO-Met", ".status.rto.met", "boolean"),
+        Column("RPO", ".status.rpo.span", description="Span of lost writes, as measured."),
+        Column("RPO-Met", ".status.rpo.met", "boolean"),
+        _AGE,
+        Column("Drill", ".spec.drillRef.name", wide=True),
+        Column("Duration", ".status.duration", wide=True),
+        Column("Evidence", ".status.evidence.uri", wide=True),
+        _MESSAGE,
+    ),
+)
+
+RESTORE = Kind(
+    kind="Restore",
+    plural="restores",
+    singular="restore",
+    short_name="brs",
+    description="One restore to one place. It runs once, and never after its notAfter.",
+    spec=RestoreSpec,
+    status=RestoreStatus,
+    name_limit=57,
+    selectable=(".status.phase",),
+    columns=(
+        Column("From", ".spec.from['backupRef','databaseRef'].name", description="Backup or Database."),
+        Column("To", ".spec.target.volume.claimName", description="The volume that is restored into."),
+        Column("Phase", ".status.phase"),
+        Column("Step", ".status.progress.stage"),
+        Column("Percent", ".status.progress.percent", "integer"),
+        Column("Backup", ".status.backup", description="The Backup that was restored."),
+        Column("Duration", ".status.duration"),
+        _AGE,
+        Column("Last-Commit", ".status.lastCommit", wide=True),
+        _MESSAGE,
+    ),
+)
+
 APPROVAL = Kind(
     kind="Approval",
     plural="approvals",
@@ -181,5 +261,14 @@ APPROVAL = Kind(
     ),
 )
 
-KINDS = (DATABASE, BACKUP_STORAGE, BACKUP_POLICY, BACKUP, APPROVAL)
+KINDS = (
+    DATABASE,
+    BACKUP_STORAGE,
+    BACKUP_POLICY,
+    BACKUP,
+    RESTORE_DRILL,
+    RESTORE_DRILL_RUN,
+    RESTORE,
+    APPROVAL,
+)
 """In the order in which people meet them."""

@@ -338,6 +338,33 @@ class Reason(StrEnum):
     TARGET_NOT_EMPTY = "TargetNotEmpty", "Use an empty volume, or ask for Replace with confirm."
     EVIDENCE_INVALID = "EvidenceInvalid", "Do not rely on this evidence: digest, chain or signature is wrong."
 
+    # Restores and drills.
+    PASSED = "Passed", "Nothing: the backup restored, and every check passed."
+    CHOSEN = "Chosen", "Nothing: the backup is chosen and written down; the Job starts next."
+    DRILL_PASSED = "DrillPassed", "Nothing: a drill restored a backup of this database."
+    DRILL_FAILED = (
+        "DrillFailed",
+        "Act now: see the run that the message names. A backup that does not restore is none; keep the older ones.",
+    )
+    DRILL_PARTIAL = "DrillPartial", "See what the message names: the backup restored, and something was found."
+    DRILL_REFUSED = "DrillRefused", "Put right what the message names; the next drill tries again."
+    DRILL_ERROR = "DrillError", "See the message: Databosun or the cluster failed, the backup may be as good as before."
+    PROOF_TOO_OLD = "ProofTooOld", "Find out why drills do not run, or do not pass: see the Database's drill runs."
+    NEVER_MEASURED = "NeverMeasured", "Nothing, or start a drill: only one that restores measures the time it takes."
+    RESTORE_TOO_SLOW = (
+        "RestoreTooSlow",
+        "Shorten chains, give the drill's pods faster disks and more CPU, or agree on another objective.",
+    )
+    DRILL_NOT_FOUND = "DrillNotFound", "Create the RestoreDrill, or correct drillRef."
+    BACKUP_NOT_FOUND = "BackupNotFound", "Name a Backup of the same namespace that has succeeded."
+    BACKUP_GONE = "BackupGone", "Start another run: the chosen backup was deleted meanwhile."
+    IN_USE = "InUse", "Nothing: a drill or a restore reads it; it is deleted afterwards."
+    PRODUCTION_VOLUME = "ProductionVolume", "Restore into a volume of its own: the named one is a database's own."
+    RESTORED = "Restored", "Follow the steps in status.handOver."
+    RESTORE_FAILED = "RestoreFailed", "See the message: it says why, and in which state the target is."
+    RESTORE_REFUSED = "RestoreRefused", "Put right what the message names; nothing was touched."
+    DRILLS_FAILING = "DrillsFailing", "See the drill runs of the databases that the message names."
+
     # Checks of a recovered copy.
     CANARY_MISSING = (
         "CanaryMissing",

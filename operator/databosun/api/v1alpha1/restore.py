@@ -1,0 +1,168 @@
+"""Restore: bring a database back to a place, once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from databosun.api.drill import Level
+from databosun.api.v1alpha1.backup import Position
+from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate
+from databosun.api.v1alpha1.conditions import Conditions
+from databosun.api.v1alpha1.fields import Identifier, Line, Message, Name, PositiveDuration, Time, first, last
+from databosun.api.v1alpha1.proving import ChosenBackup, CopyCheck, CopyCheckResult, StoredRecord, TargetPoint
+from databosun.api.v1alpha1.run import Attempt, Failure, Progress
+from databosun.api.v1alpha1.schema import WHOLE, cel, matches, one_each, rules
+
+_LSN = r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$"
+
+
+class RestorePhase(StrEnum):
+    """Where a restore stands."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    REFUSED = "Refused"
+
+
+RESTORE_FINAL = frozenset(RestorePhase) - {RestorePhase.PENDING, RestorePhase.RUNNING}
+
+
+class RestoreFrom(Model):
+    """What is restored."""
+
+    model_config = rules(
+        cel("has(self.backupRef) != has(self.databaseRef)", "exactly one of backupRef and databaseRef is required")
+    )
+    backup_ref: LocalRef | None = Field(
+        default=None, description="This very Backup. Exactly one of backupRef and databaseRef."
+    )
+    database_ref: LocalRef | None = Field(
+        default=None,
+        description="The newest Backup of this Database that reaches back to the wanted point and whose artefacts"
+        " verify.",
+    )
+
+
+class VolumeTarget(Model):
+    """A claim of the same namespace that takes the data directory."""
+
+    claim_name: Name = Field(description="Name of the PersistentVolumeClaim.")
+
+
+class RestoreTarget(Model):
+    """Where it is restored to."""
+
+    volume: VolumeTarget = Field(
+        description="A volume that takes a recovered, promoted, cleanly stopped data directory, to be handed to a"
+        " server; the steps stand in status.handOver."
+    )
+
+
+class RestoreSpec(Model):
+    """What is to be restored, and where to; immutable."""
+
+    model_config = rules(
+        cel("self == oldSelf", "a Restore runs once: its spec cannot be changed; create another one"),
+        cel(
+            "(has(self.pointInTime) ? 1 : 0) + (has(self.lsn) ? 1 : 0) + (has(self.restorePoint) ? 1 : 0)"
+            " + (has(self.until) ? 1 : 0) <= 1",
+            "at most one of pointInTime, lsn, restorePoint and until can be given",
+        ),
+        cel(
+            "self.overwrite != 'Replace' || (has(self.confirm) && self.confirm == self.target.volume.claimName)",
+            "overwrite: Replace needs confirm with the name of the target, which is that of the claim",
+        ),
+    )
+    from_: RestoreFrom = Field(alias="from", description="What is restored.")
+    point_in_time: Time | None = Field(default=None, description="Restore to this instant; needs the shipped log.")
+    lsn: (
+        Annotated[str, Field(max_length=17, pattern=_LSN), matches(_LSN, "a log sequence number such as 0/3000148")]
+        | None
+    ) = Field(default=None, description="PostgreSQL: restore to this log sequence number.")
+    restore_point: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
+        default=None, description="PostgreSQL: restore to this named restore point."
+    )
+    until: Literal["EndOfBackup", "Latest"] | None = Field(
+        default=None,
+        description="EndOfBackup: what the backup holds, without the log. Latest: all that the shipped log holds."
+        " Absent, and no other point given: Latest where the log is shipped, else EndOfBackup.",
+    )
+    target: RestoreTarget = Field(description="Where it is restored to.")
+    overwrite: Literal["Refuse", "Replace"] = Field(
+        default="Refuse",
+        description="Refuse: only an empty target. Replace: what a restore left there before is put aside under another"
+        " name, never deleted.",
+    )
+    confirm: Name | None = Field(default=None, description="The name of the target once more; with overwrite: Replace.")
+    not_after: Time = Field(
+        description="The restore does not start after this (at most a day ahead), so that one that is re-applied from"
+        " Git or came back with a cluster's backup starts nothing."
+    )
+    reindex: bool = Field(
+        default=False, description="Rebuild indexes where the image sorts texts otherwise than the original did."
+    )
+    level: Level = Field(
+        default=Level.RESTORE,
+        description="How deep the restored copy is checked before it is handed over, as in a drill.",
+    )
+    checks: Annotated[list[CopyCheck], Field(max_length=32), one_each("name")] = Field(
+        default_factory=list, description="Your own checks; a critical one that fails fails the restore."
+    )
+    start_deadline: PositiveDuration = Field(
+        default="30m", description="How long the Job may wait for its pod to start."
+    )
+    deadline: PositiveDuration = Field(default="24h", description="How long one attempt may take.")
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=2, description="Further attempts after a failure that may pass."
+    )
+    pod_template: PodTemplate | None = Field(default=None, description="What may be said about the Job's pod.")
+
+
+class RestoreStatus(Model):
+    """What became of a restore; written by the operator alone."""
+
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status is about."
+    )
+    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled.")
+    phase: RestorePhase | None = Field(
+        default=None,
+        description="Where it stands. Refused: a precondition is missing, and nothing was touched. Failed: the message"
+        " says in which state the target is.",
+    )
+    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
+    completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
+    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
+    duration: Identifier | None = Field(default=None, description="From start to verdict, such as 4m12s.")
+    attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
+        default_factory=list, description="What was tried; the newest 50."
+    )
+    progress: Progress | None = Field(default=None, description="How far the running attempt has come, and its step.")
+    candidates: Annotated[list[ChosenBackup], Field(max_length=20), WHOLE, first(20)] | None = Field(
+        default=None, description="The backups to be tried, newest first; chosen once for all attempts."
+    )
+    backup: Identifier | None = Field(default=None, description="The Backup that was restored.")
+    chosen: Message | None = Field(default=None, description="Why this one, and what became of those before it.")
+    until: TargetPoint | None = Field(default=None, description="The point that is restored to.")
+    reached: Position | None = Field(default=None, description="The position that was reached.")
+    last_commit: Time | None = Field(default=None, description="When the newest restored transaction was committed.")
+    data_directory: Identifier | None = Field(default=None, description="The data directory below the volume's root.")
+    engine_version: Identifier | None = Field(default=None, description="Version of the server that can start it.")
+    bytes: int | None = Field(default=None, description="Bytes of the restored data.")
+    hand_over: Annotated[list[Message], Field(max_length=32), WHOLE, first(32)] | None = Field(
+        default=None, description="What to do next, step by step."
+    )
+    checks: Annotated[list[CopyCheckResult], Field(max_length=64), WHOLE, first(64)] | None = Field(
+        default=None, description="What each check of the restored copy found; the first 64."
+    )
+    record: StoredRecord | None = Field(default=None, description="The record in the store.")
+    image: Line | None = Field(default=None, description="Image that the agent ran in.")
+    notes: Annotated[list[Message], Field(max_length=16), WHOLE, first(16)] | None = Field(
+        default=None, description="What is otherwise than in the original."
+    )
+    failure: Failure | None = Field(default=None, description="Why it failed and what to do about it.")

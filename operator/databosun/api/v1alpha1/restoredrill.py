@@ -1,0 +1,192 @@
+"""RestoreDrill: prove on a schedule that backups restore, within the objectives."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from databosun.api.drill import Level
+from databosun.api.v1alpha1.common import LabelSelector, LocalRef, Model, PodTemplate
+from databosun.api.v1alpha1.conditions import Conditions
+from databosun.api.v1alpha1.database import Objectives
+from databosun.api.v1alpha1.fields import Cron, Duration, Identifier, PositiveDuration, Time, TimeZone
+from databosun.api.v1alpha1.proving import CopyCheck
+from databosun.api.v1alpha1.schema import cel, one_each, rules
+
+
+class SelectFrom(StrEnum):
+    """Which backup a drill restores."""
+
+    LATEST = "Latest"
+    RANDOM = "Random"
+    OLDEST = "Oldest"
+
+
+class SelectPoint(StrEnum):
+    """Which point a drill recovers to."""
+
+    NONE = "None"
+    LATEST = "Latest"
+    RANDOM_IN_WINDOW = "RandomInWindow"
+
+
+class Selection(Model):
+    """Which backup is restored, and to which point; decided afresh in every run."""
+
+    from_: SelectFrom = Field(
+        default=SelectFrom.LATEST,
+        alias="from",
+        description="Latest: the newest backup. Random: any one, so that in time all are tried. Oldest: the oldest one"
+        " that is kept.",
+    )
+    point_in_time: SelectPoint = Field(
+        default=SelectPoint.NONE,
+        description="None: the end of the backup, without the log. Latest: the end of the shipped log."
+        " RandomInWindow: any instant between the backup and the newest one that can be restored.",
+    )
+
+
+class DrillSchedule(Model):
+    """When drills run."""
+
+    cron: Cron = Field(description="When, in five fields: minute, hour, day of month, month, day of week.")
+    time_zone: TimeZone = Field(default="UTC", description="Time zone of cron, such as Europe/Berlin.")
+    jitter: Duration = Field(
+        default="0s",
+        description="Spread: each drill starts up to this much after its slot, always the same for one database.",
+    )
+
+
+class DrillTrigger(Model):
+    """What starts a drill beside the schedule."""
+
+    every_n_backups: Annotated[int, Field(ge=1, le=10000)] | None = Field(
+        default=None, description="Drill after so many successful backups since the last drill."
+    )
+    on_engine_upgrade: bool = Field(
+        default=False, description="Drill the first backup of another major version of the server."
+    )
+
+
+class NegativeControl(Model):
+    """Now and then a copy is damaged on purpose: a drill that does not notice is itself broken."""
+
+    every_n_runs: Annotated[int, Field(ge=1, le=1000)] = Field(
+        description="Every so many drills of one database, damage a copy beside the real one, and demand that it is"
+        " noticed."
+    )
+
+
+class HistoryLimits(Model):
+    """How many finished runs are kept for each database. Their evidence stays in the store."""
+
+    passed: Annotated[int, Field(ge=1, le=100)] = Field(default=10, description="Runs that passed.")
+    others: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=10, description="Runs that failed, were partial or refused, or ended in an error."
+    )
+
+
+class RestoreDrillSpec(Model):
+    """What a user wants proven."""
+
+    model_config = rules(
+        cel(
+            "(has(self.databaseRef) ? 1 : 0) + (has(self.policyRef) ? 1 : 0) + (has(self.databaseSelector) ? 1 : 0)"
+            " == 1",
+            "exactly one of databaseRef, policyRef and databaseSelector is required",
+        ),
+    )
+    database_ref: LocalRef | None = Field(
+        default=None, description="The Database whose backups are drilled. Exactly one of the three."
+    )
+    policy_ref: LocalRef | None = Field(
+        default=None, description="Drill the backups of this BackupPolicy, of every Database that it covers."
+    )
+    database_selector: LabelSelector | None = Field(
+        default=None, description="Drill the backups of every Database of the namespace with these labels."
+    )
+    selection: Selection = Field(default_factory=Selection, description="Which backup, to which point.")
+    schedule: DrillSchedule | None = Field(
+        default=None,
+        description="When. Absent: by the Database's tier, weekly for 1 and 2, monthly for 3, quarterly for 4, at four"
+        " in the morning and spread over an hour.",
+    )
+    trigger: DrillTrigger | None = Field(default=None, description="What starts a drill beside the schedule.")
+    level: Level = Field(
+        default=Level.RESTORE,
+        description="Artifact: digests and formats. Restore: it recovers and starts, tables are counted. Deep: and the"
+        " engine finds no damage, contents are hashed. Application: and your own checks pass. Each includes those"
+        " before it; only Restore and more prove a backup.",
+    )
+    checks: Annotated[list[CopyCheck], Field(max_length=32), one_each("name")] = Field(
+        default_factory=list, description="Your own checks of the restored copy."
+    )
+    objectives: Objectives | None = Field(
+        default=None, description="What the drill is measured against. Absent: the Database's own objectives."
+    )
+    negative_control: NegativeControl | None = Field(
+        default=None, description="Damage a copy now and then, to see that drills notice."
+    )
+    suspend: bool = Field(default=False, description="Start no new run; running ones go on.")
+    starting_deadline: PositiveDuration = Field(
+        default="12h", description="A slot that could not be started for this long is missed, not run."
+    )
+    start_deadline: PositiveDuration = Field(default="30m", description="How long a Job may wait for its pod to start.")
+    deadline: PositiveDuration = Field(default="6h", description="How long one attempt may take.")
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=2, description="Further attempts after a failure that may pass and says nothing about the backup."
+    )
+    history_limits: HistoryLimits = Field(default_factory=HistoryLimits, description="How many finished runs are kept.")
+    pod_template: PodTemplate | None = Field(
+        default=None,
+        description="What may be said about the drill Jobs' pods. Where scratch is absent, it is sized by the backup.",
+    )
+
+
+class DrilledDatabases(Model):
+    """How many databases the drill covers, and how they fare."""
+
+    matched: int = Field(description="Databases that the drill covers.")
+    proven: int = Field(description="Those that are proven.")
+    failing: int = Field(description="Those whose last run did not pass.")
+
+
+class RunCounts(Model):
+    """Finished runs that are still kept, by verdict."""
+
+    passed: int = Field(default=0, description="The backup restored and every check passed.")
+    failed: int = Field(default=0, description="The backup did not restore, or a critical check failed.")
+    partial: int = Field(default=0, description="It restored, with findings that are no failures.")
+    refused: int = Field(default=0, description="A precondition was missing: no backup, not enough scratch.")
+    error: int = Field(default=0, description="Databosun or the cluster failed: nothing is said about the backup.")
+
+
+class LastDrill(Model):
+    """The newest run that ended."""
+
+    name: Identifier = Field(description="Name of the run.")
+    phase: Identifier = Field(description="Its verdict.")
+    at: Time = Field(description="When it was created.")
+
+
+class RestoreDrillStatus(Model):
+    """How a drill fares; written by the operator alone."""
+
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status is about."
+    )
+    conditions: Conditions = Field(
+        default_factory=list, description="Ready, Reconciling, Stalled, LastRunSucceeded, ScheduleHealthy."
+    )
+    databases: DrilledDatabases | None = Field(
+        default=None, description="How many databases the drill covers, and how they fare."
+    )
+    runs: RunCounts | None = Field(default=None, description="Finished runs that are still kept, by verdict.")
+    last_run: LastDrill | None = Field(default=None, description="The newest run that ended.")
+    last_passed_time: Time | None = Field(default=None, description="When the newest run that passed was created.")
+    next_schedule_time: Time | None = Field(default=None, description="The next slot of any database.")
+    run_now_token: Identifier | None = Field(
+        default=None, description="The last value of databosun.io/run-now that was seen."
+    )

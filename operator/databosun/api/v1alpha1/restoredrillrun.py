@@ -1,0 +1,129 @@
+"""RestoreDrillRun: one drill. A record, never edited."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from databosun.api.drill import Level
+from databosun.api.v1alpha1.backup import Position
+from databosun.api.v1alpha1.common import LocalRef, Model
+from databosun.api.v1alpha1.conditions import Conditions
+from databosun.api.v1alpha1.database import Objectives
+from databosun.api.v1alpha1.fields import Identifier, Line, Message, ShortName, Time, first, last
+from databosun.api.v1alpha1.proving import (
+    ChosenBackup,
+    CopyCheck,
+    CopyCheckResult,
+    MeasuredRpo,
+    MeasuredRto,
+    StoredRecord,
+    TargetPoint,
+)
+from databosun.api.v1alpha1.restoredrill import Selection
+from databosun.api.v1alpha1.run import Attempt, Failure, Progress
+from databosun.api.v1alpha1.schema import WHOLE, cel, one_each, rules
+
+
+class DrillPhase(StrEnum):
+    """Where a drill stands."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    PASSED = "Passed"
+    FAILED = "Failed"
+    PARTIAL = "Partial"
+    REFUSED = "Refused"
+    ERROR = "Error"
+
+
+DRILL_FINAL = frozenset(DrillPhase) - {DrillPhase.PENDING, DrillPhase.RUNNING}
+
+
+class RestoreDrillRunSpec(Model):
+    """What is to be proven, by which drill; immutable."""
+
+    model_config = rules(
+        cel("self == oldSelf", "a RestoreDrillRun is a record: its spec cannot be changed"),
+        cel(
+            "has(self.scheduledFor) || has(self.notAfter)",
+            "notAfter is required in a RestoreDrillRun made by hand (at most a day ahead), so that it does not run"
+            " again when restored",
+        ),
+        cel("!has(self.backupRef) || !has(self.selection)", "only one of backupRef and selection can be given"),
+        cel("has(self.drillRef) || !has(self.schedule)", "schedule is that of a drill: drillRef is required with it"),
+    )
+    drill_ref: LocalRef | None = Field(
+        default=None, description="The RestoreDrill that says what this run does not say itself."
+    )
+    database_ref: LocalRef = Field(description="The Database whose backup is drilled.")
+    backup_ref: LocalRef | None = Field(default=None, description="Drill this very Backup. Absent: by selection.")
+    selection: Selection | None = Field(
+        default=None, description="Which backup, to which point. Absent: the drill's, or the latest."
+    )
+    level: Level | None = Field(default=None, description="How deep to look. Absent: the drill's, or Restore.")
+    checks: Annotated[list[CopyCheck], Field(max_length=32), one_each("name")] | None = Field(
+        default=None, description="Checks of the restored copy. Absent: the drill's."
+    )
+    objectives: Objectives | None = Field(
+        default=None, description="What is measured against. Absent: the drill's, or the Database's."
+    )
+    negative_control: bool = Field(
+        default=False, description="Damage a copy beside the real one, and demand that it is noticed."
+    )
+    schedule: ShortName | None = Field(default=None, description="The drill's schedule that asked for it.")
+    scheduled_for: Time | None = Field(
+        default=None,
+        description="The slot that this run answers; set by the operator. A slot long past is not run again.",
+    )
+    not_after: Time | None = Field(
+        default=None,
+        description="By hand: the run does not start after this (at most a day ahead), so that a restored or"
+        " re-applied object starts nothing.",
+    )
+
+
+class RestoreDrillRunStatus(Model):
+    """What a drill found; written by the operator alone."""
+
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status is about."
+    )
+    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled.")
+    phase: DrillPhase | None = Field(
+        default=None,
+        description="Where it stands. Passed: the backup restored and every check passed. Failed: it does not restore,"
+        " or a critical check failed. Partial: it restored, with findings. Refused: a precondition is missing. Error:"
+        " Databosun or the cluster failed, and nothing is said about the backup.",
+    )
+    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
+    completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
+    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
+    duration: Identifier | None = Field(default=None, description="From start to verdict, such as 4m12s.")
+    attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
+        default_factory=list, description="What was tried; the newest 50."
+    )
+    progress: Progress | None = Field(default=None, description="How far the running attempt has come.")
+    backup: ChosenBackup | None = Field(default=None, description="The backup that was chosen, once for all attempts.")
+    until: TargetPoint | None = Field(default=None, description="The point that was recovered to.")
+    level: Level | None = Field(default=None, description="How deep it was to look.")
+    level_reached: Level | None = Field(default=None, description="What is proven. Absent: nothing.")
+    proven: bool = Field(
+        default=False,
+        description="Whether the backup is proven by this: passed at level Restore or more, or only the sort order of"
+        " texts (collations) differs in the image.",
+    )
+    checks: Annotated[list[CopyCheckResult], Field(max_length=64), WHOLE, first(64)] | None = Field(
+        default=None, description="What each check found; the first 64."
+    )
+    rto: MeasuredRto | None = Field(default=None, description="Time to restore, as measured.")
+    rpo: MeasuredRpo | None = Field(default=None, description="Span of lost writes, as measured.")
+    reached: Position | None = Field(default=None, description="The position that was recovered to.")
+    evidence: StoredRecord | None = Field(default=None, description="The evidence in the store.")
+    image: Line | None = Field(default=None, description="Image that the agent ran in.")
+    notes: Annotated[list[Message], Field(max_length=16), WHOLE, first(16)] | None = Field(
+        default=None, description="What is otherwise than in the original."
+    )
+    failure: Failure | None = Field(default=None, description="Why it did not pass and what to do about it.")

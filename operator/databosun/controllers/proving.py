@@ -1,0 +1,206 @@
+"""Drills of one database: which runs are due, and what those that ended say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from databosun.api.drill import Level
+from databosun.api.v1alpha1.database import LastBackup, LastProven
+from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec
+from databosun.controllers import seen as read
+from databosun.controllers.context import Context
+from databosun.controllers.matching import drill_keys_of, drills
+from databosun.controllers.seen import Meta, SeenDatabase, SeenDrill
+from databosun.domain.conditions import Wanted
+from databosun.domain.database import PastRun, PolicyFacts, Timetabled, TimetableFacts, decide_timetable, slot_of
+from databosun.domain.drillpolicy import (
+    EffectiveDrill,
+    TriggerFacts,
+    cause_of,
+    create_drill_run,
+    cursor_of,
+    effective_drill,
+)
+from databosun.domain.drillrun import proof_of
+from databosun.domain.errors import UserFault
+from databosun.domain.plan import ANNOTATION_RUN_NOW, LABEL_DATABASE_UID, LABEL_POLICY_UID, CreateRun
+from databosun.domain.proof import FailedDrill, ProofFacts, decide_proof, estimate
+from databosun.domain.tiers import Objectives
+from databosun.kube.resources import RESTORE_DRILL_RUNS
+from databosun.runtime.cache import FinishedRun
+
+RUN = "RestoreDrillRun"
+
+
+@dataclass(frozen=True, slots=True)
+class Drilling:
+    """What drills make of one look at a database."""
+
+    create: tuple[CreateRun, ...]
+    update: dict[str, Any]
+    conditions: tuple[Wanted, ...]
+    wakes: tuple[datetime, ...]
+    policies: tuple[Meta, ...]
+
+
+async def look(
+    context: Context, seen: SeenDatabase, newest: LastBackup | None, objectives: Objectives, now: datetime
+) -> Drilling:
+    """Decide over the drills of one database."""
+    covering = _covering(context, seen)
+    finished = context.finished_of(RUN).of_database(seen.meta.uid)
+    runs = [*((run.policy_uid, _past(run)) for run in finished), *_active(context, seen)]
+    create: list[CreateRun] = []
+    cursors, wakes = [], []
+    for drill, effective in covering:
+        timetabled, answered = _timetable(context, seen, drill, effective, runs, newest, now)
+        before = next((one for one in seen.status.drills if one.uid == drill.meta.uid), None)
+        create += [
+            create_drill_run(seen.meta.named, drill.meta.named, drill.spec, order, before) for order in timetabled.start
+        ]
+        version = newest.engine_version if newest else None
+        cursors.append(cursor_of(timetabled.entry, before, version, len(timetabled.start), answered=answered))
+        wakes.append(timetabled.wake_at)
+    last, last_at = await _last_proven(context, seen, finished)
+    usual = effective_drill(_ANY, seen.spec.tier).interval(now)
+    spans = [effective.interval(now) for drill, effective in covering if not drill.spec.suspend]
+    facts = ProofFacts(
+        last=last,
+        last_at=last_at,
+        failed=_failed(finished),
+        interval=min(spans, default=None),
+        usual=usual,
+        rto=objectives.rto,
+    )
+    conditions, wake_at = decide_proof(facts, now)
+    return Drilling(
+        create=tuple(create),
+        update={"drills": cursors, "last_proven": last, "estimate": estimate(last, newest)},
+        conditions=conditions,
+        wakes=tuple(at for at in (*wakes, wake_at) if at is not None),
+        policies=tuple(drill.meta for drill, _ in covering),
+    )
+
+
+_ANY = RestoreDrillSpec.model_validate({"databaseRef": {"name": "any"}})
+
+
+def _covering(context: Context, seen: SeenDatabase) -> list[tuple[SeenDrill, EffectiveDrill]]:
+    found = []
+    for key in drill_keys_of(context, seen.meta.namespace, seen.meta.name):
+        body = context.cache.get(key)
+        try:
+            drill = read.drill(body) if body is not None else None
+            if drill is not None and drills(context, drill, seen) and not drill.meta.deleting:
+                found.append((drill, effective_drill(drill.spec, seen.spec.tier)))
+        except UserFault:
+            continue  # said on the drill itself
+    return found
+
+
+def _active(context: Context, seen: SeenDatabase) -> list[tuple[str, PastRun]]:
+    found = []
+    for key in context.cache.referring(RUN, seen.meta.namespace, f"database:{seen.meta.name}"):
+        body = context.cache.get(key)
+        try:
+            run = read.drill_run(body) if body is not None else None
+        except UserFault:
+            continue  # said on the run itself
+        if run is None or run.meta.labels.get(LABEL_DATABASE_UID, seen.meta.uid) != seen.meta.uid:
+            continue
+        slot = slot_of(run.meta.name) if run.spec.schedule else None
+        past = PastRun(run.meta.name, run.spec.schedule or "", run.meta.created, slot, active=True, succeeded=False)
+        found.append((run.meta.labels.get(LABEL_POLICY_UID, ""), past))
+    return found
+
+
+def _timetable(
+    context: Context,
+    seen: SeenDatabase,
+    drill: SeenDrill,
+    effective: EffectiveDrill,
+    all_runs: Sequence[tuple[str, PastRun]],
+    newest: LastBackup | None,
+    now: datetime,
+) -> tuple[Timetabled, bool]:
+    """What is due, and whether what asked for a drill beside the schedule has been answered."""
+    entry = next((one for one in seen.status.drills if one.uid == drill.meta.uid), None)
+    runs = tuple(run for uid, run in all_runs if uid == drill.meta.uid)
+    since = max((run.created for run in runs), default=drill.meta.created)
+    backups = [
+        one.name
+        for one in context.finished.of_database(seen.meta.uid)
+        if one.succeeded and not one.deleting and one.created > since
+    ]
+    cause = cause_of(drill.spec, TriggerFacts(backups, newest.engine_version if newest else None, entry))
+    good = [run.created for run in runs if run.succeeded]
+    facts = TimetableFacts(
+        database=seen.meta.named,
+        database_created=seen.meta.created,
+        policy=PolicyFacts(
+            ref=drill.meta.named,
+            created=drill.meta.created,
+            effective=effective,
+            suspended=drill.spec.suspend,
+            forbid_overlap=True,
+            run_now=drill.meta.annotations.get(ANNOTATION_RUN_NOW),
+            cause=cause,
+        ),
+        entry=entry,
+        runs=runs,
+        last_success=max(good, default=entry.last_success if entry else None),
+    )
+    timetabled = decide_timetable(facts, now)
+    busy = any(run.active for run in runs)
+    return timetabled, bool(timetabled.start) or (cause is not None and not busy and not drill.spec.suspend)
+
+
+def _past(run: FinishedRun) -> PastRun:
+    slot = slot_of(run.name) if run.schedule else None
+    return PastRun(run.name, run.schedule, run.created, slot, active=False, succeeded=run.succeeded)
+
+
+def _failed(finished: Sequence[FinishedRun]) -> FailedDrill | None:
+    found = [run for run in finished if run.outcome == "Failed"]
+    return FailedDrill(found[-1].name, found[-1].created) if found else None
+
+
+async def _last_proven(
+    context: Context, seen: SeenDatabase, finished: Sequence[FinishedRun]
+) -> tuple[LastProven | None, datetime | None]:
+    """The newest proof, and when its drill began; the record is read only where the index knows of a newer one."""
+    known = seen.status.last_proven
+    proven = [run for run in finished if run.proven]
+    if not proven:
+        return known, known.at if known else None
+    newest = proven[-1]
+    if known is not None and known.run == newest.name:
+        return known, newest.created
+    body = await context.kube.get(RESTORE_DRILL_RUNS, newest.namespace, newest.name)
+    if body is None:
+        return known, known.at if known else None
+    found = _as_proof(read.drill_run(body))
+    if found is None or (known is not None and known.at > found.at):
+        # The known one is newer, and its object is gone: trimmed, or deleted by a person.
+        return known, known.at if known else None
+    return found, newest.created
+
+
+def _as_proof(run: read.SeenDrillRun) -> LastProven | None:
+    status, proof = run.status, proof_of(run.meta.name, run.status)
+    if proof is None:
+        return None
+    return LastProven(
+        run=run.meta.name,
+        at=proof.at,
+        level=str(status.level_reached or Level.RESTORE),
+        rto_seconds=status.rto.seconds if status.rto else None,
+        rto=status.rto.took if status.rto else None,
+        rpo_seconds=status.rpo.seconds if status.rpo else None,
+        backup=status.backup.name if status.backup else None,
+        restore_bytes=status.backup.restore_bytes if status.backup else None,
+        passed=str(status.phase) == "Passed",
+    )

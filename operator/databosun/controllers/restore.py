@@ -1,0 +1,232 @@
+"""Restores: gather what one must be told and what stands in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from databosun.api.drill import PointKind
+from databosun.api.quantities import parse_duration
+from databosun.api.request import DatabaseTarget
+from databosun.api.v1alpha1.backuppolicy import Method
+from databosun.api.v1alpha1.database import EngineName
+from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.api.v1alpha1.restore import RESTORE_FINAL
+from databosun.controllers import candidates as found_backups
+from databosun.controllers import seen as read
+from databosun.controllers.candidates import Known
+from databosun.controllers.handmade import hand_made
+from databosun.controllers.running import Ordering, RunController
+from databosun.controllers.seen import SeenDatabase, SeenRestore, SeenStorage
+from databosun.domain.drillrun import too_old
+from databosun.domain.errors import UserFault
+from databosun.domain.interlock import Operation
+from databosun.domain.measured import asked_checks, scratch_for
+from databosun.domain.plan import Plan
+from databosun.domain.requests import database_target, identity_secrets, storage_target
+from databosun.domain.restorerun import RESTORE_RUN, RestoreFacts, RestoreOrder, decide_restore
+from databosun.domain.run import Doomed, Limits
+from databosun.domain.running import RunState
+from databosun.domain.selection import Candidate, before, chain_of, chosen
+from databosun.engines.registry import DEFAULT_PORTS, supported
+from databosun.kube.resources import BACKUPS, DATABASES, RESTORES
+from databosun.runtime.queue import Key
+
+_NO_LOG = (PointKind.NONE,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOrdered(Ordering):
+    """What was found. `order` is None where it is not known what to restore, or nothing begins."""
+
+    order: RestoreOrder | None = None
+    too_old: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What is to be restored: of which database (None: its object is gone), from which backups, to which point."""
+
+    database: SeenDatabase | None
+    name: str
+    candidates: tuple[ChosenBackup, ...]
+    until: TargetPoint
+    known: Known
+
+
+class RestoreController(RunController[SeenRestore, RestoreOrdered]):
+    """Restores, each one a run."""
+
+    resource = RESTORES
+    operation = Operation.RESTORE
+    task = "restore"
+    run_kind = RESTORE_RUN
+
+    def parse(self, body: Mapping[str, Any]) -> SeenRestore:
+        return read.restore(body)
+
+    def final(self, seen: SeenRestore) -> bool:
+        return seen.status.phase in RESTORE_FINAL
+
+    def too_old(self, seen: SeenRestore, ordered: RestoreOrdered, now: datetime) -> str | None:
+        return ordered.too_old
+
+    def recoverable(self, ordered: RestoreOrdered) -> bool:
+        # Another attempt finds the record of the one before, and reports it.
+        return False
+
+    def schedule(self, seen: SeenRestore) -> str | None:
+        return None
+
+    def decide(self, seen: SeenRestore, ordered: RestoreOrdered, state: RunState, now: datetime) -> Plan:
+        return decide_restore(RestoreFacts(state, seen.spec, seen.status, ordered.order), now)
+
+    def dependants(self, seen: SeenRestore) -> Iterable[Key]:
+        # Whoever wanted to delete one of the backups waits.
+        return self._context.cache.keys("BackupPolicy", seen.meta.namespace)
+
+    async def gather(self, seen: SeenRestore, *, begins: bool) -> RestoreOrdered:
+        spec, now = seen.spec, self._context.clock.now()
+        doomed = hand_made("Restore", seen.meta, spec.not_after, tried=bool(seen.status.attempts), now=now)
+        limits = Limits(
+            retries=spec.retries,
+            deadline=parse_duration(spec.deadline),
+            start_deadline=parse_duration(spec.start_deadline),
+        )
+        late = too_old(None, spec.not_after, limits.deadline, now)
+        ordered = RestoreOrdered(limits=limits, doomed=doomed or self._foreign_volume(seen), too_old=late)
+        if ordered.doomed is not None:
+            return ordered
+        try:
+            return await self._with_backups(seen, ordered, now, begins=begins)
+        except UserFault as fault:
+            return replace(ordered, doomed=Doomed(fault.reason, fault.message))
+
+    def _foreign_volume(self, seen: SeenRestore) -> Doomed | None:
+        """A volume that holds backups or a database's own data is nothing to restore into."""
+        claim, namespace = seen.spec.target.volume.claim_name, seen.meta.namespace
+        for kind, field in (("Database", "dataVolume"), ("BackupStorage", "volume")):
+            for key in self._context.cache.keys(kind, namespace):
+                body = self._context.cache.get(key) or {}
+                if body.get("spec", {}).get(field, {}).get("claimName") == claim:
+                    message = f"spec.target.volume.claimName is {claim!r}, the volume of {kind} {key.name}"
+                    return Doomed(Reason.PRODUCTION_VOLUME, f"{message}; restore into another one")
+        return None
+
+    async def _with_backups(
+        self, seen: SeenRestore, ordered: RestoreOrdered, now: datetime, *, begins: bool
+    ) -> RestoreOrdered:
+        namespace, wanted = seen.meta.namespace, seen.status.candidates
+        sought = await self._seek(seen, now) if begins else None
+        if begins and wanted is None and sought is not None:
+            wanted = list(sought.candidates)
+        if not wanted:
+            return ordered
+        if begins and seen.status.candidates is not None:
+            gone = [one for one in wanted if await found_backups.still_there(self._context, namespace, one)]
+            wanted = [one for one in wanted if one not in gone]
+            if not wanted:
+                message = f"Backup {gone[0].name} was deleted after it had been chosen"
+                return replace(ordered, doomed=Doomed(Reason.BACKUP_GONE, message))
+        storage, doomed = await found_backups.storage_of(self._context, namespace, wanted[0])
+        if storage is None:
+            return replace(ordered, doomed=doomed)
+        ordered = replace(
+            ordered,
+            blocked=found_backups.not_ready(storage, seen.spec.not_after),
+            storage_uid=storage.meta.uid,
+            storage_limit=storage.spec.max_concurrent_runs,
+        )
+        if sought is None:
+            return ordered
+        return replace(ordered, order=self._order(seen, replace(sought, candidates=tuple(wanted)), storage))
+
+    async def _seek(self, seen: SeenRestore, now: datetime) -> Sought:
+        """Find the backups. UserFault where there are none that fit."""
+        kube, namespace, source = self._context.kube, seen.meta.namespace, seen.spec.from_
+        asked: Candidate | None = None
+        if source.backup_ref is not None:
+            body = await kube.get(BACKUPS, namespace, source.backup_ref.name)
+            asked = found_backups.candidate(self._context, read.backup(body)) if body is not None else None
+            if asked is None:
+                message = f"no successful Backup {namespace}/{source.backup_ref.name} is there"
+                raise UserFault(Reason.BACKUP_NOT_FOUND, message)
+        name = asked.database if asked is not None else source.database_ref.name if source.database_ref else ""
+        body = await kube.get(DATABASES, namespace, name) if name else None
+        database = read.database(body) if body is not None else None
+        # A Backup that is named may be of a Database that was created anew since: then by name.
+        known = await found_backups.candidates_of(self._context, namespace, database if asked is None else None, name)
+        point = seen.status.until or _point(seen, database)
+        fit = [asked] if asked is not None else _fit(known, point)
+        if not fit:
+            message = f"Database {namespace}/{name} has no successful backup to restore{_why(point)}"
+            raise UserFault(Reason.NO_BACKUP, message)
+        of_one_store = [one for one in fit if one.storage == fit[0].storage]
+        picked = tuple(chosen(one, known, now) for one in of_one_store)
+        return Sought(database, name, picked, point, known)
+
+    def _order(self, seen: SeenRestore, sought: Sought, storage: SeenStorage) -> RestoreOrder:
+        context, spec, first = self._context, seen.spec, sought.candidates[0]
+        database = sought.database
+        engine = database.spec.engine if database is not None else EngineName(supported()[0])
+        place, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
+        if database is not None:
+            port = DEFAULT_PORTS[engine]
+            target, _ = database_target(database.meta.named, database.spec, port, first.engine_version)
+        else:
+            target = DatabaseTarget(
+                namespace=seen.meta.namespace,
+                name=sought.name,
+                uid="",
+                engine=engine,
+                hosts=[],
+                port=DEFAULT_PORTS[engine],
+                version=first.engine_version,
+            )
+        members = [one.logical_bytes for one in chain_of(first.name, sought.known)]
+        return RestoreOrder(
+            database=target,
+            storage=place,
+            secrets=(*secrets, *identity_secrets(storage.spec)),
+            image=found_backups.reader_image(context, database, engine, first.engine_version),
+            candidates=sought.candidates,
+            until=sought.until,
+            checks=tuple(asked_checks(spec.checks)),
+            level=spec.level,
+            storage_uid=storage.meta.uid,
+            storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+            pod_template=spec.pod_template,
+            scratch_bytes=scratch_for(members),
+        )
+
+
+def _point(seen: SeenRestore, database: SeenDatabase | None) -> TargetPoint:
+    """The point that the spec asks for; where it says nothing, all that can be had."""
+    spec = seen.spec
+    if spec.point_in_time is not None:
+        return TargetPoint(kind=PointKind.TIME, time=spec.point_in_time)
+    if spec.lsn is not None:
+        return TargetPoint(kind=PointKind.LSN, lsn=spec.lsn)
+    if spec.restore_point is not None:
+        return TargetPoint(kind=PointKind.RESTORE_POINT, name=spec.restore_point)
+    recovery = database.status.recovery if database is not None else None
+    shipped = recovery is not None and recovery.continuous and spec.from_.backup_ref is None
+    latest = spec.until == "Latest" or (spec.until is None and shipped)
+    return TargetPoint(kind=PointKind.LATEST if latest else PointKind.NONE)
+
+
+def _fit(known: Known, point: TargetPoint) -> list[Candidate]:
+    """Newest first: those that do not lie behind the point; with a log to replay, only those that one can be replayed
+    on."""
+    usable = [one for one in known.values() if point.kind in _NO_LOG or one.method is not Method.LOGICAL]
+    ahead = [one for one in usable if point.lsn is None or not one.behind(point.lsn)]
+    return list(before(ahead, point.time))
+
+
+def _why(point: TargetPoint) -> str:
+    if point.time is not None:
+        return f" to {point.time.isoformat()}: all were taken later, or hold no log that could be replayed on them"
+    return f" to {point.lsn}" if point.lsn else ""

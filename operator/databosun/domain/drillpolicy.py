@@ -1,0 +1,162 @@
+"""A RestoreDrill: when it wants a database drilled, and the runs that answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.api.v1alpha1.common import API_VERSION
+from databosun.api.v1alpha1.database import DrillCursor, PolicyCursor
+from databosun.api.v1alpha1.restoredrill import HistoryLimits, RestoreDrillSpec
+from databosun.domain.database import RunOrder
+from databosun.domain.plan import CreateRun, Owner
+from databosun.domain.presets import invalid_spec, read_span
+from databosun.domain.requests import Named
+from databosun.domain.run import Limits
+from databosun.domain.running import references
+from databosun.domain.schedule import check_cron, check_zone, interval
+
+SCHEDULE = "drill"
+_WEEKLY, _MONTHLY, _QUARTERLY = "0 4 * * 0", "0 4 1 * *", "0 4 1 1,4,7,10 *"
+_BY_TIER = {1: _WEEKLY, 2: _WEEKLY, 3: _MONTHLY, 4: _QUARTERLY}
+# All databases of a tier would start at once.
+_SPREAD = timedelta(hours=1)
+_SECOND, _YEAR = timedelta(seconds=1), timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRow:
+    """A drill's only schedule."""
+
+    cron: str
+    name: str = SCHEDULE
+    type: BackupType = BackupType.FULL
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveDrill:
+    """A drill's spec, read, for databases of one tier."""
+
+    schedules: tuple[DrillRow, ...]
+    zone: str
+    jitter: timedelta
+    starting_deadline: timedelta
+    limits: Limits
+
+    def interval(self, at: datetime) -> timedelta:
+        """The longest time between two slots."""
+        return interval(self.schedules[0].cron, self.zone, at)
+
+
+def effective_drill(spec: RestoreDrillSpec, tier: int) -> EffectiveDrill:
+    """Read every value; the schedule is the tier's where none is given. UserFault(InvalidSpec) names the field."""
+    schedule = spec.schedule
+    cron, zone = (schedule.cron, schedule.time_zone) if schedule else (_BY_TIER.get(tier, _MONTHLY), "UTC")
+    if problem := check_cron(cron):
+        message = f"spec.schedule.cron: {problem}"
+        raise invalid_spec(message)
+    if problem := check_zone(zone):
+        message = f"spec.schedule.timeZone: {problem}"
+        raise invalid_spec(message)
+    starting = read_span("spec.startingDeadline", spec.starting_deadline, _SECOND, _YEAR)
+    most = starting - _SECOND
+    jitter = read_span("spec.schedule.jitter", schedule.jitter, timedelta(0), most) if schedule else min(_SPREAD, most)
+    deadline = read_span("spec.deadline", spec.deadline, _SECOND, _YEAR)
+    return EffectiveDrill(
+        schedules=(DrillRow(cron),),
+        zone=zone,
+        jitter=jitter,
+        starting_deadline=starting,
+        limits=Limits(
+            retries=spec.retries,
+            deadline=deadline,
+            start_deadline=min(read_span("spec.startDeadline", spec.start_deadline, _SECOND, _YEAR), deadline),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerFacts:
+    """What may ask for a drill beside the schedule. `backups`: the successful ones since the newest drill began, or
+    since the drill was made, oldest first. `engine_version`: of the newest backup."""
+
+    backups: Sequence[str]
+    engine_version: str | None
+    entry: DrillCursor | None
+
+
+def cause_of(spec: RestoreDrillSpec, facts: TriggerFacts) -> str | None:
+    """What asks for a drill now; the same cause has the same words, so that it starts one run."""
+    trigger = spec.trigger
+    if trigger is None:
+        return None
+    if trigger.on_engine_upgrade and facts.entry is not None:
+        before, now = _major(facts.entry.engine_version), _major(facts.engine_version)
+        if before is not None and now is not None and before != now:
+            return f"upgrade from {before} to {now}"
+    every = trigger.every_n_backups
+    if every is not None and len(facts.backups) >= every:
+        return f"backup {facts.backups[every - 1]}"
+    return None
+
+
+def _major(version: str | None) -> str | None:
+    return version.split(".")[0] if version else None
+
+
+def cursor_of(
+    entry: PolicyCursor, before: DrillCursor | None, engine_version: str | None, started: int, *, answered: bool
+) -> DrillCursor:
+    """The drill's entry in Database.status. A version is taken over at first sight, and once a drill answers it."""
+    known = before.engine_version if before else None
+    taken = engine_version if known is None or answered else known
+    return DrillCursor(**entry.model_dump(), engine_version=taken, runs=(before.runs if before else 0) + started)
+
+
+def create_drill_run(
+    database: Named, drill: Named, spec: RestoreDrillSpec, order: RunOrder, before: DrillCursor | None
+) -> CreateRun:
+    """The run of one order; it goes when its drill goes."""
+    every = spec.negative_control.every_n_runs if spec.negative_control else 0
+    number = (before.runs if before else 0) + 1
+    body: dict[str, Any] = {
+        "drillRef": {"name": drill.name},
+        "databaseRef": {"name": database.name},
+        "scheduledFor": order.scheduled_for.isoformat().replace("+00:00", "Z"),
+        **({"schedule": order.schedule} if order.schedule else {}),
+        **({"negativeControl": True} if every and number % every == 0 else {}),
+    }
+    return CreateRun(
+        kind="RestoreDrillRun",
+        namespace=database.namespace,
+        name=order.name,
+        spec=body,
+        labels=references(database.uid, drill.uid, None, order.schedule),
+        owner=Owner(API_VERSION, "RestoreDrill", drill.name, drill.uid),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PastDrill:
+    """A finished run of a drill."""
+
+    name: str
+    database_uid: str
+    created: datetime
+    passed: bool
+
+
+def beyond_history(runs: Sequence[PastDrill], limits: HistoryLimits) -> tuple[str, ...]:
+    """The finished runs to let go of, oldest first: for each database those beyond the newest so many of each sort.
+    The newest run of a database is never among them."""
+    kept: dict[tuple[str, bool], int] = {}
+    over = []
+    for run in sorted(runs, key=lambda one: (one.created, one.name), reverse=True):
+        group = (run.database_uid, run.passed)
+        kept[group] = kept.get(group, 0) + 1
+        if kept[group] > (limits.passed if run.passed else limits.others):
+            over.append(run.name)
+    return tuple(reversed(over))

@@ -1,0 +1,241 @@
+"""A RestoreDrillRun: what the steps of its run mean, the Job that drills, and what its verdict says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from databosun.api.drill import Check, Level, Verdict
+from databosun.api.request import DatabaseTarget, DrillTask, PreviousEvidence, Request, SecretUse, StorageTarget
+from databosun.api.result import DrillResult
+from databosun.api.v1alpha1.backup import Proof
+from databosun.api.v1alpha1.common import PodTemplate
+from databosun.api.v1alpha1.proving import ChosenBackup, StoredRecord, TargetPoint
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.api.v1alpha1.restoredrillrun import DrillPhase, RestoreDrillRunSpec, RestoreDrillRunStatus
+from databosun.api.v1alpha1.run import Failure
+from databosun.domain.conditions import kstatus
+from databosun.domain.measured import (
+    backup_ref,
+    check_results,
+    measured_rpo,
+    measured_rto,
+    recovery_point,
+    target_point,
+)
+from databosun.domain.names import attempt_job_name
+from databosun.domain.plan import Plan, PostEvent, StartJob
+from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
+from databosun.domain.running import RunKind, RunState, ended, go_on, references, started, without_success
+
+DRILL_RUN = RunKind("RestoreDrillRun", DrillPhase.PENDING, DrillPhase.RUNNING)
+PHASES = {
+    Verdict.PASSED: DrillPhase.PASSED,
+    Verdict.FAILED: DrillPhase.FAILED,
+    Verdict.PARTIAL: DrillPhase.PARTIAL,
+    Verdict.REFUSED: DrillPhase.REFUSED,
+    Verdict.ERROR: DrillPhase.ERROR,
+}
+
+TOLD = {
+    DrillPhase.PASSED: Reason.DRILL_PASSED,
+    DrillPhase.FAILED: Reason.DRILL_FAILED,
+    DrillPhase.PARTIAL: Reason.DRILL_PARTIAL,
+    DrillPhase.REFUSED: Reason.DRILL_REFUSED,
+    DrillPhase.ERROR: Reason.DRILL_ERROR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DrillOrder:
+    """All that the Job of one drill needs to be told. `secrets` are those of the store and the age identities: none of
+    the source, which a drill never talks to."""
+
+    database: DatabaseTarget
+    storage: StorageTarget
+    secrets: tuple[SecretUse, ...]
+    image: str
+    backup: ChosenBackup
+    until: TargetPoint
+    level: Level
+    checks: tuple[Check, ...] = ()
+    rto_seconds: float | None = None
+    rpo_seconds: float | None = None
+    heartbeat: bool = False
+    previous: PreviousEvidence | None = None
+    policy_uid: str | None = None
+    storage_uid: str | None = None
+    storage_claim: str | None = None
+    pod_template: PodTemplate | None = None
+    scratch_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRunFacts:
+    """One unfinished run. `order` is None where it is not known what to drill."""
+
+    state: RunState
+    spec: RestoreDrillRunSpec
+    status: RestoreDrillRunStatus
+    order: DrillOrder | None
+
+
+def decide_drill_run(facts: DrillRunFacts, now: datetime) -> Plan:
+    """Say what to do for one unfinished run; total, deterministic."""
+    step = decide_run(facts.state.facts, now)
+    match step:
+        case Start():
+            return _choose(facts, now) if facts.status.backup is None else _start(facts, step, now)
+        case Conclude():
+            return _conclude(facts, step, now)
+        case Recover():
+            unreachable = "a drill has no durable object to look for: another attempt reports its evidence"
+            raise AssertionError(unreachable)
+        case _:
+            return go_on(facts.state, step, now, facts.order.image if facts.order else None)
+
+
+def _order(facts: DrillRunFacts) -> DrillOrder:
+    assert facts.order is not None  # noqa: S101 (decide_run starts nothing that is doomed)
+    return facts.order
+
+
+def _choose(facts: DrillRunFacts, now: datetime) -> Plan:
+    """Write the choice down before anything starts: from here on it stands for all attempts, and retention sees it."""
+    order = _order(facts)
+    message = f"{order.backup.name} is to be drilled"
+    status = facts.state.write(
+        kstatus(ready=False, reason="Chosen", message=message, reconciling=message),
+        now,
+        phase=DrillPhase.PENDING,
+        backup=order.backup,
+        until=order.until,
+        level=order.level,
+    )
+    return Plan(status=status, wake_at=now)
+
+
+def _start(facts: DrillRunFacts, step: Start, now: datetime) -> Plan:
+    order, ref = _order(facts), facts.state.ref
+    task = DrillTask(
+        id=ref.name,
+        backup=backup_ref(order.backup),
+        until=recovery_point(order.until),
+        level=order.level,
+        checks=list(order.checks),
+        rto_seconds=order.rto_seconds,
+        rpo_seconds=order.rpo_seconds,
+        queue_seconds=_queued(facts, step, now),
+        heartbeat=order.heartbeat,
+        negative_control=facts.spec.negative_control,
+        previous=order.previous,
+    )
+    request = Request(
+        run=ref.name,
+        attempt=step.number,
+        deadline=step.deadline.replace(microsecond=0),
+        database=order.database,
+        storage=order.storage,
+        secrets=list(order.secrets),
+        image=order.image,
+        job=task,
+    )
+    job = StartJob(
+        name=attempt_job_name(ref.name, step.number),
+        namespace=ref.namespace,
+        owner=facts.state.owner,
+        request=request,
+        image=order.image,
+        pod_template=order.pod_template,
+        labels=references(order.database.uid, order.policy_uid, order.storage_uid),
+        storage_claim=order.storage_claim,
+        scratch_bytes=order.scratch_bytes,
+    )
+    return started(facts.state, job, now)
+
+
+def _queued(facts: DrillRunFacts, step: Start, now: datetime) -> float:
+    """From the choice, or the last attempt's end, to this Job; waiting for other runs is no part of a restore."""
+    since = facts.status.backup.resolved_at if facts.status.backup else now
+    if step.number > 1 and facts.state.facts.tried:
+        since = facts.state.facts.tried[-1].ended or now
+    return max(0.0, (now - since).total_seconds())
+
+
+def _conclude(facts: DrillRunFacts, step: Conclude, now: datetime) -> Plan:
+    ending = step.ending
+    found = ending.result.drill if ending.result is not None else None
+    phase = PHASES[found.verdict] if found is not None else _without_word(step)
+    changes: dict[str, Any] = _found(found) if found is not None else {}
+    if phase is DrillPhase.PASSED or (found is not None and found.proven):
+        status = facts.state.write(
+            kstatus(
+                ready=True, reason="Passed" if phase is DrillPhase.PASSED else ending.reason, message=ending.message
+            ),
+            now,
+            phase=phase,
+            completion_time=now.replace(microsecond=0),
+            duration=facts.state.duration(now),
+            attempts=ended(facts.state, step.attempt, ending, now),
+            progress=None,
+            failure=None if phase is DrillPhase.PASSED else _failure(ending),
+            **changes,
+        )
+    else:
+        status = without_success(facts.state, step.attempt, ending, now, phase=phase, **changes)
+    event = PostEvent(TOLD[phase], _told(facts, phase, ending, found), warning=phase is not DrillPhase.PASSED)
+    return Plan(status=status, after=(event,), wake_at=now)
+
+
+def _without_word(step: Conclude) -> DrillPhase:
+    """No drill was reported: it was never begun for want of something, or the cluster failed. Never the backup."""
+    refused = step.ending.refused or (step.attempt == 0 and not step.ending.succeeded)
+    return DrillPhase.REFUSED if refused else DrillPhase.ERROR
+
+
+def _failure(ending: Ending) -> Failure:
+    return Failure(reason=ending.reason, message=ending.message[:2048])
+
+
+def _found(found: DrillResult) -> dict[str, Any]:
+    record = None
+    if found.evidence is not None and found.evidence_sha256 is not None:
+        record = StoredRecord(uri=found.evidence, sha256=found.evidence_sha256)
+    return {
+        "level_reached": found.level_reached,
+        "proven": found.proven,
+        "checks": check_results(found.checks),
+        "rto": measured_rto(found.rto),
+        "rpo": measured_rpo(found.rpo),
+        "until": target_point(found.until),
+        "reached": found.reached,
+        "evidence": record,
+        "notes": list(dict.fromkeys(found.notes))[:16] or None,
+    }
+
+
+def _told(facts: DrillRunFacts, phase: DrillPhase, ending: Ending, found: DrillResult | None) -> str:
+    backup = facts.status.backup.name if facts.status.backup else "no backup"
+    took = measured_rto(found.rto) if found is not None else None
+    if phase is DrillPhase.PASSED and took is not None:
+        return f"{backup} was restored in {took.took}: {ending.message}"
+    return f"{backup}: {ending.reason}: {ending.message}"[:1024]
+
+
+def proof_of(name: str, status: RestoreDrillRunStatus) -> Proof | None:
+    """What a finished run proves of its backup; None where nothing."""
+    if not status.proven or status.level_reached is None or status.completion_time is None:
+        return None
+    return Proof(level=str(status.level_reached), at=status.completion_time, run=name)
+
+
+def too_old(
+    scheduled_for: datetime | None, not_after: datetime | None, starting_deadline: timedelta, now: datetime
+) -> str | None:
+    """Why a run may no longer start, were it to begin now; None where it may."""
+    if not_after is not None and now >= not_after:
+        return f"its notAfter {not_after.isoformat()} is over; nothing was started"
+    if scheduled_for is not None and now > scheduled_for + starting_deadline:
+        return f"its slot {scheduled_for.isoformat()} is more than startingDeadline ago; nothing was started"
+    return None

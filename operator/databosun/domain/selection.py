@@ -1,0 +1,123 @@
+"""Which backup a drill or a restore reads, out of those that are fit to be read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.api.v1alpha1.proving import ChosenBackup
+from databosun.api.v1alpha1.restoredrill import SelectFrom
+from databosun.domain.wal import parse_lsn
+
+MAX_CANDIDATES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A good backup: Succeeded, its manifest's digest known, not on its way out. `at`: the instant that it shows.
+
+    `unverified`: the digest was read from the store itself. `policy_uid` is empty where no policy is known.
+    """
+
+    name: str
+    database: str
+    at: datetime
+    completed: datetime
+    checksum: str
+    attempt: int = 1
+    type: BackupType = BackupType.FULL
+    method: Method = Method.PHYSICAL
+    stored_bytes: int = 0
+    logical_bytes: int = 0
+    parent: str | None = None
+    engine_version: str | None = None
+    system_identifier: str | None = None
+    policy_uid: str = ""
+    storage: str | None = None
+    storage_uid: str = ""
+    unverified: bool = False
+    end_lsn: str | None = None
+
+    def behind(self, lsn: str) -> bool:
+        """Whether it ends after that position, as far as both can be read: then it cannot be restored to it."""
+        end, wanted = _position(self.end_lsn), _position(lsn)
+        return end is not None and wanted is not None and end > wanted
+
+
+def _position(lsn: str | None) -> int | None:
+    try:
+        return parse_lsn(lsn) if lsn else None
+    except ValueError:
+        return None
+
+
+def choose(candidates: Sequence[Candidate], how: SelectFrom, seed: str) -> Candidate | None:
+    """The backup to drill; None where there is none. The same candidates and seed always give the same one."""
+    ordered = sorted(candidates, key=lambda one: (one.at, one.name))
+    if not ordered:
+        return None
+    match how:
+        case SelectFrom.LATEST:
+            return ordered[-1]
+        case SelectFrom.OLDEST:
+            return ordered[0]
+        case SelectFrom.RANDOM:
+            return ordered[_draw(seed, len(ordered))]
+
+
+def before(candidates: Sequence[Candidate], until: datetime | None) -> tuple[Candidate, ...]:
+    """The backups to try for a restore, newest first: all, or those that do not lie behind `until`."""
+    fit = [one for one in candidates if until is None or one.at <= until]
+    return tuple(sorted(fit, key=lambda one: (one.at, one.name), reverse=True)[:MAX_CANDIDATES])
+
+
+def instant_between(seed: str, earliest: datetime, latest: datetime) -> datetime:
+    """An instant from `earliest` to `latest`, to the second; always the same for one seed."""
+    seconds = max(0, int((latest - earliest).total_seconds()))
+    return earliest.replace(microsecond=0) + timedelta(seconds=_draw(seed, seconds + 1))
+
+
+def chain_of(name: str, known: Mapping[str, Candidate]) -> tuple[Candidate, ...]:
+    """A backup and what it stands on, as far as that is known, itself first."""
+    found: list[Candidate] = []
+    at: str | None = name
+    while at is not None and (one := known.get(at)) is not None and one not in found:
+        found.append(one)
+        at = one.parent
+    return tuple(found)
+
+
+def chain_bytes(name: str, sizes: Mapping[str, tuple[str | None, int]]) -> int:
+    """Stored bytes of a backup and all that it stands on; `sizes` has parent and bytes by name."""
+    total, at, passed = 0, name, set()
+    while at in sizes and at not in passed:
+        passed.add(at)
+        parent, size = sizes[at]
+        total += size
+        at = parent or ""
+    return total
+
+
+def chosen(one: Candidate, known: Mapping[str, Candidate], now: datetime) -> ChosenBackup:
+    """The choice as it is written down."""
+    return ChosenBackup(
+        name=one.name,
+        database=one.database,
+        completed_at=one.completed,
+        resolved_at=now,
+        checksum=one.checksum,
+        attempt=one.attempt,
+        type=one.type,
+        method=one.method,
+        restore_bytes=sum(member.stored_bytes for member in chain_of(one.name, known)),
+        engine_version=one.engine_version,
+        storage=one.storage,
+        unverified=one.unverified,
+    )
+
+
+def _draw(seed: str, number: int) -> int:
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big") % number

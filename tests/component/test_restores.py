@@ -1,0 +1,122 @@
+"""Restores on an API server: into a volume of their own, once, and never later than they may start."""
+
+from __future__ import annotations
+
+from databosun.api.request import Request, RestoreTask
+from databosun.api.result import Outcome, Result
+from databosun.kube.resources import JOBS, Object
+from support.operator import Rig, conditions, restore
+from support.operator_scenarios import HOUR, MINUTE, Driver, ready, runs_done, seeded
+
+
+async def prepared(rig: Rig, backups: int = 3) -> Driver:
+    drive = Driver(rig)
+    await seeded(drive, backups)
+    await drive.until(lambda: ready(rig))
+    return drive
+
+
+def asked(rig: Rig) -> list[RestoreTask]:
+    found: list[RestoreTask] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, RestoreTask):
+            found.append(request.job)
+
+    rig.agents.script = script
+    return found
+
+
+async def test_the_newest_is_tried_first_and_the_status_says_what_to_do_next(rig: Rig) -> None:
+    tasks = asked(rig)
+    drive = await prepared(rig)
+    await rig.create(restore("mine", rig.clock.now() + HOUR))
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    assert [one.id for one in tasks[0].candidates] == ["seed-2", "seed-1", "seed-0"]
+    assert not tasks[0].replace
+    status = (await rig.get("Restore", "mine"))["status"]
+    assert (status["backup"], status["handOver"]) == ("seed-2", ["Start a server on it."])
+    assert conditions({"status": status}) == {"Ready": ("True", "Restored")}
+    assert status["record"]["uri"].endswith("restores/mine/result.json")
+
+
+async def test_the_volume_is_mounted_into_the_one_job_that_restores(rig: Rig) -> None:
+    rig.agents.script = lambda request: "hang" if request.job.task == "restore" else None
+    drive = await prepared(rig)
+    await rig.create(restore("mine", rig.clock.now() + HOUR))
+
+    async def running() -> bool:
+        return any(agent[0] == "restore" for agent in rig.agents.bucket.agents)
+
+    await drive.until(running)
+    job = await rig.kube.get(JOBS, rig.namespace, "mine-01")
+    assert job is not None
+    spec = job["spec"]["template"]["spec"]
+    claims = {one["name"]: one.get("persistentVolumeClaim", {}).get("claimName") for one in spec["volumes"]}
+    assert claims["restore"] == "new"
+    assert {"name": "restore", "mountPath": "/restore"} in spec["containers"][0]["volumeMounts"]
+
+
+async def test_only_backups_that_do_not_lie_behind_the_point_are_tried(rig: Rig) -> None:
+    tasks = asked(rig)
+    drive = await prepared(rig)
+    taken = (await rig.get("Backup", "seed-1"))["status"]["snapshotTime"]
+    await rig.create(restore("mine", rig.clock.now() + HOUR, pointInTime=taken))
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    assert [one.id for one in tasks[0].candidates] == ["seed-1", "seed-0"]
+    assert tasks[0].until.time is not None
+
+
+async def test_what_is_over_its_not_after_starts_nothing(rig: Rig) -> None:
+    drive = await prepared(rig)
+    await rig.create(restore("late", rig.clock.now() - MINUTE), restore("far", rig.clock.now() + 48 * HOUR))
+    await drive.until(runs_done(rig, "Restore", "Refused", "Refused"))
+    found = {body["metadata"]["name"]: body["status"]["failure"]["reason"] for body in await rig.objects("Restore")}
+    assert found == {"late": "NotStarted", "far": "InvalidSpec"}
+    assert not [agent for agent in rig.agents.bucket.agents if agent[0] == "restore"]
+
+
+async def test_a_volume_that_holds_backups_is_nothing_to_restore_into(rig: Rig) -> None:
+    drive = await prepared(rig)
+    await rig.create(restore("mine", rig.clock.now() + HOUR, target={"volume": {"claimName": "backups"}}))
+    await drive.until(runs_done(rig, "Restore", "Refused"))
+    assert (await rig.get("Restore", "mine"))["status"]["failure"]["reason"] == "ProductionVolume"
+
+
+async def test_what_the_agent_refuses_is_refused_and_what_fails_has_failed(rig: Rig) -> None:
+    refusal = Result(outcome=Outcome.REFUSED, reason="TargetNotEmpty", message="the volume holds data")
+    failure = Result(outcome=Outcome.FAILED, reason="RecoveryFailed", message="it does not come up")
+    said = {"full": refusal, "broken": failure}
+    rig.agents.script = lambda request: said.get(request.run)
+    drive = await prepared(rig)
+    await rig.create(restore("full", rig.clock.now() + HOUR), restore("broken", rig.clock.now() + HOUR))
+    await drive.until(runs_done(rig, "Restore", "Failed", "Refused"))
+    assert (await rig.get("Restore", "full"))["status"]["phase"] == "Refused"
+    assert "Stalled" in conditions(await rig.get("Restore", "broken"))
+
+
+async def test_an_agent_that_is_lost_leaves_word_of_the_targets_state(rig: Rig) -> None:
+    rig.agents.script = lambda request: "crash" if request.job.task == "restore" else None
+    drive = await prepared(rig)
+    await rig.create(restore("mine", rig.clock.now() + HOUR, retries=0))
+    await drive.until(runs_done(rig, "Restore", "Failed"))
+    failure = (await rig.get("Restore", "mine"))["status"]["failure"]
+    assert ".databosun-restore-mine" in failure["message"]
+
+
+async def test_it_works_when_the_database_object_is_gone(rig: Rig) -> None:
+    tasks = asked(rig)
+    drive = await prepared(rig)
+    await rig.delete("Database", "orders")
+    await rig.create(restore("mine", rig.clock.now() + HOUR))
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    assert tasks[0].candidates[0].id == "seed-2"
+
+
+async def test_replace_reaches_the_agent_only_where_it_was_asked_for(rig: Rig) -> None:
+    tasks = asked(rig)
+    drive = await prepared(rig)
+    body: Object = restore("mine", rig.clock.now() + HOUR, overwrite="Replace", confirm="new")
+    await rig.create(body)
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    assert tasks[0].replace
