@@ -12,6 +12,10 @@ def main() -> None:
     if sys.argv[1:] == ["agent"]:
         run_agent()
         return
+    if sys.argv[1:2] == ["verify-evidence"]:
+        from databosun.agent.verify import main as verify
+
+        sys.exit(verify(sys.argv[2:]))
     from databosun.cli.main import main as cli
 
     cli()

@@ -16,9 +16,12 @@ from databosun.agent import main as agent
 from databosun.agent.context import Paths
 from databosun.api.request import DatabaseTarget, S3Target, Task
 from databosun.api.v1alpha1.database import EngineName
+from databosun.engines.postgresql.recovery.feeder import Feeder
 from support.agentrun import NAMESPACE, UID, Ran, Workplace, read
 from support.pgserver import GID, ROOT, hand_over
 from support.pgserver import UID as USER
+
+COMMAND = "BENCH_RESTORE_COMMAND"  # for benchmarks: what a person would have written instead
 
 
 @dataclass
@@ -31,6 +34,7 @@ class RecoveryPod:
     storage: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
     volume: Path | None = None
+    restore_command: str | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +62,7 @@ class RecoveryPod:
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT}/operator:{ROOT}/tests",
             "DATABOSUN_POSTGRESQL_BIN": str(self.bin),
+            **({COMMAND: self.restore_command} if self.restore_command else {}),
         }
         return subprocess.Popen(
             [*_as_user(), sys.executable, "-m", "support.recoverypod", str(self.folder)],
@@ -95,6 +100,8 @@ def serve(folder: Path) -> None:
         folder / "volume",
         folder / "restore",
     )
+    if command := os.environ.get(COMMAND):
+        Feeder.command = property(lambda _: command)  # type: ignore[assignment,method-assign]
     agent.leave(agent.run(paths, sys.stdout, grace=5.0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.api.drill import Verdict
 from databosun.api.evidence import Evidence, EvidenceBackup, EvidenceDatabase, MeasuredOn
 from databosun.api.request import DrillTask
-from databosun.api.result import DrillResult
+from databosun.api.result import DrillResult, RestoreResult
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_digest, demand_signature, digest_of, seal
 from databosun.storage.port import AlreadyExists, ObjectMissing
@@ -102,17 +103,44 @@ def put_record(ctx: Context, key: str, document: dict[str, object]) -> str:
     return sha256
 
 
-def read_evidence(ctx: Context, task: DrillTask) -> tuple[Evidence, str] | None:
-    """The record of this very run, if it is there, and its SHA-256. SafetyStop where its signature is wrong."""
-    key = ctx.layout.drill(task.backup.database, task.id)
-    where = f"{key} in {ctx.store.describe()}"
+def read_drill(ctx: Context, database: str, run: str) -> DrillResult | None:
+    """The result of a drill that was done, from its evidence. SafetyStop where that is not ours."""
+    key = ctx.layout.drill(database, run)
+    data = _read_record(ctx, key)
+    if data is None:
+        return None
+    try:
+        evidence = Evidence.model_validate_json(data)
+    except ValueError as error:
+        raise _invalid(ctx, key, error) from error
+    shared = {name: getattr(evidence, name) for name in _SHARED}
+    where = {"evidence": ctx.store.url(key), "evidence_sha256": digest_of(data)}
+    return DrillResult(id=evidence.run, backup=evidence.backup, **shared, **where)
+
+
+def read_restore(ctx: Context, database: str, run: str) -> RestoreResult | None:
+    """The result of a restore that was done, from its record. SafetyStop where that is not ours."""
+    key = ctx.layout.restore(database, run)
+    data = _read_record(ctx, key)
+    if data is None:
+        return None
+    try:
+        found = json.loads(data)["result"]
+        return RestoreResult.model_validate({**found, "record": ctx.store.url(key), "recordSha256": digest_of(data)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise _invalid(ctx, key, error) from error
+
+
+def _read_record(ctx: Context, key: str) -> bytes | None:
     try:
         data = ctx.store.get(key, limit=MAX_MANIFEST_BYTES)
     except ObjectMissing:
         return None
     if ctx.public_key is not None:
-        demand_signature(data, ctx.public_key, where)
-    try:
-        return Evidence.model_validate_json(data), digest_of(data)
-    except ValueError as error:
-        raise SafetyStop(AgentReason.EVIDENCE_INVALID, f"{where} is no evidence of schema 1: {error}") from error
+        demand_signature(data, ctx.public_key, f"{key} in {ctx.store.describe()}")
+    return data
+
+
+def _invalid(ctx: Context, key: str, error: Exception) -> SafetyStop:
+    message = f"{key} in {ctx.store.describe()} is no record of schema 1: {error}"
+    return SafetyStop(AgentReason.EVIDENCE_INVALID, message)

@@ -147,7 +147,9 @@ class RecoverTask(Model):
     task: Literal["recover"] = "recover"
     database: str
     id: str
-    durable: Literal["manifest"] = "manifest"
+    durable: Literal["manifest", "evidence", "result"] = Field(
+        default="manifest", description="Of a backup, a drill, a restore."
+    )
 
 
 class DeleteTask(Model):

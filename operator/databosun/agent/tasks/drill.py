@@ -16,7 +16,7 @@ from pathlib import Path
 from databosun.agent.backups import Chosen, choose, identities_of
 from databosun.agent.context import Context
 from databosun.agent.damage import damaged
-from databosun.agent.evidence import RECORDED, compose_evidence, put_record, read_evidence
+from databosun.agent.evidence import RECORDED, compose_evidence, put_record, read_drill
 from databosun.agent.fetch import ChainSource, FetchLane
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
@@ -79,12 +79,8 @@ def run(ctx: Context) -> Result:
     if not isinstance(task, DrillTask):
         raise TypeError(task)
     _ = ctx.signing_key  # a wrong key is said before anything is done
-    if done := read_evidence(ctx, task):
-        evidence, sha256 = done
-        shared = {name: getattr(evidence, name) for name in DrillResult.model_fields if hasattr(evidence, name)}
-        url = ctx.store.url(ctx.layout.drill(task.backup.database, task.id))
-        result = DrillResult(**{**shared, "id": task.id, "evidence": url, "evidence_sha256": sha256})
-        return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, drill=result)
+    if done := read_drill(ctx, task.backup.database, task.id):
+        return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, drill=done)
     ctx.started = True
     found = Drilled(ctx.clock(), until=task.until)
     try:

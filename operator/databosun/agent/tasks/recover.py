@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from databosun.agent.compose import result_of
 from databosun.agent.context import Context
+from databosun.agent.evidence import read_drill, read_restore
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_durable
 from databosun.api.request import RecoverTask
@@ -17,9 +18,21 @@ def run(ctx: Context) -> Result:
     if not isinstance(task, RecoverTask):
         raise TypeError(task)
     with ctx.phase("recover"):
+        if task.durable != "manifest":
+            return _of_record(ctx, task)
         done = read_durable(ctx, task.database, task.id)
     if done is None:
         where = f"{ctx.layout.backup(task.database, task.id).manifest} in {ctx.store.describe()}"
         raise WorldFault(AgentReason.NO_RESULT, f"there is no {where}: the run did not finish")
     result = result_of(done.manifest, done.sha256, ctx.store.url(done.folder.root))
     return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, backup=result)
+
+
+def _of_record(ctx: Context, task: RecoverTask) -> Result:
+    """A drill's result from its evidence, a restore's from its record."""
+    drill = read_drill(ctx, task.database, task.id) if task.durable == "evidence" else None
+    restore = read_restore(ctx, task.database, task.id) if task.durable == "result" else None
+    if drill is None and restore is None:
+        message = f"there is no {task.durable} of run {task.id} in {ctx.store.describe()}: the run did not finish"
+        raise WorldFault(AgentReason.NO_RESULT, message)
+    return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, drill=drill, restore=restore)

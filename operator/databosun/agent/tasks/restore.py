@@ -14,7 +14,7 @@ from pathlib import Path
 
 from databosun.agent.backups import Chosen, choose
 from databosun.agent.context import Context
-from databosun.agent.evidence import put_record
+from databosun.agent.evidence import put_record, read_restore
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
 from databosun.agent.until import Goal
@@ -49,6 +49,9 @@ def run(ctx: Context) -> Result:
     if not isinstance(task, RestoreTask):
         raise TypeError(task)
     _ = ctx.signing_key
+    database = task.candidates[0].database
+    if done := read_restore(ctx, database, task.id):
+        return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, restore=done)
     root = ctx.paths.restore
     _demand_target(root, task)
     stage = root / f"{_STAGE}{task.id}"

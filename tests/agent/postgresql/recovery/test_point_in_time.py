@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -100,6 +101,7 @@ def life(request: pytest.FixtureRequest, weed: Seaweed, tmp_path_factory: pytest
         if pod:
             pod.kill()
         server.remove()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_for_silence(life: History) -> None:

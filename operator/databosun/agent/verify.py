@@ -1,0 +1,90 @@
+"""`databosun verify-evidence FILE`: whether a record is what was written, offline, with nothing but files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from databosun.api.evidence import SCHEMA, Evidence
+from databosun.domain.errors import UserFault
+from databosun.storage.manifest import SIGNATURE, canonical, digest_of, is_signed, load_public_key
+
+
+def verify(
+    data: bytes, *, public_key: str | None = None, manifest: bytes | None = None, previous: bytes | None = None
+) -> tuple[list[str], list[str]]:
+    """What was found right, and what was found wrong; sentences."""
+    right: list[str] = []
+    wrong: list[str] = []
+    try:
+        evidence = Evidence.model_validate_json(data)
+    except ValidationError as error:
+        return [], [f"this is no evidence of schema {SCHEMA}: {error.errors()[0]['msg']}"]
+    right.append(
+        f"drill {evidence.run} of {evidence.completed_at.isoformat()}: {evidence.verdict} ({evidence.reason}), backup "
+        f"{evidence.backup}, SHA-256 of this file {digest_of(data)}"
+    )
+    if data != canonical(json.loads(data)):
+        wrong.append("the file is not in the form in which it was written (sorted keys, no spaces): it was edited")
+    _check_signature(data, evidence, public_key, right, wrong)
+    if manifest is not None:
+        same = digest_of(manifest) == evidence.backup_manifest_sha256
+        listed = evidence.backup_manifest_sha256
+        (right if same else wrong).append(
+            f"the manifest has SHA-256 {digest_of(manifest)}, the evidence {'too' if same else f'says {listed}'}"
+        )
+    if previous is not None:
+        expected = evidence.previous.sha256 if evidence.previous else "none"
+        same = digest_of(previous) == expected
+        (right if same else wrong).append(
+            f"the record before has SHA-256 {digest_of(previous)}, the evidence {'too' if same else f'says {expected}'}"
+        )
+    return right, wrong
+
+
+def _check_signature(
+    data: bytes, evidence: Evidence, public_key: str | None, right: list[str], wrong: list[str]
+) -> None:
+    if public_key is None:
+        signed = "it is signed, but no public key was given" if evidence.signature else "it is not signed"
+        right.append(f"{signed}: nothing says who wrote it")
+        return
+    try:
+        key = load_public_key(public_key, "the file given as --public-key")
+    except UserFault as fault:
+        wrong.append(fault.message)
+        return
+    if is_signed(data, key):
+        right.append("signed with the private key of this public key")
+    else:
+        wrong.append(f"no valid signature by this public key ({SIGNATURE} is wrong, missing, or of another key)")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 0 where nothing was found wrong."""
+    parser = argparse.ArgumentParser(prog="databosun verify-evidence", description=__doc__)
+    parser.add_argument("file", type=Path, help="evidence.json")
+    parser.add_argument("--public-key", type=Path, help="PEM, as in spec.signing.publicKey")
+    parser.add_argument("--manifest", type=Path, help="manifest.json of the backup")
+    parser.add_argument("--previous", type=Path, help="evidence.json of the drill before")
+    options = parser.parse_args(arguments)
+    try:
+        right, wrong = verify(
+            options.file.read_bytes(),
+            public_key=options.public_key.read_text() if options.public_key else None,
+            manifest=options.manifest.read_bytes() if options.manifest else None,
+            previous=options.previous.read_bytes() if options.previous else None,
+        )
+    except OSError as error:
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        return 2
+    for sentence in right:
+        sys.stdout.write(f"{sentence}\n")
+    for sentence in wrong:
+        sys.stderr.write(f"WRONG: {sentence}\n")
+    return 1 if wrong else 0
