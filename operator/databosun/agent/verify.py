@@ -47,6 +47,12 @@ def verify(
     return right, wrong
 
 
+def schema_text() -> str:
+    """The JSON schema of evidence, as published in `docs/reference/`."""
+    schema = Evidence.model_json_schema(by_alias=True, mode="serialization")
+    return json.dumps({"$id": f"databosun.io/evidence/{SCHEMA}", **schema}, indent=2, sort_keys=True) + "\n"
+
+
 def _check_signature(
     data: bytes, evidence: Evidence, public_key: str | None, right: list[str], wrong: list[str]
 ) -> None:
@@ -68,11 +74,17 @@ def _check_signature(
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 where nothing was found wrong."""
     parser = argparse.ArgumentParser(prog="databosun verify-evidence", description=__doc__)
-    parser.add_argument("file", type=Path, help="evidence.json")
+    parser.add_argument("file", type=Path, nargs="?", help="evidence.json")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of evidence, and end")
     parser.add_argument("--public-key", type=Path, help="PEM, as in spec.signing.publicKey")
     parser.add_argument("--manifest", type=Path, help="manifest.json of the backup")
     parser.add_argument("--previous", type=Path, help="evidence.json of the drill before")
     options = parser.parse_args(arguments)
+    if options.schema:
+        sys.stdout.write(schema_text())
+        return 0
+    if options.file is None:
+        parser.error("the file is required")
     try:
         right, wrong = verify(
             options.file.read_bytes(),

@@ -92,6 +92,13 @@ def test_the_command_says_it_and_exits_accordingly(tmp_path: Path, capsys: pytes
     assert main([str(tmp_path / "nowhere")]) == 2
 
 
+def test_the_published_schema_is_todays(capsys: pytest.CaptureFixture[str]) -> None:
+    """A change of it needs a new version, or another optional field: print it with --schema."""
+    published = Path(__file__).resolve().parents[3] / "docs/reference/evidence-1.schema.json"
+    assert main(["--schema"]) == 0
+    assert capsys.readouterr().out == published.read_text()
+
+
 def test_it_is_a_command_of_databosun(tmp_path: Path) -> None:
     file = tmp_path / "evidence.json"
     file.write_bytes(seal(evidence(), None))
