@@ -233,3 +233,18 @@ async def test_a_drill_that_names_what_is_not_there_says_so(rig: Rig) -> None:
         return found == ["DatabaseNotFound", "PolicyNotFound", "InvalidSpec"]
 
     await Driver(rig).until(stalled)
+
+
+async def test_a_drill_that_came_back_with_a_clusters_backup_is_read_and_not_repeated(rig: Rig) -> None:
+    drive = Driver(rig)
+    await seeded(drive, 1)
+    await drive.until(lambda: ready(rig))
+    await rig.create(drill_run("mine", rig.clock.now() + HOUR))
+    await drive.until(runs_done(rig, "RestoreDrillRun", "Passed"))
+    spec = (await rig.get("RestoreDrillRun", "mine"))["spec"]
+    await rig.delete("RestoreDrillRun", "mine")
+    await drive.idle(2 * HOUR)
+    await rig.create(drill_run("mine", **spec))
+    await drive.until(runs_done(rig, "RestoreDrillRun", "Passed"))
+    assert [agent for agent in rig.agents.bucket.agents if agent[0] == "drill"] == [("drill", "mine", 1)]
+    assert (await rig.get("RestoreDrillRun", "mine"))["status"]["evidence"]["uri"].endswith("drills/mine/evidence.json")

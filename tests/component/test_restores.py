@@ -120,3 +120,17 @@ async def test_replace_reaches_the_agent_only_where_it_was_asked_for(rig: Rig) -
     await rig.create(body)
     await drive.until(runs_done(rig, "Restore", "Succeeded"))
     assert tasks[0].replace
+
+
+async def test_a_restore_whose_result_was_lost_is_read_from_its_record(rig: Rig) -> None:
+    def script(request: Request) -> str | None:
+        if not isinstance(request.job, RestoreTask):
+            return None
+        rig.agents.work(request)
+        return "crash"
+
+    rig.agents.script = script
+    drive = await prepared(rig)
+    await rig.create(restore("mine", rig.clock.now() + HOUR, retries=0))
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    assert (await rig.get("Restore", "mine"))["status"]["backup"] == "seed-2"

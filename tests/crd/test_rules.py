@@ -223,6 +223,75 @@ BROKEN = [
         "notAfter is required in a Backup made by hand (at most a day ahead)",
         drop=("notAfter",),
     ),
+    *(
+        Broken(
+            "RestoreDrill",
+            "weekly",
+            "exactly one of databaseRef, policyRef and databaseSelector is required",
+            put=put,
+            drop=drop,
+        )
+        for put, drop in (
+            ((), ("databaseRef",)),
+            ((("policyRef", REF),), ()),
+            ((("databaseSelector", {"matchLabels": {"a": "b"}}),), ()),
+        )
+    ),
+    Broken("RestoreDrill", "weekly", "type Freshness needs query and maxAge", drop=("checks.0.maxAge",)),
+    Broken("RestoreDrill", "weekly", "type Query needs query and value", drop=("checks.2.value",)),
+    Broken("RestoreDrill", "nightly", "type Canary needs query and value", drop=("checks.0.query",)),
+    Broken(
+        "RestoreDrill",
+        "weekly",
+        "type RowCount needs table and one of min and max, or both",
+        drop=("checks.1.min", "checks.1.max"),
+    ),
+    Broken("RestoreDrill", "weekly", "min may not exceed max", put=(("checks.1.min", 1000001),)),
+    Broken(
+        "RestoreDrill",
+        "nightly",
+        'Duplicate value: {"name":"canary"}',
+        put=(("checks", [{"name": "canary", "type": "SchemaHash"}] * 2),),
+    ),
+    Broken(
+        "RestoreDrillRun",
+        "mine",
+        "notAfter is required in a RestoreDrillRun made by hand (at most a day ahead)",
+        drop=("notAfter",),
+    ),
+    Broken(
+        "RestoreDrillRun",
+        "mine",
+        "only one of backupRef and selection can be given",
+        put=(("selection", {"from": "Latest"}),),
+    ),
+    Broken(
+        "RestoreDrillRun",
+        "mine",
+        "schedule is that of a drill: drillRef is required with it",
+        put=(("schedule", "drill"),),
+    ),
+    Broken(
+        "Restore",
+        "from-backup",
+        "exactly one of backupRef and databaseRef is required",
+        put=(("from.databaseRef", REF),),
+    ),
+    Broken("Restore", "from-backup", "exactly one of backupRef and databaseRef is required", drop=("from.backupRef",)),
+    Broken(
+        "Restore",
+        "to-latest",
+        "at most one of pointInTime, lsn, restorePoint and until can be given",
+        put=(("lsn", "0/1"),),
+    ),
+    Broken("Restore", "orders-back", "overwrite: Replace needs confirm with the name of the target", drop=("confirm",)),
+    Broken(
+        "Restore",
+        "orders-back",
+        "overwrite: Replace needs confirm with the name of the target",
+        put=(("confirm", "another"),),
+    ),
+    Broken("Restore", "from-backup", "spec.notAfter: Required value", drop=("notAfter",)),
 ]
 
 

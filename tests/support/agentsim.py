@@ -62,8 +62,8 @@ class Bucket:
     held: dict[str, str | None] = field(default_factory=dict)
     evidence: dict[str, DrillResult] = field(default_factory=dict)
     """What drills found, by run."""
-    volumes: dict[str, str] = field(default_factory=dict)
-    """The backup that each restore brought back, by run."""
+    restores: dict[str, RestoreResult] = field(default_factory=dict)
+    """What restores brought back, by run."""
 
 
 Script = Callable[[Request], Result | str | None]
@@ -143,7 +143,7 @@ class Agents:
             return False
         if said == "crash":
             return await self.patch(pod, "Failed", {"terminated": {"exitCode": 139, "finishedAt": self._at()}})
-        result = said if isinstance(said, Result) else self._work(request)
+        result = said if isinstance(said, Result) else self.work(request)
         return await self._end(pod, result)
 
     async def _start(self, pod: Object) -> bool:
@@ -201,11 +201,14 @@ class Agents:
 
     # --- what an agent does
 
-    def _work(self, request: Request) -> Result:
+    def work(self, request: Request) -> Result:
+        """Do the work, and say what it came to."""
         task = request.job
         good = Result(outcome=Outcome.SUCCEEDED, reason="Succeeded", attempt=request.attempt)
         if isinstance(task, BackupTask):
             return good.model_copy(update={"backup": self._back_up(request, task)})
+        if isinstance(task, RecoverTask) and task.durable != "manifest":
+            return self._recover(good, task)
         if isinstance(task, RecoverTask):
             found = self.bucket.backups.get((task.database, task.id))
             if found is None:
@@ -224,6 +227,12 @@ class Agents:
             self.bucket.held |= dict.fromkeys(task.ids, task.reason)
             return good.model_copy(update={"held": list(task.ids)})
         return good.model_copy(update=self._look(task))
+
+    def _recover(self, good: Result, task: RecoverTask) -> Result:
+        drill, restore = self.bucket.evidence.get(task.id), self.bucket.restores.get(task.id)
+        if (drill if task.durable == "evidence" else restore) is None:
+            return Result(outcome=Outcome.FAILED, reason="NoResult", message="there is no record", retryable=True)
+        return good.model_copy(update={"drill": drill} if task.durable == "evidence" else {"restore": restore})
 
     def _drill(self, good: Result, task: DrillTask) -> Result:
         """The verdict, or that of the drill that was done already under this name."""
@@ -261,7 +270,8 @@ class Agents:
         ref = next((one for one in task.candidates if (one.database, one.id) in self.bucket.backups), None)
         if ref is None:
             return Result(outcome=Outcome.FAILED, reason="BackupMissing", message="no candidate is there")
-        self.bucket.volumes[task.id] = ref.id
+        if (known := self.bucket.restores.get(task.id)) is not None:
+            return good.model_copy(update={"restore": known})
         restored = RestoreResult(
             id=task.id,
             backup=ref.id,
@@ -274,6 +284,7 @@ class Agents:
             record=f"file:///{ref.database}/restores/{task.id}/result.json",
             record_sha256=hashlib.sha256(task.id.encode()).hexdigest(),
         )
+        self.bucket.restores[task.id] = restored
         return good.model_copy(update={"restore": restored})
 
     def _look(self, task: object) -> dict[str, object]:

@@ -90,8 +90,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
         return ordered.too_old
 
     def recoverable(self, ordered: DrillOrdered) -> bool:
-        # Another attempt finds the evidence of the one before, and reports it.
-        return False
+        return ordered.order is not None
 
     def decide(self, seen: SeenDrillRun, ordered: DrillOrdered, state: RunState, now: datetime) -> Plan:
         return decide_drill_run(DrillRunFacts(state, seen.spec, seen.status, ordered.order), now)
@@ -133,7 +132,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
             policy_uid=drill.meta.uid if drill else None,
             too_old=too_old(spec.scheduled_for, spec.not_after, effective.starting_deadline, now),
         )
-        if database is None or doomed is not None:
+        if database is None or (spec.drill_ref is not None and drill is None):
             return ordered
         return await self._with_backup(Asked(seen, drill, database), ordered, now, begins=begins)
 
@@ -142,20 +141,22 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
         context, namespace, backup = self._context, asked.run.meta.namespace, asked.run.status.backup
         until = asked.run.status.until
         known: Known = {}
-        doomed: Doomed | None = None
+        doomed = ordered.doomed
         if begins:
             known = await found_backups.candidates_of(context, namespace, asked.database, asked.database.meta.name)
             if backup is None:
-                backup, until, doomed = self._choose(asked, known, now)
+                backup, until, none = self._choose(asked, known, now)
+                doomed = doomed or none
             else:
-                doomed = await found_backups.still_there(context, namespace, backup)
-        if backup is None or doomed is not None:
+                doomed = doomed or await found_backups.still_there(context, namespace, backup)
+        if backup is None:
             return replace(ordered, doomed=doomed)
-        storage, doomed = await found_backups.storage_of(context, namespace, backup)
+        storage, away = await found_backups.storage_of(context, namespace, backup)
         if storage is None:
-            return replace(ordered, doomed=doomed)
+            return replace(ordered, doomed=doomed or away)
         ordered = replace(
             ordered,
+            doomed=doomed,
             blocked=found_backups.not_ready(storage, asked.run.spec.not_after),
             storage_uid=storage.meta.uid,
             storage_limit=storage.spec.max_concurrent_runs,
@@ -166,7 +167,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
             point = until or TargetPoint(kind=PointKind.NONE)
             return replace(ordered, order=await self._order(asked, ordered, backup, point, storage, known))
         except UserFault as fault:
-            return replace(ordered, doomed=Doomed(fault.reason, fault.message))
+            return replace(ordered, doomed=doomed or Doomed(fault.reason, fault.message))
 
     async def _find(self, resource: Any, namespace: str, name: str | None, parse: Any) -> Any:
         """An object, from the cache, else live; one that cannot be read is as good as none."""

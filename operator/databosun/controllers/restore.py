@@ -75,8 +75,7 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
         return ordered.too_old
 
     def recoverable(self, ordered: RestoreOrdered) -> bool:
-        # Another attempt finds the record of the one before, and reports it.
-        return False
+        return ordered.order is not None
 
     def schedule(self, seen: SeenRestore) -> str | None:
         return None
@@ -97,13 +96,14 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
             start_deadline=parse_duration(spec.start_deadline),
         )
         late = too_old(None, spec.not_after, limits.deadline, now)
-        ordered = RestoreOrdered(limits=limits, doomed=doomed or self._foreign_volume(seen), too_old=late)
-        if ordered.doomed is not None:
+        foreign = self._foreign_volume(seen)
+        ordered = RestoreOrdered(limits=limits, doomed=doomed or foreign, too_old=late)
+        if foreign is not None:
             return ordered
         try:
             return await self._with_backups(seen, ordered, now, begins=begins)
         except UserFault as fault:
-            return replace(ordered, doomed=Doomed(fault.reason, fault.message))
+            return replace(ordered, doomed=ordered.doomed or Doomed(fault.reason, fault.message))
 
     def _foreign_volume(self, seen: SeenRestore) -> Doomed | None:
         """A volume that holds backups or a database's own data is nothing to restore into."""
@@ -127,13 +127,14 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
             return ordered
         if begins and seen.status.candidates is not None:
             gone = [one for one in wanted if await found_backups.still_there(self._context, namespace, one)]
-            wanted = [one for one in wanted if one not in gone]
-            if not wanted:
+            if len(gone) == len(wanted):
                 message = f"Backup {gone[0].name} was deleted after it had been chosen"
-                return replace(ordered, doomed=Doomed(Reason.BACKUP_GONE, message))
-        storage, doomed = await found_backups.storage_of(self._context, namespace, wanted[0])
+                ordered = replace(ordered, doomed=ordered.doomed or Doomed(Reason.BACKUP_GONE, message))
+            else:
+                wanted = [one for one in wanted if one not in gone]
+        storage, away = await found_backups.storage_of(self._context, namespace, wanted[0])
         if storage is None:
-            return replace(ordered, doomed=doomed)
+            return replace(ordered, doomed=ordered.doomed or away)
         ordered = replace(
             ordered,
             blocked=found_backups.not_ready(storage, seen.spec.not_after),

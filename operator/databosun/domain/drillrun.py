@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.drill import Check, Level, Verdict
-from databosun.api.request import DatabaseTarget, DrillTask, PreviousEvidence, Request, SecretUse, StorageTarget
+from databosun.api.request import (
+    DatabaseTarget,
+    DrillTask,
+    PreviousEvidence,
+    RecoverTask,
+    Request,
+    SecretUse,
+    StorageTarget,
+)
 from databosun.api.result import DrillResult
 from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.common import PodTemplate
@@ -24,10 +32,20 @@ from databosun.domain.measured import (
     recovery_point,
     target_point,
 )
-from databosun.domain.names import attempt_job_name
+from databosun.domain.names import attempt_job_name, recover_job_name
 from databosun.domain.plan import Plan, PostEvent, StartJob
 from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
-from databosun.domain.running import RunKind, RunState, ended, go_on, references, started, without_success
+from databosun.domain.running import (
+    LOOK_AFTER_START,
+    RunKind,
+    RunState,
+    ended,
+    go_on,
+    recover_request,
+    references,
+    started,
+    without_success,
+)
 
 DRILL_RUN = RunKind("RestoreDrillRun", DrillPhase.PENDING, DrillPhase.RUNNING)
 PHASES = {
@@ -90,8 +108,7 @@ def decide_drill_run(facts: DrillRunFacts, now: datetime) -> Plan:
         case Conclude():
             return _conclude(facts, step, now)
         case Recover():
-            unreachable = "a drill has no durable object to look for: another attempt reports its evidence"
-            raise AssertionError(unreachable)
+            return _recover(facts, step, now)
         case _:
             return go_on(facts.state, step, now, facts.order.image if facts.order else None)
 
@@ -141,18 +158,30 @@ def _start(facts: DrillRunFacts, step: Start, now: datetime) -> Plan:
         image=order.image,
         job=task,
     )
-    job = StartJob(
-        name=attempt_job_name(ref.name, step.number),
-        namespace=ref.namespace,
+    job = _job(facts, order, attempt_job_name(ref.name, step.number), request)
+    return started(facts.state, replace(job, scratch_bytes=order.scratch_bytes), now)
+
+
+def _job(facts: DrillRunFacts, order: DrillOrder, name: str, request: Request) -> StartJob:
+    return StartJob(
+        name=name,
+        namespace=facts.state.ref.namespace,
         owner=facts.state.owner,
         request=request,
         image=order.image,
         pod_template=order.pod_template,
         labels=references(order.database.uid, order.policy_uid, order.storage_uid),
         storage_claim=order.storage_claim,
-        scratch_bytes=order.scratch_bytes,
     )
-    return started(facts.state, job, now)
+
+
+def _recover(facts: DrillRunFacts, step: Recover, now: datetime) -> Plan:
+    """Read the evidence, where nobody heard what the drill found."""
+    order, name = _order(facts), facts.state.ref.name
+    request = recover_request(facts.state, step, order.storage, order.secrets, order.image, now)
+    task = RecoverTask(database=order.backup.database, id=name, durable="evidence")
+    job = _job(facts, order, recover_job_name(name, step.number), request(task))
+    return Plan(before=(job,), wake_at=now + LOOK_AFTER_START)
 
 
 def _queued(facts: DrillRunFacts, step: Start, now: datetime) -> float:

@@ -11,6 +11,9 @@ from databosun.api.v1alpha1.database import DatabaseSpec, TLSMode
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 
+IDENTITY = "age-"
+"""What the uses of age identities begin with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -109,7 +112,8 @@ def identity_secrets(spec: BackupStorageSpec) -> list[SecretUse]:
     """The Secrets with the age identities; for restores and drills alone."""
     refs = spec.encryption.age.identity_secret_refs if spec.encryption else []
     return [
-        SecretUse(use=f"age-{number}", secret=ref.name, keys={"identity": ref.key}) for number, ref in enumerate(refs)
+        SecretUse(use=f"{IDENTITY}{number}", secret=ref.name, keys={"identity": ref.key})
+        for number, ref in enumerate(refs)
     ]
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from databosun.api.drill import Check, Level
-from databosun.api.request import DatabaseTarget, Request, RestoreTask, SecretUse, StorageTarget
+from databosun.api.request import DatabaseTarget, RecoverTask, Request, RestoreTask, SecretUse, StorageTarget
 from databosun.api.result import RestoreResult
 from databosun.api.v1alpha1.common import PodTemplate
 from databosun.api.v1alpha1.proving import ChosenBackup, StoredRecord, TargetPoint
@@ -15,10 +15,20 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restore import RestorePhase, RestoreSpec, RestoreStatus
 from databosun.domain.conditions import kstatus
 from databosun.domain.measured import backup_ref, check_results, recovery_point, target_point
-from databosun.domain.names import attempt_job_name
+from databosun.domain.names import attempt_job_name, recover_job_name
 from databosun.domain.plan import Plan, PostEvent, StartJob
 from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
-from databosun.domain.running import RunKind, RunState, closed_attempts, go_on, references, started, without_success
+from databosun.domain.running import (
+    LOOK_AFTER_START,
+    RunKind,
+    RunState,
+    closed_attempts,
+    go_on,
+    recover_request,
+    references,
+    started,
+    without_success,
+)
 
 RESTORE_RUN = RunKind("Restore", RestorePhase.PENDING, RestorePhase.RUNNING)
 STAGE = ".databosun-restore-"
@@ -61,8 +71,7 @@ def decide_restore(facts: RestoreFacts, now: datetime) -> Plan:
         case Conclude():
             return _conclude(facts, step, now)
         case Recover():
-            unreachable = "a restore has no durable object to look for: another attempt reports its record"
-            raise AssertionError(unreachable)
+            return _recover(facts, step, now)
         case _:
             return go_on(facts.state, step, now, facts.order.image if facts.order else None)
 
@@ -109,19 +118,31 @@ def _start(facts: RestoreFacts, step: Start, now: datetime) -> Plan:
         image=order.image,
         job=task,
     )
-    job = StartJob(
-        name=attempt_job_name(ref.name, step.number),
-        namespace=ref.namespace,
+    job = _job(facts, order, attempt_job_name(ref.name, step.number), request)
+    claim = spec.target.volume.claim_name
+    return started(facts.state, replace(job, scratch_bytes=order.scratch_bytes, target_claim=claim), now)
+
+
+def _job(facts: RestoreFacts, order: RestoreOrder, name: str, request: Request) -> StartJob:
+    return StartJob(
+        name=name,
+        namespace=facts.state.ref.namespace,
         owner=facts.state.owner,
         request=request,
         image=order.image,
         pod_template=order.pod_template,
         labels=references(None, None, order.storage_uid),
         storage_claim=order.storage_claim,
-        scratch_bytes=order.scratch_bytes,
-        target_claim=spec.target.volume.claim_name,
     )
-    return started(facts.state, job, now)
+
+
+def _recover(facts: RestoreFacts, step: Recover, now: datetime) -> Plan:
+    """Read the record, where nobody heard what came of it."""
+    order, name = _order(facts), facts.state.ref.name
+    request = recover_request(facts.state, step, order.storage, order.secrets, order.image, now)
+    task = RecoverTask(database=order.candidates[0].database, id=name, durable="result")
+    job = _job(facts, order, recover_job_name(name, step.number), request(task))
+    return Plan(before=(job,), wake_at=now + LOOK_AFTER_START)
 
 
 def _conclude(facts: RestoreFacts, step: Conclude, now: datetime) -> Plan:

@@ -5,13 +5,14 @@ A kind says what is its own: the Job of an attempt, what looks for the durable o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from databosun.api.quantities import format_duration
+from databosun.api.request import RecoverTask, Request, SecretUse, StorageTarget
 from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.conditions import Condition
 from databosun.api.v1alpha1.run import Attempt, Failure, Progress
@@ -30,8 +31,8 @@ from databosun.domain.plan import (
     Plan,
     StartJob,
 )
-from databosun.domain.requests import Named
-from databosun.domain.run import EndAttempt, Ending, JobSeen, RunFacts, Stage, Tried, Wait, Watch
+from databosun.domain.requests import IDENTITY, Named
+from databosun.domain.run import EndAttempt, Ending, JobSeen, Recover, RunFacts, Stage, Tried, Wait, Watch
 
 MAX_ATTEMPTS_SHOWN = 50
 PROGRESS_EVERY = timedelta(seconds=30)
@@ -192,6 +193,21 @@ def without_success(state: RunState, number: int, ending: Ending, now: datetime,
 def closed_attempts(state: RunState, number: int, ending: Ending, now: datetime) -> list[Attempt]:
     """The attempts of a run that came to a good end."""
     return ended(state, number, replace(ending, reason="Succeeded", retryable=False), now)
+
+
+def recover_request(
+    state: RunState, step: Recover, storage: StorageTarget, secrets: Iterable[SecretUse], image: str, now: datetime
+) -> Callable[[RecoverTask], Request]:
+    """The order of a Job that reads what a run left in storage; it decrypts nothing, so it gets no identity."""
+    return lambda task: Request(
+        run=state.ref.name,
+        attempt=step.number,
+        deadline=(now + RECOVER_DEADLINE).replace(microsecond=0),
+        storage=storage,
+        secrets=[use for use in secrets if not use.use.startswith(IDENTITY)],
+        image=image,
+        job=task,
+    )
 
 
 def decide_cleanup(
