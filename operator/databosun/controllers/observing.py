@@ -13,7 +13,7 @@ from databosun.domain.presets import effective
 from databosun.domain.schedule import interval
 from databosun.runtime.metrics import Metrics
 from databosun.runtime.queue import Key
-from databosun.runtime.series import database_series, other_series, policy_series, storage_series
+from databosun.runtime.series import database_series, drill_series, other_series, policy_series, storage_series
 
 UNKNOWN = "Unknown"
 _VERDICTS = frozenset({"Succeeded", "Failed", "Passed", "Partial", "Refused", "Error"})
@@ -42,6 +42,8 @@ class Observer:
             objects.put(kind, key.namespace, key.name, storage_series(body))
         elif kind == "BackupPolicy":
             objects.put(kind, key.namespace, key.name, policy_series(body, _expected(body)))
+        elif kind == "RestoreDrill":
+            objects.put(kind, key.namespace, key.name, drill_series(body))
         else:
             objects.put(kind, key.namespace, key.name, other_series(kind, body))
             self._ending(kind, key, body)

@@ -74,6 +74,10 @@ async def look(
         interval=min(spans, default=None),
         usual=usual,
         rto=objectives.rto,
+        covered_since=min(
+            (max(drill.meta.created, seen.meta.created) for drill, _ in covering if not drill.spec.suspend),
+            default=None,
+        ),
     )
     conditions, wake_at = decide_proof(facts, now)
     return Drilling(

@@ -29,7 +29,7 @@ class FailedDrill:
 @dataclass(frozen=True, slots=True)
 class ProofFacts:
     """What decides over `Proven` and `RTOMet`. `interval`: the shortest drill's; None where none covers the database,
-    and `usual` is what its tier would have."""
+    and `usual` is what its tier would have. `covered_since`: when database and drill were both there."""
 
     last: LastProven | None
     last_at: datetime | None
@@ -37,6 +37,7 @@ class ProofFacts:
     interval: timedelta | None
     usual: timedelta
     rto: timedelta
+    covered_since: datetime | None = None
 
 
 def decide_proof(facts: ProofFacts, now: datetime) -> tuple[tuple[Wanted, ...], datetime | None]:
@@ -51,16 +52,25 @@ def _proven(facts: ProofFacts, now: datetime) -> tuple[Wanted, datetime | None]:
         message = f"drill {facts.failed.name} failed, and none has passed since"
         return Wanted(kind, False, "DrillFailed", message), None
     if last is None or facts.last_at is None:
-        why = "no restore drill has passed yet"
-        if facts.interval is None:
-            why += "; apply a RestoreDrill that names this database or selects its labels"
-        return Wanted(kind, False, "NeverProven", why), None
+        return _never_proven(facts, now)
     every = facts.interval or facts.usual
     until = last.at + every * INTERVALS_UNTIL_STALE
     if now >= until:
         message = f"drill {last.run} passed at {last.at.isoformat()}, more than one and a half intervals ago"
         return Wanted(kind, False, "ProofTooOld", f"{message} ({format_duration(every)} each)"), None
     return Wanted(kind, True, "DrillPassed", f"drill {last.run} restored {last.backup or 'a backup'}"), until
+
+
+def _never_proven(facts: ProofFacts, now: datetime) -> tuple[Wanted, datetime | None]:
+    kind, why = ConditionType.PROVEN, "no restore drill has passed yet"
+    if facts.interval is None or facts.covered_since is None:
+        message = f"{why}; apply a RestoreDrill that names this database or selects its labels"
+        return Wanted(kind, False, "NeverProven", message), None
+    until = facts.covered_since + facts.interval * INTERVALS_UNTIL_STALE
+    if now >= until:
+        message = f"{why}, in more than one and a half intervals ({format_duration(facts.interval)} each)"
+        return Wanted(kind, False, "DrillOverdue", f"{message}; see the database's drill runs"), None
+    return Wanted(kind, False, "NeverProven", why), until
 
 
 def _rto_met(facts: ProofFacts) -> Wanted:

@@ -25,6 +25,7 @@ _DATABASE = ("namespace", "database")
 _POLICY = ("namespace", "policy")
 _PROTECTION = ("namespace", "policy", "database")
 _STORAGE = ("namespace", "storage")
+_DRILL = ("namespace", "drill")
 
 # --- Of each Database ---
 
@@ -58,6 +59,42 @@ RPO_OBJECTIVE: Final = Family(
 )
 RTO_OBJECTIVE: Final = Family(
     "databosun_database_rto_objective_seconds", "gauge", "The longest acceptable time to restore.", _DATABASE
+)
+PROVEN: Final = Family(
+    "databosun_database_proven",
+    "gauge",
+    "1 where the condition Proven is True: a drill restored a backup of late, and none has failed since. Else 0.",
+    _DATABASE,
+)
+LAST_PROVEN: Final = Family(
+    "databosun_database_last_proven_timestamp_seconds",
+    "gauge",
+    "When the newest drill ended that proved a backup of the Database. 0 while there is none.",
+    _DATABASE,
+)
+DRILL_FAILED: Final = Family(
+    "databosun_database_drill_failed",
+    "gauge",
+    "1 where the newest drill that said anything about a backup of the Database failed. Else 0.",
+    _DATABASE,
+)
+DRILL_OVERDUE: Final = Family(
+    "databosun_database_drill_overdue",
+    "gauge",
+    "1 where a RestoreDrill covers the Database, and none has passed within one and a half of its intervals. Else 0.",
+    _DATABASE,
+)
+RTO_MEASURED: Final = Family(
+    "databosun_database_rto_seconds",
+    "gauge",
+    "The time to restore that the newest passed drill measured. No series while none has.",
+    _DATABASE,
+)
+RESTORE_ESTIMATE: Final = Family(
+    "databosun_database_restore_estimate_seconds",
+    "gauge",
+    "How long a restore of the newest backup would take now, reckoned from that drill. No series while none passed.",
+    _DATABASE,
 )
 BACKUP_SIZE: Final = Family(
     "databosun_backup_size_bytes", "gauge", "Stored size of the Database's newest successful backup.", _DATABASE
@@ -113,6 +150,20 @@ LAST_VALIDATED: Final = Family(
     "gauge",
     "When writing, reading and deleting in the storage was last tried with success. 0 while it never was.",
     _STORAGE,
+)
+
+# --- Of each RestoreDrill ---
+
+DRILL_DATABASES: Final = Family("databosun_drill_databases", "gauge", "Databases that the RestoreDrill covers.", _DRILL)
+DRILL_PROVEN: Final = Family("databosun_drill_databases_proven", "gauge", "Those that are proven.", _DRILL)
+DRILL_FAILING: Final = Family(
+    "databosun_drill_databases_failing", "gauge", "Those whose newest run did not pass.", _DRILL
+)
+DRILL_RUNS: Final = Family(
+    "databosun_drill_runs",
+    "gauge",
+    "Finished runs that are still kept, by verdict: passed, failed, partial, refused (something was missing), error.",
+    (*_DRILL, "verdict"),
 )
 
 # --- Of any object ---
@@ -187,6 +238,12 @@ OF_OBJECTS: Final = (
     RECOVERY_POINT,
     RPO_OBJECTIVE,
     RTO_OBJECTIVE,
+    PROVEN,
+    LAST_PROVEN,
+    DRILL_FAILED,
+    DRILL_OVERDUE,
+    RTO_MEASURED,
+    RESTORE_ESTIMATE,
     BACKUP_SIZE,
     LAST_SUCCESS,
     CONSECUTIVE_FAILURES,
@@ -200,6 +257,10 @@ OF_OBJECTS: Final = (
     PENDING_DELETIONS,
     STORAGE_REACHABLE,
     LAST_VALIDATED,
+    DRILL_DATABASES,
+    DRILL_PROVEN,
+    DRILL_FAILING,
+    DRILL_RUNS,
     STALLED,
 )
 OF_THE_OPERATOR: Final = (

@@ -30,6 +30,10 @@ _DATABASE = (
     f.RTO_OBJECTIVE,
     f.BACKUP_SIZE,
 )
+_PROOF = (f.PROVEN, f.LAST_PROVEN, f.DRILL_FAILED, f.DRILL_OVERDUE, f.RTO_MEASURED, f.RESTORE_ESTIMATE)
+_DRILL = (f.DRILL_DATABASES, f.DRILL_PROVEN, f.DRILL_FAILING)
+_DRILL_RUNS = (f.DRILL_RUNS,)
+_OVERDUE = frozenset({"ProofTooOld", "DrillOverdue"})
 _PROTECTION = (f.LAST_SUCCESS, f.CONSECUTIVE_FAILURES, f.MISSED_SLOTS)
 _POLICY = (
     f.EXPECTED_INTERVAL,
@@ -76,8 +80,35 @@ def database_series(body: Body) -> tuple[Row, ...]:
         )
         for cursor in status.get("policies") or ()
     )
-    rows = (Row(_INFO, info, (1.0,)), Row(_DATABASE, (namespace, name), protection), *cursors)
+    rows = (
+        Row(_INFO, info, (1.0,)),
+        Row(_DATABASE, (namespace, name), protection),
+        Row(_PROOF, (namespace, name), _proof(status)),
+        *cursors,
+    )
     return rows + _stalled("Database", body)
+
+
+def _proof(status: Body) -> tuple[float | None, ...]:
+    last, why = status.get("lastProven") or {}, _reason(status, "Proven")
+    covered = bool(status.get("drills"))
+    return (
+        1.0 if _condition(status, "Proven") == "True" else 0.0,
+        _timestamp(last.get("at")) or 0.0,
+        1.0 if why == "DrillFailed" else 0.0,
+        1.0 if covered and why in _OVERDUE else 0.0,
+        last.get("rtoSeconds"),
+        (status.get("estimate") or {}).get("restoreNowSeconds"),
+    )
+
+
+def drill_series(body: Body) -> tuple[Row, ...]:
+    """A RestoreDrill: what it covers, how that fares, and its runs by verdict."""
+    namespace, name, _, status = _parts(body)
+    covered, runs = status.get("databases") or {}, status.get("runs") or {}
+    values = tuple(covered.get(field, 0) for field in ("matched", "proven", "failing"))
+    verdicts = tuple(Row(_DRILL_RUNS, (namespace, name, verdict), (count,)) for verdict, count in runs.items())
+    return (Row(_DRILL, (namespace, name), values), *verdicts, *_stalled("RestoreDrill", body))
 
 
 def policy_series(body: Body, expected_interval: timedelta | None) -> tuple[Row, ...]:
@@ -123,6 +154,10 @@ def _parts(body: Body) -> tuple[str, str, Body, Body]:
 
 def _condition(status: Body, kind: str) -> str:
     return next((one["status"] for one in status.get("conditions") or () if one["type"] == kind), "Unknown")
+
+
+def _reason(status: Body, kind: str) -> str:
+    return next((one["reason"] for one in status.get("conditions") or () if one["type"] == kind), "")
 
 
 def _verdict(status: Body, kind: str) -> float | None:

@@ -45,6 +45,13 @@ def test_nothing_proven_says_what_to_do() -> None:
     assert "RestoreDrill" in verdicts(nothing)[ConditionType.PROVEN].message
 
 
+def test_a_drill_that_never_passes_is_overdue_after_the_same_time() -> None:
+    nothing = replace(FACTS, last=None, last_at=None, covered_since=NOW)
+    assert said(nothing) == (False, "NeverProven")
+    assert decide_proof(nothing, NOW)[1] == NOW + 1.5 * WEEK
+    assert said(nothing, NOW + 1.5 * WEEK) == (False, "DrillOverdue")
+
+
 def test_a_drill_that_failed_since_outweighs_the_one_that_passed() -> None:
     failed = replace(FACTS, failed=FailedDrill("r2", NOW))
     assert said(failed) == (False, "DrillFailed")

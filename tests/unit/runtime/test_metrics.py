@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from databosun.runtime.families import OF_OBJECTS, OF_THE_OPERATOR
 from databosun.runtime.metrics import MOST_REASONS, Metrics
 from databosun.runtime.reference import reference
-from databosun.runtime.series import database_series, policy_series, storage_series
+from databosun.runtime.series import database_series, drill_series, policy_series, storage_series
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -131,6 +131,69 @@ def test_a_storage(metrics: Metrics) -> None:
     one = {"namespace": "shop", "storage": "s3"}
     assert value(metrics, "databosun_storage_reachable", **one) == 1
     assert value(metrics, "databosun_storage_last_validated_timestamp_seconds", **one) == 1772323200
+
+
+PROVEN: dict[str, Any] = {
+    **DATABASE,
+    "status": {
+        "conditions": [condition("Proven", "True", "DrillPassed")],
+        "drills": [{"name": "weekly", "uid": "u"}],
+        "lastProven": {"run": "r", "at": "2026-03-01T00:00:00Z", "rtoSeconds": 552},
+        "estimate": {"restoreNowSeconds": 600},
+    },
+}
+
+
+def test_what_drills_measured_is_said_of_the_database(metrics: Metrics) -> None:
+    metrics.objects.put("Database", "shop", "orders", database_series(PROVEN))
+    at = {"namespace": "shop", "database": "orders"}
+    found = {
+        name: value(metrics, f"databosun_database_{name}", **at)
+        for name in ("proven", "drill_failed", "drill_overdue", "rto_seconds", "restore_estimate_seconds")
+    }
+    assert found == {
+        "proven": 1.0,
+        "drill_failed": 0.0,
+        "drill_overdue": 0.0,
+        "rto_seconds": 552.0,
+        "restore_estimate_seconds": 600.0,
+    }
+    assert value(metrics, "databosun_database_last_proven_timestamp_seconds", **at) == 1772323200.0
+
+
+@pytest.mark.parametrize(
+    ("reason", "drills", "failed", "overdue"),
+    [
+        ("DrillFailed", 1, 1.0, 0.0),
+        ("ProofTooOld", 1, 0.0, 1.0),
+        ("DrillOverdue", 1, 0.0, 1.0),
+        ("NeverProven", 1, 0.0, 0.0),
+        ("ProofTooOld", 0, 0.0, 0.0),
+    ],
+)
+def test_why_a_database_is_not_proven_decides_what_is_alerted_on(
+    metrics: Metrics, reason: str, drills: int, failed: float, overdue: float
+) -> None:
+    status = {"conditions": [condition("Proven", "False", reason)], "drills": [{"name": "weekly", "uid": "u"}] * drills}
+    metrics.objects.put("Database", "shop", "orders", database_series({**DATABASE, "status": status}))
+    at = {"namespace": "shop", "database": "orders"}
+    assert value(metrics, "databosun_database_proven", **at) == 0.0
+    assert value(metrics, "databosun_database_drill_failed", **at) == failed
+    assert value(metrics, "databosun_database_drill_overdue", **at) == overdue
+    assert value(metrics, "databosun_database_rto_seconds", **at) is None
+
+
+def test_a_drills_runs_are_counted_by_verdict(metrics: Metrics) -> None:
+    status = {"databases": {"matched": 3, "proven": 1, "failing": 2}, "runs": {"passed": 1, "failed": 2, "error": 0}}
+    body = {"metadata": {"namespace": "shop", "name": "weekly"}, "status": status}
+    metrics.objects.put("RestoreDrill", "shop", "weekly", drill_series(body))
+    at = {"namespace": "shop", "drill": "weekly"}
+    assert value(metrics, "databosun_drill_databases_failing", **at) == 2.0
+    assert [value(metrics, "databosun_drill_runs", **at, verdict=one) for one in ("passed", "failed", "error")] == [
+        1.0,
+        2.0,
+        0.0,
+    ]
 
 
 def test_series_end_with_their_object(metrics: Metrics) -> None:

@@ -349,6 +349,7 @@ class Reason(StrEnum):
     DRILL_PARTIAL = "DrillPartial", "See what the message names: the backup restored, and something was found."
     DRILL_REFUSED = "DrillRefused", "Put right what the message names; the next drill tries again."
     DRILL_ERROR = "DrillError", "See the message: Databosun or the cluster failed, the backup may be as good as before."
+    DRILL_OVERDUE = "DrillOverdue", "Find out why no drill passes: see the Database's drill runs and what they say."
     PROOF_TOO_OLD = "ProofTooOld", "Find out why drills do not run, or do not pass: see the Database's drill runs."
     NEVER_MEASURED = "NeverMeasured", "Nothing, or start a drill: only one that restores measures the time it takes."
     RESTORE_TOO_SLOW = (
