@@ -41,6 +41,7 @@ def recovering(ctx: Context, wanted: Wanted, *, source: Source | None = None) ->
     goal = resolve(ctx, wanted.chosen.last, wanted.until, wanted.timeline)
     chain = tuple(member.manifest.dump() for member in wanted.chosen.members)
     demand_room(ctx, wanted.place, ctx.engine.room_for(chain) + _log_room(goal))
+    ctx.started = True
     with ExitStack() as stack:
         supply = stack.enter_context(_supply(ctx, goal, wanted.place / "log")) if goal.coverage else None
         instant = goal.until.time if goal.until.kind is PointKind.TIME else wanted.until.time

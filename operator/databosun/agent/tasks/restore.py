@@ -57,7 +57,6 @@ def run(ctx: Context) -> Result:
     stage = root / f"{_STAGE}{task.id}"
     shutil.rmtree(stage, ignore_errors=True)  # of an attempt that was killed
     started = ctx.clock()
-    ctx.started = True
     try:
         restored = _first_good(ctx, task, stage)
         with ctx.phase("place"):
@@ -113,7 +112,9 @@ def _check(ctx: Context, task: RestoreTask, restored: Restored) -> None:
         restored.checks.append(result)
         if result.outcome is CheckOutcome.FAILED and result.severity is Severity.CRITICAL:
             message = f"check {check.name} of the restored copy failed: {result.message}; the volume is as it was"
-            raise SafetyStop(result.reason or CheckReason.CHECK_FAILED, message)
+            # An older backup is no answer to what a person expects of this one.
+            fault = UserFault if check in task.checks else SafetyStop
+            raise fault(result.reason or CheckReason.CHECK_FAILED, message)
 
 
 def _reindexed(task: RestoreTask, copy: Copy, check: Check, result: CheckResult) -> CheckResult:

@@ -13,12 +13,13 @@ import pytest
 from databosun.api.request import RestoreTask
 from databosun.api.result import Outcome, RestoreResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.storage.manifest import canonical, digest_of
 from support.agekeys import make_age_key
 from support.agentrun import Ran, backup_task, child_of
 from support.pgsample import ODD_DATABASE, content, contents
 from support.pgserver import Server, hand_over
 from support.recoverypod import RecoveryPod
-from support.recoveryyard import Yard, flip
+from support.recoveryyard import Yard, check, flip
 
 pytestmark = pytest.mark.servers
 
@@ -82,8 +83,9 @@ def _tablespace_files(server: Server) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}
 
 
-def test_a_chain_is_combined(yard_of: Callable[..., Yard], workplace: Path) -> None:
-    yard = yard_of(18, key=make_age_key(workplace))
+@pytest.mark.parametrize("major", [17, 18])
+def test_a_chain_is_combined(yard_of: Callable[..., Yard], workplace: Path, major: int) -> None:
+    yard = yard_of(major, key=make_age_key(workplace))
     first = yard.back_up(backup_task("orders-1"))
     yard.server.sql("CREATE TABLE later AS SELECT generate_series(1, 77) AS i", "shop")
     try:
@@ -95,7 +97,6 @@ def test_a_chain_is_combined(yard_of: Callable[..., Yard], workplace: Path) -> N
         yard.back_up(child_of(second, "orders-3"))
         pod = yard.pod()
         restored(pod.run(order(yard, "orders-3")))
-        assert sorted(path.name for path in pod.restored.iterdir()) == ["data", "tablespaces"]
         with started(yard, pod) as server:
             for dbname in ("shop", ODD_DATABASE):
                 with server.connect(dbname) as connection:
@@ -123,6 +124,35 @@ def test_on_failure_the_volume_is_as_it_was(yard_of: Callable[..., Yard]) -> Non
     pod = yard.pod()
     ran = pod.run(order(yard, "orders-1"))
     assert (ran.summary.outcome, ran.summary.reason) == (Outcome.FAILED, "ArtefactCorrupt")
+    assert list(pod.restored.iterdir()) == []
+
+
+def test_a_check_of_ones_own_that_fails_ends_the_restore(yard_of: Callable[..., Yard]) -> None:
+    yard = yard_of(18)
+    for name in ("orders-1", "orders-2"):
+        yard.back_up(backup_task(name))
+    pod = yard.pod()
+    wanted = check("sum", "Query", query="SELECT count(*) FROM customers", value="1", database="shop")
+    ran = pod.run(order(yard, "orders-2", "orders-1", checks=[wanted]))
+    assert (ran.summary.outcome, ran.summary.reason) == (Outcome.FAILED, "CheckFailed")
+    assert list(pod.restored.iterdir()) == []
+
+
+def test_a_volume_that_is_too_small_is_refused_before_anything_is_done(
+    yard_of: Callable[..., Yard],
+) -> None:
+    yard = yard_of(18)
+    yard.back_up(backup_task("orders-1"))
+    manifest = yard.stored("orders-1", "manifest.json")
+    document = json.loads(manifest.read_bytes())
+    document["logicalBytes"] = 1 << 50
+    data = canonical(document)
+    manifest.write_bytes(data)
+    yard.refs["orders-1"] = yard.refs["orders-1"].model_copy(update={"manifest_sha256": digest_of(data)})
+    pod = yard.pod()
+    ran = pod.run(order(yard, "orders-1"))
+    assert (ran.summary.outcome, ran.summary.reason) == (Outcome.REFUSED, "ScratchTooSmall")
+    assert "larger volume" in ran.summary.message
     assert list(pod.restored.iterdir()) == []
 
 
