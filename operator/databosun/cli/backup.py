@@ -6,14 +6,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from databosun.api.quantities import humanize_bytes
-from databosun.api.v1alpha1.backup import FINAL_PHASES, BackupPhase
+from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.backuppolicy import BackupType, DeletionPolicy
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.cli.findings import what_to_do
-from databosun.cli.progress import Follower, follower
+from databosun.cli.following import ALPHABET, Run, tell_failure
 from databosun.cli.reasons import CliReason
 from databosun.cli.running import FAILED, OK
 from databosun.cli.session import Session
@@ -24,12 +23,6 @@ from databosun.domain.errors import UserFault, WorldFault
 from databosun.domain.plan import FINALIZER_DATA
 from databosun.kube.errors import AlreadyExists
 from databosun.kube.resources import BACKUP_POLICIES, BACKUPS, DATABASES, Object
-
-TIMED_OUT: Final = 124
-LOOK_EVERY: Final = 1.0
-# The operator answers within seconds; a person should not wait for one that is not there.
-PICKED_UP_WITHIN: Final = timedelta(seconds=30)
-ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,41 +108,6 @@ def _ambiguous(database: str, names: Sequence[str]) -> UserFault:
     )
 
 
-async def follow(session: Session, name: str, limit: timedelta | None) -> int:
-    """Show how it goes, and return the exit code of its verdict; 124 where it goes on after `limit`."""
-    started = session.clock.monotonic()
-    hinted = False
-    with follower(session.screen, f"{session.namespace}/{name}") as shown:
-        while True:
-            seen = await _look(session, name, shown)
-            if seen is not None and seen.status.phase in FINAL_PHASES:
-                break
-            waited = timedelta(seconds=session.clock.monotonic() - started)
-            if limit is not None and waited >= limit:
-                shown.say(f"still going on after {limit}; see: {_see(session, name)}")
-                return TIMED_OUT
-            if not hinted and waited >= PICKED_UP_WITHIN and seen is not None and seen.status.phase is None:
-                shown.say("the operator has not picked it up yet; is it there? kubectl bosun doctor")
-                hinted = True
-            await session.clock.sleep(LOOK_EVERY)
-    return verdict(session, seen)
-
-
-async def _look(session: Session, name: str, shown: Follower) -> SeenBackup | None:
-    """The Backup as it is; None where the API server is away for the moment. UserFault where it was deleted."""
-    try:
-        body = await session.kube.get(BACKUPS, session.namespace, name)
-    except WorldFault as fault:
-        shown.say(f"{fault.message}; trying again")
-        return None
-    if body is None:
-        message = f"Backup {session.namespace}/{name} was deleted while it was being waited for"
-        raise UserFault(Reason.NOT_FOUND, message)
-    seen = read.backup(body)
-    shown.show(seen)
-    return seen
-
-
 def verdict(session: Session, seen: SeenBackup) -> int:
     """Say how it ended: what was taken, or why it failed and what to do."""
     status, name = seen.status, f"{seen.meta.namespace}/{seen.meta.name}"
@@ -163,15 +121,8 @@ def verdict(session: Session, seen: SeenBackup) -> int:
         for note in status.notes or []:
             session.screen.out.print(f"  {note}", markup=False)
         return OK
-    failure = status.failure
-    reason, message = (failure.reason, failure.message) if failure else ("Failed", "no reason is recorded")
-    session.screen.note(f"Backup {name} failed: {reason}: {message}")
-    for line in (failure.log_tail or "").splitlines()[-5:] if failure else ():
-        session.screen.note(f"  {line}")
-    if todo := what_to_do(reason):
-        session.screen.note(f"  {todo}")
+    tell_failure(session, seen, "Backup")
     return FAILED
 
 
-def _see(session: Session, name: str) -> str:
-    return f"kubectl get bbk -n {session.namespace} {name}"
+RUN = Run(BACKUPS, "bbk", read.backup, verdict)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backupstorage import CatalogRebuild
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.cli.backup import LOOK_EVERY, PICKED_UP_WITHIN, TIMED_OUT
+from databosun.cli.following import LOOK_EVERY, PICKED_UP_WITHIN, TIMED_OUT
 from databosun.cli.options import Output
 from databosun.cli.output import table
 from databosun.cli.reasons import CliReason

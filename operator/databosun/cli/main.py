@@ -11,7 +11,20 @@ import typer
 
 from databosun import __version__
 from databosun.cli.complete import names_of
-from databosun.cli.options import AllNamespaces, Context, Kubeconfig, Namespace, Output, OutputFormat, Type, Where, span
+from databosun.cli.options import (
+    AllNamespaces,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputFormat,
+    StartWithin,
+    Timeout,
+    Type,
+    Where,
+    span,
+)
+from databosun.cli.restoring import drill, restore
 
 if TYPE_CHECKING:
     from databosun.cli.output import Screen
@@ -31,11 +44,6 @@ app = typer.Typer(
 )
 catalog_app = typer.Typer(help="List backups, or rebuild their records.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(catalog_app, name="catalog")
-
-Timeout = Annotated[
-    timedelta | None,
-    typer.Option("--timeout", metavar="DURATION", parser=span, help="With --wait: how long to wait, such as 2h."),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -86,15 +94,7 @@ def backup(
     type: Annotated[Type, typer.Option("--type", "-t", help="What to take.")] = Type.FULL,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its verdict.")] = False,
     timeout: Timeout = None,
-    start_within: Annotated[
-        timedelta,
-        typer.Option(
-            "--start-within",
-            metavar="DURATION",
-            parser=span,
-            help="Give up where it could not start for so long (at most 24h).",
-        ),
-    ] = "1h",  # type: ignore[assignment]  # typer parses defaults as it does what people type
+    start_within: StartWithin = "1h",  # type: ignore[assignment]  # typer parses defaults as it does what people type
     namespace: Namespace = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -114,13 +114,17 @@ def backup(
         seen = await backup.start(session, wish)
         started.append(f"-n {seen.meta.namespace} {seen.meta.name}")
         session.screen.out.print(f"backup.databosun.io/{seen.meta.name} created", markup=False)
-        return await backup.follow(session, seen.meta.name, timeout) if wait else running.OK
+        return await backup.RUN.follow(session, seen.meta.name, timeout) if wait else running.OK
 
     def interrupted(screen: Screen) -> None:
         if started:
             screen.note(f"the backup goes on; see: kubectl get bbk {started[0]}")
 
     running.run(Where(kubeconfig, context, namespace), work, interrupted=interrupted)
+
+
+app.command()(drill)
+app.command()(restore)
 
 
 @app.command()

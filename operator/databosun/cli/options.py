@@ -66,9 +66,33 @@ class Type(StrEnum):
     DIFFERENTIAL = "Differential"
 
 
+class Depth(StrEnum):
+    """Levels of drills, as `Level` has them: said again here, since that one takes long to import."""
+
+    ARTIFACT = "Artifact"
+    RESTORE = "Restore"
+    DEEP = "Deep"
+    APPLICATION = "Application"
+
+
 def span(text: str) -> timedelta:
     """Read a duration of the command line."""
     try:
         return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+Timeout = Annotated[
+    timedelta | None,
+    typer.Option("--timeout", metavar="DURATION", parser=span, help="With --wait: how long to wait, such as 2h."),
+]
+StartWithin = Annotated[
+    timedelta,
+    typer.Option(
+        "--start-within",
+        metavar="DURATION",
+        parser=span,
+        help="Give up where it could not start for so long (at most 24h).",
+    ),
+]

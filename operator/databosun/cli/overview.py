@@ -47,6 +47,10 @@ class DatabaseLine:
     next_run: datetime | None
     policies: tuple[str, ...]
     ready: str
+    proven: str
+    proven_at: datetime | None
+    rto: str | None
+    rto_met: str
 
     @property
     def health(self) -> str:
@@ -163,6 +167,10 @@ def database_line(seen: SeenDatabase, now: datetime) -> DatabaseLine:
         next_run=min(upcoming, default=None),
         policies=tuple(entry.name for entry in status.policies),
         ready=_status(seen, ConditionType.READY),
+        proven=_status(seen, ConditionType.PROVEN),
+        proven_at=status.last_proven.at if status.last_proven else None,
+        rto=status.last_proven.rto if status.last_proven else None,
+        rto_met=_status(seen, ConditionType.RTO_MET),
     )
 
 
@@ -214,6 +222,10 @@ def _database(line: DatabaseLine) -> dict[str, Any]:
             "rpoSeconds": int(line.rpo.total_seconds()) if line.rpo is not None else None,
             "rpoObjective": line.rpo_objective,
             "rtoObjective": line.rto_objective,
+            "proven": line.proven,
+            "provenAt": _instant(line.proven_at),
+            "rto": line.rto,
+            "rtoMet": line.rto_met,
             "lastBackup": _known(last) if line.last_backup else None,
             "nextRun": _instant(line.next_run),
             "policies": list(line.policies),

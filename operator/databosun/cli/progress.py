@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from databosun.api.quantities import humanize_bytes
-from databosun.api.v1alpha1.backup import FINAL_PHASES
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.cli.output import Screen
-from databosun.controllers.seen import SeenBackup
+from databosun.controllers.seen import Seen
 from databosun.domain.conditions import find
 
+FINAL: Final = frozenset({"Succeeded", "Failed", "Passed", "Partial", "Refused", "Error"})
+"""The phases of all kinds of runs that are verdicts."""
+
+SeenRun = Seen[Any, Any]
 LEAST_TEXT: Final = 12
 # Spinner, bar, percent, bytes and time.
 BESIDE: Final = 75
@@ -28,7 +31,7 @@ class Follower(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def show(self, seen: SeenBackup) -> None:
+    def show(self, seen: SeenRun) -> None:
         """Take in the run as it is now."""
         ...
 
@@ -68,7 +71,7 @@ class Bar:
     ) -> None:
         self._progress.stop()
 
-    def show(self, seen: SeenBackup) -> None:
+    def show(self, seen: SeenRun) -> None:
         """Move the bar."""
         progress = seen.status.progress
         if progress is None:
@@ -109,9 +112,9 @@ class Lines:
     ) -> None:
         return
 
-    def show(self, seen: SeenBackup) -> None:
+    def show(self, seen: SeenRun) -> None:
         """Write a line where it says something else than the last one; what comes after the end is the verdict."""
-        if seen.status.phase in FINAL_PHASES:
+        if seen.status.phase in FINAL:
             return
         progress = seen.status.progress
         line = _why(seen)
@@ -127,7 +130,7 @@ class Lines:
             self._screen.note(text)
 
 
-def _why(seen: SeenBackup) -> str:
+def _why(seen: SeenRun) -> str:
     ready = find(seen.status.conditions, ConditionType.READY)
     phase = str(seen.status.phase or "Pending")
     return f"{phase}: {ready.message}" if ready is not None and ready.message else phase

@@ -73,9 +73,9 @@ def render(overview: Overview, *, wide: bool, namespaces: bool) -> RenderableTyp
 
 
 def _databases(overview: Overview, *, wide: bool, namespaces: bool) -> RenderableType:
-    header = ["DATABASE", "TIER", "PROTECTED", "RPO", "LAST BACKUP", "SIZE", "NEXT RUN", "POLICIES"]
+    header = ["DATABASE", "TIER", "PROTECTED", "RPO", "PROVEN", "RTO", "LAST BACKUP", "SIZE", "NEXT RUN", "POLICIES"]
     if wide:
-        header += ["ENGINE", "RTO", "READY", "BACKUP"]
+        header += ["ENGINE", "READY", "BACKUP"]
     rows = [_row(one, overview, wide=wide) for one in overview.databases]
     if namespaces:
         header = ["NAMESPACE", *header]
@@ -91,6 +91,8 @@ def _row(line: DatabaseLine, overview: Overview, *, wide: bool) -> list[str | Te
         str(line.tier),
         Text(line.protected, style=COLOURS.get(line.protected, "")),
         Text(rpo, style=COLOURS[line.health]),
+        _proven(line, overview),
+        _rto(line),
         f"{ago(line.last_backup_at, overview.at)} ago" if line.last_backup_at else NONE,
         humanize_bytes(line.last_backup_bytes) if line.last_backup_bytes is not None else NONE,
         ahead(line.next_run, overview.at),
@@ -98,8 +100,23 @@ def _row(line: DatabaseLine, overview: Overview, *, wide: bool) -> list[str | Te
     ]
     if wide:
         engine = f"{line.engine} {line.version}" if line.version else line.engine
-        row += [engine, line.rto_objective or NONE, line.ready, line.last_backup or NONE]
+        row += [engine, line.ready, line.last_backup or NONE]
     return row
+
+
+def _proven(line: DatabaseLine, overview: Overview) -> Text:
+    """When a drill last restored a backup; in red where that counts no more."""
+    if line.proven_at is None:
+        return Text("never", style=COLOURS["bad"] if line.proven == "False" else "")
+    return Text(f"{ago(line.proven_at, overview.at)} ago", style=COLOURS.get(line.proven, ""))
+
+
+def _rto(line: DatabaseLine) -> Text:
+    """What the last drill measured, beside the objective."""
+    objective = line.rto_objective or "?"
+    if line.rto is None:
+        return Text(f"? of {objective}")
+    return Text(f"{line.rto} of {objective}", style=COLOURS.get(line.rto_met, ""))
 
 
 def _run(line: RunLine, overview: Overview) -> Text:

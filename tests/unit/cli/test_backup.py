@@ -129,7 +129,7 @@ async def test_the_verdict_is_the_exit_code(terminal: Terminal) -> None:
     name = await create(terminal)
     running = {"phase": "Running", "progress": {"stage": "base backup", "bytes": 1024, "percent": 50}}
     play(terminal, name, {"phase": "Pending"}, running, SUCCEEDED)
-    assert await backup.follow(terminal.session, name, None) == 0
+    assert await backup.RUN.follow(terminal.session, name, None) == 0
     assert terminal.noted.splitlines() == ["Pending", "base backup: 1.0KiB (50%)"]
     assert f"Backup shop/{name} succeeded: Full Physical, 1.0KiB stored in 4m12s, s3://backups/x" in terminal.said
     assert "AutoMethod: Physical was chosen" in terminal.said
@@ -139,7 +139,7 @@ async def test_a_failure_says_why_and_what_to_do(terminal: Terminal) -> None:
     name = await create(terminal)
     failure = {"reason": "StorageFull", "message": "no room", "logTail": "one\ntwo"}
     play(terminal, name, {"phase": "Failed", "failure": failure})
-    assert await backup.follow(terminal.session, name, None) == 1
+    assert await backup.RUN.follow(terminal.session, name, None) == 1
     assert "failed: StorageFull: no room" in terminal.noted
     assert "Make room in the store" in terminal.noted
     assert "  two\n" in terminal.noted
@@ -149,28 +149,28 @@ async def test_what_it_waits_for_is_said(terminal: Terminal) -> None:
     name = await create(terminal)
     waiting = condition("Ready", False, "Waiting", "another run holds the database")
     play(terminal, name, {"phase": "Pending", "conditions": [waiting]}, SUCCEEDED)
-    await backup.follow(terminal.session, name, None)
+    await backup.RUN.follow(terminal.session, name, None)
     assert "Pending: another run holds the database" in terminal.noted
 
 
 async def test_it_goes_on_when_the_patience_ends(terminal: Terminal) -> None:
     name = await create(terminal)
     play(terminal, name, *[{"phase": "Running"}] * 9)
-    assert await backup.follow(terminal.session, name, timedelta(seconds=5)) == 124
+    assert await backup.RUN.follow(terminal.session, name, timedelta(seconds=5)) == 124
     assert f"kubectl get bbk -n shop {name}" in terminal.noted
 
 
 async def test_an_api_server_that_is_away_for_a_moment_ends_nothing(terminal: Terminal) -> None:
     name = await create(terminal)
     play(terminal, name, Unreachable("no answer"), SUCCEEDED)
-    assert await backup.follow(terminal.session, name, None) == 0
+    assert await backup.RUN.follow(terminal.session, name, None) == 0
     assert "no answer; trying again" in terminal.noted
 
 
 async def test_an_operator_that_does_not_answer_is_noticed(terminal: Terminal) -> None:
     name = await create(terminal)
     play(terminal, name, *[{}] * 40, SUCCEEDED)
-    assert await backup.follow(terminal.session, name, None) == 0
+    assert await backup.RUN.follow(terminal.session, name, None) == 0
     assert terminal.noted.count("has not picked it up yet") == 1
 
 
@@ -178,7 +178,7 @@ async def test_a_backup_that_is_deleted_ends_the_waiting(terminal: Terminal) -> 
     name = await create(terminal)
     play(terminal, name, "gone")
     with pytest.raises(UserFault, match="was deleted"):
-        await backup.follow(terminal.session, name, None)
+        await backup.RUN.follow(terminal.session, name, None)
 
 
 async def test_on_a_terminal_a_bar_is_drawn() -> None:
@@ -189,7 +189,7 @@ async def test_on_a_terminal_a_bar_is_drawn() -> None:
         "progress": {"stage": "base backup", "bytes": 1024, "totalBytes": 4096, "percent": 25},
     }
     play(terminal, name, {"phase": "Pending"}, running, SUCCEEDED)
-    assert await backup.follow(terminal.session, name, None) == 0
+    assert await backup.RUN.follow(terminal.session, name, None) == 0
     assert "base backup" in terminal.noted
     assert "25%" in terminal.noted
     assert "1.0KiB of 4.0KiB" in terminal.noted
@@ -200,5 +200,5 @@ async def test_a_bar_is_never_full_before_the_end() -> None:
     name = await create(terminal)
     running = {"phase": "Running", "progress": {"stage": "upload", "bytes": 9999, "totalBytes": 4096, "percent": 100}}
     play(terminal, name, running, SUCCEEDED)
-    await backup.follow(terminal.session, name, None)
+    await backup.RUN.follow(terminal.session, name, None)
     assert "100%" not in terminal.noted

@@ -51,7 +51,19 @@ def call(*arguments: str, **more: Any) -> Any:
 
 def test_help_lists_every_command() -> None:
     said = call("--help").output
-    for name in ("status", "backup", "approve", "doctor", "catalog", "crds", "uninstall-cleanup", "operator", "agent"):
+    for name in (
+        "status",
+        "backup",
+        "drill",
+        "restore",
+        "approve",
+        "doctor",
+        "catalog",
+        "crds",
+        "uninstall-cleanup",
+        "operator",
+        "agent",
+    ):
         assert f"\n  {name} " in said
     assert "..." not in said.partition("Commands:")[2]
 

@@ -31,8 +31,8 @@ async def test_a_healthy_database_is_one_line(terminal: Terminal) -> None:
     storage(terminal.kube)
     assert await status(terminal, exit_code=True) == 0
     header, line, *rest = terminal.said.splitlines()
-    assert header == "DATABASE TIER PROTECTED RPO LAST BACKUP SIZE NEXT RUN POLICIES"
-    assert line == "orders 2 True 12m of 1h 12m ago 3.0GiB in 90m daily"
+    assert header == "DATABASE TIER PROTECTED RPO PROVEN RTO LAST BACKUP SIZE NEXT RUN POLICIES"
+    assert line == "orders 2 True 12m of 1h never ? of 1h 12m ago 3.0GiB in 90m daily"
     assert rest == ["", "Nothing needs a human."]
 
 
@@ -59,7 +59,7 @@ async def test_a_database_without_a_backup_is_never_green(terminal: Terminal) ->
     assert line.health == "bad"
     assert replace(line, rpo=timedelta(0), protected="False").health == "bad"
     await status(terminal)
-    assert "new 2 True none of 1h - - - -" in terminal.said
+    assert "new 2 True none of 1h never ? of 1h - - - -" in terminal.said
 
 
 async def test_all_namespaces_are_told_apart(terminal: Terminal) -> None:
@@ -197,7 +197,7 @@ async def test_programs_get_the_same_in_numbers(terminal: Terminal, output: Outp
 async def test_wide_shows_more(terminal: Terminal) -> None:
     database(terminal.kube)
     await status(terminal, Output.WIDE)
-    assert "PostgreSQL 15.4 1h True orders-2603011148-abcde" in terminal.said
+    assert "PostgreSQL 15.4 True orders-2603011148-abcde" in terminal.said
 
 
 async def test_a_watch_goes_on_while_the_api_server_is_away(terminal: Terminal) -> None:
@@ -225,3 +225,13 @@ async def test_a_watch_goes_on_while_the_api_server_is_away(terminal: Terminal) 
 async def test_a_watch_is_for_people(terminal: Terminal) -> None:
     with pytest.raises(UserFault, match="--watch"):
         await show(terminal.session, Output.JSON, watch=True, exit_code=False)
+
+
+async def test_what_drills_proved_stands_beside_its_objective(terminal: Terminal) -> None:
+    proven = {"run": "r", "at": "2026-03-01T09:00:00Z", "level": "Deep", "rto": "9m12s", "passed": True}
+    met = [condition("Proven", True), condition("RTOMet", True)]
+    database(terminal.kube, lastProven=proven, conditions=met)
+    await status(terminal)
+    assert "3h ago 9m12s of 1h" in terminal.said
+    line = (await gather(terminal.session)).databases[0]
+    assert (line.proven, line.rto, line.rto_met) == ("True", "9m12s", "True")

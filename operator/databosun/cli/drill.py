@@ -1,0 +1,99 @@
+"""`databosun drill`: prove a backup by hand, and follow the drill to its verdict."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from databosun.api.drill import CheckOutcome
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.api.v1alpha1.restoredrillrun import DrillPhase
+from databosun.cli.following import ALPHABET, Run, tell_failure
+from databosun.cli.running import FAILED, OK
+from databosun.cli.session import Session
+from databosun.controllers import seen as read
+from databosun.controllers.seen import SeenDrillRun
+from databosun.domain.errors import WorldFault
+from databosun.kube.errors import AlreadyExists
+from databosun.kube.resources import BACKUPS, DATABASES, RESTORE_DRILL_RUNS, RESTORE_DRILLS, Object
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks for."""
+
+    database: str
+    drill: str | None
+    backup: str | None
+    level: str | None
+    start_within: timedelta
+
+
+async def start(session: Session, wish: Wish) -> SeenDrillRun:
+    """Create the drill's run. UserFault where what it names is not there."""
+    database = read.database(await session.find(DATABASES, wish.database))
+    if wish.drill is not None:
+        await session.find(RESTORE_DRILLS, wish.drill)
+    if wish.backup is not None:
+        await session.find(BACKUPS, wish.backup)
+    for _ in range(2):
+        body = manifest(database.meta.namespace, wish, session.clock.now())
+        try:
+            return read.drill_run(await session.kube.create(RESTORE_DRILL_RUNS, session.namespace, body))
+        except AlreadyExists:
+            continue
+    message = "two names in a row were taken; try again"
+    raise WorldFault(Reason.NAME_TAKEN, message)
+
+
+def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
+    """The run to create: its name says that and when it was made by hand, and it does not start after `notAfter`."""
+    tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
+    spec: dict[str, Any] = {
+        "databaseRef": {"name": wish.database},
+        "notAfter": f"{now + wish.start_within:%Y-%m-%dT%H:%M:%SZ}",
+        **({"drillRef": {"name": wish.drill}} if wish.drill else {}),
+        **({"backupRef": {"name": wish.backup}} if wish.backup else {}),
+        **({"level": wish.level} if wish.level else {}),
+    }
+    return {
+        "apiVersion": RESTORE_DRILL_RUNS.api_version,
+        "kind": RESTORE_DRILL_RUNS.kind,
+        "metadata": {"name": f"{wish.database}-{now:%y%m%d-%H%M}-{tail}", "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def verdict(session: Session, seen: SeenDrillRun) -> int:
+    """Say what was found: how long it took, what was checked, where the evidence is; or why it proves nothing."""
+    status, name = seen.status, f"{seen.meta.namespace}/{seen.meta.name}"
+    for check in status.checks or []:
+        if check.result is not CheckOutcome.PASSED:
+            session.screen.note(
+                f"  {check.result} {check.name} ({check.severity}): {check.message or check.reason or ''}"
+            )
+    if status.phase is not DrillPhase.PASSED:
+        tell_failure(session, seen, "RestoreDrillRun")
+        return OK if status.proven else FAILED
+    backup = status.backup.name if status.backup else "?"
+    lines = [f"RestoreDrillRun {name} passed at level {status.level_reached}: {backup} restores"]
+    if status.rto is not None:
+        lines.append(f"  RTO {status.rto.took}{_of(status.rto.objective, met=status.rto.met)}")
+    if status.rpo is not None:
+        lines.append(f"  RPO {status.rpo.span}{_of(status.rpo.objective, met=status.rpo.met)}")
+    lines += [f"  evidence: {status.evidence.uri}"] if status.evidence else []
+    lines += [f"  {note}" for note in status.notes or []]
+    for line in lines:
+        session.screen.out.print(line, markup=False)
+    return OK
+
+
+def _of(objective: str | None, *, met: bool | None) -> str:
+    if objective is None:
+        return ""
+    return f" of {objective}" + (", MISSED" if met is False else "")
+
+
+RUN = Run(RESTORE_DRILL_RUNS, "drun", read.drill_run, verdict)

@@ -1,0 +1,114 @@
+"""`databosun restore`: bring a database back into a volume, and follow that to its verdict."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.api.v1alpha1.restore import RestorePhase
+from databosun.cli.following import ALPHABET, Run, tell_failure
+from databosun.cli.reasons import CliReason
+from databosun.cli.running import FAILED, OK
+from databosun.cli.session import Session
+from databosun.controllers import seen as read
+from databosun.controllers.seen import SeenRestore
+from databosun.domain.errors import UserFault, WorldFault
+from databosun.kube.errors import AlreadyExists
+from databosun.kube.resources import BACKUPS, RESTORES, Object
+
+MAX_NAME = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks for. `database` is a Database's name, also of one that is gone."""
+
+    database: str
+    claim: str
+    backup: str | None
+    time: str | None
+    lsn: str | None
+    restore_point: str | None
+    replace: bool
+    reindex: bool
+    level: str | None
+    start_within: timedelta
+
+
+async def start(session: Session, wish: Wish) -> SeenRestore:
+    """Create the Restore. UserFault where what it names is not there, or contradicts itself."""
+    points = [one for one in (wish.time, wish.lsn, wish.restore_point) if one is not None]
+    if len(points) > 1:
+        message = "give at most one of --time, --lsn and --restore-point: a restore has one end"
+        raise UserFault(CliReason.BAD_USAGE, message)
+    if wish.backup is not None:
+        await session.find(BACKUPS, wish.backup)
+    for _ in range(2):
+        body = manifest(session.namespace, wish, session.clock.now())
+        try:
+            return read.restore(await session.kube.create(RESTORES, session.namespace, body))
+        except AlreadyExists:
+            continue
+    message = "two names in a row were taken; try again"
+    raise WorldFault(Reason.NAME_TAKEN, message)
+
+
+def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
+    """The Restore to create."""
+    tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
+    source = {"backupRef": {"name": wish.backup}} if wish.backup else {"databaseRef": {"name": wish.database}}
+    spec: dict[str, Any] = {
+        "from": source,
+        "target": {"volume": {"claimName": wish.claim}},
+        "notAfter": f"{now + wish.start_within:%Y-%m-%dT%H:%M:%SZ}",
+        **({"pointInTime": instant(wish.time)} if wish.time else {}),
+        **({"lsn": wish.lsn} if wish.lsn else {}),
+        **({"restorePoint": wish.restore_point} if wish.restore_point else {}),
+        **({"overwrite": "Replace", "confirm": wish.claim} if wish.replace else {}),
+        **({"reindex": True} if wish.reindex else {}),
+        **({"level": wish.level} if wish.level else {}),
+    }
+    return {
+        "apiVersion": RESTORES.api_version,
+        "kind": RESTORES.kind,
+        "metadata": {"name": f"{wish.database[:MAX_NAME]}-{now:%y%m%d-%H%M}-{tail}", "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def instant(text: str) -> str:
+    """A point in time with its zone, in UTC. UserFault where it has none: an hour more or less is the whole point."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        message = f"--time is {text!r}; expected a time with its zone, such as 2026-03-01T02:59:00Z or …T03:59:00+01:00"
+        raise UserFault(CliReason.BAD_USAGE, message)
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def verdict(session: Session, seen: SeenRestore) -> int:
+    """Say what was restored, from which backup, to which point, and what to do next."""
+    status, name = seen.status, f"{seen.meta.namespace}/{seen.meta.name}"
+    if status.phase is not RestorePhase.SUCCEEDED:
+        tell_failure(session, seen, "Restore")
+        return FAILED
+    claim = seen.spec.target.volume.claim_name
+    lines = [f"Restore {name} succeeded in {status.duration or '?'}: volume {claim}, folder {status.data_directory}"]
+    lines += [f"  backup: {status.chosen}"] if status.chosen else []
+    lines += [f"  newest transaction: {status.last_commit.isoformat()}"] if status.last_commit else []
+    lines += [f"  record: {status.record.uri}"] if status.record else []
+    lines += [f"  {note}" for note in status.notes or []]
+    if status.hand_over:
+        lines.append("what to do next:")
+        lines += [f"  {number}. {step}" for number, step in enumerate(status.hand_over, 1)]
+    for line in lines:
+        session.screen.out.print(line, markup=False)
+    return OK
+
+
+RUN = Run(RESTORES, "brs", read.restore, verdict)

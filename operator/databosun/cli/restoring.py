@@ -1,0 +1,138 @@
+"""The commands that read backups back: what there is to say to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from databosun.cli.complete import names_of
+from databosun.cli.options import Context, Depth, Kubeconfig, Namespace, StartWithin, Timeout, Where
+
+if TYPE_CHECKING:
+    from databosun.cli.output import Screen
+    from databosun.cli.session import Session
+
+HowDeep = Annotated[
+    Depth | None, typer.Option("--level", help="How deep to look; each level includes those before it.")
+]
+BackupName = Annotated[
+    str | None,
+    typer.Option(
+        "--backup", metavar="NAME", autocompletion=names_of("Backup"), help="This very Backup. Default: the newest."
+    ),
+]
+
+
+def drill(
+    database: Annotated[str, typer.Argument(help="Name of the Database.", autocompletion=names_of("Database"))],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--drill",
+            metavar="NAME",
+            autocompletion=names_of("RestoreDrill"),
+            help="RestoreDrill whose level, checks and objectives are taken. Default: none.",
+        ),
+    ] = None,
+    backup: BackupName = None,
+    level: HowDeep = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its verdict.")] = False,
+    timeout: Timeout = None,
+    start_within: StartWithin = "1h",  # type: ignore[assignment]  # typer parses defaults as it does what people type
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Prove a backup now.
+
+    It is restored into a pod of its own, checked and measured.
+
+    With --wait the exit code is that of the verdict: 0 proven, 1 not, 124 still going on at --timeout.
+    Ctrl-C ends the waiting, never the drill. Production is not touched.
+    """
+    from databosun.cli import drill, running
+
+    wish = drill.Wish(database, name, backup, str(level) if level else None, start_within)
+    started: list[str] = []
+
+    async def work(session: Session) -> int:
+        seen = await drill.start(session, wish)
+        started.append(f"-n {seen.meta.namespace} {seen.meta.name}")
+        session.screen.out.print(f"restoredrillrun.databosun.io/{seen.meta.name} created", markup=False)
+        return await drill.RUN.follow(session, seen.meta.name, timeout) if wait else running.OK
+
+    def interrupted(screen: Screen) -> None:
+        if started:
+            screen.note(f"the drill goes on; see: kubectl get drun {started[0]}")
+
+    running.run(Where(kubeconfig, context, namespace), work, interrupted=interrupted)
+
+
+def restore(
+    database: Annotated[
+        str,
+        typer.Argument(help="Name of the Database, also of one that is gone.", autocompletion=names_of("Database")),
+    ],
+    volume: Annotated[
+        str, typer.Option("--to-volume", metavar="CLAIM", help="PersistentVolumeClaim to restore into; an empty one.")
+    ],
+    backup: BackupName = None,
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="TIME", help="To this instant, with its zone. Needs shipped logs.")
+    ] = None,
+    lsn: Annotated[str | None, typer.Option("--lsn", metavar="LSN", help="To this log sequence number.")] = None,
+    restore_point: Annotated[
+        str | None, typer.Option("--restore-point", metavar="NAME", help="To this named restore point.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put aside what a restore left in the volume; it is not deleted.")
+    ] = False,
+    reindex: Annotated[
+        bool, typer.Option("--reindex", help="Rebuild indexes where texts sort otherwise here.")
+    ] = False,
+    level: HowDeep = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --replace: do not ask.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its verdict.")] = False,
+    timeout: Timeout = None,
+    start_within: StartWithin = "1h",  # type: ignore[assignment]  # typer parses defaults as it does what people type
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Restore into a volume.
+
+    What lies there afterwards is a recovered, cleanly stopped data directory, to be handed to a server.
+
+    The newest backup that reaches back to the wanted point and whose data verify is taken. With --wait it prints what
+    to do next, and the exit code is that of the verdict: 0 succeeded, 1 not, 124 still going on at --timeout.
+    """
+    from databosun.cli import restore, running
+
+    if replace and not yes:
+        typer.confirm(f"Put aside what volume {volume} holds, and restore {database} there?", abort=True, err=True)
+    wish = restore.Wish(
+        database,
+        volume,
+        backup,
+        time,
+        lsn,
+        restore_point,
+        replace,
+        reindex,
+        str(level) if level else None,
+        start_within,
+    )
+    started: list[str] = []
+
+    async def work(session: Session) -> int:
+        seen = await restore.start(session, wish)
+        started.append(f"-n {seen.meta.namespace} {seen.meta.name}")
+        session.screen.out.print(f"restore.databosun.io/{seen.meta.name} created", markup=False)
+        return await restore.RUN.follow(session, seen.meta.name, timeout) if wait else running.OK
+
+    def interrupted(screen: Screen) -> None:
+        if started:
+            screen.note(f"the restore goes on; see: kubectl get brs {started[0]}")
+
+    running.run(Where(kubeconfig, context, namespace), work, interrupted=interrupted)
