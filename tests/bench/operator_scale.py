@@ -294,7 +294,10 @@ async def due_at_once(kube: KubeClient, count: int, log: Path) -> dict[str, Any]
                 raise SystemExit(f"only {len(late)} of {count} Jobs within 10 minutes")
             await asyncio.sleep(5)
             late = await jobs_started(kube, slot)
+        page = process.get("/metrics") or ""
+        requests = re.findall(r"^databosun_api_requests_total\{(.*)\} (\S+)$", page, re.MULTILINE)
         return {
+            "requests": dict(sorted(requests)),
             "runs": len(late),
             "ready_before_slot_seconds": spare,
             "lateness_median": late[len(late) // 2],

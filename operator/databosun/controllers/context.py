@@ -84,6 +84,7 @@ class Context:
     register: Register
     clock: Clock
     add: AddKey
+    hint: Callable[[Key], None]
     leadership: Leadership
     events: EventSink
     images: Images

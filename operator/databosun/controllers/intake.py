@@ -97,18 +97,18 @@ class Intake:
             known.discard(name)
         else:
             known.add(name)
-        self._context.add(owner, None)
+        self._context.hint(owner)
 
     def _finished(self, kind: str, run: FinishedRun) -> None:
         if self._context.finished_of(kind).put(run):
             for key in owners_of(self._context, run):
-                self._context.add(key, None)
+                self._context.hint(key)
             if run.deleting:
                 self._context.add(Key(kind, run.namespace, run.name), None)
 
     def _tell(self, kind: str, key: Key, body: Body) -> None:
         for other in self._concerned(kind, key, body):
-            self._context.add(other, None)
+            self._context.hint(other)
 
     def _concerned(self, kind: str, key: Key, body: Body) -> Iterable[Key]:
         cache, namespace = self._context.cache, key.namespace

@@ -83,6 +83,7 @@ def wire(
         register=Register(),
         clock=clock,
         add=queue.add,
+        hint=queue.hint,
         leadership=leadership,
         events=events,
         images=installation.images,

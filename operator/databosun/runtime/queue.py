@@ -7,7 +7,7 @@ import heapq
 import itertools
 import logging
 import random
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +22,8 @@ LONGEST_DELAY = timedelta(minutes=5)
 LONGEST_NAP = 5.0
 # Beyond what a time server corrects by slewing.
 JUMP = timedelta(seconds=2)
+# Of so many turns one is for hints, however much else waits.
+TURNS = 4
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +67,11 @@ class Queue:
         self._clock = clock
         self._workers = workers
         self._rng = rng or random.Random()  # noqa: S311 (spreads retries; nothing secret)
-        self._ready: deque[Key] = deque()
-        self._dirty: set[Key] = set()
+        # A key is in one of them at most.
+        self._ready: OrderedDict[Key, None] = OrderedDict()
+        self._hinted: OrderedDict[Key, None] = OrderedDict()
+        self._turn = 0
+        self._dirty: dict[Key, bool] = {}
         self._running: set[Key] = set()
         self._wakes: list[tuple[datetime, int, Key]] = []
         self._wake_of: dict[Key, datetime] = {}
@@ -90,11 +95,21 @@ class Queue:
                 heapq.heappush(self._wakes, (at, next(self._order), key))
                 self._alarm.set()
             return
+        if not self._dirty.get(key, True):
+            return
+        self._dirty[key] = False
+        if key not in self._running:
+            self._hinted.pop(key, None)
+            self._push(key, hinted=False)
+
+    def hint(self, key: Key) -> None:
+        """Ask for a reconcile of `key` because something that it looks at has changed: where more is to be done than
+        can be, it waits behind what was added."""
         if key in self._dirty:
             return
-        self._dirty.add(key)
+        self._dirty[key] = True
         if key not in self._running:
-            self._push(key)
+            self._push(key, hinted=True)
 
     def forget(self, key: Key) -> None:
         """Drop the wake-ups and the failure count of an object that is gone."""
@@ -109,7 +124,7 @@ class Queue:
     @property
     def depth(self) -> int:
         """Keys waiting for a worker."""
-        return len(self._ready)
+        return len(self._ready) + len(self._hinted)
 
     @property
     def running(self) -> int:
@@ -118,7 +133,7 @@ class Queue:
 
     def stuck_for(self) -> float:
         """Seconds since a reconcile ended while keys were waiting; 0 when nothing waits."""
-        return self._clock.monotonic() - self.counters.last_progress if self._ready or self._running else 0.0
+        return self._clock.monotonic() - self.counters.last_progress if self.depth or self._running else 0.0
 
     async def settled(self) -> None:
         """Return when nothing is ready and nothing is running (wake-ups may be pending)."""
@@ -131,10 +146,10 @@ class Queue:
             for _ in range(self._workers):
                 group.create_task(self._worker())
 
-    def _push(self, key: Key) -> None:
-        if not self._ready and not self._running:
+    def _push(self, key: Key, *, hinted: bool) -> None:
+        if not self.depth and not self._running:
             self.counters.last_progress = self._clock.monotonic()
-        self._ready.append(key)
+        (self._hinted if hinted else self._ready)[key] = None
         self._idle.clear()
         self._work.set()
 
@@ -142,13 +157,19 @@ class Queue:
         """Say how many seconds after its instant a wake-up's reconcile starts, and which kind's ended in a bug."""
         self._woke, self._panicked = woke, panicked
 
+    def _next(self) -> Key:
+        self._turn += 1
+        waiting = self._ready if self._ready and (self._turn % TURNS or not self._hinted) else self._hinted
+        key, _ = waiting.popitem(last=False)
+        del self._dirty[key]
+        return key
+
     async def _worker(self) -> None:
         while True:
-            while not self._ready:
+            while not self.depth:
                 self._work.clear()
                 await self._work.wait()
-            key = self._ready.popleft()
-            self._dirty.discard(key)
+            key = self._next()
             self._running.add(key)
             try:
                 await self._once(key)
@@ -156,8 +177,8 @@ class Queue:
                 self._running.discard(key)
                 self.counters.last_progress = self._clock.monotonic()
                 if key in self._dirty:
-                    self._push(key)
-                elif not self._ready and not self._running:
+                    self._push(key, hinted=self._dirty[key])
+                elif not self.depth and not self._running:
                     self._idle.set()
 
     async def _once(self, key: Key) -> None:

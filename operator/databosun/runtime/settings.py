@@ -53,9 +53,9 @@ class LeaseSettings:
 class ApiSettings:
     """How hard the API server may be pressed."""
 
-    write_qps: Annotated[float, Field(gt=0, le=10_000)] = 100.0
+    write_qps: Annotated[float, Field(gt=0, le=10_000)] = 300.0
     """Writes per second, once the burst is used up."""
-    write_burst: Annotated[int, Field(ge=1, le=100_000)] = 200
+    write_burst: Annotated[int, Field(ge=1, le=100_000)] = 600
     """Writes at once after a quiet time."""
     threads: Annotated[int, Field(ge=1, le=200)] = 20
     """Requests on their way at once."""

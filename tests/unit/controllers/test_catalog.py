@@ -53,6 +53,7 @@ class Operator:
             register=Register(),
             clock=FakeClock("2026-03-01T12:00:00Z"),
             add=self._add,
+            hint=lambda key: self._add(key, None),
             leadership=self,
             events=self.events,
             images=Images({"PostgreSQL": {"15": "runner:15"}}),

@@ -106,6 +106,38 @@ async def test_no_more_run_at_once_than_there_are_workers(work: Work) -> None:
         assert (queue.running, queue.depth) == (2, 3)
 
 
+async def test_hints_wait_behind_what_was_added_and_still_get_their_turns(work: Work) -> None:
+    queue = Queue(work, work.clock, workers=1)
+    for number in range(8):
+        queue.hint(Key("Database", "shop", str(number)))
+        queue.add(Key("Backup", "shop", str(number)))
+    queue.hint(Key("Backup", "shop", "7"))
+    queue.add(Key("Database", "shop", "7"))
+    assert queue.depth == 16
+    task = asyncio.ensure_future(queue.run())
+    await queue.settled()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    names = " ".join(f"{key.kind[0]}{key.name}" for key, _ in work.calls)
+    assert names == "B0 B1 B2 D0 B3 B4 B5 D1 B6 B7 D7 D2 D3 D4 D5 D6"
+
+
+async def test_what_is_added_while_it_runs_counts_for_more_than_a_hint(work: Work) -> None:
+    queue = Queue(work, work.clock, workers=1)
+    work.gate.clear()
+    queue.add(ONE)
+    task = asyncio.ensure_future(queue.run())
+    await work.clock.settle()
+    queue.hint(ONE)
+    queue.add(ONE)
+    queue.hint(TWO)
+    work.gate.set()
+    await queue.settled()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert [key for key, _ in work.calls] == [ONE, ONE, TWO]
+
+
 async def test_a_wake_up_comes_at_its_instant(work: Work) -> None:
     async with running(work) as queue:
         queue.add(ONE, work.clock.now() + MINUTE)
