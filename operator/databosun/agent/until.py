@@ -140,8 +140,13 @@ def _to_time(way: _Way, at: datetime) -> Goal:
     if before is not None and (before.timeline, before.lsn) == (after.timeline, after.lsn):
         # Nothing was committed in between, so no commit would ever say that the time has come.
         return _to_lsn_or_end(way, before, at)
-    coverage = _whole(way, parse_lsn(after.lsn))
-    return _goal(way, RecoveryPoint(kind=PointKind.TIME, time=at), coverage, after.lsn, at)
+    until = RecoveryPoint(kind=PointKind.TIME, time=at)
+    coverage = way.log.coverage(way.history, way.begin, parse_lsn(after.lsn))
+    if not coverage.whole and before is not None and coverage.reached >= parse_lsn(before.lsn):
+        # Pairs lie up to half a minute apart: the first commit after the instant may lie before the hole. If it does
+        # not, recovery ends before its target, and says so: nothing vouches for what would come up then.
+        return _goal(way, until, coverage, None, at)
+    return _goal(way, until, _whole(way, parse_lsn(after.lsn)), after.lsn, at)
 
 
 def _to_lsn_or_end(way: _Way, pair: TimePair, at: datetime) -> Goal:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from databosun.api.drill import Level, PointKind, RecoveryPoint, Verdict
+from databosun.api.drill import Level, PointKind, RecoveryPoint, RpoSource, Verdict
 from databosun.api.result import DrillResult, Outcome
 from databosun.domain.wal import format_lsn, parse_lsn
 from support.agekeys import make_age_key
@@ -132,6 +132,9 @@ def test_the_newest_has_every_commit_and_no_more(life: History) -> None:
     assert found.reached.lsn
     assert parse_lsn(found.reached.lsn) >= parse_lsn(life.lsn["the last commit"])
     assert found.rpo
+    assert found.rpo.source is RpoSource.POSITION
+    assert not found.rpo.exact
+    assert found.rpo.newest > life.at["in the silence"]
 
 
 def test_a_position(life: History) -> None:

@@ -56,6 +56,7 @@ def private_settings(privacy: Privacy) -> dict[str, str]:
         "ident_file": str(folder / "pg_ident.conf"),
         "ssl": "off",
         "huge_pages": "off",
+        "dynamic_shared_memory_type": "mmap",  # containers have 64 MiB of the other kind
         "wal_level": "replica",
         "archive_mode": "off",
         "primary_conninfo": "",
