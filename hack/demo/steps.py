@@ -25,9 +25,11 @@ NEXT = """
 What to try next (first: {env})
 
   kubectl get bdb,bpol,bbk -n shop              what is protected, since when, until when
+  kubectl get drill,drun -n shop                what was proven, and how long a restore took
   kubectl bosun status -n shop                  one screen: what needs a human
   kubectl describe bbk -n shop                  one backup: position, size, how it was taken
   kubectl bosun backup orders -n shop --wait    a backup by hand, with progress
+  kubectl bosun drill orders -n shop --wait     restore the newest one in a pod of its own, and check it
   kubectl edit bpol orders -n shop              change the schedule or the retention
   make demo-down                                remove every trace
 """
@@ -51,7 +53,7 @@ class Cluster:
 
 
 def up(name: str, scale: int) -> None:
-    """Everything from nothing to two backups and a table of them."""
+    """Everything from nothing to two backups, a drill that proves them, and a table of all."""
     cluster = _cluster(name)
     _images(cluster)
     _services(cluster)
@@ -59,6 +61,7 @@ def up(name: str, scale: int) -> None:
     _data(cluster, scale)
     _examples(cluster)
     _backups(cluster)
+    _drill(cluster)
     _show(cluster)
 
 
@@ -172,6 +175,7 @@ def _examples(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", str(ROOT / "examples"))
     _wait("the storage is validated", lambda: _ready(cluster, "bst", "backups"))
     _wait("the database is looked at", lambda: _ready(cluster, "bdb", "orders"))
+    _wait("the drill is ready", lambda: _ready(cluster, "drill", "orders"))
 
 
 def _backups(cluster: Cluster) -> None:
@@ -180,6 +184,26 @@ def _backups(cluster: Cluster) -> None:
         before = {item["metadata"]["name"] for item in cluster.read("bbk", "-n", NAMESPACE)["items"]}
         cluster.kubectl("annotate", "--overwrite", "-n", NAMESPACE, "bpol/orders", f"databosun.io/run-now={token}")
         _wait(f"{kind} is in storage", lambda before=before: _new_backup(cluster, before))  # type: ignore[misc]
+
+
+def _drill(cluster: Cluster) -> None:
+    before = {item["metadata"]["name"] for item in cluster.read("drun", "-n", NAMESPACE)["items"]}
+    token = f"demo-{int(time.time())}"
+    cluster.kubectl("annotate", "--overwrite", "-n", NAMESPACE, "drill/orders", f"databosun.io/run-now={token}")
+    _wait("a drill has restored the newest backup and checked it", lambda: _passed(cluster, before))
+
+
+def _passed(cluster: Cluster, before: set[str]) -> bool:
+    for item in cluster.read("drun", "-n", NAMESPACE)["items"]:
+        status = item.get("status", {})
+        phase = status.get("phase")
+        if item["metadata"]["name"] in before or phase in (None, "Pending", "Running"):
+            continue
+        if phase != "Passed":
+            failure = status.get("failure", {})
+            raise Failure(f"the drill ended {phase}: {failure.get('reason')}: {failure.get('message')}")
+        return True
+    return False
 
 
 def _ready(cluster: Cluster, kind: str, name: str) -> bool:
@@ -210,6 +234,6 @@ def _wait(what: str, condition: Callable[[], bool]) -> None:
 
 
 def _show(cluster: Cluster) -> None:
-    print(cluster.kubectl("get", "bdb,bpol,bbk", "-n", NAMESPACE))
+    print(cluster.kubectl("get", "bdb,bpol,bbk,drill,drun", "-n", NAMESPACE))
     env = f'eval "$(hack/cluster/cluster env --name {cluster.name})"'
     print(NEXT.format(env=env))
