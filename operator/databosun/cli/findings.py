@@ -55,6 +55,10 @@ def of_database(seen: SeenDatabase, failed: Mapping[str, BackupStatus], now: dat
     met = find(conditions, ConditionType.RPO_MET)
     yield from _first("Database", seen.meta, (stalled, "True"), (reachable, "False"))
     yield from _first("Database", seen.meta, (protected, "False"), (met, "False"))
+    proven = find(conditions, ConditionType.PROVEN)
+    if proven is not None and proven.reason == Reason.NEVER_PROVEN:
+        proven = None  # nobody has asked for a drill, or the first is still to come
+    yield from _first("Database", seen.meta, (proven, "False"), (find(conditions, ConditionType.RTO_MET), "False"))
     yield from _failing(seen, failed)
 
 

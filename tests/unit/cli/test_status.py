@@ -235,3 +235,12 @@ async def test_what_drills_proved_stands_beside_its_objective(terminal: Terminal
     assert "3h ago 9m12s of 1h" in terminal.said
     line = (await gather(terminal.session)).databases[0]
     assert (line.proven, line.rto, line.rto_met) == ("True", "9m12s", "True")
+
+
+async def test_a_failed_drill_needs_a_human_and_one_that_was_never_asked_for_does_not(terminal: Terminal) -> None:
+    database(terminal.kube, conditions=[condition("Proven", False, "NeverProven", "none has passed yet")])
+    assert (await gather(terminal.session)).findings == ()
+    database(terminal.kube, "bad", conditions=[condition("Proven", False, "DrillFailed", "drill r failed")])
+    await status(terminal)
+    assert "Database shop/bad DrillFailed: drill r failed" in terminal.said
+    assert "Act now" in terminal.said
