@@ -25,8 +25,11 @@ from databosun.agent.stop import Stop
 from databosun.agent.walfetch import WalFetcher
 from databosun.api.archive import GAP_EVENT, POSITION_EVENT, LogGap, PositionLine
 from databosun.api.request import ArchiveTask, DatabaseTarget, DropSlotTask
+from databosun.api.result import Finding
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.wal import parse_lsn, segment_name
+from databosun.engines.base import Credentials, Target
+from databosun.engines.registry import load_archiver
 from databosun.storage.layout import Layout, WalFolder
 from databosun.storage.owner import Claimant, claim
 from databosun.storage.port import ObjectStore
@@ -103,6 +106,11 @@ class Pod:
     def drop_slot(self, system: str) -> Ran:
         """Run the task that cleans up after the archiver."""
         return self.place.run(DropSlotTask(system_identifier=system), database=self.database)
+
+    def preflight(self, *, allow_unbounded: bool) -> list[Finding]:
+        """What is missing at the source."""
+        target = Target(self.database, Credentials(BACKUP_ROLE, PASSWORD))
+        return load_archiver(EngineName.POSTGRESQL).preflight(target, allow_unbounded=allow_unbounded)
 
     def kill(self) -> None:
         """End it as a lost node does."""

@@ -27,9 +27,9 @@ class Known:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Encoded:
-    """A segment, or its open part, ready to be encrypted. `sha256` and `length`: of the plaintext."""
+    """A segment, or its open part. `sha256` and `length`: of the plaintext. `sealed`: encrypted in place by now."""
 
     timeline: int
     number: int
@@ -37,7 +37,8 @@ class Encoded:
     full: bool
     sha256: str
     length: int
-    data: bytes
+    data: bytes | bytearray
+    sealed: bool = False
 
 
 class OpenSegment:
@@ -50,9 +51,13 @@ class OpenSegment:
         self._digest = hashlib.sha256()
         self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
         self._frame: zstandard.ZstdCompressionObj | None = None
-        self._pieces: list[bytes] = []
+        self._stored = bytearray()
         self.end = at.lsn
-        self.encoded_bytes = 0
+
+    @property
+    def encoded_bytes(self) -> int:
+        """Bytes held for it."""
+        return len(self._stored)
 
     @property
     def number(self) -> int:
@@ -75,23 +80,17 @@ class OpenSegment:
             self._digest.update(data)
         self.end += len(data)
         self._frame = self._frame or self._compressor.compressobj()
-        self._keep(self._frame.compress(data))
+        self._stored += self._frame.compress(data)
 
     def encode(self) -> Encoded:
-        """All of it so far."""
+        """All of it so far. A full segment is handed over as it is: nothing is written to it any more."""
         if self._frame:
-            self._keep(self._frame.flush())
+            self._stored += self._frame.flush()
             self._frame = None
-        data = b"".join(self._pieces)
-        self._pieces = [data]
+        data = bytes(self._stored) if self.room else self._stored
         end = WalPoint(self._begin.timeline, self.end)
         length = self.end - self._begin.lsn
         return Encoded(end.timeline, self.number, end, self.room == 0, self._digest.hexdigest(), length, data)
-
-    def _keep(self, piece: bytes) -> None:
-        if piece:
-            self._pieces.append(piece)
-            self.encoded_bytes += len(piece)
 
     def _compare(self, known: Known) -> None:
         if self._digest.hexdigest() != known.sha256:
@@ -103,7 +102,7 @@ class OpenSegment:
             raise SafetyStop(StorageReason.LOG_CONFLICT, message)
 
 
-def encrypt(children: Children, recipients: Sequence[str], data: bytes) -> bytes:
+def encrypt(children: Children, recipients: Sequence[str], data: bytes | bytearray) -> bytearray:
     """Through the `age` program."""
     age = Age(children, recipients)
     fault: list[BaseException] = []
@@ -118,7 +117,9 @@ def encrypt(children: Children, recipients: Sequence[str], data: bytes) -> bytes
     feeder = threading.Thread(target=feed, name="age-feed", daemon=True)
     feeder.start()
     try:
-        encrypted = b"".join(age.read())
+        encrypted = bytearray()  # grows in place; joining pieces would take twice the memory
+        for piece in age.read():
+            encrypted += piece
         age.ended()
         feeder.join()
         if fault:

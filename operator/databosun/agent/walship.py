@@ -25,7 +25,7 @@ from databosun.domain.wal import History, WalPoint, format_lsn, parse_lsn
 from databosun.engines.archiving import ArchiveState
 from databosun.storage.walog import LogDescription
 
-MAX_WAITING = 24 * 1024 * 1024
+MAX_WAITING = 16 * 1024 * 1024
 LOOK_SECONDS = 1.0
 SWEEP_AT_ONCE = 8
 
@@ -60,7 +60,6 @@ class Shipper:
         self._open: OpenSegment | None = None
         self._timeline = 0
         self._queue: deque[Encoded] = deque()
-        self._waiting = 0
         self._in_flight = False
         self._forced = False
         self._shipped_to: WalPoint | None = None
@@ -130,7 +129,7 @@ class Shipper:
                 msg = f"asked to go on at {at}, though the log ends at {end} and no gap is recorded"
                 raise RuntimeError(msg)
             while len(self._queue) > self._in_flight:
-                self._waiting -= len(self._queue.pop().data)
+                self._queue.pop()
             self._open = OpenSegment(at, self._size, known)
             self._timeline = at.timeline
             self._written = self._shipped_to = None
@@ -167,7 +166,7 @@ class Shipper:
         """Whether as much waits as may wait."""
         with self._changed:
             held = self._open.encoded_bytes if self._open else 0
-            return bool(self._queue) and self._waiting + held > MAX_WAITING
+            return bool(self._queue) and held + sum(len(one.data) for one in self._queue) > MAX_WAITING
 
     def idle(self) -> bool:
         """Whether everything written is in the store."""
@@ -265,7 +264,6 @@ class Shipper:
         with self._changed:
             # `begin` never drops what is in flight, so it is still the first.
             self._queue.popleft()
-            self._waiting -= len(encoded.data)
             self._tails.stored(encoded, key)
             self._moved(encoded.end)
 
@@ -307,7 +305,6 @@ class Shipper:
 
     def _enqueue(self, encoded: Encoded) -> None:
         self._queue.append(encoded)
-        self._waiting += len(encoded.data)
 
     @property
     def _there(self) -> WalBucket:

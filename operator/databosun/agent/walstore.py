@@ -16,7 +16,6 @@ from databosun.domain.wal import WalPoint, history_name, parse_lsn, segment_name
 from databosun.storage.layout import WalFolder, parse_wal
 from databosun.storage.port import PART_BYTES, AlreadyExists, ObjectMissing, ObjectStore, Retention
 from databosun.storage.reasons import StorageReason
-from databosun.storage.verify import Written, verify_object
 from databosun.storage.walog import (
     DIGEST,
     INSTANT,
@@ -32,6 +31,7 @@ from databosun.storage.walog import (
 )
 from databosun.storage.waltail import timeline_tail
 
+WINDOW_BYTES = 4 * 1024 * 1024
 PARTS_KEPT = 2  # the newest, and the one before it: a reader that has just listed must find what it saw
 
 
@@ -106,24 +106,32 @@ class WalBucket:
         """Store a segment or an open part; its key. SafetyStop(LogConflict) where another plaintext is there."""
         name = segment_name(encoded.timeline, encoded.number, self.segment_bytes)
         key = self.folder.segment(name, end=None if encoded.full else encoded.end.lsn, encrypted=bool(self.recipients))
-        data = encrypt(self.children, self.recipients, encoded.data) if self.recipients else encoded.data
         metadata = {DIGEST: encoded.sha256, LENGTH: str(encoded.length)}
         if at is not None:
             metadata[INSTANT] = at.isoformat()
         try:
-            self._put_new(key, data, metadata, self.lock_until() if encoded.full else None)
+            digest = self._put_encrypted(key, encoded, metadata)
+            size = len(encoded.data)
         except AlreadyExists:
             self._demand_same(key, encoded)
             return key
-        self.stored_bytes += len(data)
         if encoded.full:
             try:
-                self._verify(key, data)
+                self._verify(key, size, digest)
             except WorldFault:
                 # Nobody was told that it is there; left in place, it would be taken for good by the next try.
                 self.store.delete([key])
                 raise
         return key
+
+    def _put_encrypted(self, key: str, encoded: Encoded, metadata: dict[str, str]) -> str:
+        """The digest of what was stored. Encrypts once, in place: two copies of a segment would be one too many."""
+        if self.recipients and not encoded.sealed:
+            encoded.data = encrypt(self.children, self.recipients, encoded.data)
+            encoded.sealed = True
+        self._put_new(key, encoded.data, metadata, self.lock_until() if encoded.full else None)
+        self.stored_bytes += len(encoded.data)
+        return hashlib.sha256(encoded.data).hexdigest()
 
     def put_history(self, timeline: int, text: bytes) -> None:
         """Store a history file. SafetyStop(LogConflict) where the store has another one of that timeline."""
@@ -171,7 +179,9 @@ class WalBucket:
         for refused in self.store.delete(keys):
             raise WorldFault(StorageReason.FAILED, refused.message)
 
-    def _put_new(self, key: str, data: bytes, metadata: dict[str, str], retention: Retention | None) -> None:
+    def _put_new(
+        self, key: str, data: bytes | bytearray, metadata: dict[str, str], retention: Retention | None
+    ) -> None:
         if len(data) <= 2 * PART_BYTES:
             self.store.put(key, data, if_absent=True, metadata=metadata, retention=retention)
             return
@@ -200,14 +210,11 @@ class WalBucket:
             )
             raise SafetyStop(StorageReason.LOG_CONFLICT, message)
 
-    def _verify(self, key: str, data: bytes) -> None:
-        digest = hashlib.sha256(data).hexdigest()
-        if len(data) <= PART_BYTES:
-            verify_object(self.store, Written(key, len(data), digest, ""))
-            return
+    def _verify(self, key: str, size: int, digest: str) -> None:
         found = hashlib.sha256()
-        for piece in self.store.stream(key):
-            found.update(piece)
+        for start in range(0, size, WINDOW_BYTES):  # one after the other: memory matters more than speed here
+            for piece in self.store.stream(key, start=start, end=min(start + WINDOW_BYTES, size)):
+                found.update(piece)
         if found.hexdigest() != digest:
             message = f"{key} in {self.store.describe()} reads back otherwise than it was written"
             raise WorldFault(StorageReason.UPLOAD_CORRUPT, message)

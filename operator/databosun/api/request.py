@@ -110,6 +110,8 @@ class ProbeTask(Model):
         default_factory=list, description="Methods that policies ask for; empty: reachability and version only."
     )
     incremental: bool = False
+    continuous: bool = Field(default=False, description="Also what archiving the log needs.")
+    allow_unbounded_slot: bool = False
 
 
 class BackupTask(Model):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from databosun.api.archive import LogGap, PositionLine, Sibling, Trouble
+from databosun.api.result import Finding
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
 from databosun.domain.wal import History, WalPoint
 from databosun.engines.base import Target
@@ -137,6 +138,10 @@ class Archiver(Protocol):
 
     def archive(self, plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
         """Ship the log until `plan.stop`; never gives up but for a SafetyStop or another server in its place."""
+        ...
+
+    def preflight(self, target: Target, *, allow_unbounded: bool) -> list[Finding]:
+        """What is missing for archiving, each with the statement that mends it."""
         ...
 
     def drop_slot(self, target: Target, cluster_id: str, namespace: str, system_identifier: str) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ class ObjectStore(Protocol):
     def put(
         self,
         key: str,
-        data: bytes,
+        data: bytes | bytearray,
         *,
         if_absent: bool = False,
         metadata: Mapping[str, str] | None = None,

@@ -103,7 +103,7 @@ class S3ObjectStore:
     def put(
         self,
         key: str,
-        data: bytes,
+        data: bytes | bytearray,
         *,
         if_absent: bool = False,
         metadata: Mapping[str, str] | None = None,

@@ -55,7 +55,7 @@ class S3Extra:
         threading.Thread(target=load, name="boto3", daemon=True).start()
 
     def put_locked(
-        self, key: str, data: bytes, *, if_absent: bool, metadata: Mapping[str, str], retention: Retention
+        self, key: str, data: bytes | bytearray, *, if_absent: bool, metadata: Mapping[str, str], retention: Retention
     ) -> None:
         """Write an object that is locked from its first instant."""
         more: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
@@ -63,7 +63,7 @@ class S3Extra:
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
-                Body=data,
+                Body=bytes(data),
                 ChecksumAlgorithm="SHA256",
                 Metadata=dict(metadata),
                 ObjectLockMode="COMPLIANCE" if retention.mode == "Compliance" else "GOVERNANCE",

@@ -61,7 +61,7 @@ class VolumeStore:
     def put(
         self,
         key: str,
-        data: bytes,
+        data: bytes | bytearray,
         *,
         if_absent: bool = False,
         metadata: Mapping[str, str] | None = None,
@@ -175,7 +175,7 @@ class VolumeStore:
                     gone.append(f"{TEMPORARY}/{path.name}")
         return tuple(gone)
 
-    def _put(self, key: str, data: bytes, metadata: Mapping[str, str] | None, condition: Condition) -> None:
+    def _put(self, key: str, data: bytes | bytearray, metadata: Mapping[str, str] | None, condition: Condition) -> None:
         writer = self._start(key, metadata, condition)
         try:
             writer.write(data)

@@ -13,8 +13,10 @@ from databosun.domain.wal import first_history, parse_lsn
 from databosun.storage.layout import parse_wal
 from databosun.storage.walog import newest_pair
 from support.agekeys import AgeKey
-from support.archiving import Pod, Writer, base_of, current_lsn, recover, system_identifier
+from support.archiving import Pod, Writer, base_of, current_lsn, recover, system_identifier, write_log
+from support.faultproxy import Act, Fault, fault_proxy
 from support.pgserver import Server
+from support.seaweed import Seaweed
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -94,6 +96,47 @@ def test_an_archiver_killed_again_and_again_leaves_no_hole(
     assert not log.gaps
     assert log.coverage(first_history(), start - 1).whole
     assert recovered_rows(server, pod, system, workplace) == writer.acknowledged
+
+
+@pytest.mark.parametrize("major", [15, 18])
+def test_a_synchronous_archiver_loses_nothing_whatever_dies(
+    major: int, make_server: Servers, pods: Pods, key: AgeKey, workplace: Path
+) -> None:
+    server = make_server(major)
+    system = system_identifier(server)
+    make_table(server)
+    pod = pods(server, key=key, task={"synchronous": True})
+    pod.start()
+    pod.wait_until_streaming()
+    base_of(server, workplace / "base")
+    server.configure(synchronous_standby_names="'databosun'")
+    server.reload()
+    eventually(
+        "it counts as a standby", lambda: server.sql("SELECT sync_state FROM pg_stat_replication") == [("sync",)]
+    )
+    with Writer(server) as writer:
+        eventually("commits", lambda: len(writer.acknowledged) >= COMMITS // 3, 120)
+        server.kill()
+        pod.kill()
+    assert set(recovered_rows(server, pod, system, workplace)) >= set(writer.acknowledged)
+
+
+def test_memory_is_bounded_while_the_store_is_away_and_catches_up(
+    weed: Seaweed, make_server: Servers, pods: Pods, key: AgeKey
+) -> None:
+    server = make_server(18, "--wal-segsize=16")
+    with fault_proxy(weed.endpoint) as proxy:
+        pod = pods(server, key=key, endpoint=proxy.endpoint)
+        pod.start()
+        pod.wait_until_streaming()
+        fault = proxy.add(Fault(Act.REFUSE))
+        write_log(server, 160)  # random, so that it does not compress
+        fault.times = 0
+        pod.wait_for(current_lsn(server))
+        assert pod.process is not None
+        status = Path(f"/proc/{pod.process.pid}/status").read_text()
+        peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    assert peak <= 150 * 1024
 
 
 def test_a_signal_ships_what_is_open_and_ends_in_time(make_server: Servers, pods: Pods, key: AgeKey) -> None:

@@ -260,6 +260,25 @@ def test_a_fault_at_the_source_is_named_and_mended_without_a_restart(
     pod.wait_until_streaming()
 
 
+def test_a_preflight_finds_what_archiving_needs(make_server: Servers, pods: Pods) -> None:
+    server = make_server(18)
+    pod = pods(server)
+
+    def found(*, allow: bool = False) -> dict[str, str | None]:
+        return {one.reason: one.fix for one in pod.preflight(allow_unbounded=allow) if "Continuous" in one.blocks}
+
+    assert found() == {}
+    server.configure(max_slot_wal_keep_size="-1")
+    server.reload()
+    eventually("the setting counts", lambda: Reason.SLOT_UNBOUNDED in found())
+    assert "max_slot_wal_keep_size" in (found()[Reason.SLOT_UNBOUNDED] or "")
+    assert found(allow=True) == {}
+    server.sql("SELECT pg_create_physical_replication_slot('taken' || i) FROM generate_series(1, 8) AS i")
+    assert "max_replication_slots = 12" in (found(allow=True)[Reason.NO_REPLICATION_SLOT] or "")
+    server.sql('ALTER ROLE "backup" NOREPLICATION')
+    assert found(allow=True)[Reason.NO_REPLICATION_PRIVILEGE] == 'ALTER ROLE "backup" REPLICATION;'
+
+
 def test_a_missing_line_in_pg_hba_is_named(make_server: Servers, pods: Pods) -> None:
     server = make_server(18)
     server.hba = tuple(line for line in server.hba if not line.startswith("host replication"))

@@ -253,6 +253,23 @@ def test_only_samples_that_the_store_reaches_are_recoverable(yard: Yard) -> None
     assert pair == TimePair(at=NOW, timeline=1, lsn=format_lsn(START + 1000))
 
 
+def test_a_segment_that_reads_back_wrong_is_written_anew(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, wrong = VolumeStore.stream, [b"garbage"]
+
+    def stream(store: VolumeStore, key: str, **more: Any) -> Any:
+        return iter([wrong.pop()]) if wrong else good(store, key, **more)
+
+    monkeypatch.setattr(VolumeStore, "stream", stream)
+    shipper = yard.shipper()
+    shipper.stored_end(first_history())
+    shipper.begin(WalPoint(1, START), after_gap=True)
+    feed(shipper, START, 4 * MIB)
+    eventually("it is stored", stored_up_to(shipper, 4 * MIB))
+    key = next(one.key for one in yard.store.list(FOLDER.timeline(1)) if ".partial." not in one.key)
+    assert yard.store.puts.count(key) == 2
+    assert yard.plaintext(key) == bytes(wal(START, 4 * MIB))
+
+
 def test_a_history_file_of_another_promotion_is_never_overwritten(yard: Yard) -> None:
     shipper = yard.shipper()
     shipper.keep_history(2, b"1\t0/500000\tno reason\n")

@@ -6,9 +6,10 @@ whatever the other two wait for. Only a SafetyStop ends it by itself: someone mu
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from databosun.agent.children import Children
@@ -29,6 +30,7 @@ from databosun.engines.registry import load_archiver
 from databosun.storage.owner import demand_ownership
 from databosun.storage.port import Retention
 
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 SHIP_SECONDS = 10.0  # of the grace that `main` gives a task to unwind
 
 
@@ -38,6 +40,7 @@ def run(ctx: Context) -> Result:
     if not isinstance(task, ArchiveTask):
         raise TypeError(task)
     archiver = load_archiver(ctx.database.engine)
+    return_freed_memory()
     ctx.started = True
     ending = Stop()  # the programs of the last shipment must outlive the signal that asks for it
     children = Children(ending, ctx.log.redactor)
@@ -76,6 +79,17 @@ def run(ctx: Context) -> Result:
         ending.set(AgentReason.INTERRUPTED, "the archiver has ended")
     message = "" if whole else "what the store did not take in time is kept by the replication slot"
     return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, message=message)
+
+
+def return_freed_memory() -> None:
+    """Have the C library give large blocks back at once: by default it keeps up to 32 MiB each for later, by thread.
+
+    A segment passes through several such blocks in several threads, and an archiver lives for months.
+    """
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _open_bucket(ctx: Context, children: Children, system_identifier: str) -> WalBucket:

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from databosun.api.archive import LogGap
+from databosun.api.result import Finding
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault
 from databosun.domain.wal import History, WalPoint, first_history, format_lsn, parse_history, parse_lsn, segment_start
 from databosun.engines.archiving import ArchivePlan, Archiver, ArchiveState, WalSink
@@ -18,6 +19,7 @@ from databosun.engines.base import Target
 from databosun.engines.postgresql.archivesource import Source, Way, look_at_source
 from databosun.engines.postgresql.connect import Session, choose_primary, open_replication, open_sql
 from databosun.engines.postgresql.faults import guarded
+from databosun.engines.postgresql.preflight_archiving import examine_archiving
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.replication import identify_system
 from databosun.engines.postgresql.slots import (
@@ -273,6 +275,11 @@ class PostgreSQLArchiver:
     def archive(self, plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
         """Ship the log until `plan.stop`."""
         archive(plan, sink, state)
+
+    def preflight(self, target: Target, *, allow_unbounded: bool) -> list[Finding]:
+        """What the primary lacks: grants, settings, a free slot, a limit to what a slot may keep."""
+        with guarded("looking at the primary"):
+            return examine_archiving(Session(target, choose_primary(target)), allow_unbounded=allow_unbounded)
 
     def drop_slot(self, target: Target, cluster_id: str, namespace: str, system_identifier: str) -> tuple[str, ...]:
         """Remove the slot from every listed host that has it."""

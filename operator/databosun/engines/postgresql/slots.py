@@ -18,6 +18,7 @@ from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.wire import ServerRefused, Wire, refused_fault
 
 LOST = "lost"
+CONTINUOUS = ["Continuous"]
 
 
 def slot_name(cluster_id: str, namespace: str, system_identifier: str) -> str:
@@ -153,7 +154,7 @@ def unbounded(limit_megabytes: int, *, allowed: bool) -> Finding | None:
             "server's disk"
         ),
         fix="ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf(); -- above maxRetained",
-        blocks=["Continuous"],
+        blocks=CONTINUOUS,
     )
 
 
