@@ -120,6 +120,10 @@ class Space:
         self.admin("create", "-f", "-", input=storage)
         self.policy("nightly", hold=False)
         self.backup("orders-1")
+        drilled = {"databaseRef": {"name": "orders"}}
+        late = {**drilled, "notAfter": "2099-01-01T00:00:00Z"}
+        self.admin("create", "-f", "-", input=_object("RestoreDrill", {"name": "orders"}, drilled))
+        self.admin("create", "-f", "-", input=_object("RestoreDrillRun", {"name": "orders-1"}, late))
 
     def there(self, resource: str, name: str) -> bool:
         """Whether the object is there."""

@@ -18,7 +18,7 @@ RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("Databosun*.md"))
 EVERY_RUNBOOK = pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
 SHELL = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 # Commands on objects of the alert's namespace that end by themselves, and what they speak of.
-RUNNABLE = re.compile(r"(BACKUP=\$\()?kubectl (get|annotate|label|patch) (?!.*--watch)")
+RUNNABLE = re.compile(r"((BACKUP|RUN)=\$\()?kubectl (get|annotate|label|patch) (?!.*--watch)")
 SETTINGS = "NS={namespace} DB=orders POLICY=nightly STORAGE=prod OP={namespace} KIND=BackupPolicy NAME=nightly"
 
 
@@ -56,7 +56,7 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_api_server_understands_the_command(shop: Space, command: str) -> None:
     settings = SETTINGS.format(namespace=shop.namespace)
-    script = f"set -euo pipefail; {settings}; BACKUP=backups.databosun.io/orders-1\n"
+    script = f"set -euo pipefail; {settings}; BACKUP=backups.databosun.io/orders-1 RUN=orders-1\n"
     script += re.sub(r" NAME\b", " orders-1", command)
     done = subprocess.run(["bash", "-c", script], env=shop.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
