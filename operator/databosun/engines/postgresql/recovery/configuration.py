@@ -21,6 +21,44 @@ _FLOOR = {
 }
 
 
+# Reachable over its socket, acting for nobody, speaking one language.
+_ALONE = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "ssl": "off",
+    "wal_level": "replica",
+    "archive_mode": "off",
+    "primary_conninfo": "",
+    "primary_slot_name": "",
+    "synchronous_standby_names": "",
+    "max_logical_replication_workers": "0",
+    "session_preload_libraries": "",
+    "local_preload_libraries": "",
+    "autovacuum": "off",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "log_line_prefix": "",
+    "log_checkpoints": "off",
+    "lc_messages": "C",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+    "restart_after_crash": "off",
+    # Queries during recovery are not needed, and forbidding them lifts the limits that a standby must keep.
+    "hot_standby": "off",
+}
+# Nothing of the copy outlives a crash of its pod; what shall last is flushed in the end, and that is counted.
+_THROWN_AWAY = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "1d",
+    "jit": "off",
+    "huge_pages": "off",
+    "dynamic_shared_memory_type": "mmap",  # containers have 64 MiB of the other kind
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Privacy:
     """What the configuration depends on. `folder`: of the socket, the configuration and nothing else, mode 0700."""
@@ -48,42 +86,13 @@ def private_settings(privacy: Privacy) -> dict[str, str]:
     folder = privacy.folder
     minima = {name: str(max(least, privacy.minima.get(name, 0))) for name, least in _FLOOR.items()}
     return {
-        "listen_addresses": "",
+        **_ALONE,
+        **_THROWN_AWAY,
         "port": str(PORT),
         "unix_socket_directories": str(folder),
-        "unix_socket_permissions": "0700",
         "hba_file": str(folder / "pg_hba.conf"),
         "ident_file": str(folder / "pg_ident.conf"),
-        "ssl": "off",
-        "huge_pages": "off",
-        "dynamic_shared_memory_type": "mmap",  # containers have 64 MiB of the other kind
-        "wal_level": "replica",
-        "archive_mode": "off",
-        "primary_conninfo": "",
-        "primary_slot_name": "",
-        "synchronous_standby_names": "",
-        "max_logical_replication_workers": "0",
         "shared_preload_libraries": ",".join(privacy.preload),
-        "session_preload_libraries": "",
-        "local_preload_libraries": "",
-        "jit": "off",
-        "autovacuum": "off",
-        "logging_collector": "off",
-        "log_destination": "stderr",
-        "log_line_prefix": "",
-        "log_checkpoints": "off",
-        "lc_messages": "C",
-        "log_timezone": "UTC",
-        "timezone": "UTC",
-        "restart_after_crash": "off",
-        # Nothing of the copy outlives a crash of its pod; what shall last is flushed in the end, and that is counted.
-        "fsync": "off",
-        "full_page_writes": "off",
-        "synchronous_commit": "off",
-        "max_wal_size": "4GB",
-        "checkpoint_timeout": "1d",
-        # Queries during recovery are not needed, and forbidding them lifts the limits that a standby must keep.
-        "hot_standby": "off",
         **minima,
         **({"event_triggers": "off"} if privacy.major >= 17 else {}),
         **privacy.more,
