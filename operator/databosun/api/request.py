@@ -224,7 +224,9 @@ class DrillTask(Model):
     checks: list[Check] = Field(default_factory=list, max_length=50)
     rto_seconds: float | None = Field(default=None, description="Objective.")
     rpo_seconds: float | None = Field(default=None, description="Objective.")
-    queue_seconds: float = Field(default=0.0, description="From the order to the start of this Job; part of the RTO.")
+    ordered_at: Instant | None = Field(
+        default=None, description="When it was ordered; what passed until the agent began is part of the RTO."
+    )
     heartbeat: bool = Field(default=False, description="The source commits a heartbeat.")
     negative_control: bool = Field(
         default=False, description="Also damage a copy: a drill that does not notice is itself broken."

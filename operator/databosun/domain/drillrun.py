@@ -143,7 +143,7 @@ def _start(facts: DrillRunFacts, step: Start, now: datetime) -> Plan:
         checks=list(order.checks),
         rto_seconds=order.rto_seconds,
         rpo_seconds=order.rpo_seconds,
-        queue_seconds=_queued(facts, step, now),
+        ordered_at=_ordered(facts, step, now),
         heartbeat=order.heartbeat,
         negative_control=facts.spec.negative_control,
         previous=order.previous,
@@ -184,12 +184,12 @@ def _recover(facts: DrillRunFacts, step: Recover, now: datetime) -> Plan:
     return Plan(before=(job,), wake_at=now + LOOK_AFTER_START)
 
 
-def _queued(facts: DrillRunFacts, step: Start, now: datetime) -> float:
-    """From the choice, or the last attempt's end, to this Job; waiting for other runs is no part of a restore."""
-    since = facts.status.backup.resolved_at if facts.status.backup else now
+def _ordered(facts: DrillRunFacts, step: Start, now: datetime) -> datetime:
+    """When somebody in need would have asked: at the choice, for another attempt at the last one's end. Waiting for
+    other runs is no part of a restore."""
     if step.number > 1 and facts.state.facts.tried:
-        since = facts.state.facts.tried[-1].ended or now
-    return max(0.0, (now - since).total_seconds())
+        return facts.state.facts.tried[-1].ended or now
+    return facts.status.backup.resolved_at if facts.status.backup else now
 
 
 def _conclude(facts: DrillRunFacts, step: Conclude, now: datetime) -> Plan:

@@ -93,7 +93,7 @@ def test_the_job_is_told_the_digest_that_stands_in_the_cluster_and_nothing_of_th
     assert isinstance(task, DrillTask)
     assert (task.backup.id, task.backup.attempt, task.backup.manifest_sha256) == ("b1", 2, "abc")
     assert not task.backup.verified
-    assert (task.level, task.rto_seconds, task.queue_seconds) == (Level.DEEP, 900.0, 3.0)
+    assert (task.level, task.rto_seconds, task.ordered_at) == (Level.DEEP, 900.0, NOW)
     assert not [use for use in job.request.secrets if use.use.startswith("database")]
     assert job.scratch_bytes == 5
 
