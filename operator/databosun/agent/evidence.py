@@ -12,9 +12,9 @@ from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.api.drill import Verdict
 from databosun.api.evidence import Evidence, EvidenceBackup, EvidenceDatabase, MeasuredOn
-from databosun.api.request import DrillTask
+from databosun.api.request import BackupRef, DrillTask, RestoreTask
 from databosun.api.result import DrillResult, RestoreResult
-from databosun.domain.errors import SafetyStop, WorldFault
+from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_digest, demand_signature, digest_of, seal
 from databosun.storage.port import AlreadyExists, ObjectMissing
 
@@ -103,8 +103,9 @@ def put_record(ctx: Context, key: str, document: dict[str, object]) -> str:
     return sha256
 
 
-def read_drill(ctx: Context, database: str, run: str) -> DrillResult | None:
-    """The result of a drill that was done, from its evidence. SafetyStop where that is not ours."""
+def read_drill(ctx: Context, database: str, run: str, backup: BackupRef | None = None) -> DrillResult | None:
+    """The result of a drill that was done, from its evidence. SafetyStop where that is not ours; UserFault(NameTaken)
+    where it is about another backup than the one that is to be drilled."""
     key = ctx.layout.drill(database, run)
     data = _read_record(ctx, key)
     if data is None:
@@ -113,22 +114,65 @@ def read_drill(ctx: Context, database: str, run: str) -> DrillResult | None:
         evidence = Evidence.model_validate_json(data)
     except ValueError as error:
         raise _invalid(ctx, key, error) from error
+    about = evidence.database.name if evidence.database else database
+    if (evidence.run, about) != (run, database):
+        # A right signature says who wrote it, not that it lies where it was written.
+        raise _invalid(ctx, key, f"it is the evidence of drill {evidence.run} of database {about}")
+    seen = (evidence.backup, evidence.backup_manifest_sha256.lower())
+    if backup is not None and seen != (backup.id, backup.manifest_sha256.lower()):
+        message = (
+            f"{key} in {ctx.store.describe()} is of a drill of this name that ended at "
+            f"{evidence.completed_at.isoformat()}, of another backup: {evidence.backup} with manifest {seen[1]}, not "
+            f"{backup.id} with {backup.manifest_sha256}; nothing was done: give the run a name that none had before"
+        )
+        raise UserFault(AgentReason.NAME_TAKEN, message)
     shared = {name: getattr(evidence, name) for name in _SHARED}
-    where = {"evidence": ctx.store.url(key), "evidence_sha256": digest_of(data)}
+    where = {
+        "evidence": ctx.store.url(key),
+        "evidence_sha256": digest_of(data),
+        "completed_at": evidence.completed_at,
+    }
     return DrillResult(id=evidence.run, backup=evidence.backup, **shared, **where)
 
 
-def read_restore(ctx: Context, database: str, run: str) -> RestoreResult | None:
-    """The result of a restore that was done, from its record. SafetyStop where that is not ours."""
+def read_restore(ctx: Context, database: str, run: str, task: RestoreTask | None = None) -> RestoreResult | None:
+    """The result of a restore that was done, from its record. SafetyStop where that is not ours; UserFault(NameTaken)
+    where it is not what `task` asks for."""
     key = ctx.layout.restore(database, run)
     data = _read_record(ctx, key)
     if data is None:
         return None
     try:
-        found = json.loads(data)["result"]
-        return RestoreResult.model_validate({**found, "record": ctx.store.url(key), "recordSha256": digest_of(data)})
+        document = json.loads(data)
+        where = {"record": ctx.store.url(key), "recordSha256": digest_of(data)}
+        done = RestoreResult.model_validate({**document["result"], **where})
+        wrote, until = (document["kind"], document["run"]), document.get("asked")
     except (ValueError, KeyError, TypeError) as error:
         raise _invalid(ctx, key, error) from error
+    if wrote != ("Restore", run):
+        raise _invalid(ctx, key, f"it is the record of {wrote[0]} {wrote[1]}")
+    if task is not None:
+        _demand_same(ctx, key, task, done, until)
+    return done
+
+
+def _demand_same(ctx: Context, key: str, task: RestoreTask, done: RestoreResult, until: object) -> None:
+    """A restore that is applied again is not repeated; another one of its name is not taken for done."""
+    if done.backup not in {ref.id for ref in task.candidates}:
+        other = f"of backup {done.backup}, which is none of those asked for"
+    elif done.claim != task.claim:
+        other = f"into volume {done.claim}, not {task.claim}"
+    elif until is not None and until != task.until.dump():
+        other = "to another point"
+    elif not (ctx.paths.restore / done.data_directory).is_dir():
+        other = f"and the volume does not hold {done.data_directory} any more"
+    else:
+        return
+    message = (
+        f"a restore of this name was done before, {other} ({key} in {ctx.store.describe()}); nothing was done: give "
+        "this one a name that none had before"
+    )
+    raise UserFault(AgentReason.NAME_TAKEN, message)
 
 
 def _read_record(ctx: Context, key: str) -> bytes | None:
@@ -141,6 +185,6 @@ def _read_record(ctx: Context, key: str) -> bytes | None:
     return data
 
 
-def _invalid(ctx: Context, key: str, error: Exception) -> SafetyStop:
-    message = f"{key} in {ctx.store.describe()} is no record of schema 1: {error}"
+def _invalid(ctx: Context, key: str, error: Exception | str) -> SafetyStop:
+    message = f"{key} in {ctx.store.describe()} is no record of this run, of schema 1: {error}"
     return SafetyStop(AgentReason.EVIDENCE_INVALID, message)

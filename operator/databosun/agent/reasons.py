@@ -29,6 +29,7 @@ class AgentReason(StrEnum):
     INTERRUPTED = "Interrupted"
     LOG_GAP = "LogGap"
     LOG_MISSING = "LogMissing"
+    NAME_TAKEN = "NameTaken"
     NO_RESULT = "NoResult"
     NOT_DELETED = "NotDeleted"
     PARENT_MISSING = "ParentMissing"

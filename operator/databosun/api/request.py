@@ -202,6 +202,7 @@ class RestoreTask(Model):
     candidates: list[BackupRef] = Field(
         min_length=1, max_length=20, description="Newest first; the first whose artefacts verify is restored."
     )
+    claim: str | None = Field(default=None, description="Name of the volume's claim, for the record.")
     until: RecoveryPoint = Field(default_factory=RecoveryPoint)
     timeline: int | None = Field(default=None, description="The timeline to end on. Absent: the newest of this branch.")
     replace: bool = Field(

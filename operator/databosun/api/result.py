@@ -122,6 +122,7 @@ class RestoreResult(Model):
     """A database that was restored into a volume."""
 
     id: str
+    claim: str | None = Field(default=None, description="Name of the volume's claim.")
     backup: str
     chosen: str = Field(description="Why this backup, and what became of those before it.")
     data_directory: str = Field(description="Below the volume's root.")
@@ -154,6 +155,7 @@ class DrillResult(Model):
     until: RecoveryPoint
     reached: Position | None = None
     proven: bool = Field(default=False, description="Passed at level Restore or more, or only collations differ.")
+    completed_at: Instant | None = Field(default=None, description="When, where it was read from the evidence.")
     notes: list[str] = Field(default_factory=list)
     evidence: str | None = Field(default=None, description="Where evidence.json is.")
     evidence_sha256: str | None = None

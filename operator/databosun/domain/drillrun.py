@@ -193,6 +193,7 @@ def _ordered(facts: DrillRunFacts, step: Start, now: datetime) -> datetime:
 
 
 def _conclude(facts: DrillRunFacts, step: Conclude, now: datetime) -> Plan:
+    step = _of_this_run(facts, step)
     ending = step.ending
     found = ending.result.drill if ending.result is not None else None
     phase = PHASES[found.verdict] if found is not None else _without_word(step)
@@ -204,17 +205,26 @@ def _conclude(facts: DrillRunFacts, step: Conclude, now: datetime) -> Plan:
             ),
             now,
             phase=phase,
-            completion_time=now.replace(microsecond=0),
             duration=facts.state.duration(now),
             attempts=ended(facts.state, step.attempt, ending, now),
             progress=None,
             failure=None if phase is DrillPhase.PASSED else _failure(ending),
-            **changes,
+            **({"completion_time": now.replace(microsecond=0)} | changes),
         )
     else:
         status = without_success(facts.state, step.attempt, ending, now, phase=phase, **changes)
     event = PostEvent(TOLD[phase], _told(facts, phase, ending, found), warning=phase is not DrillPhase.PASSED)
     return Plan(status=status, after=(event,), wake_at=now)
+
+
+def _of_this_run(facts: DrillRunFacts, step: Conclude) -> Conclude:
+    """The same, but where the evidence is of an earlier run of this name: it proves nothing of this one's backup."""
+    found = step.ending.result.drill if step.ending.result is not None else None
+    chosen = facts.status.backup
+    if found is None or chosen is None or found.backup == chosen.name:
+        return step
+    message = f"a drill of this name was done before, of backup {found.backup}, not {chosen.name}; give this a new name"
+    return replace(step, ending=Ending(Reason.NAME_TAKEN, message, certain=True, refused=True))
 
 
 def _without_word(step: Conclude) -> DrillPhase:
@@ -231,7 +241,9 @@ def _found(found: DrillResult) -> dict[str, Any]:
     record = None
     if found.evidence is not None and found.evidence_sha256 is not None:
         record = StoredRecord(uri=found.evidence, sha256=found.evidence_sha256)
-    return {
+    # What was proven was proven then, whenever its record is read: by a run that came back without its status.
+    ended_then = {"completion_time": found.completed_at.replace(microsecond=0)} if found.completed_at else {}
+    return ended_then | {
         "level_reached": found.level_reached,
         "proven": found.proven,
         "checks": check_results(found.checks),

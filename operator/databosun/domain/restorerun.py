@@ -100,6 +100,7 @@ def _start(facts: RestoreFacts, step: Start, now: datetime) -> Plan:
     task = RestoreTask(
         id=ref.name,
         candidates=[backup_ref(one) for one in order.candidates],
+        claim=spec.target.volume.claim_name,
         until=recovery_point(order.until),
         replace=spec.overwrite == "Replace",
         reindex=spec.reindex,
@@ -147,8 +148,11 @@ def _recover(facts: RestoreFacts, step: Recover, now: datetime) -> Plan:
 
 def _conclude(facts: RestoreFacts, step: Conclude, now: datetime) -> Plan:
     ending = step.ending
-    if ending.succeeded and ending.result is not None and ending.result.restore is not None:
-        return _succeeded(facts, step, ending.result.restore, now)
+    if ending.succeeded and ending.result is not None and (found := ending.result.restore) is not None:
+        other = _of_another(facts, found)
+        if other is None:
+            return _succeeded(facts, step, found, now)
+        ending = Ending(Reason.NAME_TAKEN, other, certain=True, refused=True)
     refused = ending.refused or step.attempt == 0
     if not refused and not ending.certain:
         ending = replace(ending, message=f"{ending.message}; {_state_of_target(facts)}")
@@ -156,6 +160,19 @@ def _conclude(facts: RestoreFacts, step: Conclude, now: datetime) -> Plan:
     status = without_success(facts.state, step.attempt, ending, now, phase=phase)
     event = PostEvent(Reason.RESTORE_REFUSED if refused else Reason.RESTORE_FAILED, _told(ending), warning=True)
     return Plan(status=status, after=(event,), wake_at=now)
+
+
+def _of_another(facts: RestoreFacts, found: RestoreResult) -> str | None:
+    """Why a record is not this restore's own: one of the same name was made, and deleted, before it."""
+    claim = facts.spec.target.volume.claim_name
+    chosen = {one.name for one in facts.status.candidates or ()}
+    if found.claim not in (None, claim):
+        other = f"volume {found.claim}, not {claim}"
+    elif chosen and found.backup not in chosen:
+        other = f"backup {found.backup}, which is none of those chosen here"
+    else:
+        return None
+    return f"a restore of this name was done before, of {other}; nothing was done: give this one a new name"
 
 
 def _state_of_target(facts: RestoreFacts) -> str:

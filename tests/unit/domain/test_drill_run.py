@@ -159,3 +159,20 @@ def test_a_slot_long_past_is_not_started_and_proves_nothing() -> None:
     plan = decide_drill_run(facts(too_old="long past", stage=Stage.NEW), NOW)
     assert plan.status is not None
     assert (plan.status["phase"], plan.status["proven"]) == ("Refused", False)
+
+
+def test_evidence_of_another_backup_proves_nothing_of_the_one_that_was_chosen() -> None:
+    job = reported(Verdict.PASSED, Outcome.SUCCEEDED, proven=True, level_reached=Level.DEEP)
+    chosen = RestoreDrillRunStatus.model_validate({**CHOSEN, "backup": BACKUP.model_copy(update={"name": "b2"})})
+    status = decide_drill_run(facts(chosen, job=job), NOW).status
+    assert status is not None
+    assert (status["phase"], status["failure"]["reason"], status["proven"]) == ("Refused", "NameTaken", False)
+    assert proof_of("run", RestoreDrillRunStatus.model_validate(status)) is None
+
+
+def test_what_is_read_from_evidence_was_proven_when_the_drill_ended_and_not_now() -> None:
+    then = NOW - timedelta(days=40)
+    job = reported(Verdict.PASSED, Outcome.SUCCEEDED, proven=True, level_reached=Level.DEEP, completed_at=then)
+    proof = proof_of("run", RestoreDrillRunStatus.model_validate(verdict_of(job)))
+    assert proof is not None
+    assert proof.at == then

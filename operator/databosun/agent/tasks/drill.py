@@ -79,7 +79,7 @@ def run(ctx: Context) -> Result:
     if not isinstance(task, DrillTask):
         raise TypeError(task)
     _ = ctx.signing_key  # a wrong key is said before anything is done
-    if done := read_drill(ctx, task.backup.database, task.id):
+    if done := read_drill(ctx, task.backup.database, task.id, task.backup):
         return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, drill=done)
     ctx.started = True
     found = Drilled(ctx.clock(), until=task.until)

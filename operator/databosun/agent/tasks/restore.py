@@ -50,7 +50,7 @@ def run(ctx: Context) -> Result:
         raise TypeError(task)
     _ = ctx.signing_key
     database = task.candidates[0].database
-    if done := read_restore(ctx, database, task.id):
+    if done := read_restore(ctx, database, task.id, task):
         return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, restore=done)
     root = ctx.paths.restore
     _demand_target(root, task)
@@ -141,6 +141,7 @@ def _demand_target(root: Path, task: RestoreTask) -> None:
 
 def _place(root: Path, stage: Path, task: RestoreTask) -> list[str]:
     """Rename the finished folders into their place; what was there goes aside, and is never deleted."""
+    _demand_target(root, task)  # something may have come while we worked: another restore, or a server
     aside = []
     for name in (DATA, TABLESPACES):
         if (stage / name).exists():
@@ -159,6 +160,7 @@ def _conclude(ctx: Context, task: RestoreTask, restored: Restored, aside: list[s
     seconds = {name: round(value, 3) for name, value in restored.copy.seconds.items()}
     result = RestoreResult(
         id=task.id,
+        claim=task.claim,
         backup=manifest.id,
         chosen=restored.why,
         data_directory=DATA,
@@ -183,6 +185,7 @@ def _conclude(ctx: Context, task: RestoreTask, restored: Restored, aside: list[s
             "cluster": ctx.storage.cluster_id,
             "startedAt": started.isoformat(),
             "completedAt": ctx.clock().isoformat(),
+            "asked": task.until.dump(),
             "backupManifestSha256": restored.chosen.last.sha256,
             "result": result.model_copy(update={"record": None, "record_sha256": None}).dump(),
         }

@@ -390,7 +390,10 @@ class Reason(StrEnum):
     NOT_FOUND = "NotFound", "Nothing: the object is gone; all is looked at again."
     RESOURCE_ABSENT = "ResourceAbsent", "Install the CRDs (chart databosun-crds)."
     ALREADY_EXISTS = "AlreadyExists", "Nothing: what was to be created is there already."
-    NAME_TAKEN = "NameTaken", "Delete or rename the foreign object that the message names."
+    NAME_TAKEN = (
+        "NameTaken",
+        "Delete or rename the foreign object that the message names; give a drill or a restore a new name.",
+    )
     LIST_EXPIRED = "ListExpired", "Nothing: the list is started again."
     API_THROTTLED = "ApiThrottled", "Nothing: the API server asks for patience."
     API_UNAVAILABLE = "ApiUnavailable", "Look at the API server if it goes on."

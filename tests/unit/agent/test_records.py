@@ -1,0 +1,172 @@
+"""The record of a run speaks for that run alone: not for another of its name, and not from another's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from databosun.api.drill import Check, CheckOutcome, CheckResult, Level, PointKind, RecoveryPoint, Verdict
+from databosun.api.request import BackupRef, DrillTask, RecoverTask, RestoreTask
+from databosun.api.result import Outcome
+from databosun.api.v1alpha1.backup import Position
+from databosun.engines.base import Reached, RecoveryPlan
+from support.agentrun import Ran, Workplace, backup_task
+from support.fakeengine import FakeEngine
+
+
+@dataclass
+class Copied:
+    """A recovered copy of nothing."""
+
+    reached: Reached = field(default_factory=lambda: Reached(Position(lsn="0/3000100")))
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def builtin(self, _level: Level) -> tuple[Check, ...]:
+        return ()
+
+    def check(self, check: Check) -> CheckResult:
+        return CheckResult(name=check.name, type=check.type, severity=check.severity, outcome=CheckOutcome.PASSED)
+
+    def finish(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+
+@dataclass
+class Restoring(FakeEngine):
+    """An engine that restores a file; `meanwhile` happens before it is placed."""
+
+    meanwhile: Callable[[], None] = lambda: None
+
+    def inspect(self, *_: Any) -> str:
+        return "all of it"
+
+    def room_for(self, _chain: Any) -> int:
+        return 0
+
+    def hand_over(self, *_: Any) -> list[str]:
+        return []
+
+    @contextmanager
+    def recover(self, plan: RecoveryPlan, _source: Any) -> Iterator[Copied]:
+        (plan.place / "data").mkdir()
+        (plan.place / "data" / "from").write_text(str(plan.chain[-1]["id"]))
+        yield Copied()
+        self.meanwhile()
+
+
+@pytest.fixture
+def refs(place: Workplace) -> dict[str, BackupRef]:
+    found = {}
+    for name in ("orders-a", "orders-b"):
+        backup = place.run(backup_task(name)).result.backup
+        assert backup is not None
+        found[name] = BackupRef(id=name, database="orders", manifest_sha256=backup.checksum)
+    return found
+
+
+def drill(place: Workplace, ref: BackupRef, run: str = "mine") -> Ran:
+    return place.run(DrillTask(id=run, backup=ref, level=Level.ARTIFACT), engine=Restoring())
+
+
+def evidence(place: Workplace, run: str) -> Path:
+    return place.paths.volume / "shop" / "orders" / "drills" / run / "evidence.json"
+
+
+def restore(place: Workplace, *refs: BackupRef, engine: Restoring | None = None, **more: Any) -> Ran:
+    task = RestoreTask(**{"id": "mine", "candidates": list(refs), "claim": "new", **more})
+    return place.run(task, engine=engine or Restoring())
+
+
+@pytest.fixture
+def target(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = place.root / "restore"
+    root.mkdir()
+    found = place.paths
+    paths = type(found)(found.request, found.secrets, found.scratch, found.termination, found.volume, root)
+    monkeypatch.setattr(Workplace, "paths", property(lambda _: paths))
+    return root
+
+
+def test_a_drill_of_another_backup_does_not_pass_by_the_evidence_of_an_earlier_one(
+    place: Workplace, refs: dict[str, BackupRef]
+) -> None:
+    first = drill(place, refs["orders-a"]).result
+    assert first.drill is not None
+    assert first.drill.verdict is Verdict.PASSED
+    again = drill(place, refs["orders-a"]).result
+    assert again.reason == "AlreadyDone"
+    assert again.drill is not None
+    assert again.drill.completed_at is not None
+    other = drill(place, refs["orders-b"]).result
+    assert (other.outcome, other.reason, other.drill) == (Outcome.REFUSED, "NameTaken", None)
+    assert "orders-a" in other.message
+
+
+@pytest.mark.parametrize("task", ["drill", "recover"])
+def test_evidence_that_was_copied_to_another_run_is_not_believed(
+    place: Workplace, refs: dict[str, BackupRef], task: str
+) -> None:
+    drill(place, refs["orders-a"], "before")
+    planted = evidence(place, "mine")
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(evidence(place, "before").read_bytes())
+    recover = RecoverTask(database="orders", id="mine", durable="evidence")
+    found = (drill(place, refs["orders-a"]) if task == "drill" else place.run(recover)).result
+    assert (found.outcome is Outcome.SUCCEEDED, found.reason, found.drill) == (False, "EvidenceInvalid", None)
+
+
+def test_a_restore_that_is_applied_again_is_not_repeated(
+    place: Workplace, refs: dict[str, BackupRef], target: Path
+) -> None:
+    assert restore(place, refs["orders-a"]).result.outcome is Outcome.SUCCEEDED
+    (target / "data" / "written").touch()
+    again = restore(place, refs["orders-b"], refs["orders-a"]).result
+    assert again.reason == "AlreadyDone"
+    assert (target / "data" / "written").exists()
+
+
+@pytest.mark.parametrize("what", ["backup", "claim", "point", "volume"])
+def test_another_restore_of_the_same_name_is_not_taken_for_done(
+    place: Workplace, refs: dict[str, BackupRef], target: Path, what: str
+) -> None:
+    assert restore(place, refs["orders-a"]).result.outcome is Outcome.SUCCEEDED
+    more: dict[str, Any] = {"claim": {"claim": "newer"}, "point": {"until": RecoveryPoint(kind=PointKind.LATEST)}}.get(
+        what, {}
+    )
+    if what == "volume":
+        (target / "data").rename(target.parent / "gone")
+    found = restore(place, refs["orders-b" if what == "backup" else "orders-a"], **more).result
+    assert (found.outcome, found.reason, found.restore) == (Outcome.REFUSED, "NameTaken", None)
+
+
+def test_a_record_that_was_copied_to_another_restore_is_not_believed(
+    place: Workplace, refs: dict[str, BackupRef], target: Path
+) -> None:
+    assert restore(place, refs["orders-a"]).result.outcome is Outcome.SUCCEEDED
+    records = place.paths.volume / "shop" / "orders" / "restores"
+    (records / "yours").mkdir()
+    (records / "yours" / "result.json").write_bytes((records / "mine" / "result.json").read_bytes())
+    found = restore(place, refs["orders-a"], id="yours").result
+    assert (found.outcome is Outcome.SUCCEEDED, found.reason) == (False, "EvidenceInvalid")
+
+
+def test_what_came_into_the_volume_meanwhile_is_left_where_it_is(
+    place: Workplace, refs: dict[str, BackupRef], target: Path
+) -> None:
+    def other() -> None:
+        (target / "data").mkdir()
+        (target / "data" / "of-somebody-else").touch()
+
+    found = restore(place, refs["orders-a"], engine=Restoring(meanwhile=other)).result
+    assert found.reason == "TargetNotEmpty"
+    assert [path.name for path in target.iterdir()] == ["data"]
+    assert (target / "data" / "of-somebody-else").exists()
