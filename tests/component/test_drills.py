@@ -9,7 +9,7 @@ from databosun.api.drill import Level, Verdict
 from databosun.api.request import DeleteTask, DrillTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import ANNOTATION_RUN_NOW
-from databosun.kube.resources import Object
+from databosun.kube.resources import BACKUPS, Object
 from support.operator import Rig, conditions, drill, drill_run, storage
 from support.operator_scenarios import HOUR, MINUTE, Driver, all_done, ready, runs_done, seeded, soon
 
@@ -151,6 +151,26 @@ async def test_what_a_drill_reads_is_not_deleted_under_it(rig: Rig) -> None:
     failure = Result(outcome=Outcome.FAILED, reason="IdentityWrong", message="no key")
     rig.agents.script = lambda request: failure if request.job.task == "drill" else None
     await drive.until(all_done(rig, "Succeeded", "Succeeded"), limit=2 * DAY)
+    assert rig.agents.bucket.deleted == ["seed-0"]
+
+
+async def test_what_was_marked_just_after_a_drill_had_chosen_it_goes_only_afterwards(rig: Rig) -> None:
+    rig.agents.script = lambda request: "hang" if request.job.task == "drill" else None
+    drive = Driver(rig)
+    await seeded(drive, 2)
+    await drive.until(lambda: ready(rig))
+    await rig.create(drill_run("mine", rig.clock.now() + HOUR, backupRef={"name": "seed-0"}))
+
+    async def running() -> bool:
+        return any(agent[0] == "drill" for agent in rig.agents.bucket.agents)
+
+    await drive.until(running)
+    version = (await rig.get("Backup", "seed-0"))["metadata"]["resourceVersion"]
+    await rig.kube.patch_status(BACKUPS, rig.namespace, "seed-0", {"phase": "Deleting"}, version)
+    await drive.idle(2 * HOUR)
+    assert rig.agents.bucket.deleted == []
+    rig.agents.script = lambda request: None
+    await drive.until(all_done(rig, "Succeeded"), limit=2 * DAY)
     assert rig.agents.bucket.deleted == ["seed-0"]
 
 

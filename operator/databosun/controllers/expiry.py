@@ -189,6 +189,9 @@ class Expiry:
             return _Carry((), (*objects, *dismissed, *found.leftovers), retry or now + 20 * errand.LOOK_AGAIN, problem)
         if found.job is not None:
             return _Carry((), found.leftovers, min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN), None)
+        if readers_of(self._context, seen.meta.namespace, names):
+            # It was chosen while the plan was being marked; once marked, nobody begins to read it.
+            return _Carry((), found.leftovers, now + errand.LOOK_AGAIN, None)
         order = self._order(seen, database, names, name, now)
         if order is None:
             return _Carry(
