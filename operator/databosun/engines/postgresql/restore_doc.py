@@ -6,7 +6,6 @@ The fenced `bash` blocks are one script, in order; the tests run them.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from databosun.engines.base import RestoreDoc
 from databosun.engines.postgresql.environment import recovery_settings
 from databosun.engines.postgresql.restore_doc_logical import logical_steps
 from databosun.engines.postgresql.restore_doc_physical import physical_steps
-from databosun.engines.postgresql.restore_doc_text import Facts, bash, paragraph
+from databosun.engines.postgresql.restore_doc_text import Facts, bash, one_line, paragraph, word
 
 
 def restore_markdown(doc: RestoreDoc) -> str:
@@ -85,7 +84,7 @@ def _before(facts: Facts) -> list[str]:
             f'postgres --version | grep -F "(PostgreSQL) {facts.major}."',
             f'BACKUP="$PWD/{facts.id}" RESTORED="$PWD/restored"',
             'umask 077; PGHOST="$(mktemp -d)"; export PGHOST',
-            f"export PGUSER={shlex.quote(facts.superuser)}",
+            f"export PGUSER={word(facts.superuser)}",
             'test ! -e "$RESTORED"',
         ),
     ]
@@ -96,8 +95,8 @@ def _after(facts: Facts) -> list[str]:
         "### Put it into service",
         "",
         *paragraph(
-            f'The copy runs; look around with `psql -h "$PGHOST" -U {facts.superuser} postgres`. Stop it with `pg_ctl '
-            '-D "$RESTORED" stop`, '
+            f'The copy runs; look around with `psql -h "$PGHOST" -U {one_line(facts.superuser)} postgres`. Stop it '
+            'with `pg_ctl -D "$RESTORED" stop`, '
             "move the data directory to its place, and start it with your own `postgresql.conf` and `pg_hba.conf`."
         ),
         *(_logical_after() if facts.method is Method.LOGICAL else _physical_after()),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from databosun.engines.postgresql.logical import GLOBALS, JOBS, VERIFY_EXPECTED, VERIFY_SCRIPT
-from databosun.engines.postgresql.restore_doc_text import START, Facts, bash, paragraph, private_configuration
+from databosun.engines.postgresql.restore_doc_text import (
+    START,
+    Facts,
+    bash,
+    one_line,
+    paragraph,
+    private_configuration,
+    word,
+)
 
 
 def logical_steps(facts: Facts) -> list[str]:
@@ -39,11 +46,11 @@ def _new_server(facts: Facts) -> list[str]:
 
 def _globals(facts: Facts) -> list[str]:
     """The bootstrap superuser exists in every server, and tablespaces need folders."""
-    filters = [f"-e {shlex.quote(f'/^CREATE ROLE {_ident(facts.superuser)};$/d')}"]
+    filters = [f"-e {word(f'/^CREATE ROLE {_ident(facts.superuser)};$/d')}"]
     making = []
     for oid, name, location in facts.tablespaces:
-        making.append(f'mkdir -p "$PWD/tablespaces/{oid}"  # {name}, was {location}')
-        old = location.replace("\\", "\\\\").replace(".", "\\.").replace("'", "''")
+        making.append(f'mkdir -p "$PWD/tablespaces/{oid}"  # {one_line(name)}, was {one_line(location)}')
+        old = "".join("\\" + sign if sign in "\\.*[]^$|" else sign for sign in location.replace("'", "''"))
         filters.append(f"-e \"s|LOCATION {_dq(chr(39) + old + chr(39))}|LOCATION '$PWD/tablespaces/{oid}'|\"")
     return [
         "### Roles, settings and tablespaces",
@@ -65,7 +72,7 @@ def _databases(facts: Facts, dumped: list[Mapping[str, Any]]) -> list[str]:
             lines.append("dropdb --maintenance-db=template1 postgres")
         lines.append(
             f'pg_restore --exit-on-error --jobs={JOBS} --create --dbname=template1 "$PWD/dump/{folder}"  # '
-            f"{_comment(name)}"
+            f"{one_line(name)}"
         )
     return [
         "### Databases",
@@ -81,7 +88,7 @@ def _verify(dumped: list[Mapping[str, Any]]) -> list[str]:
         folder, name = str(database["folder"]), str(database["name"])
         lines.append(
             f'psql -X -q -A -t -F "$(printf \'\\t\')" -v ON_ERROR_STOP=1 -f "$PWD/dump/{folder}/{VERIFY_SCRIPT}" '
-            f'{shlex.quote(_connect_name(name))} > "$PWD/dump/{folder}/verify.found"'
+            f'{word(_connect_name(name))} > "$PWD/dump/{folder}/verify.found"'
         )
         lines.append(f'diff "$PWD/dump/{folder}/{VERIFY_EXPECTED}" "$PWD/dump/{folder}/verify.found"')
     if not lines:
@@ -118,10 +125,6 @@ def _ident(name: str) -> str:
     plain = name.isascii() and name.replace("_", "a").isalnum() and name == name.lower() and not name[0].isdigit()
     text = name if plain else '"' + name.replace('"', '""') + '"'
     return "".join("\\" + sign if sign in "\\/.*[]^$" else sign for sign in text)
-
-
-def _comment(name: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in name)
 
 
 def _dq(text: str) -> str:

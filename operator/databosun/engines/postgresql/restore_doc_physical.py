@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from databosun.engines.postgresql.restore_doc_text import START, Facts, bash, paragraph, private_configuration
+from databosun.engines.postgresql.restore_doc_text import START, Facts, bash, one_line, paragraph, private_configuration
 
 _TABLESPACE = re.compile(r"([0-9]+)\.tar\.zst")
 
@@ -59,7 +59,9 @@ def _combine(facts: Facts) -> list[str]:
 def _tablespace_paragraph(facts: Facts) -> list[str]:
     if not facts.tablespaces:
         return []
-    listed = "; ".join(f"`{name}` (oid {oid}, was at `{location}`)" for oid, name, location in facts.tablespaces)
+    listed = "; ".join(
+        f"`{one_line(name)}` (oid {oid}, was at `{one_line(location)}`)" for oid, name, location in facts.tablespaces
+    )
     return paragraph(
         f"Tablespaces are unpacked below `tablespaces/`, whichever place they had: {listed}. Put other paths where "
         "you want them."
@@ -154,7 +156,7 @@ def _preload_paragraph(facts: Facts) -> list[str]:
 
 
 def _check(facts: Facts) -> list[str]:
-    names = ", ".join(str(database["name"]) for database in facts.databases if not database.get("template"))
+    names = ", ".join(one_line(str(database["name"])) for database in facts.databases if not database.get("template"))
     return [
         "### Check",
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,18 @@ def paragraph(text: str) -> list[str]:
 def bash(*lines: str) -> list[str]:
     """One block of commands."""
     return ["```bash", *lines, "```", ""]
+
+
+def one_line(name: str) -> str:
+    """A name that somebody chose in the database, for text and comments: it can neither begin a line nor a block."""
+    return "".join(sign if sign.isprintable() and sign != "`" else "?" for sign in name)
+
+
+def word(name: str) -> str:
+    """A name as one word of bash on one line, whatever is in it: a block ends at the first line of three backticks."""
+    if one_line(name) == name:
+        return shlex.quote(name)
+    return "$'" + "".join(f"\\x{byte:02x}" for byte in name.encode()) + "'"
 
 
 def private_configuration(settings: Mapping[str, str], major: int, *more: str) -> list[str]:
