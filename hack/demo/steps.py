@@ -235,5 +235,6 @@ def _wait(what: str, condition: Callable[[], bool]) -> None:
 
 def _show(cluster: Cluster) -> None:
     print(cluster.kubectl("get", "bdb,bpol,bbk,drill,drun", "-n", NAMESPACE))
-    env = f'eval "$(hack/cluster/cluster env --name {cluster.name})"'
+    # kubectl finds the plugin `kubectl-bosun` on the PATH.
+    env = f'eval "$(hack/cluster/cluster env --name {cluster.name})"; PATH="$PWD/.venv/bin:$PATH"'
     print(NEXT.format(env=env))
