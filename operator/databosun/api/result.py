@@ -155,7 +155,9 @@ class DrillResult(Model):
     until: RecoveryPoint
     reached: Position | None = None
     proven: bool = Field(default=False, description="Passed at level Restore or more, or only collations differ.")
-    completed_at: Instant | None = Field(default=None, description="When, where it was read from the evidence.")
+    completed_at: Instant | None = Field(
+        default=None, description="When, as its evidence says; None where it left none."
+    )
     notes: list[str] = Field(default_factory=list)
     evidence: str | None = Field(default=None, description="Where evidence.json is.")
     evidence_sha256: str | None = None

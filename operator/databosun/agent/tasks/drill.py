@@ -213,10 +213,12 @@ def _conclude(ctx: Context, task: DrillTask, found: Drilled) -> Result:
     )
     if judged.verdict in RECORDED:
         with ctx.phase("evidence"):
-            evidence = compose_evidence(ctx, task, found.chosen, result, (found.started, ctx.clock()))
+            completed = ctx.clock()
+            evidence = compose_evidence(ctx, task, found.chosen, result, (found.started, completed))
             key = ctx.layout.drill(task.backup.database, task.id)
             sha256 = put_record(ctx, key, evidence.dump())
-            result = result.model_copy(update={"evidence": ctx.store.url(key), "evidence_sha256": sha256})
+            written = {"evidence": ctx.store.url(key), "evidence_sha256": sha256, "completed_at": completed}
+            result = result.model_copy(update=written)
     return _report(result)
 
 
