@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from databosun.storage.manifest import digest_of
+from databosun.domain.sealing import digest_of
 from support.clusterapi import Object
 from support.stack import BUCKET
 from support.stackplace import GROUP, LABEL_FINISHED, NEVER, Place

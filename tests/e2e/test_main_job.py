@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from databosun.storage.manifest import digest_of
+from databosun.domain.sealing import digest_of
 from support.stack import ROOT, SHOP_NAMESPACE, Stack
 from support.stackplace import Place
 from support.waiting import eventually

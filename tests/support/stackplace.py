@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from databosun.storage.manifest import digest_of
+from databosun.domain.sealing import digest_of
 from support.clusterapi import Object
 from support.stack import ACCESS_KEY, BUCKET, PASSWORD, SECRET_KEY, Stack
 from support.waiting import eventually

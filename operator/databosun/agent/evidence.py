@@ -15,7 +15,8 @@ from databosun.api.evidence import Evidence, EvidenceBackup, EvidenceDatabase, M
 from databosun.api.request import BackupRef, DrillTask, RestoreTask
 from databosun.api.result import DrillResult, RestoreResult
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
-from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_digest, demand_signature, digest_of, seal
+from databosun.domain.sealing import digest_of
+from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_digest, demand_signature, seal
 from databosun.storage.port import AlreadyExists, ObjectMissing
 
 # What is worth a record: the others said nothing about the backup, and may be tried again under the same name.

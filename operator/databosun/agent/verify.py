@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from databosun.api.evidence import SCHEMA, Evidence
 from databosun.domain.errors import UserFault
-from databosun.storage.manifest import SIGNATURE, canonical, digest_of, is_signed, load_public_key
+from databosun.domain.records import EDITED, UNSIGNED, parse_record
+from databosun.domain.sealing import digest_of, is_canonical, is_signed
+from databosun.storage.manifest import load_public_key
 
 
 def verify(
@@ -22,15 +22,15 @@ def verify(
     right: list[str] = []
     wrong: list[str] = []
     try:
-        evidence = Evidence.model_validate_json(data)
-    except ValidationError as error:
-        return [], [f"this is no evidence of schema {SCHEMA}: {error.errors()[0]['msg']}"]
+        evidence = parse_record(data)
+    except ValueError as error:
+        return [], [str(error)]
     right.append(
         f"drill {evidence.run} of {evidence.completed_at.isoformat()}: {evidence.verdict} ({evidence.reason}), backup "
         f"{evidence.backup}, SHA-256 of this file {digest_of(data)}"
     )
-    if data != canonical(json.loads(data)):
-        wrong.append("the file is not in the form in which it was written (sorted keys, no spaces): it was edited")
+    if not is_canonical(data):
+        wrong.append(EDITED)
     _check_signature(data, evidence, public_key, right, wrong)
     if manifest is not None:
         same = digest_of(manifest) == evidence.backup_manifest_sha256
@@ -68,7 +68,7 @@ def _check_signature(
     if is_signed(data, key):
         right.append("signed with the private key of this public key")
     else:
-        wrong.append(f"no valid signature by this public key ({SIGNATURE} is wrong, missing, or of another key)")
+        wrong.append(UNSIGNED)
 
 
 def main(arguments: Sequence[str]) -> int:

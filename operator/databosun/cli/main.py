@@ -24,6 +24,7 @@ from databosun.cli.options import (
     Where,
     span,
 )
+from databosun.cli.reporting import report, review
 from databosun.cli.restoring import drill, restore
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def backup(
 
 app.command()(drill)
 app.command()(restore)
+app.command()(report)
+app.command()(review)
 
 
 @app.command()

@@ -75,6 +75,15 @@ class Depth(StrEnum):
     APPLICATION = "Application"
 
 
+class ReportForm(StrEnum):
+    """Forms of a report: said again here, since what makes them takes long to import."""
+
+    HTML = "html"
+    PDF = "pdf"
+    JSON = "json"
+    MD = "md"
+
+
 def span(text: str) -> timedelta:
     """Read a duration of the command line."""
     try:

@@ -55,7 +55,7 @@ class DrillController:
         delete = tuple(
             DeleteObject(RESTORE_DRILL_RUNS.kind, run.namespace, run.name, run.uid, str(run.version))
             for run in runs
-            if run.name in over and not run.deleting and not run.held
+            if run.name in over and not run.deleting and not run.held and not run.noted
         )
         await self._applier.apply(seen.meta, seen.raw_status, Plan(status=decide_drill(facts, now), after=delete))
         return None

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from databosun.domain.plan import (
+    ANNOTATION_FINDINGS,
+    ANNOTATION_RUNBOOKS,
     LABEL_DATABASE_UID,
     LABEL_FINISHED,
     LABEL_HOLD,
@@ -143,7 +145,8 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A finished run, from its metadata alone. `outcome`: its verdict; `proven`: a drill that proved its backup."""
+    """A finished run, from its metadata alone. `outcome`: its verdict; `proven`: a drill that proved its backup;
+    `noted`: people wrote down what they learnt from it."""
 
     namespace: str
     name: str
@@ -158,6 +161,7 @@ class FinishedRun:
     deleting: bool
     outcome: str = ""
     proven: bool = False
+    noted: bool = False
 
 
 def finished_run(metadata: Mapping[str, Any]) -> FinishedRun | None:
@@ -179,6 +183,7 @@ def finished_run(metadata: Mapping[str, Any]) -> FinishedRun | None:
         deleting="deletionTimestamp" in metadata,
         outcome=labels[LABEL_FINISHED],
         proven=labels.get(LABEL_PROVEN) == "true",
+        noted=not {ANNOTATION_FINDINGS, ANNOTATION_RUNBOOKS}.isdisjoint(metadata.get("annotations", {})),
     )
 
 

@@ -6,13 +6,10 @@ The bytes as stored are what counts: digests are taken over them, and a manifest
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import Field, ValidationError
@@ -22,11 +19,11 @@ from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant
 from databosun.domain.errors import SafetyStop, UserFault
+from databosun.domain.sealing import SIGNATURE, canonical, digest_of, is_signed, public_key_of
 from databosun.storage.reasons import StorageReason
 
 SCHEMA = 1
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
-SIGNATURE = "signature"
 
 
 class StoredFile(Model):
@@ -111,16 +108,6 @@ class Manifest(Model):
     signature: Signature | None = None
 
 
-def canonical(document: Mapping[str, Any]) -> bytes:
-    """JSON with sorted keys, no spaces and plain UTF-8: what `jq -cjS .` prints."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def digest_of(data: bytes) -> str:
-    """SHA-256, hex."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def seal(document: Mapping[str, Any], key: Ed25519PrivateKey | None) -> bytes:
     """The bytes to store: canonical, and signed where there is a key."""
     unsigned = {name: value for name, value in document.items() if name != SIGNATURE}
@@ -163,18 +150,6 @@ def demand_signature(data: bytes, public_key: Ed25519PublicKey, where: str) -> N
         raise SafetyStop(StorageReason.SIGNATURE_INVALID, message)
 
 
-def is_signed(data: bytes, public_key: Ed25519PublicKey) -> bool:
-    """Whether the manifest carries a signature by this key."""
-    try:
-        document = json.loads(data)
-        value = base64.b64decode(document[SIGNATURE]["value"], validate=True)
-        unsigned = {name: item for name, item in document.items() if name != SIGNATURE}
-        public_key.verify(value, canonical(unsigned))
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, InvalidSignature):
-        return False
-    return True
-
-
 def load_private_key(pem: bytes, where: str) -> Ed25519PrivateKey:
     """The signing key. UserFault(SigningKeyInvalid)."""
     try:
@@ -189,12 +164,9 @@ def load_private_key(pem: bytes, where: str) -> Ed25519PrivateKey:
 def load_public_key(pem: str, where: str) -> Ed25519PublicKey:
     """The key that signatures are checked with. UserFault(SigningKeyInvalid)."""
     try:
-        key = serialization.load_pem_public_key(pem.encode())
-    except (ValueError, UnsupportedAlgorithm) as error:
+        return public_key_of(pem)
+    except ValueError as error:
         raise _not_a_key(where, "public") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise _not_a_key(where, "public")
-    return key
 
 
 def _not_a_key(where: str, kind: str) -> UserFault:

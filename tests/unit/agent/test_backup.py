@@ -15,7 +15,7 @@ from databosun.api.request import HoldTask, RecoverTask
 from databosun.api.result import Finding, Outcome
 from databosun.api.v1alpha1.backuppolicy import Hook, Hooks
 from databosun.domain.errors import WorldFault
-from databosun.storage.manifest import is_signed
+from databosun.domain.sealing import is_signed
 from databosun.storage.volume import VolumeStore
 from support.agekeys import make_age_key
 from support.agentrun import PASSWORD, UID, Ran, Workplace, backup_task, child_of

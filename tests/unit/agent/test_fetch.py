@@ -24,7 +24,8 @@ from databosun.agent.secrets import Secrets
 from databosun.agent.stop import Stop, Stopped
 from databosun.api.request import BackupRef, CatalogTask
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
-from databosun.storage.manifest import Artefact, StoredFile, canonical, digest_of
+from databosun.domain.sealing import canonical, digest_of
+from databosun.storage.manifest import Artefact, StoredFile
 from support.agekeys import AgeKey, make_age_key
 from support.agentrun import Ran, Workplace, backup_task
 from support.fakeengine import FakeEngine, stream_of

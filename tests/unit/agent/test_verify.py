@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from databosun.agent.verify import main, verify
 from databosun.api.evidence import Evidence
-from databosun.storage.manifest import canonical, digest_of, seal
+from databosun.domain.sealing import canonical, digest_of
+from databosun.storage.manifest import seal
 from support.pemkeys import pem_of
 
 KEY = Ed25519PrivateKey.generate()

@@ -13,12 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from databosun.domain.errors import SafetyStop, UserFault
+from databosun.domain.sealing import canonical, digest_of, is_signed
 from databosun.storage.manifest import (
-    canonical,
     demand_digest,
     demand_signature,
-    digest_of,
-    is_signed,
     load_private_key,
     load_public_key,
     read_manifest,

@@ -17,10 +17,11 @@ from databosun.agent.upload import put_verified
 from databosun.api.request import BackupTask
 from databosun.api.result import Outcome, ProbeResult, Result
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
+from databosun.domain.sealing import digest_of
 from databosun.engines.base import Captured, Parent, Plan, RestoreDoc
 from databosun.storage.layout import BackupFolder
 from databosun.storage.locks import keys_of, lock_all
-from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_digest, digest_of, seal
+from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_digest, seal
 from databosun.storage.owner import claim
 from databosun.storage.port import AlreadyExists, Retention
 

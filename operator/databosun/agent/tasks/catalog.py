@@ -12,8 +12,9 @@ from databosun.agent.tasks.common import read_hold
 from databosun.api.request import CatalogTask
 from databosun.api.result import CatalogEntry, CatalogPage, Outcome, Result
 from databosun.domain.errors import SafetyStop
+from databosun.domain.sealing import digest_of, is_signed
 from databosun.storage.layout import is_name
-from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, digest_of, is_signed, read_manifest
+from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest
 from databosun.storage.port import ObjectMissing
 
 PAGE_BYTES = 180 * 1024  # of 256 KiB for the whole result

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.domain.errors import SafetyStop
+from databosun.domain.sealing import digest_of
 from databosun.storage.layout import BackupFolder
-from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, demand_signature, digest_of, read_manifest
+from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, demand_signature, read_manifest
 from databosun.storage.port import ObjectMissing
 
 

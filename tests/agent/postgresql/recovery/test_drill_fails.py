@@ -15,7 +15,7 @@ from databosun.api.drill import Level, Verdict
 from databosun.api.request import BackupRef
 from databosun.api.result import DrillResult, Outcome
 from databosun.api.v1alpha1.backuppolicy import Method
-from databosun.storage.manifest import canonical, digest_of
+from databosun.domain.sealing import canonical, digest_of
 from support.agekeys import make_age_key
 from support.agentrun import backup_task, child_of
 from support.pgserver import Server

@@ -13,7 +13,7 @@ import pytest
 from databosun.api.request import RestoreTask
 from databosun.api.result import Outcome, RestoreResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
-from databosun.storage.manifest import canonical, digest_of
+from databosun.domain.sealing import canonical, digest_of
 from support.agekeys import make_age_key
 from support.agentrun import Ran, backup_task, child_of
 from support.pgsample import ODD_DATABASE, content, contents

@@ -1,0 +1,171 @@
+"""What the cluster knows of drills: Databases, Backups, RestoreDrillRuns, and the keys that records are signed with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from databosun.api.drill import CheckResult, CheckType, Rpo, Rto, Verdict
+from databosun.api.quantities import parse_duration
+from databosun.api.report import ReportCondition, ReportObjectives
+from databosun.api.v1alpha1.proving import CopyCheckResult, MeasuredRpo, MeasuredRto
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.api.v1alpha1.restoredrillrun import DRILL_FINAL
+from databosun.cli.session import Session
+from databosun.controllers import seen as read
+from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenDrillRun, SeenStorage
+from databosun.domain.errors import UserFault
+from databosun.domain.measured import recovery_point
+from databosun.domain.report import KnownDatabase
+from databosun.domain.reportcoverage import KnownBackup
+from databosun.domain.reportdrill import KnownRun, describe_point
+from databosun.domain.review import review_of
+from databosun.domain.sealing import public_key_of
+from databosun.domain.tiers import tier_objectives
+from databosun.kube.resources import BACKUP_STORAGES, BACKUPS, DATABASES, RESTORE_DRILL_RUNS
+
+_SHOWN = ("Protected", "Proven", "RPOMet", "RTOMet")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was found. `notes`: objects that could not be read."""
+
+    databases: tuple[KnownDatabase, ...]
+    runs: tuple[KnownRun, ...]
+    backups: tuple[KnownBackup, ...]
+    storages: tuple[SeenStorage, ...]
+    notes: tuple[str, ...]
+
+
+async def ask(session: Session) -> Known:
+    """Read it all, within the session's scope."""
+    notes: list[str] = []
+    databases = _parsed(await session.list(DATABASES), read.database, notes)
+    runs = _parsed(await session.list(RESTORE_DRILL_RUNS), read.drill_run, notes)
+    backups = _parsed(await session.list(BACKUPS, label_selector="databosun.io/finished=Succeeded"), read.backup, notes)
+    storages = _parsed(await session.list(BACKUP_STORAGES), read.storage, notes)
+    return Known(
+        databases=tuple(_database(one) for one in databases),
+        runs=tuple(_run(one) for one in runs if one.status.phase in DRILL_FINAL),
+        backups=tuple(_backup(one) for one in backups),
+        storages=tuple(storages),
+        notes=tuple(notes),
+    )
+
+
+def _parsed(bodies: Iterable[Mapping[str, Any]], parse: Any, notes: list[str]) -> list[Any]:
+    found = []
+    for body in bodies:
+        try:
+            found.append(parse(body))
+        except UserFault as fault:
+            name = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+            notes.append(f"{body.get('kind', 'object')} {name} could not be read: {fault.message}")
+    return found
+
+
+def _database(seen: SeenDatabase) -> KnownDatabase:
+    aims = tier_objectives(seen.spec.tier, seen.spec.objectives)
+    return KnownDatabase(
+        namespace=seen.meta.namespace,
+        name=seen.meta.name,
+        engine=str(seen.spec.engine),
+        engine_version=seen.status.engine_version,
+        objectives=ReportObjectives(
+            tier=seen.spec.tier, rto=aims.rto.total_seconds(), rpo=aims.rpo.total_seconds(), source="Database"
+        ),
+        conditions=tuple(
+            ReportCondition(type=one.type, status=one.status, reason=one.reason, message=one.message)
+            for one in seen.status.conditions
+            if one.type in _SHOWN
+        ),
+    )
+
+
+def _run(seen: SeenDrillRun) -> KnownRun:
+    status = seen.status
+    phase = str(status.phase)
+    failure = status.failure
+    return KnownRun(
+        namespace=seen.meta.namespace,
+        name=seen.meta.name,
+        database=seen.spec.database_ref.name,
+        phase=phase,
+        verdict=Verdict(phase) if phase in {"Passed", "Failed", "Partial"} else None,
+        completed_at=status.completion_time,
+        backup=status.backup.name if status.backup else "",
+        manifest_sha256=status.backup.checksum if status.backup else None,
+        reason=failure.reason if failure else phase,
+        message=failure.message if failure else "",
+        level_asked=status.level,
+        level_reached=status.level_reached,
+        proven=status.proven,
+        checks=tuple(_check(one) for one in status.checks or ()),
+        rto=_rto(status.rto),
+        rpo=_rpo(status.rpo),
+        until=describe_point(recovery_point(status.until)) if status.until else "",
+        notes=tuple(status.notes or ()),
+        uri=status.evidence.uri if status.evidence else None,
+        sha256=status.evidence.sha256 if status.evidence else None,
+        review=review_of(seen.meta.annotations),
+    )
+
+
+def _check(one: CopyCheckResult) -> CheckResult:
+    known = CheckType(one.type) if one.type in set(CheckType) else CheckType.QUERY
+    return CheckResult(
+        name=one.name,
+        type=known,
+        severity=one.severity,
+        outcome=one.result,
+        reason=one.reason,
+        observed=one.observed,
+        expected=one.expected,
+        message=one.message or "",
+        seconds=one.milliseconds / 1000,
+    )
+
+
+def _rto(found: MeasuredRto | None) -> Rto | None:
+    if found is None:
+        return None
+    parts = {name: value / 1000 for name, value in found.breakdown.model_dump().items()}
+    return Rto(seconds=found.milliseconds / 1000, objective=_seconds(found.objective), met=found.met, **parts)
+
+
+def _rpo(found: MeasuredRpo | None) -> Rpo | None:
+    if found is None:
+        return None
+    return Rpo(
+        seconds=found.milliseconds / 1000,
+        objective=_seconds(found.objective),
+        met=found.met,
+        source=found.source,
+        newest=found.newest,
+        exact=found.exact,
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    return parse_duration(text).total_seconds() if text else None
+
+
+def _backup(seen: SeenBackup) -> KnownBackup:
+    completed = seen.status.completion_time or seen.meta.created
+    name = read.database_name(seen)
+    return KnownBackup(seen.meta.namespace, name, seen.meta.name, completed, seen.status.proven is not None)
+
+
+def keys_of(storage: SeenStorage) -> tuple[Ed25519PublicKey, ...]:
+    """The key that records in a storage are signed with; none where it does not sign. UserFault(SigningKeyInvalid)."""
+    if storage.spec.signing is None:
+        return ()
+    try:
+        return (public_key_of(storage.spec.signing.public_key),)
+    except ValueError as error:
+        message = f"spec.signing.publicKey of BackupStorage {storage.meta.name} cannot be used: {error}"
+        raise UserFault(Reason.INVALID_SPEC, message) from error
