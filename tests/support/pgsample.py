@@ -19,6 +19,13 @@ ALTER ROLE "{BACKUP_ROLE}" SET lo_compat_privileges = on;
 CREATE ROLE "limited" LOGIN PASSWORD '{PASSWORD.replace("'", "''")}';
 """
 
+# Incompressible, and more than sockets and buffers between server and sink can hold.
+NOISE = """
+CREATE TABLE noise AS SELECT i, (
+    SELECT string_agg(sha512((i * 1000 + k)::text::bytea), ''::bytea) FROM generate_series(1, 100) AS k) AS v
+FROM generate_series(1, {rows}) AS i
+"""
+
 SHOP = """
 CREATE SCHEMA "Odd schema";
 CREATE TYPE mood AS ENUM ('bad', 'good');

@@ -16,23 +16,21 @@ import pytest
 from agent.postgresql.conftest import Workshop, plan_of, target_of
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
-from databosun.engines.postgresql import ENGINE, connect
+from databosun.engines.postgresql import ENGINE, connect, dumpfolder
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.scratch import used
 from support.foldersink import FolderSink
-from support.pgsample import BACKUP_ROLE, ROLES
+from support.pgsample import BACKUP_ROLE, NOISE, ROLES
 from support.pgserver import PASSWORD, Server, free_port
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
 BOTH = pytest.mark.parametrize("method", [Method.PHYSICAL, Method.LOGICAL])
-# Incompressible, and more than sockets and buffers between server and sink can hold.
-NOISE = """
-CREATE TABLE noise AS SELECT i, (
-    SELECT string_agg(sha512((i * 1000 + k)::text::bytea), ''::bytea) FROM generate_series(1, 100) AS k) AS v
-FROM generate_series(1, {rows}) AS i
-"""
+
+
+# Rows that take pg_dump much longer than two looks at what it has finished.
+LONG = 16_000
 
 
 class Alarm(BaseException):
@@ -52,6 +50,12 @@ def noisy(own_server: Callable[..., Server]) -> Callable[..., Server]:
         return server
 
     return make
+
+
+@pytest.fixture
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small table is seen to be finished while the large one is still being dumped."""
+    monkeypatch.setattr(dumpfolder, "_LOOK_SECONDS", 0.01)
 
 
 def fault_of(call: Callable[[], Any]) -> DatabosunError:
@@ -158,10 +162,11 @@ def test_a_grant_lost_midway(workshop_of: Callable[[int | Server], Workshop], no
 
 
 @pytest.mark.parametrize("which", ["leader", "worker"])
+@pytest.mark.usefixtures("watchful")
 def test_pg_dump_killed_midway(
     workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server], which: str
 ) -> None:
-    server = noisy(18)
+    server = noisy(18, rows=LONG)
     killed: list[int] = []
 
     def kill(name: str, _count: int) -> None:
@@ -180,10 +185,11 @@ def test_pg_dump_killed_midway(
 
 
 @BOTH
+@pytest.mark.usefixtures("watchful")
 def test_the_server_killed_midway(
     workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server], method: Method
 ) -> None:
-    server = noisy(17)
+    server = noisy(17, rows=LONG)
     killed: list[str] = []
 
     def kill(name: str, _count: int) -> None:

@@ -12,7 +12,7 @@ from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.errors import WorldFault
 from databosun.engines.base import RestoreDoc
 from databosun.engines.postgresql import ENGINE
-from support.pgsample import ROLES, content
+from support.pgsample import NOISE, ROLES, content
 from support.pgserver import Server
 from support.restoredoc import followed
 from support.waiting import eventually
@@ -31,6 +31,8 @@ def pair() -> Iterator[tuple[Server, Server]]:
     primary.sql(
         "CREATE TABLE t AS SELECT i, md5(i::text) FROM generate_series(1, 20000) AS i; CREATE UNLOGGED TABLE u (id int)"
     )
+    # More than the sockets between server and sink can hold: a backup is not over before its first bytes are taken.
+    primary.sql(NOISE.format(rows=4000))
     standby = Server(18, settings={"listen_addresses": "'127.0.0.2'", "max_standby_streaming_delay": "'0'"})
     standby.port = primary.port
     primary.run("pg_basebackup", f"--pgdata={standby.data}", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
