@@ -23,7 +23,7 @@ from databosun.kube.client import KubeClient
 from databosun.kube.jobs import JobDefaults
 from databosun.kube.lease import KubeLease
 from databosun.kube.ratelimit import TokenBucket
-from databosun.kube.resources import EVENTS, JOBS, NAMESPACES, PODS, RUN_KINDS, Resource
+from databosun.kube.resources import DEPLOYMENTS, EVENTS, JOBS, NAMESPACES, PODS, RUN_KINDS, Resource
 from databosun.kube.selfcheck import check_rights, wait_for_kinds
 from databosun.kube.transport import Endpoint, Transport, TransportSettings, load_configuration
 from databosun.runtime.clock import Clock, SystemClock
@@ -240,10 +240,10 @@ class Operator:
         settings.persistence.progress_storage = _NoProgress()
         for resource in RUN_KINDS:
             settings.watching.label_selectors[resource.group, resource.plural] = UNFINISHED
-        for resource in (JOBS, PODS):
+        for resource in (JOBS, PODS, DEPLOYMENTS):
             settings.watching.label_selectors[resource.group, resource.plural] = OURS
         kopf.on.login(registry=registry)(_login(endpoint))
-        for resource in (*KINDS, *RUN_KINDS):
+        for resource in (*KINDS, *RUN_KINDS, DEPLOYMENTS):
             _subscribe(registry, resource, partial(_take_object, intake, resource.kind))
         for resource in (JOBS, PODS):
             _subscribe(registry, resource, partial(_take_worker, intake, resource.kind))

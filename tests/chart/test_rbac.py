@@ -47,9 +47,10 @@ def test_what_the_operator_asks_for_is_what_the_architecture_grants() -> None:
     assert (
         rights(ours, " ".join(KINDS), "get list watch")
         | rights(ours, "backups restoredrillruns", "create delete patch")
-        | rights(ours, "restores", "patch")
+        | rights(ours, "restores databases", "patch")
         | rights(ours, " ".join(f"{kind}/status" for kind in KINDS if kind != "approvals"), "patch")
         | rights("batch", "jobs", "get list watch create delete")
+        | rights("apps", "deployments", "get list watch create update delete")
         | rights("", "pods", "get list watch patch")
         | rights("", "pods/log namespaces", "get")
         | rights("", "events", "create list")
@@ -91,11 +92,13 @@ def test_the_operator_writes_no_spec_but_that_of_a_new_run(default: Rendered) ->
         if one.group == "databosun.io" and one.verb not in ("get", "list", "watch") and "/" not in one.resource
     }
     runs = itertools.product(("backups", "restoredrillruns"), ("create", "delete", "patch"))
-    assert writes == {*runs, ("restores", "patch")}
+    # A Database's finalizer stands while a replication slot does.
+    assert writes == {*runs, ("restores", "patch"), ("databases", "patch")}
 
 
 def test_the_hook_may_only_stop_the_operator_and_take_finalizers_off(default: Rendered, namespaced: Rendered) -> None:
-    cleaning = rights("", "pods", "list patch") | rights("databosun.io", "backups", "list patch")
+    cleaning = rights("", "pods", "list patch")
+    cleaning |= rights("databosun.io", "backups", "list patch") | rights("databosun.io", "databases", "list patch")
     stopping = LEASES | rights("apps", "deployments/scale", "get patch")
     assert within(default.rights(HOOK), None) == cleaning
     assert within(namespaced.rights(HOOK), "shop") == within(namespaced.rights(HOOK), "bank") == cleaning

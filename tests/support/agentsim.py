@@ -20,6 +20,7 @@ from databosun.api.request import (
     CatalogTask,
     DeleteTask,
     DrillTask,
+    DropSlotTask,
     HoldTask,
     ParentBackup,
     ProbeTask,
@@ -41,14 +42,16 @@ from databosun.api.result import (
     StorageResult,
     Summary,
 )
+from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.domain.plan import TASK_ARCHIVE
+from databosun.domain.wal import format_lsn
 from databosun.kube.errors import AlreadyExists, Conflict, NamespaceTerminating, NotFound
 from databosun.kube.port import KubePort
 from databosun.kube.resources import JOBS, PODS, Object
 from databosun.runtime.clock import Clock
+from support.archiversim import SYSTEM, Archivers, position_at
 from support.chaoskube import Births
-
-SYSTEM = "7300000000000000001"
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class Agents:
         self._births = births
         self.bucket = Bucket()
         self.logs: dict[tuple[str, str], bytes] = {}
+        self.archivers = Archivers(kube, namespace, clock, births, self.logs)
         self.script: Script = no_script
         self.one_pod_a_job = False
         """Whether a Job whose pod was deleted by force stays without one."""
@@ -91,9 +95,9 @@ class Agents:
     async def step(self, seen: Mapping[tuple[str, str, str], Object]) -> bool:
         """Jobs get pods, pods start, started pods end. Says whether anything moved."""
         jobs = {uid: body for (kind, _, uid), body in seen.items() if kind == "Job"}
-        pods = [body for (kind, _, _), body in seen.items() if kind == "Pod"]
+        pods = [body for (kind, _, _), body in seen.items() if kind == "Pod" and _of_job(body)]
         with_pod = {owner["uid"] for pod in pods for owner in pod["metadata"].get("ownerReferences", ())}
-        moved = False
+        moved = await self.archivers.step(seen)
         for uid, job in jobs.items():
             had_one = self.one_pod_a_job and job.get("status", {}).get("active", 0) > 0
             if uid not in with_pod and not had_one and "deletionTimestamp" not in job["metadata"]:
@@ -205,8 +209,8 @@ class Agents:
         """Do the work, and say what it came to."""
         task = request.job
         good = Result(outcome=Outcome.SUCCEEDED, reason="Succeeded", attempt=request.attempt)
-        if isinstance(task, BackupTask):
-            return good.model_copy(update={"backup": self._back_up(request, task)})
+        if isinstance(task, BackupTask | DropSlotTask):
+            return good.model_copy(update=self._at_the_server(request, task))
         if isinstance(task, RecoverTask) and task.durable != "manifest":
             return self._recover(good, task)
         if isinstance(task, RecoverTask):
@@ -227,6 +231,12 @@ class Agents:
             self.bucket.held |= dict.fromkeys(task.ids, task.reason)
             return good.model_copy(update={"held": list(task.ids)})
         return good.model_copy(update=self._look(task))
+
+    def _at_the_server(self, request: Request, task: BackupTask | DropSlotTask) -> dict[str, object]:
+        if isinstance(task, BackupTask):
+            return {"backup": self._back_up(request, task)}
+        self.archivers.source.slots -= set(request.database.hosts if request.database else ())
+        return {}
 
     def _recover(self, good: Result, task: RecoverTask) -> Result:
         drill, restore = self.bucket.evidence.get(task.id), self.bucket.restores.get(task.id)
@@ -290,7 +300,15 @@ class Agents:
     def _look(self, task: object) -> dict[str, object]:
         if isinstance(task, ProbeTask):
             now = self._clock.now()
-            seen = ProbeResult(reachable=True, host="db", engine_version="18.1", system_identifier=SYSTEM, now=now)
+            source = self.archivers.source
+            seen = ProbeResult(
+                reachable=True,
+                host="db",
+                engine_version="18.1",
+                system_identifier=source.system,
+                now=now,
+                findings=[source.finding] if task.continuous and source.finding else [],
+            )
             return {"probe": seen}
         if isinstance(task, ValidateTask):
             return {"storage": StorageResult(owner="tests")}
@@ -330,12 +348,17 @@ class Agents:
             completed_at=now,
             engine_version="18.1",
             system_identifier=SYSTEM,
+            position=Position(start_lsn=format_lsn(position_at(now)), lsn=format_lsn(position_at(now)), timeline=1),
             parent=parent.id if parent else None,
             base=parent.base if parent else id,
             chain_length=parent.chain_length + 1 if parent else 0,
         )
         self.bucket.backups[database, id] = taken
         return taken
+
+
+def _of_job(pod: Object) -> bool:
+    return bool(pod["metadata"]["labels"].get("databosun.io/task") != TASK_ARCHIVE)
 
 
 def _request(pod: Object) -> Request:

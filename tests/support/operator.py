@@ -21,7 +21,7 @@ from databosun.domain.plan import FINALIZER_RESULT, LABEL_FINISHED
 from databosun.kube.client import KubeClient
 from databosun.kube.errors import NotFound
 from databosun.kube.jobs import JobDefaults
-from databosun.kube.resources import BACKUPS, JOBS, OWN_KINDS, PODS, RUN_KINDS, Object, Resource
+from databosun.kube.resources import BACKUPS, DATABASES, DEPLOYMENTS, JOBS, OWN_KINDS, PODS, RUN_KINDS, Object, Resource
 from databosun.kube.transport import Transport, TransportSettings, load_configuration
 from support.agentsim import Agents
 from support.chaoskube import Births, ChaosKube, Fault, Killed, Write
@@ -30,8 +30,8 @@ from support.steppedclock import SteppedClock
 
 RUNNER = "localhost/runner:18"
 MEMORY_START = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
-BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in (*OWN_KINDS, JOBS, PODS)}
-WATCHED = (*KINDS, *RUN_KINDS, JOBS, PODS)
+BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in (*OWN_KINDS, JOBS, PODS, DEPLOYMENTS)}
+WATCHED = (*KINDS, *RUN_KINDS, JOBS, PODS, DEPLOYMENTS)
 
 
 At = tuple[str, str, str]
@@ -299,6 +299,11 @@ class Rig:
             if backup["metadata"].get("finalizers"):
                 name = backup["metadata"]["name"]
                 await self._quietly(self.kube.patch_metadata(BACKUPS, self.namespace, name, {"finalizers": []}, None))
+        for database in await self.objects("Database"):
+            if database["metadata"].get("finalizers"):
+                name = database["metadata"]["name"]
+                call = self.kube.patch_metadata(DATABASES, self.namespace, name, {"finalizers": []}, None)
+                await self._quietly(call)
         self.kube.close()
 
     @staticmethod

@@ -1,7 +1,7 @@
 {{- /*
 The operator's rights, exactly those that it asks for at its start. On Secrets it has none, and on our kinds it writes
 nothing but status, new Backups and drill runs, and the metadata of runs (the label of finished ones, the finalizer of
-Backups with deletionPolicy Delete).
+Backups with deletionPolicy Delete) and of Databases (the finalizer while a replication slot stands for them).
 */ -}}
 {{- define "databosun.rules" -}}
 - apiGroups: [databosun.io]
@@ -11,7 +11,7 @@ Backups with deletionPolicy Delete).
   resources: [backups, restoredrillruns]
   verbs: [create, delete, patch]
 - apiGroups: [databosun.io]
-  resources: [restores]
+  resources: [restores, databases]
   verbs: [patch]
 - apiGroups: [databosun.io]
   resources:
@@ -26,6 +26,10 @@ Backups with deletionPolicy Delete).
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
+# Archivers.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, update, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch]
@@ -40,12 +44,12 @@ Backups with deletionPolicy Delete).
   verbs: [get]
 {{- end -}}
 
-{{- /* What the hook before an uninstall needs, to take finalizers off pods and Backups. */ -}}
+{{- /* What the hook before an uninstall needs, to take finalizers off pods, Backups and Databases. */ -}}
 {{- define "databosun.cleanupRules" -}}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, patch]
 - apiGroups: [databosun.io]
-  resources: [backups]
+  resources: [backups, databases]
   verbs: [list, patch]
 {{- end -}}

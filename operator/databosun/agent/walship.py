@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from databosun.agent.walpairs import Recoverable
 from databosun.agent.walretry import Drained, Retrying
 from databosun.agent.walstore import WalBucket
 from databosun.agent.waltails import Tails
-from databosun.api.archive import GAP_EVENT, LogGap
+from databosun.api.archive import GAP_EVENT, GAPS_TOLD, LogGap
 from databosun.domain.errors import DatabosunError
 from databosun.domain.wal import History, WalPoint, format_lsn, parse_lsn
 from databosun.engines.archiving import ArchiveState
@@ -95,7 +95,7 @@ class Shipper:
         gaps = self._retry.persist(bucket.gaps)
         with self._changed:
             self._bucket, self._system, self._size = bucket, system_identifier, segment_bytes
-        self._state.know(gaps=len(gaps))
+        self._know_gaps(gaps)
         for gap in gaps:
             self._log.document(GAP_EVENT, gap.dump())
 
@@ -191,8 +191,12 @@ class Shipper:
         known = self._state.snapshot().recoverable_at
         told = gap if gap.begin_time or known is None else gap.model_copy(update={"begin_time": known})
         self._retry.persist(lambda: self._there.put_gap(told))
-        self._state.know(gaps=len(self._retry.persist(self._there.gaps)))
+        self._know_gaps(self._retry.persist(self._there.gaps))
         self._log.document(GAP_EVENT, told.dump())
+
+    def _know_gaps(self, gaps: Sequence[LogGap]) -> None:
+        newest = sorted(gaps, key=lambda gap: gap.end_time)[-GAPS_TOLD:]
+        self._state.know(gaps=len(gaps), newest_gaps=newest)
 
     def subscribe(self, wake: Callable[[], None]) -> None:
         """Be called whenever `durable` has moved."""

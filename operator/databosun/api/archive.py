@@ -11,6 +11,8 @@ from databosun.api.v1alpha1.fields import Instant
 
 POSITION_EVENT = "position"
 GAP_EVENT = "gap"
+GAPS_TOLD = 5
+"""Gaps that a position line tells of."""
 
 
 class TimePair(Model):
@@ -75,6 +77,7 @@ class PositionLine(Model):
         default=None, description="Archived of the old timeline beyond the point where the new primary left it."
     )
     gaps: int = Field(default=0, description="Gaps recorded in the store.")
+    newest_gaps: list[LogGap] = Field(default_factory=list, description="The newest of them, oldest first.")
     stored_bytes: int = Field(default=0, description="Uploaded since the archiver started.")
     siblings: list[Sibling] = Field(default_factory=list)
     trouble: Trouble | None = None

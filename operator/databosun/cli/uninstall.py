@@ -15,10 +15,10 @@ from typing import Final
 from databosun.cli.running import FAILED, OK
 from databosun.cli.session import Session
 from databosun.domain.errors import WorldFault
-from databosun.domain.plan import FINALIZER_DATA, FINALIZER_RESULT, MANAGED_BY
+from databosun.domain.plan import FINALIZER_DATA, FINALIZER_RESULT, FINALIZER_SLOT, MANAGED_BY
 from databosun.kube.errors import Conflict, NotFound, ResourceAbsent
 from databosun.kube.lease import KubeLease
-from databosun.kube.resources import BACKUPS, PODS, Resource
+from databosun.kube.resources import BACKUPS, DATABASES, PODS, Resource
 from databosun.runtime.leader import Leader
 from databosun.runtime.settings import Settings
 
@@ -39,7 +39,11 @@ class Stripping:
     selector: str = ""
 
 
-WORK: Final = (Stripping(PODS, FINALIZER_RESULT, OURS), Stripping(BACKUPS, FINALIZER_DATA))
+WORK: Final = (
+    Stripping(PODS, FINALIZER_RESULT, OURS),
+    Stripping(BACKUPS, FINALIZER_DATA),
+    Stripping(DATABASES, FINALIZER_SLOT),
+)
 
 
 async def clean_up(session: Session, settings: Settings, environment: Mapping[str, str]) -> int:

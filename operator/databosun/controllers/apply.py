@@ -10,14 +10,17 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import Meta
-from databosun.domain.errors import WorldFault
+from databosun.domain.errors import UserFault, WorldFault
 from databosun.domain.plan import (
     FINALIZER_DATA,
     FINALIZER_RESULT,
+    LABEL_ARCHIVER,
     Action,
     CreateRun,
+    DeleteArchiver,
     DeleteJob,
     DeleteObject,
+    KeepArchiver,
     PatchMetadata,
     Plan,
     PostEvent,
@@ -26,10 +29,11 @@ from databosun.domain.plan import (
     StartJob,
 )
 from databosun.domain.proof import better_proof
+from databosun.kube.archivers import build_archiver
 from databosun.kube.errors import AlreadyExists, NotFound
 from databosun.kube.jobs import build_job, owner_reference
 from databosun.kube.merge import merge_patch
-from databosun.kube.resources import BACKUPS, JOBS, PODS, RUN_KINDS, Resource
+from databosun.kube.resources import BACKUPS, DEPLOYMENTS, JOBS, PODS, RUN_KINDS, Resource
 from databosun.runtime.queue import Key
 
 _RUNS = {resource.kind: resource for resource in RUN_KINDS}
@@ -42,14 +46,15 @@ class Applier:
         self._context = context
         self._resource = resource
 
-    async def apply(self, meta: Meta, raw_status: Mapping[str, Any], plan: Plan) -> None:
-        """Do `before`, write the status where it differs, do `after`."""
+    async def apply(self, meta: Meta, raw_status: Mapping[str, Any], plan: Plan) -> Meta:
+        """Do `before`, write the status where it differs, do `after`; returns the metadata as it is then."""
         for action in plan.before:
             meta = await self._act(meta, action)
         if plan.status is not None:
             meta = await self._write_status(meta, raw_status, plan.status)
         for action in plan.after:
             meta = await self._act(meta, action)
+        return meta
 
     async def _write_status(self, meta: Meta, before: Mapping[str, Any], after: Mapping[str, Any]) -> Meta:
         patch = merge_patch(before, after)
@@ -70,6 +75,8 @@ class Applier:
                 await self._start(action)
             case DeleteJob():
                 await self._context.kube.delete(JOBS, action.namespace, action.name, uid=action.uid)
+            case KeepArchiver() | DeleteArchiver():
+                await self._change_archiver(action)
             case ReleasePod():
                 await self.release(action)
             case CreateRun():
@@ -97,6 +104,28 @@ class Applier:
             if not any(owner.get("uid") == action.owner.uid for owner in owners):
                 message = f"Job {action.namespace}/{action.name} belongs to another object; waiting until it is gone"
                 raise WorldFault(Reason.NAME_TAKEN, message) from None
+
+    async def _change_archiver(self, action: KeepArchiver | DeleteArchiver) -> None:
+        if isinstance(action, KeepArchiver):
+            await self._keep_archiver(action)
+            return
+        self._context.leadership.assert_fresh()
+        await self._context.kube.delete(DEPLOYMENTS, action.namespace, action.name, uid=action.uid)
+        self._context.cache.drop(Key(DEPLOYMENTS.kind, action.namespace, action.name))
+
+    async def _keep_archiver(self, action: KeepArchiver) -> None:
+        wanted = build_archiver(action, self._context.jobs)
+        found = await self._context.kube.get(DEPLOYMENTS, action.namespace, action.name)
+        if found is None:
+            body = await self._context.kube.create(DEPLOYMENTS, action.namespace, wanted)
+        else:
+            metadata = found["metadata"]
+            if LABEL_ARCHIVER not in metadata.get("labels", {}):
+                message = f"Deployment {action.namespace}/{action.name} is not Databosun's; rename it or delete it"
+                raise UserFault(Reason.NAME_TAKEN, message)
+            wanted["metadata"] |= {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"]}
+            body = await self._context.kube.replace(DEPLOYMENTS, action.namespace, action.name, wanted)
+        self._context.cache.put(DEPLOYMENTS.kind, body)
 
     async def release(self, action: ReleasePod) -> None:
         left = [name for name in action.finalizers if name != FINALIZER_RESULT]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from databosun.controllers.context import Context
-from databosun.controllers.matching import database_keys_of, drill_keys_of, policy_keys_of
+from databosun.controllers.matching import database_keys_of, drill_keys_of, policy_keys_of, same_server
 from databosun.domain.interlock import OPERATIONS, Active, Operation
 from databosun.domain.plan import (
     ANNOTATION_FOR,
@@ -15,12 +15,14 @@ from databosun.domain.plan import (
     LABEL_FINISHED,
     LABEL_STORAGE_UID,
     LABEL_TASK,
+    TASK_ARCHIVE,
 )
 from databosun.kube.resources import (
     APPROVALS,
     BACKUP_POLICIES,
     BACKUP_STORAGES,
     DATABASES,
+    DEPLOYMENTS,
     JOBS,
     PODS,
     RESTORE_DRILLS,
@@ -89,6 +91,9 @@ class Intake:
         owner = owner_of(metadata)
         if owner is None:
             return
+        if metadata["labels"].get(LABEL_TASK) == TASK_ARCHIVE:
+            self._context.hint(owner)  # it has no result to be read, and nothing to be let go of
+            return
         if kind == "Pod" and (gone or "deletionTimestamp" in metadata):
             self._context.add(Key(kind, metadata["namespace"], metadata["name"]), None)
         name = f"{kind}/{metadata['name']}"
@@ -120,6 +125,10 @@ class Intake:
             for resource in RUN_KINDS:
                 yield from cache.referring(resource.kind, namespace, f"database:{key.name}")
             yield from self._of_policies(policies)
+            yield from same_server(self._context, key, body)
+        elif kind == "Deployment":
+            owner = owner_of(body["metadata"])
+            yield from [owner] if owner is not None else []
         elif kind == "BackupStorage":
             policies = cache.referring("BackupPolicy", namespace, f"storage:{key.name}")
             yield from policies
@@ -166,6 +175,7 @@ class Intake:
             await self._mark_and_sweep(resource, "")
         for resource in RUN_KINDS:
             await self._mark_and_sweep(resource, UNFINISHED)
+        await self._mark_and_sweep(DEPLOYMENTS, OURS)
         await self.refresh_finished()
         await self._list_workers()
 

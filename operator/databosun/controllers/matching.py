@@ -51,7 +51,13 @@ def _restore_refs(body: Mapping[str, Any]) -> list[str]:
     return [*([f"database:{database}"] if database else []), *(f"backup:{name}" for name in chosen if name)]
 
 
+def _database_refs(body: Mapping[str, Any]) -> list[str]:
+    system = body.get("status", {}).get("systemIdentifier")
+    return [f"system:{system}"] if system else []
+
+
 INDEXERS: Mapping[str, Indexer] = {
+    "Database": _database_refs,
     "BackupPolicy": _policy_refs,
     "Backup": _backup_refs,
     "RestoreDrill": _drill_refs,
@@ -118,6 +124,13 @@ def readers_of(context: Context, namespace: str, backups: Iterable[str]) -> list
 
 def _over(body: Mapping[str, Any] | None) -> bool:
     return body is None or "completionTime" in body.get("status", {})
+
+
+def same_server(context: Context, database: Key, body: Mapping[str, Any]) -> list[Key]:
+    """Keys of the other Databases that name the same server."""
+    refs = _database_refs(body)
+    found = context.cache.referring("Database", database.namespace, refs[0]) if refs else ()
+    return [key for key in found if key != database]
 
 
 def database_keys_of(context: Context, namespace: str, body: Mapping[str, Any]) -> list[Key]:

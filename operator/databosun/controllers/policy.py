@@ -7,6 +7,7 @@ from datetime import datetime
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.controllers import seen as read
 from databosun.controllers.apply import Applier
+from databosun.controllers.claims import conflict_of
 from databosun.controllers.context import Context
 from databosun.controllers.expiry import Expired, Expiry
 from databosun.controllers.matching import databases_of
@@ -99,6 +100,7 @@ class PolicyController:
             run_now=seen.meta.annotations.get(ANNOTATION_RUN_NOW),
             last_run_succeeded=runs[-1].succeeded if runs else None,
             last_run=runs[-1].name if runs else None,
+            conflict=conflict_of(self._context, seen, databases) if known and known.continuous else None,
         )
 
     def _covered(

@@ -103,6 +103,7 @@ def wire(
         "RestoreDrillRun": DrillRunController(context).reconcile,
         "Restore": RestoreController(context).reconcile,
         "Approval": _nothing,
+        "Deployment": _nothing,
         "Pod": PodController(context).reconcile,
     }
     return Wired(context, intake, queue)

@@ -52,6 +52,11 @@ def task_job_name(kind: str, owner_name: str, token: str) -> str:
     return _label(f"{kind}-{owner_name}", MAX_LABEL - len(suffix)) + suffix
 
 
+def archiver_name(system_identifier: str) -> str:
+    """The Deployment that ships one server's log: `archiver-<system identifier>`; its pods' names fit behind it."""
+    return _with_suffix(f"archiver-{system_identifier}", "-00000000000-00000").removesuffix("-00000000000-00000")
+
+
 def check_storage_id(value: str) -> str | None:
     """Say what is wrong with a run's name as a folder in the bucket; None where it may be one (a label of at most 57
     characters)."""

@@ -21,12 +21,15 @@ LABEL_DATABASE_UID = "databosun.io/database-uid"
 LABEL_POLICY_UID = "databosun.io/policy-uid"
 LABEL_STORAGE_UID = "databosun.io/storage-uid"
 LABEL_PROVEN = "databosun.io/proven"
+LABEL_ARCHIVER = "databosun.io/archiver"
+TASK_ARCHIVE = "archive"
 LABEL_SCHEDULE = "databosun.io/schedule"
 ANNOTATION_FOR = "databosun.io/for"
 ANNOTATION_DEADLINE = "databosun.io/deadline"
 ANNOTATION_RUN_NOW = "databosun.io/run-now"
 ANNOTATION_REBUILD_CATALOG = "databosun.io/rebuild-catalog"
 ANNOTATION_REBUILT = "databosun.io/rebuilt"
+ANNOTATION_ORDER = "databosun.io/order"
 ANNOTATION_HOLD_REASON = "databosun.io/hold-reason"
 ANNOTATION_FINDINGS = "databosun.io/findings"
 ANNOTATION_RUNBOOKS = "databosun.io/runbooks"
@@ -34,6 +37,7 @@ ANNOTATION_REVIEWED_BY = "databosun.io/reviewed-by"
 ANNOTATION_REVIEWED_AT = "databosun.io/reviewed-at"
 FINALIZER_RESULT = "databosun.io/result"
 FINALIZER_DATA = "databosun.io/data"
+FINALIZER_SLOT = "databosun.io/slot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,28 @@ class StartJob:
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
     """Delete a Job whose outcome is recorded."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepArchiver:
+    """Have the Deployment of a server's archiver as ordered: create it, or change it where it differs."""
+
+    name: str
+    namespace: str
+    owner: Owner
+    request: Request
+    image: str
+    pod_template: PodTemplate | None
+    storage_claim: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteArchiver:
+    """Delete an archiver's Deployment that nobody asks for any more."""
 
     namespace: str
     name: str
@@ -139,7 +165,18 @@ class PostEvent:
     warning: bool = False
 
 
-Action = StartJob | DeleteJob | ReleasePod | CreateRun | RecordProof | DeleteObject | PatchMetadata | PostEvent
+Action = (
+    StartJob
+    | DeleteJob
+    | KeepArchiver
+    | DeleteArchiver
+    | ReleasePod
+    | CreateRun
+    | RecordProof
+    | DeleteObject
+    | PatchMetadata
+    | PostEvent
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class CoveredDatabase:
 
 @dataclass(frozen=True, slots=True)
 class PolicySummaryFacts:
-    """What decides over a policy's status, retention apart."""
+    """What decides over its status, retention apart. `conflict`: which other one ships a log that it asks for."""
 
     generation: int
     status: BackupPolicyStatus
@@ -37,6 +37,7 @@ class PolicySummaryFacts:
     run_now: str | None
     last_run_succeeded: bool | None
     last_run: str | None
+    conflict: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ def decide_policy(facts: PolicySummaryFacts, retention: RetentionSummary | None,
 def _ready(facts: PolicySummaryFacts) -> Sequence[Wanted]:
     if facts.fault is not None:
         return kstatus(ready=False, reason=facts.fault[0], message=facts.fault[1], stalled=True)
+    if facts.conflict is not None:
+        return kstatus(ready=False, reason="Conflict", message=facts.conflict, stalled=True)
     if facts.suspended:
         return kstatus(ready=True, reason="Suspended", message="spec.suspend is true: nothing is started")
     notes = facts.effective.notes if facts.effective else ()

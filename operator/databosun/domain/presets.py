@@ -109,7 +109,7 @@ _PRESETS: Mapping[PresetName, _Preset] = {
 }
 _NOTHING = _Preset((), None, {})
 # The engines whose log this release ships; what asks for it of another is told so and gets its schedules alone.
-_CONTINUOUS: frozenset[EngineName] = frozenset()
+_CONTINUOUS = frozenset({EngineName.POSTGRESQL})
 
 
 def effective(spec: BackupPolicySpec, engine: EngineName | None) -> EffectivePolicy:

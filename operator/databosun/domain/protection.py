@@ -9,16 +9,21 @@ from datetime import datetime, timedelta
 from databosun.api.quantities import format_duration
 from databosun.api.result import ProbeResult
 from databosun.api.v1alpha1.conditions import ConditionType
+from databosun.api.v1alpha1.recovery import LogPreflight, Trouble
 from databosun.domain.conditions import Wanted, kstatus
+from databosun.domain.presets import EffectiveContinuous
 from databosun.domain.run import Ending
 
+CONTINUOUS = "Continuous"
+"""What a finding blocks that stands in the way of archiving the log."""
 # A database may miss one slot before it counts as unprotected (docs/concepts/truth.md).
 INTERVALS_UNTIL_OVERDUE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A successful backup: its name, and the instant that it restores to. `restore_bytes`: what restoring it reads."""
+    """A successful backup: its name, and the instant that it restores to. `restore_bytes`: what restoring it reads.
+    `start_lsn`: where replay onto it begins; None where no log can be replayed onto it."""
 
     name: str
     at: datetime
@@ -26,11 +31,14 @@ class Success:
     engine_version: str | None = None
     system_identifier: str | None = None
     restore_bytes: int | None = None
+    start_lsn: str | None = None
+    storage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProtectionFacts:
-    """What decides over `Protected` and `RPOMet`. `interval`: the shortest schedule's; None where there is none."""
+    """What decides over `Protected` and `RPOMet`. `interval`: the shortest schedule's; None where there is none.
+    `latest`: the newest recovery point where the log reaches further than `newest`. `gap`: one that is open."""
 
     policies: int
     broken: str | None
@@ -38,6 +46,8 @@ class ProtectionFacts:
     interval: timedelta | None
     rpo: timedelta
     unreachable_objective: str | None = None
+    latest: datetime | None = None
+    gap: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,8 @@ def _protected(facts: ProtectionFacts, now: datetime) -> tuple[Wanted, datetime 
         return Wanted(
             kind, False, "NoSchedule", facts.broken or "no schedule of any policy takes backups of this database"
         ), None
+    if facts.gap is not None:
+        return Wanted(kind, False, "LogGap", facts.gap), None
     overdue = _plus(facts.newest.at, facts.interval * INTERVALS_UNTIL_OVERDUE)
     if now >= overdue:
         message = (
@@ -81,11 +93,12 @@ def _rpo_met(facts: ProtectionFacts, now: datetime) -> tuple[Wanted, datetime | 
     kind = ConditionType.RPO_MET
     if facts.newest is None:
         return Wanted(kind, False, "NoBackup", "nothing could be restored yet"), None
-    until = _plus(facts.newest.at, facts.rpo)
+    newest = max(facts.newest.at, facts.latest or facts.newest.at)
+    until = _plus(newest, facts.rpo)
     limit = format_duration(facts.rpo)
     if now >= until:
         why = f"; {facts.unreachable_objective}" if facts.unreachable_objective else ""
-        message = f"the newest recovery point {facts.newest.at.isoformat()} is older than the objective of {limit}{why}"
+        message = f"the newest recovery point {newest.isoformat()} is older than the objective of {limit}{why}"
         return Wanted(kind, False, "RecoveryPointTooOld", message), None
     if facts.unreachable_objective:
         return Wanted(kind, False, "ObjectiveUnreachable", facts.unreachable_objective), None
@@ -118,5 +131,20 @@ def judge_probe(probe: ProbeResult | None, ending: Ending, wanted_methods: Seque
         first = blocking[0]
         message = f"{first.message}{f'; fix: {first.fix}' if first.fix else ''}"
         return (*kstatus(ready=False, reason=first.reason, message=message, stalled=True), reachable)
-    message = "; ".join(finding.message for finding in probe.findings)
+    message = "; ".join(finding.message for finding in probe.findings if finding.blocks != [CONTINUOUS])
     return (*kstatus(ready=True, reason="Ready", message=message), reachable)
+
+
+def judge_log(probe: ProbeResult, asked: EffectiveContinuous | None, known: LogPreflight | None) -> LogPreflight | None:
+    """What stands in the way of archiving the log. A look that could not be taken leaves what was known."""
+    if asked is None:
+        return None
+    if not probe.reachable:
+        return known
+    blocking = [finding for finding in probe.findings if CONTINUOUS in finding.blocks]
+    first = blocking[0] if blocking else None
+    blocked = None
+    if first is not None:
+        advice = f"; fix: {first.fix}" if first.fix else ""
+        blocked = Trouble(reason=first.reason, message=f"{first.message}{advice}")
+    return LogPreflight(allow_unbounded_slot=asked.allow_unbounded_slot, blocked=blocked)

@@ -38,9 +38,9 @@ def _ready(status: BackupStorageStatus) -> bool:
     return ready is not None and ready.status == "True"
 
 
-def retry_after(conditions: Any, now: datetime) -> timedelta:
+def retry_after(conditions: Any, now: datetime, kind: ConditionType = ConditionType.READY) -> timedelta:
     """Half of how long it has been failing, between 15 s and 30 min: quick for a slip, quiet for a lasting fault."""
-    ready = find(conditions, ConditionType.READY)
+    ready = find(conditions, kind)
     failing_for = (
         now - ready.last_transition_time
         if ready is not None and ready.last_transition_time is not None

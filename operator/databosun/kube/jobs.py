@@ -54,12 +54,7 @@ def build_job(order: StartJob, defaults: JobDefaults, now: datetime) -> dict[str
     """The Job of one attempt. UserFault(RequestTooLarge) where the request would not fit an annotation."""
     template = order.pod_template or PodTemplate()
     scratch = _scratch(order, template)
-    request = order.request.model_copy(update={"scratch_bytes": parse_quantity(scratch.size)})
-    document = request.model_dump_json(by_alias=True, exclude_none=True)
-    if len(document.encode()) > MAX_REQUEST_BYTES:
-        found = f"the request of {order.owner.kind} {order.owner.name} has {len(document.encode())} bytes"
-        message = f"{found}; at most {MAX_REQUEST_BYTES} fit: shorten its hooks"
-        raise UserFault(Reason.REQUEST_TOO_LARGE, message)
+    document = request_document(order, scratch)
     labels = {
         **(template.labels or {}),
         **MANAGED_BY,
@@ -97,10 +92,21 @@ def build_job(order: StartJob, defaults: JobDefaults, now: datetime) -> dict[str
                     "annotations": {**(template.annotations or {}), **annotations, REQUEST_ANNOTATION: document},
                     "finalizers": [FINALIZER_RESULT],
                 },
-                "spec": _pod_spec(order, template, defaults, scratch),
+                "spec": pod_spec(order, template, defaults, scratch),
             },
         },
     }
+
+
+def request_document(order: StartJob, scratch: Scratch) -> str:
+    """The request as the pod's annotation carries it. UserFault(RequestTooLarge)."""
+    request = order.request.model_copy(update={"scratch_bytes": parse_quantity(scratch.size)})
+    document = request.model_dump_json(by_alias=True, exclude_none=True)
+    if len(document.encode()) > MAX_REQUEST_BYTES:
+        found = f"the request of {order.owner.kind} {order.owner.name} has {len(document.encode())} bytes"
+        message = f"{found}; at most {MAX_REQUEST_BYTES} fit: shorten its hooks"
+        raise UserFault(Reason.REQUEST_TOO_LARGE, message)
+    return document
 
 
 def owner_reference(owner: Owner) -> dict[str, Any]:
@@ -122,7 +128,8 @@ def _scratch(order: StartJob, template: PodTemplate) -> Scratch:
     return template.scratch or (Scratch() if order.request.job.task == "backup" else SMALL_SCRATCH)
 
 
-def _pod_spec(order: StartJob, template: PodTemplate, defaults: JobDefaults, scratch: Scratch) -> dict[str, Any]:
+def pod_spec(order: StartJob, template: PodTemplate, defaults: JobDefaults, scratch: Scratch) -> dict[str, Any]:
+    """An agent's pod: one container, no rights, nothing writable but its own volumes."""
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,

@@ -75,13 +75,20 @@ def test_a_pod_may_not_wait_longer_than_its_run_may_take() -> None:
 
 
 def test_a_log_that_is_not_shipped_is_not_claimed() -> None:
-    policy = read(preset="Critical")
+    policy = effective(spec(preset="Critical"), EngineName.MYSQL)
     assert policy.continuous is None
     (note,) = policy.notes
     assert note.startswith("ContinuousUnsupported: ")
-    assert "PostgreSQL" in note
+    assert "MySQL" in note
     assert "continuous" not in policy.document()
     assert effective(spec(preset="Critical"), None).notes
+
+
+@pytest.mark.parametrize(("preset", "lag"), [("Critical", "1m"), ("Production", "15m")])
+def test_a_preset_ships_the_log_where_the_engine_can(preset: str, lag: str) -> None:
+    policy = read(preset=preset)
+    assert policy.document()["continuous"]["maxLag"] == lag
+    assert policy.notes == ()
 
 
 def test_a_log_that_is_switched_off_is_not_missed() -> None:
@@ -98,6 +105,13 @@ def test_the_document_speaks_as_the_spec_does() -> None:
             {"name": "full", "type": "Full", "cron": "0 2 * * *", "maxChain": 8},
             {"name": "incremental", "type": "Incremental", "cron": "0 * * * *", "maxChain": 8},
         ],
+        "continuous": {
+            "enabled": True,
+            "maxLag": "15m",
+            "maxRetained": "10737418240",
+            "allowUnboundedSlot": False,
+            "synchronous": False,
+        },
         "retention": {
             "daily": 14,
             "monthly": 12,
@@ -110,10 +124,6 @@ def test_the_document_speaks_as_the_spec_does() -> None:
         "startDeadline": "30m",
         "deadline": "6h",
         "retries": 2,
-        "notes": [
-            "ContinuousUnsupported: this release does not ship PostgreSQL's log;"
-            " the recovery point is that of the newest backup"
-        ],
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -31,6 +32,7 @@ from databosun.storage.owner import demand_ownership
 from databosun.storage.port import Retention
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
+NEWS_SECONDS = 5.0
 SHIP_SECONDS = 10.0  # of the grace that `main` gives a task to unwind
 
 
@@ -115,12 +117,17 @@ def _target(ctx: Context) -> Target:
 
 @contextmanager
 def _reporting(ctx: Context, state: ArchiveState, every: float) -> Iterator[None]:
-    """Say the position now, every so often, and a last time at the end."""
+    """Say the position every so often, at once where what it says is news, and a last time at the end."""
     done = threading.Event()
 
     def say() -> None:
-        while not done.wait(every):
-            ctx.log.document(POSITION_EVENT, position(state).dump())
+        told, at = None, time.monotonic()
+        while not done.wait(min(every, NEWS_SECONDS)):
+            line = position(state)
+            news = _news(line)
+            if news != told or time.monotonic() - at >= every - NEWS_SECONDS / 10:
+                told, at = news, time.monotonic()
+                ctx.log.document(POSITION_EVENT, line.dump())
 
     thread = threading.Thread(target=say, name="position", daemon=True)
     thread.start()
@@ -130,6 +137,12 @@ def _reporting(ctx: Context, state: ArchiveState, every: float) -> Iterator[None
         done.set()
         thread.join()
         ctx.log.document(POSITION_EVENT, position(state).dump())
+
+
+def _news(line: PositionLine) -> tuple[object, ...]:
+    """What the operator should not have to wait for."""
+    trouble = line.trouble.reason if line.trouble else None
+    return trouble, line.gaps, line.system_identifier, line.host, line.recoverable_at is None
 
 
 def position(state: ArchiveState) -> PositionLine:

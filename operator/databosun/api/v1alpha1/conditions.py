@@ -29,6 +29,11 @@ class ConditionType(StrEnum):
     REACHABLE = "Reachable", "The database or the store answered when it was last tried."
     PROTECTED = "Protected", "The newest backup is younger than two intervals of its schedule, and no log is missing."
     RPO_MET = "RPOMet", "A disaster right now would cost no more writes than the objective allows."
+    CONTINUOUS_HEALTHY = (
+        "ContinuousHealthy",
+        "The log is shipped, no older than maxLag, onto a backup that it can be replayed onto. Absent where no policy"
+        " asks for it.",
+    )
     RTO_MET = "RTOMet", "The last drill restored within the objective."
     PROVEN = "Proven", "A drill restored a backup of this database, no longer than 1.5 drill intervals ago."
     SCHEDULE_HEALTHY = "ScheduleHealthy", "The schedules are understood, and no slot was missed of late."

@@ -10,6 +10,7 @@ from pydantic import Field
 from databosun.api.v1alpha1.common import LocalRef, Model, SecretKeyRef
 from databosun.api.v1alpha1.conditions import Conditions
 from databosun.api.v1alpha1.fields import Identifier, Message, Name, PositiveDuration, SecretKey, Time
+from databosun.api.v1alpha1.recovery import Archiver, LogPreflight, Recovery
 from databosun.api.v1alpha1.schema import UNIQUE, cel, checks, found_instead, matches, one_each, rules
 
 
@@ -230,19 +231,6 @@ class DatabaseSpec(Model):
     )
 
 
-class Recovery(Model):
-    """What could be restored now, from storage alone."""
-
-    earliest: Time | None = Field(default=None, description="The oldest instant that can be restored.")
-    latest: Time | None = Field(
-        default=None, description="The newest instant provably restorable; its age is the RPO as it stands."
-    )
-    continuous: bool = Field(
-        default=False, description="True: any instant between the two; false: those of the backups."
-    )
-    backups: int = Field(default=0, description="Successful backups that stand behind this.")
-
-
 class ScheduleCursor(Model):
     """How far one schedule of a policy has come for this database."""
 
@@ -329,7 +317,8 @@ class DatabaseStatus(Model):
         default=None, description="Generation of the spec that this status is about."
     )
     conditions: Conditions = Field(
-        default_factory=list, description="Ready, Reconciling, Stalled, Reachable, Protected, RPOMet, RTOMet, Proven."
+        default_factory=list,
+        description="Ready, Reconciling, Stalled, Reachable, Protected, RPOMet, ContinuousHealthy, RTOMet, Proven.",
     )
     engine_version: Identifier | None = Field(default=None, description="Version that the server reports.")
     system_identifier: Identifier | None = Field(
@@ -337,6 +326,10 @@ class DatabaseStatus(Model):
     )
     objectives: EffectiveObjectives | None = Field(default=None, description="The objectives in force.")
     recovery: Recovery | None = Field(default=None, description="What could be restored now, from storage alone.")
+    archiver: Archiver | None = Field(default=None, description="The archiver that ships this server's log.")
+    log_preflight: LogPreflight | None = Field(
+        default=None, description="What archiving needs of the server; absent while no policy asks for it."
+    )
     policies: Annotated[list[PolicyCursor], Field(max_length=256), one_each("uid")] = Field(
         default_factory=list, description="What each policy has done for this database, and what comes next."
     )

@@ -288,6 +288,26 @@ class Reason(StrEnum):
         "RetainedTooMuch",
         "See why the store or the network was too slow, or raise continuous.maxRetained; a full backup is taken.",
     )
+    ARCHIVING = "Archiving", "Nothing: the log is shipped, and no older than maxLag."
+    ARCHIVER_STARTING = "ArchiverStarting", "Nothing: the archiver is being started."
+    NO_BASE = "NoBase", "Nothing: a full backup is taken first, that the log can be replayed onto."
+    ARCHIVE_STALLED = (
+        "ArchiveStalled",
+        "Look at the archiver's pod and log: the store is further behind than maxLag, and nothing says why.",
+    )
+    ARCHIVER_NOT_RUNNING = "ArchiverNotRunning", "See the message, and kubectl describe the Deployment that it names."
+    ARCHIVER_UNKNOWN = "ArchiverUnknown", "Wait: it cannot be told at the moment whether the log is wanted; it goes on."
+    ONE_DATABASE_ONLY = (
+        "OneDatabaseOnly",
+        "Leave out connection.database, or set continuous.enabled: false: a log is always the whole server's.",
+    )
+    SLOT_DROPPED = "SlotDropped", "Nothing: the replication slot of an archiver that is gone was removed."
+    SLOT_LEFT = (
+        "SlotLeft",
+        "Drop the replication slot that the message names, on the host that it names: the server keeps log for it.",
+    )
+    LOG_EXPIRED = "LogExpired", "Nothing: log that no recovery within the window needs was deleted."
+    LOG_NOT_EXPIRED = "LogNotExpired", "See the message: a part of the log could not be deleted; it is tried again."
     NO_REPLICATION_SLOT = "NoReplicationSlot", "Raise max_replication_slots of the server."
     NO_PRIMARY = "NoPrimary", "Wait for the failover, or list the primary in spec.connection: only standbys answer."
     ANOTHER_SERVER = "AnotherServer", "Nothing: another server answers now; its log is archived by itself."

@@ -1,0 +1,168 @@
+"""The runs of one database: which are due now, and what the successful ones make recoverable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from databosun.api.v1alpha1.backup import BackupPhase
+from databosun.api.v1alpha1.database import LastBackup
+from databosun.controllers import seen as read
+from databosun.controllers.context import Context
+from databosun.controllers.covering import Covering
+from databosun.controllers.seen import SeenBackup, SeenDatabase
+from databosun.domain.backuporders import BackupTemplate, create_backup
+from databosun.domain.database import PastRun, PolicyFacts, Timetabled, TimetableFacts, decide_timetable, slot_of
+from databosun.domain.errors import UserFault
+from databosun.domain.plan import ANNOTATION_RUN_NOW, LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_POLICY_UID, CreateRun
+from databosun.domain.protection import Success
+from databosun.domain.selection import chain_bytes
+from databosun.kube.resources import BACKUPS
+from databosun.runtime.cache import FinishedRun
+from databosun.runtime.queue import Key
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The runs of one database, with their policies' uids. `successes` None: those that the status knows of."""
+
+    runs: tuple[tuple[str, PastRun], ...]
+    successes: tuple[Success, ...] | None
+    completed: Mapping[str, datetime]
+
+
+async def gather_history(context: Context, seen: SeenDatabase, *, again: bool = False) -> History:
+    """Finished and active Backups. `again`: read the successful ones even where the status knows of all."""
+    finished = context.finished.of_database(seen.meta.uid)
+    runs = [*((run.policy_uid, _past(run)) for run in finished), *_active(context, seen)]
+    successes, completed = await _successes(context, seen, finished, again=again)
+    return History(tuple(runs), successes, completed)
+
+
+def due_of(
+    seen: SeenDatabase, covering: Covering, history: History, now: datetime, cause: str | None = None
+) -> Timetabled:
+    """What one policy's timetable asks for now, and what else asks for a run."""
+    policy = covering.seen
+    entry = next((entry for entry in seen.status.policies if entry.uid == policy.meta.uid), None)
+    runs = tuple(run for uid, run in history.runs if uid == policy.meta.uid)
+    last = next((run.name for run in reversed(runs) if run.succeeded), None)
+    success = history.completed.get(last) if last else None
+    facts = TimetableFacts(
+        database=seen.meta.named,
+        database_created=seen.meta.created,
+        policy=PolicyFacts(
+            ref=policy.meta.named,
+            created=policy.meta.created,
+            effective=covering.effective,
+            suspended=policy.spec.suspend,
+            forbid_overlap=policy.spec.concurrency_policy == "Forbid",
+            run_now=policy.meta.annotations.get(ANNOTATION_RUN_NOW),
+            cause=cause,
+        ),
+        entry=entry,
+        runs=runs,
+        last_success=success or (entry.last_success if entry else None),
+    )
+    return decide_timetable(facts, now)
+
+
+def backups_of(context: Context, seen: SeenDatabase, covering: Covering, timetabled: Timetabled) -> Iterable[CreateRun]:
+    """The Backups that are due."""
+    policy = covering.seen
+    storage = context.cache.version(Key("BackupStorage", seen.meta.namespace, policy.spec.storage_ref.name))
+    template = BackupTemplate(
+        storage=policy.spec.storage_ref.name,
+        storage_uid=storage[0] if storage else None,
+        method=str(covering.effective.method),
+        deletion_policy=policy.spec.deletion_policy,
+    )
+    return (create_backup(seen.meta.named, policy.meta.named, template, order) for order in timetabled.start)
+
+
+def last_backup(newest: Success | None) -> LastBackup | None:
+    """The newest success as the status shows it."""
+    if newest is None:
+        return None
+    return LastBackup(
+        name=newest.name,
+        at=newest.at,
+        size_bytes=newest.size_bytes,
+        restore_bytes=newest.restore_bytes,
+        engine_version=newest.engine_version,
+    )
+
+
+def as_success(known: LastBackup) -> Success:
+    """The newest success as the status has it."""
+    return Success(known.name, known.at, known.size_bytes, known.engine_version, restore_bytes=known.restore_bytes)
+
+
+def _active(context: Context, seen: SeenDatabase) -> list[tuple[str, PastRun]]:
+    found = []
+    for key in context.cache.referring("Backup", seen.meta.namespace, f"database:{seen.meta.name}"):
+        body = context.cache.get(key)
+        if body is None:
+            continue
+        try:
+            run: SeenBackup = read.backup(body)
+        except UserFault:
+            continue  # said on the Backup itself
+        if run.meta.labels.get(LABEL_DATABASE_UID, seen.meta.uid) != seen.meta.uid:
+            continue
+        slot = slot_of(run.meta.name) if run.spec.schedule else None
+        past = PastRun(run.meta.name, run.spec.schedule or "", run.meta.created, slot, active=True, succeeded=False)
+        found.append((run.meta.labels.get(LABEL_POLICY_UID, ""), past))
+    return found
+
+
+async def _successes(
+    context: Context, seen: SeenDatabase, finished: Sequence[FinishedRun], *, again: bool
+) -> tuple[tuple[Success, ...] | None, dict[str, datetime]]:
+    """The successful backups, read only where the index knows of others than the status; None: as in status."""
+    good = [run for run in finished if run.succeeded and not run.deleting]
+    status = seen.status
+    known = status.recovery.backups if status.recovery else 0
+    newest = status.last_backup.name if status.last_backup else None
+    if not again and len(good) == known and (not good or any(run.name == newest for run in good)):
+        return None, {}
+    selector = f"{LABEL_DATABASE_UID}={seen.meta.uid},{LABEL_FINISHED}=Succeeded"
+    found, times, sizes = [], {}, {}
+    async for body in context.kube.list(BACKUPS, seen.meta.namespace, label_selector=selector):
+        one = read.backup(body)
+        going = one.meta.deleting or one.status.phase is BackupPhase.DELETING
+        if going or one.status.size is None:
+            continue
+        at = one.status.snapshot_time or one.status.start_time or one.meta.created
+        sizes[one.meta.name] = one.status.parent, one.status.size.stored
+        times[one.meta.name] = one.status.completion_time or at
+        found.append(
+            Success(
+                one.meta.name,
+                at,
+                one.status.size.stored,
+                one.status.engine_version,
+                one.status.system_identifier,
+                start_lsn=one.status.position.start_lsn if one.status.position else None,
+                storage=one.spec.storage_ref.name if one.spec.storage_ref else None,
+            )
+        )
+    return _with_chains(found, sizes), times
+
+
+def _with_chains(found: Sequence[Success], sizes: Mapping[str, tuple[str | None, int]]) -> tuple[Success, ...]:
+    """Oldest first; each with what restoring it reads."""
+    ordered = sorted(found, key=lambda one: (one.at, one.name))
+    return tuple(replace(one, restore_bytes=chain_bytes(one.name, sizes)) for one in ordered)
+
+
+def _past(run: FinishedRun) -> PastRun:
+    return PastRun(
+        run.name,
+        run.schedule,
+        run.created,
+        slot_of(run.name) if run.schedule else None,
+        active=False,
+        succeeded=run.succeeded,
+    )
