@@ -54,6 +54,19 @@ RECOVERY_POINT: Final = Family(
     "0 while there is none.",
     _DATABASE,
 )
+CONTINUOUS_HEALTHY: Final = Family(
+    "databosun_database_continuous_healthy",
+    "gauge",
+    "1 where the log is shipped, no older than maxLag, onto a backup; 0 where it is not. No series where no policy asks "
+    "for it, where the spec rules it out, and while an archiver starts.",
+    _DATABASE,
+)
+LOG_GAPS: Final = Family(
+    "databosun_database_log_gaps",
+    "gauge",
+    "Stretches of the log that are in no store, as the archiver counts them. No series where there is none.",
+    _DATABASE,
+)
 RPO_OBJECTIVE: Final = Family(
     "databosun_database_rpo_objective_seconds", "gauge", "The longest acceptable span of lost writes.", _DATABASE
 )
@@ -236,6 +249,8 @@ OF_OBJECTS: Final = (
     DATABASE_PROTECTED,
     DATABASE_REACHABLE,
     RECOVERY_POINT,
+    CONTINUOUS_HEALTHY,
+    LOG_GAPS,
     RPO_OBJECTIVE,
     RTO_OBJECTIVE,
     PROVEN,

@@ -30,6 +30,8 @@ _DATABASE = (
     f.RTO_OBJECTIVE,
     f.BACKUP_SIZE,
 )
+_LOG = (f.CONTINUOUS_HEALTHY, f.LOG_GAPS)
+_RULED_OUT = frozenset({"OneDatabaseOnly", "LogicalHasNoLog"})
 _PROOF = (f.PROVEN, f.LAST_PROVEN, f.DRILL_FAILED, f.DRILL_OVERDUE, f.RTO_MEASURED, f.RESTORE_ESTIMATE)
 _DRILL = (f.DRILL_DATABASES, f.DRILL_PROVEN, f.DRILL_FAILING)
 _DRILL_RUNS = (f.DRILL_RUNS,)
@@ -83,10 +85,17 @@ def database_series(body: Body) -> tuple[Row, ...]:
     rows = (
         Row(_INFO, info, (1.0,)),
         Row(_DATABASE, (namespace, name), protection),
+        Row(_LOG, (namespace, name), _log(status)),
         Row(_PROOF, (namespace, name), _proof(status)),
         *cursors,
     )
     return rows + _stalled("Database", body)
+
+
+def _log(status: Body) -> tuple[float | None, ...]:
+    ruled_out = _reason(status, "ContinuousHealthy") in _RULED_OUT
+    healthy = None if ruled_out else _verdict(status, "ContinuousHealthy")
+    return healthy, (status.get("archiver") or {}).get("gaps")
 
 
 def _proof(status: Body) -> tuple[float | None, ...]:

@@ -60,6 +60,29 @@ DATABASE: dict[str, Any] = {
 }
 
 
+def archived(condition_: dict[str, Any], **archiver: Any) -> dict[str, Any]:
+    return DATABASE | {"status": DATABASE["status"] | {"conditions": [condition_], "archiver": archiver}}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        ("True", "Archiving", 1),
+        ("False", "ArchiveStalled", 0),
+        ("Unknown", "ArchiverStarting", None),
+        ("False", "OneDatabaseOnly", None),
+    ],
+)
+def test_a_log_that_is_not_shipped_is_told_from_one_that_nobody_can_ship(
+    metrics: Metrics, status: str, reason: str, expected: float | None
+) -> None:
+    body = archived(condition("ContinuousHealthy", status, reason), gaps=2)
+    metrics.objects.put("Database", "shop", "orders", database_series(body))
+    one = {"namespace": "shop", "database": "orders"}
+    assert value(metrics, "databosun_database_continuous_healthy", **one) == expected
+    assert value(metrics, "databosun_database_log_gaps", **one) == 2
+
+
 @pytest.fixture
 def metrics() -> Metrics:
     return Metrics()
