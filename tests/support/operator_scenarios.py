@@ -308,6 +308,45 @@ async def restored(drive: Driver) -> None:
     await drive.until(runs_done(drive.rig, "Restore", "Succeeded"))
 
 
+async def archived(drive: Driver) -> None:
+    """A policy asks for the log; an archiver ships it, loses some of it once, and goes when nobody asks any more."""
+    rig = drive.rig
+    await rig.create(storage(), database(), policy(continuous={"enabled": True, "maxLag": "1m"}))
+    await drive.until(lambda: _log_is(rig, "Archiving"))
+    begin = rig.clock.now()
+    await drive.idle(5 * MINUTE)
+    rig.agents.archivers.lose(begin, begin + 2 * MINUTE)
+    await drive.until(all_done(rig, "Succeeded", "Succeeded"))
+    await drive.until(lambda: _log_is(rig, "Archiving"))
+    await rig.edit("BackupPolicy", "nightly", lambda body: body["spec"]["continuous"].update(enabled=False))
+
+    async def over() -> bool:
+        body = await rig.get("Database", "orders")
+        return "archiver" not in body["status"] and not await rig.objects("Job")
+
+    await drive.until(over)
+
+
+async def archived_database_deleted(drive: Driver) -> None:
+    """The Database goes while its log is shipped; the first try to drop its slot fails."""
+    rig = drive.rig
+    failed = Result(outcome=Outcome.FAILED, reason="Unreachable", message="no answer", retryable=True)
+    rig.agents.script = lambda request: failed if request.job.task == "drop-slot" and request.attempt == 1 else None
+    await rig.create(storage(), database(), policy(continuous={"enabled": True, "maxLag": "1m"}))
+    await drive.until(lambda: _log_is(rig, "Archiving"))
+    await rig.delete("Database", "orders")
+
+    async def over() -> bool:
+        return not await rig.objects("Database") and not await rig.objects("Job")
+
+    await drive.until(over)
+
+
+async def _log_is(rig: Rig, reason: str) -> bool:
+    body = await rig.get("Database", "orders")
+    return conditions(body).get("ContinuousHealthy", ("", ""))[1] == reason and not await rig.objects("Job")
+
+
 SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
     scenario.__name__: scenario
     for scenario in (
@@ -327,6 +366,8 @@ SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
         drill_fails,
         drill_by_hand,
         restored,
+        archived,
+        archived_database_deleted,
     )
 }
 
@@ -404,6 +445,8 @@ class End:
     stored: tuple[str, ...]
     jobs: int
     pods: int
+    archivers: int
+    slots: tuple[str, ...]
     statuses: tuple[Any, ...]
 
 
@@ -421,6 +464,8 @@ async def end_of(rig: Rig) -> End:
         stored=tuple(sorted(_alias(name) for _, name in rig.agents.bucket.backups)),
         jobs=sum(body["kind"] == "Job" for body in bodies),
         pods=sum(body["kind"] == "Pod" for body in bodies),
+        archivers=sum(body["kind"] == "Deployment" for body in bodies),
+        slots=tuple(sorted(rig.agents.archivers.source.slots)),
         statuses=tuple(
             (body["kind"], body["metadata"]["name"], _status(body))
             for body in bodies
@@ -477,4 +522,7 @@ def _status(body: Object) -> Any:
         status.get("estimate", {}).get("restoreNowSeconds"),
         tuple(sorted(status.get("runs", {}).items())),
         "pendingDeletions" in status,
+        len(status.get("recovery", {}).get("gaps", ())),
+        "archiver" in status,
+        tuple(body["metadata"].get("finalizers", ())),
     )

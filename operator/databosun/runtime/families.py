@@ -57,8 +57,8 @@ RECOVERY_POINT: Final = Family(
 CONTINUOUS_HEALTHY: Final = Family(
     "databosun_database_continuous_healthy",
     "gauge",
-    "1 where the log is shipped, no older than maxLag, onto a backup; 0 where it is not. No series where no policy asks "
-    "for it, where the spec rules it out, and while an archiver starts.",
+    "1 where the log is shipped, no older than maxLag, onto a backup; 0 where it is not. No series where no policy "
+    "asks for it, where the spec rules it out, and while an archiver starts.",
     _DATABASE,
 )
 LOG_GAPS: Final = Family(
