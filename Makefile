@@ -37,7 +37,7 @@ fmt: setup ## Format the code
 	@.venv/bin/ruff format operator tests hack && .venv/bin/ruff check --fix --quiet operator tests hack
 
 crds: setup ## Write CRDs and generated reference pages anew
-	@$(PY) hack/crds/crds sync && $(PY) hack/charts/charts sync && $(PY) -m databosun.runtime.reference
+	@$(PY) hack/crds/crds sync && $(PY) hack/charts/charts sync && $(PY) -m databosun.runtime.reference > docs/reference/metrics.md
 
 lock: setup ## Renew uv.lock
 	@.tools/uv/bin/uv lock --upgrade

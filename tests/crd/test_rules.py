@@ -237,6 +237,20 @@ BROKEN = [
             ((("databaseSelector", {"matchLabels": {"a": "b"}}),), ()),
         )
     ),
+    Broken("RestoreDrill", "weekly", "type Job needs exec", drop=("checks.3.exec",)),
+    Broken(
+        "RestoreDrill",
+        "weekly",
+        "order is for many databases: databaseRef has but one",
+        put=(("order", [{"databaseSelector": {"matchLabels": {"a": "b"}}}]),),
+        drop=("trigger",),
+    ),
+    Broken(
+        "RestoreDrill",
+        "disaster",
+        "trigger is of one database: it cannot be combined with order",
+        put=(("trigger", {"everyNBackups": 2}),),
+    ),
     Broken("RestoreDrill", "weekly", "type Freshness needs query and maxAge", drop=("checks.0.maxAge",)),
     Broken("RestoreDrill", "weekly", "type Query needs query and value", drop=("checks.2.value",)),
     Broken("RestoreDrill", "nightly", "type Canary needs query and value", drop=("checks.0.query",)),
@@ -264,6 +278,21 @@ BROKEN = [
         "mine",
         "only one of backupRef and selection can be given",
         put=(("selection", {"from": "Latest"}),),
+    ),
+    Broken("RestoreDrillRun", "mine", "databaseRef or drillRef is required", drop=("databaseRef", "backupRef")),
+    Broken(
+        "RestoreDrillRun",
+        "mine",
+        "backupRef is of one database: databaseRef is required",
+        put=(("drillRef", REF),),
+        drop=("databaseRef",),
+    ),
+    Broken(
+        "RestoreDrillRun",
+        "mine",
+        "partOf is of one database: databaseRef is required",
+        put=(("drillRef", REF), ("partOf", REF)),
+        drop=("databaseRef", "backupRef"),
     ),
     Broken(
         "RestoreDrillRun",

@@ -22,6 +22,7 @@ from databosun.api.request import (
     DrillTask,
     DropSlotTask,
     HoldTask,
+    JointTask,
     ParentBackup,
     ProbeTask,
     RecoverTask,
@@ -35,6 +36,8 @@ from databosun.api.result import (
     CatalogPage,
     DeletedBackup,
     DrillResult,
+    JointMemberResult,
+    JointResult,
     Outcome,
     ProbeResult,
     RestoreResult,
@@ -44,6 +47,7 @@ from databosun.api.result import (
 )
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.domain.joint import GroupFacts, MemberFacts, judge_joint, measure_joint
 from databosun.domain.plan import TASK_ARCHIVE
 from databosun.domain.wal import format_lsn
 from databosun.kube.errors import AlreadyExists, Conflict, NamespaceTerminating, NotFound
@@ -65,6 +69,8 @@ class Bucket:
     held: dict[str, str | None] = field(default_factory=dict)
     evidence: dict[str, DrillResult] = field(default_factory=dict)
     """What drills found, by run."""
+    joint: dict[str, JointResult] = field(default_factory=dict)
+    """What drills of many databases came to, by run."""
     restores: dict[str, RestoreResult] = field(default_factory=dict)
     """What restores brought back, by run."""
 
@@ -152,7 +158,7 @@ class Agents:
 
     async def _start(self, pod: Object) -> bool:
         request = _request(pod)
-        named = isinstance(request.job, (BackupTask, DrillTask, RestoreTask))
+        named = isinstance(request.job, (BackupTask, DrillTask, JointTask, RestoreTask))
         subject = request.job.id if named else request.run
         self.bucket.agents[request.job.task, subject, request.attempt] += 1
         return await self.patch(pod, "Running", {"running": {"startedAt": self._at()}})
@@ -220,8 +226,14 @@ class Agents:
             return good.model_copy(update={"backup": found})
         if isinstance(task, DrillTask):
             return self._drill(good, task)
+        if isinstance(task, JointTask):
+            return self._write_down(good, task)
         if isinstance(task, RestoreTask):
             return self._restore(good, task)
+        return self._tend(good, task)
+
+    def _tend(self, good: Result, task: object) -> Result:
+        """What is no run: deleting, holding, looking."""
         if isinstance(task, DeleteTask):
             for id in task.ids:
                 self.bucket.backups.pop((task.database, id), None)
@@ -239,6 +251,8 @@ class Agents:
         return {}
 
     def _recover(self, good: Result, task: RecoverTask) -> Result:
+        if task.durable == "joint" and (joint := self.bucket.joint.get(task.id)) is not None:
+            return good.model_copy(update={"joint": joint})
         drill, restore = self.bucket.evidence.get(task.id), self.bucket.restores.get(task.id)
         if (drill if task.durable == "evidence" else restore) is None:
             return Result(outcome=Outcome.FAILED, reason="NoResult", message="there is no record", retryable=True)
@@ -249,6 +263,47 @@ class Agents:
         found = self.bucket.evidence.get(task.id) or self.drilled(task)
         self.bucket.evidence[task.id] = found
         return good.model_copy(update={"reason": found.reason, "message": found.message, "drill": found})
+
+    def _write_down(self, good: Result, task: JointTask) -> Result:
+        """The verdict of many, or the one that was written down already under this name."""
+        found = self.bucket.joint.setdefault(task.id, self._joint(task))
+        return good.model_copy(update={"reason": found.reason, "message": found.message, "joint": found})
+
+    def _joint(self, task: JointTask) -> JointResult:
+        """What the agent makes of the members; it demands that their evidence is what they reported."""
+        for member in (one for group in task.groups for one in group.members):
+            if member.evidence_sha256 is not None and member.here:
+                assert self.bucket.evidence[member.run].evidence_sha256 == member.evidence_sha256
+        facts = [
+            GroupFacts(
+                group.started_at,
+                [
+                    MemberFacts(
+                        one.database, one.verdict, one.reason, one.message, one.ordered_at, one.seconds, one.objective
+                    )
+                    for one in group.members
+                ],
+            )
+            for group in task.groups
+        ]
+        verdict, times = judge_joint([one for group in facts for one in group.members]), measure_joint(facts)
+        ready = {one.database: one for one in times.ready}
+        return JointResult(
+            id=task.id,
+            verdict=verdict.verdict,
+            reason=verdict.reason,
+            message=verdict.message,
+            seconds=times.seconds,
+            met=times.met,
+            groups=list(times.groups),
+            members=[
+                JointMemberResult(database=name, ready_seconds=found.seconds, met=found.met)
+                for name, found in ready.items()
+            ],
+            completed_at=self._clock.now(),
+            evidence=f"file:///_drills/{task.id}/evidence.json",
+            evidence_sha256=hashlib.sha256(task.id.encode()).hexdigest(),
+        )
 
     def drilled(self, task: DrillTask, verdict: Verdict = Verdict.PASSED) -> DrillResult:
         """What a drill finds of a backup: that it restores in 90 s, or that it is not there."""
@@ -271,6 +326,7 @@ class Agents:
             if passed
             else None,
             until=task.until,
+            ordered_at=task.ordered_at if passed else None,
             proven=passed and task.level is not Level.ARTIFACT,
             evidence=f"file:///{task.backup.database}/drills/{task.id}/evidence.json",
             evidence_sha256=hashlib.sha256(task.id.encode()).hexdigest(),

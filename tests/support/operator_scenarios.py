@@ -36,7 +36,7 @@ from support.operator import (
     storage,
 )
 
-WORK = ("backup", "drill", "restore")
+WORK = ("backup", "drill", "joint", "restore")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 Condition = Callable[[], Awaitable[bool]]
 
@@ -298,6 +298,18 @@ async def drill_by_hand(drive: Driver) -> None:
     assert await phases(drive.rig) == ["Succeeded"] * 3
 
 
+async def drilled_together(drive: Driver) -> None:
+    """Two databases are drilled as after a disaster, one of them at the second attempt: one verdict for both."""
+
+    def script(request: Request) -> Result | str | None:
+        first = isinstance(request.job, DrillTask) and request.attempt == 1
+        return "crash" if first and request.database and request.database.name == "orders" else None
+
+    drive.rig.agents.script = script
+    await several(drive, names=("users", "orders"))
+    await drive.until(runs_done(drive.rig, "RestoreDrillRun", *["Passed"] * 3))
+
+
 async def restored(drive: Driver) -> None:
     """A person restores the newest backup into a volume; the first attempt is lost."""
     lost = "crash"
@@ -365,6 +377,7 @@ SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
         drill_retried,
         drill_fails,
         drill_by_hand,
+        drilled_together,
         restored,
         archived,
         archived_database_deleted,
@@ -389,7 +402,33 @@ async def seeded(drive: Driver, number: int, *, cron: str = "0 0 1 1 *", **spec:
         await seed(rig, f"seed-{index}", uids, rig.clock.now() - timedelta(days=number - index), spec)
 
 
-async def seed(rig: Rig, name: str, uids: dict[str, str], at: datetime, spec: dict[str, Any]) -> None:
+THREE = ("users", "orders", "reports")
+
+
+async def several(
+    drive: Driver, *, names: tuple[str, ...] = THREE, drilled: tuple[str, ...] | None = None, **spec: Any
+) -> None:
+    """Databases with one backup each (or those of `drilled`), `users` in a group of its own, and a drill of all."""
+    rig = drive.rig
+    made = [database(name, labels={"team": "shop", "stage": "base" if name == "users" else "apps"}) for name in names]
+    shared = policy("nightly", databaseSelector={"matchLabels": {"team": "shop"}})
+    await rig.create(storage(maxConcurrentRuns=4), *made, shared)
+    for name in names if drilled is None else drilled:
+        of = await rig.get("Database", name)
+        uids = {
+            "Database": of["metadata"]["uid"],
+            "BackupStorage": (await rig.get("BackupStorage", "prod"))["metadata"]["uid"],
+            "BackupPolicy": (await rig.get("BackupPolicy", "nightly"))["metadata"]["uid"],
+        }
+        await seed(rig, f"seed-{name}", uids, rig.clock.now() - timedelta(days=1), {}, of=name)
+    order = [{"databaseSelector": {"matchLabels": {"stage": "base"}}}]
+    together = {"databaseSelector": {"matchLabels": {"team": "shop"}}, "order": order}
+    await rig.create(drill("disaster", **{"cron": soon(rig), **together, **spec}))
+
+
+async def seed(
+    rig: Rig, name: str, uids: dict[str, str], at: datetime, spec: dict[str, Any], of: str = "orders"
+) -> None:
     """One finished backup, its record and its data."""
     stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
     labels = {
@@ -408,6 +447,7 @@ async def seed(rig: Rig, name: str, uids: dict[str, str], at: datetime, spec: di
         type="Full",
         method="Auto",
         deletionPolicy=keeps,
+        databaseRef={"name": of},
     )
     body["metadata"] |= {"labels": labels} | ({"finalizers": ["databosun.io/data"]} if keeps == "Delete" else {})
     created = await rig.kube.create(BACKUPS, rig.namespace, body)
@@ -425,11 +465,11 @@ async def seed(rig: Rig, name: str, uids: dict[str, str], at: datetime, spec: di
         "size": {"logical": 1000, "stored": 500, "human": "500B"},
         "base": name,
         "chainLength": 0,
-        "location": f"orders/backups/{name}",
+        "location": f"{of}/backups/{name}",
         "conditions": [{"type": "Ready", "status": "True", "reason": "Succeeded", "lastTransitionTime": stamp}],
     }
     await rig.kube.patch_status(BACKUPS, rig.namespace, name, status, created["metadata"]["resourceVersion"])
-    rig.agents.stored("orders", name)
+    rig.agents.stored(of, name)
 
 
 # --- how it ended

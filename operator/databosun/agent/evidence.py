@@ -69,6 +69,7 @@ _SHARED = (
     "level_reached",
     "proven",
     "checks",
+    "ordered_at",
     "rto",
     "rpo",
     "until",
@@ -108,17 +109,17 @@ def read_drill(ctx: Context, database: str, run: str, backup: BackupRef | None =
     """The result of a drill that was done, from its evidence. SafetyStop where that is not ours; UserFault(NameTaken)
     where it is about another backup than the one that is to be drilled."""
     key = ctx.layout.drill(database, run)
-    data = _read_record(ctx, key)
+    data = read_record(ctx, key)
     if data is None:
         return None
     try:
         evidence = Evidence.model_validate_json(data)
     except ValueError as error:
-        raise _invalid(ctx, key, error) from error
+        raise invalid_record(ctx, key, error) from error
     about = evidence.database.name if evidence.database else database
     if (evidence.run, about) != (run, database):
         # A right signature says who wrote it, not that it lies where it was written.
-        raise _invalid(ctx, key, f"it is the evidence of drill {evidence.run} of database {about}")
+        raise invalid_record(ctx, key, f"it is the evidence of drill {evidence.run} of database {about}")
     seen = (evidence.backup, evidence.backup_manifest_sha256.lower())
     if backup is not None and seen != (backup.id, backup.manifest_sha256.lower()):
         message = (
@@ -140,7 +141,7 @@ def read_restore(ctx: Context, database: str, run: str, task: RestoreTask | None
     """The result of a restore that was done, from its record. SafetyStop where that is not ours; UserFault(NameTaken)
     where it is not what `task` asks for."""
     key = ctx.layout.restore(database, run)
-    data = _read_record(ctx, key)
+    data = read_record(ctx, key)
     if data is None:
         return None
     try:
@@ -149,9 +150,9 @@ def read_restore(ctx: Context, database: str, run: str, task: RestoreTask | None
         done = RestoreResult.model_validate({**document["result"], **where})
         wrote, until = (document["kind"], document["run"]), document.get("asked")
     except (ValueError, KeyError, TypeError) as error:
-        raise _invalid(ctx, key, error) from error
+        raise invalid_record(ctx, key, error) from error
     if wrote != ("Restore", run):
-        raise _invalid(ctx, key, f"it is the record of {wrote[0]} {wrote[1]}")
+        raise invalid_record(ctx, key, f"it is the record of {wrote[0]} {wrote[1]}")
     if task is not None:
         _demand_same(ctx, key, task, done, until)
     return done
@@ -176,7 +177,8 @@ def _demand_same(ctx: Context, key: str, task: RestoreTask, done: RestoreResult,
     raise UserFault(AgentReason.NAME_TAKEN, message)
 
 
-def _read_record(ctx: Context, key: str) -> bytes | None:
+def read_record(ctx: Context, key: str) -> bytes | None:
+    """A record, with its signature where the storage signs; None where there is none."""
     try:
         data = ctx.store.get(key, limit=MAX_MANIFEST_BYTES)
     except ObjectMissing:
@@ -186,6 +188,7 @@ def _read_record(ctx: Context, key: str) -> bytes | None:
     return data
 
 
-def _invalid(ctx: Context, key: str, error: Exception | str) -> SafetyStop:
+def invalid_record(ctx: Context, key: str, error: Exception | str) -> SafetyStop:
+    """What lies there is not what it should be."""
     message = f"{key} in {ctx.store.describe()} is no record of this run, of schema 1: {error}"
     return SafetyStop(AgentReason.EVIDENCE_INVALID, message)

@@ -6,55 +6,88 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from databosun.api.evidence import SCHEMA, Evidence
+from databosun.api.evidence import SCHEMA, Evidence, JointEvidence
 from databosun.domain.errors import UserFault
-from databosun.domain.records import EDITED, UNSIGNED, parse_record
+from databosun.domain.records import EDITED, UNSIGNED, parse_any
 from databosun.domain.sealing import digest_of, is_canonical, is_signed
 from databosun.storage.manifest import load_public_key
 
 
-def verify(
-    data: bytes, *, public_key: str | None = None, manifest: bytes | None = None, previous: bytes | None = None
-) -> tuple[list[str], list[str]]:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Other files that the record names by their digests. `members`: the evidence of each database of a joint drill."""
+
+    manifest: bytes | None = None
+    previous: bytes | None = None
+    members: Sequence[bytes] = ()
+
+
+def verify(data: bytes, *, public_key: str | None = None, beside: Beside | None = None) -> tuple[list[str], list[str]]:
     """What was found right, and what was found wrong; sentences."""
     right: list[str] = []
     wrong: list[str] = []
+    others = beside or Beside()
     try:
-        evidence = parse_record(data)
+        found = parse_any(data)
     except ValueError as error:
         return [], [str(error)]
     right.append(
-        f"drill {evidence.run} of {evidence.completed_at.isoformat()}: {evidence.verdict} ({evidence.reason}), backup "
-        f"{evidence.backup}, SHA-256 of this file {digest_of(data)}"
+        f"drill {found.run} of {found.completed_at.isoformat()}: {found.verdict} ({found.reason}), {_about(found)}, "
+        f"SHA-256 of this file {digest_of(data)}"
     )
     if not is_canonical(data):
         wrong.append(EDITED)
-    _check_signature(data, evidence, public_key, right, wrong)
-    if manifest is not None:
-        same = digest_of(manifest) == evidence.backup_manifest_sha256
-        listed = evidence.backup_manifest_sha256
-        (right if same else wrong).append(
-            f"the manifest has SHA-256 {digest_of(manifest)}, the evidence {'too' if same else f'says {listed}'}"
-        )
-    if previous is not None:
-        expected = evidence.previous.sha256 if evidence.previous else "none"
-        same = digest_of(previous) == expected
-        (right if same else wrong).append(
-            f"the record before has SHA-256 {digest_of(previous)}, the evidence {'too' if same else f'says {expected}'}"
-        )
+    _check_signature(data, found, public_key, right, wrong)
+    if others.manifest is not None:
+        listed = found.backup_manifest_sha256 if isinstance(found, Evidence) else "nothing of a manifest"
+        _compare("the manifest", others.manifest, listed, right, wrong)
+    if others.previous is not None:
+        expected = found.previous.sha256 if found.previous else "none"
+        _compare("the record before", others.previous, expected, right, wrong)
+    for member in others.members:
+        _check_member(member, found, right, wrong)
     return right, wrong
 
 
-def schema_text() -> str:
-    """The JSON schema of evidence, as published in `docs/reference/`."""
-    schema = Evidence.model_json_schema(by_alias=True, mode="serialization")
-    return json.dumps({"$id": f"databosun.io/evidence/{SCHEMA}", **schema}, indent=2, sort_keys=True) + "\n"
+def _about(found: Evidence | JointEvidence) -> str:
+    if isinstance(found, Evidence):
+        return f"backup {found.backup}"
+    return f"databases {', '.join(one.database for one in found.members)}"
+
+
+def _compare(what: str, data: bytes, expected: str, right: list[str], wrong: list[str]) -> None:
+    same = digest_of(data) == expected
+    (right if same else wrong).append(
+        f"{what} has SHA-256 {digest_of(data)}, the evidence {'too' if same else f'says {expected}'}"
+    )
+
+
+def _check_member(data: bytes, found: Evidence | JointEvidence, right: list[str], wrong: list[str]) -> None:
+    """One that the record of many names must be what it names."""
+    try:
+        member = parse_any(data)
+    except ValueError as error:
+        wrong.append(str(error))
+        return
+    if not isinstance(member, Evidence) or not isinstance(found, JointEvidence):
+        wrong.append("a member is the evidence of one database, and goes with the evidence of a joint drill")
+        return
+    listed = next((one.evidence_sha256 or "none" for one in found.members if one.run == member.run), "nothing of it")
+    _compare(f"the evidence of member {member.run}", data, listed, right, wrong)
+
+
+def schema_text(kind: str = "drill") -> str:
+    """The JSON schema of the evidence of one database, or of a joint drill, as published in `docs/reference/`."""
+    model, name = (JointEvidence, "joint-evidence") if kind == "joint" else (Evidence, "evidence")
+    schema = model.model_json_schema(by_alias=True, mode="serialization")
+    return json.dumps({"$id": f"databosun.io/{name}/{SCHEMA}", **schema}, indent=2, sort_keys=True) + "\n"
 
 
 def _check_signature(
-    data: bytes, evidence: Evidence, public_key: str | None, right: list[str], wrong: list[str]
+    data: bytes, evidence: Evidence | JointEvidence, public_key: str | None, right: list[str], wrong: list[str]
 ) -> None:
     if public_key is None:
         signed = "it is signed, but no public key was given" if evidence.signature else "it is not signed"
@@ -75,13 +108,22 @@ def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 where nothing was found wrong."""
     parser = argparse.ArgumentParser(prog="databosun verify-evidence", description=__doc__)
     parser.add_argument("file", type=Path, nargs="?", help="evidence.json")
-    parser.add_argument("--schema", action="store_true", help="print the JSON schema of evidence, and end")
+    parser.add_argument(
+        "--schema",
+        nargs="?",
+        const="drill",
+        choices=("drill", "joint"),
+        help="print the JSON schema of evidence (of one database, or of a joint drill), and end",
+    )
     parser.add_argument("--public-key", type=Path, help="PEM, as in spec.signing.publicKey")
     parser.add_argument("--manifest", type=Path, help="manifest.json of the backup")
     parser.add_argument("--previous", type=Path, help="evidence.json of the drill before")
+    parser.add_argument(
+        "--member", type=Path, action="append", default=[], help="evidence.json of a database of a joint drill"
+    )
     options = parser.parse_args(arguments)
     if options.schema:
-        sys.stdout.write(schema_text())
+        sys.stdout.write(schema_text(options.schema))
         return 0
     if options.file is None:
         parser.error("the file is required")
@@ -89,8 +131,11 @@ def main(arguments: Sequence[str]) -> int:
         right, wrong = verify(
             options.file.read_bytes(),
             public_key=options.public_key.read_text() if options.public_key else None,
-            manifest=options.manifest.read_bytes() if options.manifest else None,
-            previous=options.previous.read_bytes() if options.previous else None,
+            beside=Beside(
+                options.manifest.read_bytes() if options.manifest else None,
+                options.previous.read_bytes() if options.previous else None,
+                [path.read_bytes() for path in options.member],
+            ),
         )
     except OSError as error:
         sys.stderr.write(f"{error.filename}: {error.strerror}\n")

@@ -51,6 +51,7 @@ class CheckType(StrEnum):
     FRESHNESS = "Freshness"
     CANARY = "Canary"
     QUERY = "Query"
+    JOB = "Job"
     COLLATION = "Collation"
     EXTENSIONS = "Extensions"
 
@@ -88,6 +89,7 @@ class Check(Model):
     min: int | None = Field(default=None, description="RowCount: fewest rows.")
     max: int | None = Field(default=None, description="RowCount: most rows.")
     max_age_seconds: float | None = Field(default=None, description="Freshness: age at the point recovered to.")
+    exec: list[str] | None = Field(default=None, description="Job: a program and its arguments.")
     timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
 
 

@@ -78,6 +78,7 @@ class Evidence(Model):
     level_reached: Level | None = None
     proven: bool
     checks: list[CheckResult] = Field(default_factory=list)
+    ordered_at: Instant | None = Field(default=None, description="What rto.seconds is measured from.")
     rto: Rto | None = None
     rpo: Rpo | None = None
     until: RecoveryPoint
@@ -85,6 +86,64 @@ class Evidence(Model):
     negative_control: bool = False
     measured_on: MeasuredOn
     notes: list[str] = Field(default_factory=list)
+    previous: PreviousEvidence | None = None
+    databosun_version: str
+    signature: EvidenceSignature | None = None
+
+
+class JointEvidenceMember(Model):
+    """One database of a drill of many, with the digest of its own evidence, which says all the rest."""
+
+    database: str
+    group: int = Field(description="The first is 1.")
+    run: str
+    verdict: Verdict
+    reason: str
+    message: str = ""
+    ordered_at: Instant | None = None
+    seconds: float | None = Field(default=None, description="Its own time to restore, from `ordered_at`.")
+    objective: float | None = Field(default=None, description="Its objective for that.")
+    ready_seconds: float | None = Field(
+        default=None, description="From the start of the whole until it was back, verification apart."
+    )
+    met: bool | None = Field(default=None, description="Whether `ready_seconds` is within its objective.")
+    rpo_seconds: float | None = None
+    rpo_met: bool | None = None
+    evidence_sha256: str | None = Field(default=None, description="None: its drill said nothing, and left none.")
+    evidence_read: bool = Field(
+        default=False, description="Whether it was read from this storage and had that digest when this was written."
+    )
+
+
+class JointEvidenceGroup(Model):
+    """Databases that were restored at once."""
+
+    started_at: Instant
+    seconds: float | None = Field(default=None, description="Until its last database was back, verification apart.")
+
+
+class JointEvidence(Model):
+    """The record of one drill of many databases. Times are UTC, durations seconds. Written once."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    kind: Literal["JointDrill"] = "JointDrill"
+    run: str
+    drill: str | None = None
+    attempt: int
+    cluster: str
+    storage: str
+    namespace: str
+    started_at: Instant
+    completed_at: Instant
+    verdict: Verdict
+    reason: str
+    message: str
+    seconds: float | None = Field(
+        default=None, description="From the start until the last database was back; none where not all came back."
+    )
+    met: bool | None = Field(default=None, description="Whether each was back within its own objective.")
+    groups: list[JointEvidenceGroup]
+    members: list[JointEvidenceMember]
     previous: PreviousEvidence | None = None
     databosun_version: str
     signature: EvidenceSignature | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from databosun.api.drill import Check, Level, RecoveryPoint
+from databosun.api.drill import Check, Level, RecoveryPoint, Verdict
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hooks, Method
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import EngineName, TLSMode
@@ -149,8 +149,8 @@ class RecoverTask(Model):
     task: Literal["recover"] = "recover"
     database: str
     id: str
-    durable: Literal["manifest", "evidence", "result"] = Field(
-        default="manifest", description="Of a backup, a drill, a restore."
+    durable: Literal["manifest", "evidence", "result", "joint"] = Field(
+        default="manifest", description="Of a backup, a drill, a restore, a drill of many databases."
     )
 
 
@@ -235,6 +235,40 @@ class DrillTask(Model):
     previous: PreviousEvidence | None = None
 
 
+class JointMember(Model):
+    """One database of a drill of many, as its own run ended."""
+
+    database: str
+    run: str
+    verdict: Verdict
+    reason: str
+    message: str = ""
+    ordered_at: Instant | None = None
+    seconds: float | None = Field(default=None, description="Its time to restore, from `ordered_at`.")
+    objective: float | None = Field(default=None, description="Seconds.")
+    rpo_seconds: float | None = None
+    rpo_met: bool | None = None
+    evidence_sha256: str | None = None
+    here: bool = Field(default=True, description="False: its evidence lies in another storage.")
+
+
+class JointGroup(Model):
+    """Databases that were restored at once."""
+
+    started_at: Instant
+    members: list[JointMember]
+
+
+class JointTask(Model):
+    """Write down what a drill of many databases came to, with the digest of each one's evidence."""
+
+    task: Literal["joint"] = "joint"
+    id: str = Field(description="The run's name.")
+    drill: str | None = Field(default=None, description="The RestoreDrill.")
+    groups: list[JointGroup] = Field(max_length=33)
+    previous: PreviousEvidence | None = None
+
+
 class ArchiveTask(Model):
     """Ship the database's log until told to stop."""
 
@@ -272,6 +306,7 @@ class ExpireLogTask(Model):
 Task = Annotated[
     RestoreTask
     | DrillTask
+    | JointTask
     | ProbeTask
     | BackupTask
     | ValidateTask

@@ -155,12 +155,39 @@ class DrillResult(Model):
     until: RecoveryPoint
     reached: Position | None = None
     proven: bool = Field(default=False, description="Passed at level Restore or more, or only collations differ.")
+    ordered_at: Instant | None = Field(default=None, description="What rto.seconds is measured from.")
     completed_at: Instant | None = Field(
         default=None, description="When, as its evidence says; None where it left none."
     )
     notes: list[str] = Field(default_factory=list)
     evidence: str | None = Field(default=None, description="Where evidence.json is.")
     evidence_sha256: str | None = None
+
+
+class JointMemberResult(Model):
+    """One database of a drill of many."""
+
+    database: str
+    ready_seconds: float | None = Field(default=None, description="From the start of the whole until it was back.")
+    met: bool | None = Field(default=None, description="Whether that is within its objective.")
+
+
+class JointResult(Model):
+    """What a drill of many databases came to."""
+
+    id: str
+    verdict: Verdict
+    reason: str
+    message: str
+    seconds: float | None = Field(
+        default=None, description="From the start until the last database was back; None where not all came back."
+    )
+    met: bool | None = Field(default=None, description="Whether each was back within its own objective.")
+    groups: list[float | None] = Field(default_factory=list, description="The span of each group, in their order.")
+    members: list[JointMemberResult] = Field(default_factory=list)
+    completed_at: Instant
+    evidence: str
+    evidence_sha256: str
 
 
 class Result(Model):
@@ -182,6 +209,7 @@ class Result(Model):
     held: list[str] | None = None
     restore: RestoreResult | None = None
     drill: DrillResult | None = None
+    joint: JointResult | None = None
 
 
 class Summary(Model):

@@ -15,7 +15,7 @@ from databosun.cli.running import FAILED, OK
 from databosun.cli.session import Session
 from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenDrillRun
-from databosun.domain.errors import WorldFault
+from databosun.domain.errors import UserFault, WorldFault
 from databosun.kube.errors import AlreadyExists
 from databosun.kube.resources import BACKUPS, DATABASES, RESTORE_DRILL_RUNS, RESTORE_DRILLS, Object
 
@@ -24,7 +24,7 @@ from databosun.kube.resources import BACKUPS, DATABASES, RESTORE_DRILL_RUNS, RES
 class Wish:
     """What the user asks for."""
 
-    database: str
+    database: str | None
     drill: str | None
     backup: str | None
     level: str | None
@@ -33,13 +33,17 @@ class Wish:
 
 async def start(session: Session, wish: Wish) -> SeenDrillRun:
     """Create the drill's run. UserFault where what it names is not there."""
-    database = read.database(await session.find(DATABASES, wish.database))
+    if wish.database is None and (wish.drill is None or wish.backup is not None):
+        message = "name a Database, or with --drill alone a RestoreDrill whose databases are all to be drilled"
+        raise UserFault(Reason.INVALID_SPEC, message)
+    if wish.database is not None:
+        await session.find(DATABASES, wish.database)
     if wish.drill is not None:
         await session.find(RESTORE_DRILLS, wish.drill)
     if wish.backup is not None:
         await session.find(BACKUPS, wish.backup)
     for _ in range(2):
-        body = manifest(database.meta.namespace, wish, session.clock.now())
+        body = manifest(session.namespace, wish, session.clock.now())
         try:
             return read.drill_run(await session.kube.create(RESTORE_DRILL_RUNS, session.namespace, body))
         except AlreadyExists:
@@ -52,7 +56,7 @@ def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
     """The run to create: its name says that and when it was made by hand, and it does not start after `notAfter`."""
     tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
     spec: dict[str, Any] = {
-        "databaseRef": {"name": wish.database},
+        **({"databaseRef": {"name": wish.database}} if wish.database else {}),
         "notAfter": f"{now + wish.start_within:%Y-%m-%dT%H:%M:%SZ}",
         **({"drillRef": {"name": wish.drill}} if wish.drill else {}),
         **({"backupRef": {"name": wish.backup}} if wish.backup else {}),
@@ -61,7 +65,7 @@ def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
     return {
         "apiVersion": RESTORE_DRILL_RUNS.api_version,
         "kind": RESTORE_DRILL_RUNS.kind,
-        "metadata": {"name": f"{wish.database}-{now:%y%m%d-%H%M}-{tail}", "namespace": namespace},
+        "metadata": {"name": f"{wish.database or wish.drill}-{now:%y%m%d-%H%M}-{tail}", "namespace": namespace},
         "spec": spec,
     }
 
@@ -69,6 +73,8 @@ def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
 def verdict(session: Session, seen: SeenDrillRun) -> int:
     """Say what was found: how long it took, what was checked, where the evidence is; or why it proves nothing."""
     status, name = seen.status, f"{seen.meta.namespace}/{seen.meta.name}"
+    if seen.spec.database_ref is None:
+        return _verdict_of_many(session, seen)
     for check in status.checks or []:
         if check.result is not CheckOutcome.PASSED:
             session.screen.note(
@@ -87,6 +93,22 @@ def verdict(session: Session, seen: SeenDrillRun) -> int:
     lines += [f"  {note}" for note in status.notes or []]
     for line in lines:
         session.screen.out.print(line, markup=False)
+    return OK
+
+
+def _verdict_of_many(session: Session, seen: SeenDrillRun) -> int:
+    status, print_ = seen.status, session.screen.out.print
+    for member in status.members or []:
+        ready = f", back after {member.ready}{'' if member.met is not False else ', TOO LATE'}" if member.ready else ""
+        why = f": {member.reason}: {member.message}" if member.phase is not DrillPhase.PASSED else ""
+        print_(f"  {member.group} {member.database} {member.phase or 'not drilled'}{ready}{why}", markup=False)
+    if status.evidence is not None:
+        print_(f"  evidence: {status.evidence.uri}", markup=False)
+    if status.phase is not DrillPhase.PASSED:
+        tell_failure(session, seen, "RestoreDrillRun")
+        return FAILED
+    took = status.rto.took if status.rto else "?"
+    print_(f"RestoreDrillRun {seen.meta.namespace}/{seen.meta.name} passed: all were back in {took}", markup=False)
     return OK
 
 

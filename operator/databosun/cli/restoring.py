@@ -25,7 +25,13 @@ BackupName = Annotated[
 
 
 def drill(
-    database: Annotated[str, typer.Argument(help="Name of the Database.", autocompletion=names_of("Database"))],
+    database: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of the Database. Left out: all that the RestoreDrill of --drill covers, in its order.",
+            autocompletion=names_of("Database"),
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +52,8 @@ def drill(
 ) -> None:
     """Prove a backup now.
 
-    It is restored into a pod of its own, checked and measured.
+    It is restored into a pod of its own, checked and measured. Without DATABASE, and with --drill, all databases of
+    that RestoreDrill are, as after a disaster: one group after the other, with one verdict.
 
     With --wait the exit code is that of the verdict: 0 proven, 1 not, 124 still going on at --timeout.
     Ctrl-C ends the waiting, never the drill. Production is not touched.

@@ -15,6 +15,7 @@ from databosun.domain.plan import (
     FINALIZER_DATA,
     FINALIZER_RESULT,
     LABEL_ARCHIVER,
+    LABEL_PROVEN,
     Action,
     CreateRun,
     DeleteArchiver,
@@ -169,6 +170,11 @@ class Applier:
         if patch:
             version = one.meta.resource_version
             body = await self._context.kube.patch_status(BACKUPS, action.namespace, action.backup, patch, version)
+            self._context.took("Backup", body)
+        if LABEL_PROVEN not in body["metadata"].get("labels", {}):
+            # Coverage is counted from metadata alone, as finished runs are.
+            mark, version = {"labels": {LABEL_PROVEN: "true"}}, body["metadata"]["resourceVersion"]
+            body = await self._context.kube.patch_metadata(BACKUPS, action.namespace, action.backup, mark, version)
             self._context.took("Backup", body)
 
     async def _delete(self, action: DeleteObject) -> None:

@@ -25,14 +25,19 @@ Known = Mapping[str, Candidate]
 
 
 async def candidates_of(context: Context, namespace: str, database: SeenDatabase | None, name: str) -> Known:
-    """The good backups of a database, by name; of one whose Database is gone, those that bear its name."""
+    """The good backups of a database, by name; of one whose Database is gone, those that bear its name.
+
+    So also where its server was never seen since the Database was created, as after the loss of a cluster: nothing then
+    says that they are of another one, and reading them harms nobody.
+    """
     selector = f"{LABEL_FINISHED}=Succeeded"
-    if database is not None:
+    known = database is not None and database.status.system_identifier is not None
+    if database is not None and known:
         selector += f",{LABEL_DATABASE_UID}={database.meta.uid}"
     found = {}
     async for body in context.kube.list(BACKUPS, namespace, label_selector=selector):
         one = candidate(context, read.backup(body))
-        if one is not None and (database is not None or one.database == name):
+        if one is not None and (known or one.database == name):
             found[one.name] = one
     return found
 

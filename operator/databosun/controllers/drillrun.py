@@ -20,11 +20,19 @@ from databosun.controllers.handmade import hand_made
 from databosun.controllers.running import Ordering, RunController
 from databosun.controllers.seen import SeenDatabase, SeenDrill, SeenDrillRun, SeenStorage
 from databosun.domain.drillpolicy import effective_drill
-from databosun.domain.drillrun import DRILL_RUN, DrillOrder, DrillRunFacts, decide_drill_run, proof_of, too_old
+from databosun.domain.drillrun import (
+    DRILL_RUN,
+    DrillOrder,
+    DrillRunFacts,
+    decide_drill_run,
+    finish_labels,
+    proof_of,
+    too_old,
+)
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
 from databosun.domain.measured import asked_checks, scratch_for
-from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_PROVEN, Action, Plan, RecordProof
+from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Action, Plan, RecordProof
 from databosun.domain.requests import database_target, identity_secrets, storage_target
 from databosun.domain.run import Doomed
 from databosun.domain.running import RunState
@@ -97,7 +105,9 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
 
     def dependants(self, seen: SeenDrillRun) -> Iterable[Key]:
         namespace, spec = seen.meta.namespace, seen.spec
-        yield Key("Database", namespace, spec.database_ref.name)
+        yield Key("Database", namespace, spec.database_name)
+        if spec.part_of is not None:
+            yield Key("RestoreDrillRun", namespace, spec.part_of.name)
         if spec.drill_ref is not None:
             yield Key("RestoreDrill", namespace, spec.drill_ref.name)
         # Whoever wanted to delete the backup waits.
@@ -110,11 +120,11 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
         return (RecordProof(seen.meta.namespace, backup.name, backup.checksum, proof),)
 
     def finish_labels(self, seen: SeenDrillRun) -> Mapping[str, str]:
-        return {LABEL_PROVEN: "true"} if proof_of(seen.meta.name, seen.status) is not None else {}
+        return finish_labels(seen.meta.name, seen.status)
 
     async def gather(self, seen: SeenDrillRun, *, begins: bool) -> DrillOrdered:
         namespace, spec, now = seen.meta.namespace, seen.spec, self._context.clock.now()
-        database = await self._find(DATABASES, namespace, spec.database_ref.name, read.database)
+        database = await self._find(DATABASES, namespace, spec.database_name, read.database)
         drill_name = spec.drill_ref.name if spec.drill_ref else None
         drill = await self._find(RESTORE_DRILLS, namespace, drill_name, read.drill)
         known_uid = seen.meta.labels.get(LABEL_DATABASE_UID)
@@ -186,7 +196,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
     ) -> Doomed | None:
         spec, namespace = seen.spec, seen.meta.namespace
         if database is None:
-            message = f"Database {namespace}/{spec.database_ref.name} named in spec.databaseRef does not exist"
+            message = f"Database {namespace}/{spec.database_name} named in spec.databaseRef does not exist"
             return Doomed(Reason.DATABASE_NOT_FOUND, message)
         if seen.meta.labels.get(LABEL_DATABASE_UID, database.meta.uid) != database.meta.uid:
             message = f"Database {namespace}/{database.meta.name} was created anew; this run is of the one before"

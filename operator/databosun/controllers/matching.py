@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from databosun.api.v1alpha1.common import LabelSelector
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenDatabase, SeenDrill, SeenPolicy
@@ -91,8 +92,7 @@ def drills(context: Context, drill: SeenDrill, database: SeenDatabase) -> bool:
     if spec.database_ref is not None:
         return spec.database_ref.name == database.meta.name
     if spec.database_selector is not None:
-        wanted = spec.database_selector.match_labels
-        return all(database.meta.labels.get(key) == value for key, value in wanted.items())
+        return selected(database.meta.labels, spec.database_selector)
     if spec.policy_ref is None:
         return False
     body = context.cache.get(Key("BackupPolicy", drill.meta.namespace, spec.policy_ref.name))
@@ -100,6 +100,11 @@ def drills(context: Context, drill: SeenDrill, database: SeenDatabase) -> bool:
         return body is not None and selects(read.policy(body), database)
     except UserFault:
         return False  # said on the policy itself
+
+
+def selected(labels: Mapping[str, str], selector: LabelSelector) -> bool:
+    """Whether the labels are all that the selector wants."""
+    return all(labels.get(key) == value for key, value in selector.match_labels.items())
 
 
 def drilled_by(context: Context, drill: SeenDrill) -> list[SeenDatabase]:

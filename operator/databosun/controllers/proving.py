@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from databosun.api.drill import Level
-from databosun.api.v1alpha1.database import LastBackup, LastProven
+from databosun.api.v1alpha1.database import DrillCursor, LastBackup, LastProven
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
@@ -56,6 +56,9 @@ async def look(
     create: list[CreateRun] = []
     cursors, wakes = [], []
     for drill, effective in covering:
+        if drill.spec.order is not None:
+            cursors.append(_of_joint(drill))
+            continue
         timetabled, answered = _timetable(context, seen, drill, effective, runs, newest, now)
         before = next((one for one in seen.status.drills if one.uid == drill.meta.uid), None)
         create += [
@@ -119,6 +122,12 @@ def _active(context: Context, seen: SeenDatabase) -> list[tuple[str, PastRun]]:
         past = PastRun(run.meta.name, run.spec.schedule or "", run.meta.created, slot, active=True, succeeded=False)
         found.append((run.meta.labels.get(LABEL_POLICY_UID, ""), past))
     return found
+
+
+def _of_joint(drill: SeenDrill) -> DrillCursor:
+    """What stands for a drill of many databases, whose runs the drill itself starts."""
+    suspended, upcoming = drill.spec.suspend, drill.status.next_schedule_time
+    return DrillCursor(name=drill.meta.name, uid=drill.meta.uid, suspended=suspended, next=upcoming)
 
 
 def _timetable(

@@ -125,8 +125,12 @@ class RunController(ABC, Generic[R, O]):
         """One look at one run; always live, since a create or a verdict may follow."""
         body = await self._context.kube.get(self.resource, key.namespace, key.name)
         if body is None:
-            self._gone(key)
+            self.gone(key)
             return None
+        return await self.look(key, body)
+
+    async def look(self, key: Key, body: Mapping[str, Any]) -> datetime | None:
+        """The same at an object that was read just now."""
         self._context.observe(key.kind, key, body)
         seen = self.parse(body)
         if seen.meta.deleting:
@@ -142,7 +146,7 @@ class RunController(ABC, Generic[R, O]):
             return await self._clean_up(key, seen)
         return await self._advance(key, seen)
 
-    def _gone(self, key: Key) -> None:
+    def gone(self, key: Key) -> None:
         """The object is gone: forget it, and let go of what it left."""
         self._context.observe(key.kind, key, {})
         self._context.cache.drop(key)

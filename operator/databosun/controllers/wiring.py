@@ -12,8 +12,8 @@ from databosun.controllers.backup import BackupController
 from databosun.controllers.context import Context, EventSink, Images, Leadership, Reconciler, Register
 from databosun.controllers.database import DatabaseController
 from databosun.controllers.drill import DrillController
-from databosun.controllers.drillrun import DrillRunController
 from databosun.controllers.intake import Intake
+from databosun.controllers.jointrun import DrillRuns
 from databosun.controllers.matching import INDEXERS
 from databosun.controllers.policy import PolicyController
 from databosun.controllers.restore import RestoreController
@@ -100,7 +100,7 @@ def wire(
         "BackupPolicy": PolicyController(context).reconcile,
         "Backup": BackupController(context).reconcile,
         "RestoreDrill": DrillController(context).reconcile,
-        "RestoreDrillRun": DrillRunController(context).reconcile,
+        "RestoreDrillRun": DrillRuns(context).reconcile,
         "Restore": RestoreController(context).reconcile,
         "Approval": _nothing,
         "Deployment": _nothing,

@@ -21,6 +21,10 @@ from databosun.api.drill import (
 LEVELS = (Level.ARTIFACT, Level.RESTORE, Level.DEEP, Level.APPLICATION)
 
 
+NEGATIVE_CONTROL = "negative-control"
+"""Name of the check that damages a copy."""
+
+
 class CheckReason(StrEnum):
     """Why a check failed, or a drill is no more than Partial. Never renamed."""
 
@@ -31,6 +35,7 @@ class CheckReason(StrEnum):
     DATA_DAMAGED = "DataDamaged"
     EXTENSION_MISSING = "ExtensionMissing"
     NOTHING_CHECKED = "NothingChecked"
+    PROGRAM_FAILED = "ProgramFailed"
     QUERY_FAILED = "QueryFailed"
     ROW_COUNT_WRONG = "RowCountWrong"
     ROWS_DIFFER = "RowsDiffer"

@@ -53,6 +53,12 @@ class EffectiveDrill:
 
 def effective_drill(spec: RestoreDrillSpec, tier: int) -> EffectiveDrill:
     """Read every value; the schedule is the tier's where none is given. UserFault(InvalidSpec) names the field."""
+    if spec.max_instance_hours is not None:
+        message = (
+            f"spec.maxInstanceHours is {spec.max_instance_hours}; it bounds instances of a cloud, which no engine of "
+            "this release drills in: leave it out, a drill runs in a pod of its own and ends by deadline"
+        )
+        raise invalid_spec(message)
     schedule = spec.schedule
     cron, zone = (schedule.cron, schedule.time_zone) if schedule else (_BY_TIER.get(tier, _MONTHLY), "UTC")
     if problem := check_cron(cron):
@@ -116,27 +122,41 @@ def cursor_of(
     return DrillCursor(**entry.model_dump(), engine_version=taken, runs=(before.runs if before else 0) + started)
 
 
+def create_joint_run(drill: Named, spec: RestoreDrillSpec, order: RunOrder, before: DrillCursor | None) -> CreateRun:
+    """The run over all databases of a drill, which owns a run for each."""
+    return CreateRun(
+        kind="RestoreDrillRun",
+        namespace=drill.namespace,
+        name=order.name,
+        spec={"drillRef": {"name": drill.name}, **_of_order(spec, order, before)},
+        labels=references(None, drill.uid, None, order.schedule),
+        owner=Owner(API_VERSION, "RestoreDrill", drill.name, drill.uid),
+    )
+
+
 def create_drill_run(
     database: Named, drill: Named, spec: RestoreDrillSpec, order: RunOrder, before: DrillCursor | None
 ) -> CreateRun:
     """The run of one order; it goes when its drill goes."""
-    every = spec.negative_control.every_n_runs if spec.negative_control else 0
-    number = (before.runs if before else 0) + 1
-    body: dict[str, Any] = {
-        "drillRef": {"name": drill.name},
-        "databaseRef": {"name": database.name},
-        "scheduledFor": order.scheduled_for.isoformat().replace("+00:00", "Z"),
-        **({"schedule": order.schedule} if order.schedule else {}),
-        **({"negativeControl": True} if every and number % every == 0 else {}),
-    }
+    refs = {"drillRef": {"name": drill.name}, "databaseRef": {"name": database.name}}
     return CreateRun(
         kind="RestoreDrillRun",
         namespace=database.namespace,
         name=order.name,
-        spec=body,
+        spec={**refs, **_of_order(spec, order, before)},
         labels=references(database.uid, drill.uid, None, order.schedule),
         owner=Owner(API_VERSION, "RestoreDrill", drill.name, drill.uid),
     )
+
+
+def _of_order(spec: RestoreDrillSpec, order: RunOrder, before: DrillCursor | None) -> dict[str, Any]:
+    every = spec.negative_control.every_n_runs if spec.negative_control else 0
+    number = (before.runs if before else 0) + 1
+    return {
+        "scheduledFor": order.scheduled_for.isoformat().replace("+00:00", "Z"),
+        **({"schedule": order.schedule} if order.schedule else {}),
+        **({"negativeControl": True} if every and number % every == 0 else {}),
+    }
 
 
 @dataclass(frozen=True, slots=True)

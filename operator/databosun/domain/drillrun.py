@@ -19,11 +19,13 @@ from databosun.api.request import (
 from databosun.api.result import DrillResult
 from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.common import PodTemplate
+from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.proving import ChosenBackup, StoredRecord, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrillrun import DrillPhase, RestoreDrillRunSpec, RestoreDrillRunStatus
 from databosun.api.v1alpha1.run import Failure
-from databosun.domain.conditions import kstatus
+from databosun.domain.conditions import find, kstatus
+from databosun.domain.drill import NEGATIVE_CONTROL
 from databosun.domain.measured import (
     backup_ref,
     check_results,
@@ -33,7 +35,7 @@ from databosun.domain.measured import (
     target_point,
 )
 from databosun.domain.names import attempt_job_name, recover_job_name
-from databosun.domain.plan import Plan, PostEvent, StartJob
+from databosun.domain.plan import LABEL_CONTROL, LABEL_PROVEN, LABEL_RTO, LABEL_RTO_MET, Plan, PostEvent, StartJob
 from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
 from databosun.domain.running import (
     LOOK_AFTER_START,
@@ -123,7 +125,7 @@ def _choose(facts: DrillRunFacts, now: datetime) -> Plan:
     order = _order(facts)
     message = f"{order.backup.name} is to be drilled"
     status = facts.state.write(
-        kstatus(ready=False, reason="Chosen", message=message, reconciling=message),
+        kstatus(ready=False, reason=Reason.CHOSEN, message=message, reconciling=message),
         now,
         phase=DrillPhase.PENDING,
         backup=order.backup,
@@ -186,17 +188,19 @@ def _recover(facts: DrillRunFacts, step: Recover, now: datetime) -> Plan:
 
 def _ordered(facts: DrillRunFacts, step: Start, now: datetime) -> datetime:
     """When somebody in need would have asked: at the choice, for another attempt at the last one's end. Waiting for
-    other runs is no part of a restore."""
+    other runs is no part of a restore: where that came between, it is now."""
     if step.number > 1 and facts.state.facts.tried:
         return facts.state.facts.tried[-1].ended or now
-    return facts.status.backup.resolved_at if facts.status.backup else now
+    seen = find(facts.status.conditions, ConditionType.READY)
+    waited = seen is not None and seen.reason != Reason.CHOSEN
+    return now if waited or facts.status.backup is None else facts.status.backup.resolved_at
 
 
 def _conclude(facts: DrillRunFacts, step: Conclude, now: datetime) -> Plan:
     step = _of_this_run(facts, step)
     ending = step.ending
     found = ending.result.drill if ending.result is not None else None
-    phase = PHASES[found.verdict] if found is not None else _without_word(step)
+    phase = PHASES[found.verdict] if found is not None else phase_without_word(step)
     changes: dict[str, Any] = _found(found) if found is not None else {}
     if phase is DrillPhase.PASSED or (found is not None and found.proven):
         status = facts.state.write(
@@ -227,8 +231,8 @@ def _of_this_run(facts: DrillRunFacts, step: Conclude) -> Conclude:
     return replace(step, ending=Ending(Reason.NAME_TAKEN, message, certain=True, refused=True))
 
 
-def _without_word(step: Conclude) -> DrillPhase:
-    """No drill was reported: it was never begun for want of something, or the cluster failed. Never the backup."""
+def phase_without_word(step: Conclude) -> DrillPhase:
+    """The phase where no drill was reported: it never began for want of something, or the cluster failed."""
     refused = step.ending.refused or (step.attempt == 0 and not step.ending.succeeded)
     return DrillPhase.REFUSED if refused else DrillPhase.ERROR
 
@@ -249,6 +253,7 @@ def _found(found: DrillResult) -> dict[str, Any]:
         "checks": check_results(found.checks),
         "rto": measured_rto(found.rto),
         "rpo": measured_rpo(found.rpo),
+        "ordered_at": found.ordered_at,
         "until": target_point(found.until),
         "reached": found.reached,
         "evidence": record,
@@ -269,6 +274,18 @@ def proof_of(name: str, status: RestoreDrillRunStatus) -> Proof | None:
     if not status.proven or status.level_reached is None or status.completion_time is None:
         return None
     return Proof(level=str(status.level_reached), at=status.completion_time, run=name)
+
+
+def finish_labels(name: str, status: RestoreDrillRunStatus) -> dict[str, str]:
+    """What of a finished run is known without reading it: coverage, trend and control are counted from these."""
+    control = next((one for one in status.checks or () if one.name == NEGATIVE_CONTROL), None)
+    found: dict[str, str | None] = {
+        LABEL_PROVEN: "true" if proof_of(name, status) is not None else None,
+        LABEL_RTO: str(status.rto.seconds) if status.rto is not None else None,
+        LABEL_RTO_MET: str(status.rto.met).lower() if status.rto is not None and status.rto.met is not None else None,
+        LABEL_CONTROL: str(control.result) if control is not None else None,
+    }
+    return {label: value for label, value in found.items() if value is not None}
 
 
 def too_old(

@@ -19,7 +19,12 @@ class Operation(StrEnum):
     DELETE = "Delete"
 
 
-OPERATIONS = {"backup": Operation.BACKUP, "drill": Operation.DRILL, "restore": Operation.RESTORE}
+OPERATIONS = {
+    "backup": Operation.BACKUP,
+    "drill": Operation.DRILL,
+    "joint": Operation.DRILL,
+    "restore": Operation.RESTORE,
+}
 """What a run does, by the task of its Jobs."""
 
 

@@ -43,6 +43,7 @@ def _check(one: CopyCheck) -> Check:
         min=one.min,
         max=one.max,
         max_age_seconds=_seconds(f"check {one.name}: maxAge", one.max_age) if one.max_age else None,
+        exec=one.exec,
         timeout_seconds=_seconds(f"check {one.name}: timeout", one.timeout),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
-from databosun.api.evidence import SCHEMA, Evidence
+from databosun.api.evidence import SCHEMA, Evidence, JointEvidence
 from databosun.domain.sealing import SIGNATURE, digest_of, is_canonical, is_signed
 
 EDITED = "the file is not in the form in which it was written (sorted keys, no spaces): it was edited"
@@ -84,11 +85,33 @@ def parse_record(data: bytes) -> Evidence:
         raise ValueError(msg) from error
 
 
+def parse_any(data: bytes) -> Evidence | JointEvidence:
+    """The evidence in these bytes, of one database or of a joint drill. ValueError says why it is none."""
+    if not is_joint(data):
+        return parse_record(data)
+    try:
+        return JointEvidence.model_validate_json(data)
+    except ValidationError as error:
+        msg = f"this is no evidence of a joint drill of schema {SCHEMA}: {error.errors()[0]['msg']}"
+        raise ValueError(msg) from error
+
+
+def is_joint(data: bytes) -> bool:
+    """Whether this claims to be the record of a drill of many databases, which only names those of each."""
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and document.get("kind") == "JointDrill"
+
+
 def read_records(found: Iterable[Found]) -> Read:
     """Every record, each looked at by itself."""
     records: dict[tuple[str, str, str, str], Record] = {}
     problems: list[str] = []
     for one in found:
+        if is_joint(one.data):
+            continue  # what it says of each database stands in that database's own record
         try:
             evidence = parse_record(one.data)
         except ValueError as error:

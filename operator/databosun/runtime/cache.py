@@ -12,11 +12,14 @@ from typing import Any
 from databosun.domain.plan import (
     ANNOTATION_FINDINGS,
     ANNOTATION_RUNBOOKS,
+    LABEL_CONTROL,
     LABEL_DATABASE_UID,
     LABEL_FINISHED,
     LABEL_HOLD,
     LABEL_POLICY_UID,
     LABEL_PROVEN,
+    LABEL_RTO,
+    LABEL_RTO_MET,
     LABEL_SCHEDULE,
 )
 from databosun.runtime.queue import Key
@@ -145,8 +148,9 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A finished run, from its metadata alone. `outcome`: its verdict; `proven`: a drill that proved its backup;
-    `noted`: people wrote down what they learnt from it."""
+    """A finished run, from its metadata alone. `outcome`: its verdict; `proven`: a drill that proved its backup, or a
+    backup that one proved; `noted`: people wrote down what they learnt from it. `rto_seconds`, `rto_met`: as a drill
+    measured; `control`: what its negative control came to."""
 
     namespace: str
     name: str
@@ -162,6 +166,9 @@ class FinishedRun:
     outcome: str = ""
     proven: bool = False
     noted: bool = False
+    rto_seconds: int | None = None
+    rto_met: bool | None = None
+    control: str = ""
 
 
 def finished_run(metadata: Mapping[str, Any]) -> FinishedRun | None:
@@ -184,6 +191,9 @@ def finished_run(metadata: Mapping[str, Any]) -> FinishedRun | None:
         outcome=labels[LABEL_FINISHED],
         proven=labels.get(LABEL_PROVEN) == "true",
         noted=not {ANNOTATION_FINDINGS, ANNOTATION_RUNBOOKS}.isdisjoint(metadata.get("annotations", {})),
+        rto_seconds=int(labels[LABEL_RTO]) if labels.get(LABEL_RTO, "").isdigit() else None,
+        rto_met={"true": True, "false": False}.get(labels.get(LABEL_RTO_MET, "")),
+        control=labels.get(LABEL_CONTROL, ""),
     )
 
 

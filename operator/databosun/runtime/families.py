@@ -172,6 +172,32 @@ DRILL_PROVEN: Final = Family("databosun_drill_databases_proven", "gauge", "Those
 DRILL_FAILING: Final = Family(
     "databosun_drill_databases_failing", "gauge", "Those whose newest run did not pass.", _DRILL
 )
+DRILL_BACKUPS: Final = Family(
+    "databosun_drill_backups", "gauge", "Successful backups of the databases that the RestoreDrill covers.", _DRILL
+)
+DRILL_BACKUPS_DRILLED: Final = Family(
+    "databosun_drill_backups_drilled", "gauge", "Those that a drill restored and proved.", _DRILL
+)
+DRILL_RTO_P95: Final = Family(
+    "databosun_drill_rto_seconds",
+    "gauge",
+    "Nineteen of twenty restores took no longer, in the finished runs that are still kept. No series while there is "
+    "none.",
+    _DRILL,
+)
+JOINT_SECONDS: Final = Family(
+    "databosun_drill_joint_seconds",
+    "gauge",
+    "How long it took until every database was back, in the newest run over all of them. No series where not all came "
+    "back, or the RestoreDrill has no order.",
+    _DRILL,
+)
+JOINT_TOO_SLOW: Final = Family(
+    "databosun_drill_joint_too_slow",
+    "gauge",
+    "1 where that run brought a database back later than its own objective allows, counted from its start. Else 0.",
+    _DRILL,
+)
 DRILL_RUNS: Final = Family(
     "databosun_drill_runs",
     "gauge",
@@ -275,6 +301,11 @@ OF_OBJECTS: Final = (
     DRILL_DATABASES,
     DRILL_PROVEN,
     DRILL_FAILING,
+    DRILL_BACKUPS,
+    DRILL_BACKUPS_DRILLED,
+    DRILL_RTO_P95,
+    JOINT_SECONDS,
+    JOINT_TOO_SLOW,
     DRILL_RUNS,
     STALLED,
 )

@@ -33,7 +33,8 @@ _DATABASE = (
 _LOG = (f.CONTINUOUS_HEALTHY, f.LOG_GAPS)
 _RULED_OUT = frozenset({"OneDatabaseOnly", "LogicalHasNoLog"})
 _PROOF = (f.PROVEN, f.LAST_PROVEN, f.DRILL_FAILED, f.DRILL_OVERDUE, f.RTO_MEASURED, f.RESTORE_ESTIMATE)
-_DRILL = (f.DRILL_DATABASES, f.DRILL_PROVEN, f.DRILL_FAILING)
+_DRILL = (f.DRILL_DATABASES, f.DRILL_PROVEN, f.DRILL_FAILING, f.DRILL_BACKUPS, f.DRILL_BACKUPS_DRILLED, f.DRILL_RTO_P95)
+_JOINT = (f.JOINT_SECONDS, f.JOINT_TOO_SLOW)
 _DRILL_RUNS = (f.DRILL_RUNS,)
 _OVERDUE = frozenset({"ProofTooOld", "DrillOverdue"})
 _PROTECTION = (f.LAST_SUCCESS, f.CONSECUTIVE_FAILURES, f.MISSED_SLOTS)
@@ -113,11 +114,22 @@ def _proof(status: Body) -> tuple[float | None, ...]:
 
 def drill_series(body: Body) -> tuple[Row, ...]:
     """A RestoreDrill: what it covers, how that fares, and its runs by verdict."""
-    namespace, name, _, status = _parts(body)
+    namespace, name, spec, status = _parts(body)
     covered, runs = status.get("databases") or {}, status.get("runs") or {}
-    values = tuple(covered.get(field, 0) for field in ("matched", "proven", "failing"))
+    coverage, last = status.get("coverage") or {}, status.get("lastRun") or {}
+    values = (
+        *(covered.get(field, 0) for field in ("matched", "proven", "failing")),
+        *(coverage.get(field, 0) for field in ("backupsTotal", "backupsDrilled")),
+        (status.get("trend") or {}).get("rtoP95Seconds"),
+    )
+    joint = (last.get("rtoSeconds"), 1.0 if last.get("rtoMet") is False else 0.0) if spec.get("order") else (None, None)
     verdicts = tuple(Row(_DRILL_RUNS, (namespace, name, verdict), (count,)) for verdict, count in runs.items())
-    return (Row(_DRILL, (namespace, name), values), *verdicts, *_stalled("RestoreDrill", body))
+    return (
+        Row(_DRILL, (namespace, name), values),
+        Row(_JOINT, (namespace, name), joint),
+        *verdicts,
+        *_stalled("RestoreDrill", body),
+    )
 
 
 def policy_series(body: Body, expected_interval: timedelta | None) -> tuple[Row, ...]:

@@ -196,6 +196,10 @@ class Layout:
         of = _whole(_NAME, database, "a database")
         return f"{self.root}/{of}/drills/{_whole(_NAME, run, 'a drill')}/{EVIDENCE}"
 
+    def joint(self, run: str) -> str:
+        """The evidence of one drill of many databases: written once, never changed."""
+        return f"{self.root}/_drills/{_whole(_NAME, run, 'a drill')}/{EVIDENCE}"
+
     def restore(self, database: str, run: str) -> str:
         """The record of one restore: written once, never changed."""
         of = _whole(_NAME, database, "a database")

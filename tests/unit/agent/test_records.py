@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from databosun.agent.verify import Beside, verify
 from databosun.api.drill import Check, CheckOutcome, CheckResult, Level, PointKind, RecoveryPoint, Verdict
-from databosun.api.request import BackupRef, DrillTask, RecoverTask, RestoreTask
+from databosun.api.request import BackupRef, DrillTask, JointGroup, JointMember, JointTask, RecoverTask, RestoreTask
 from databosun.api.result import Outcome
 from databosun.api.v1alpha1.backup import Position
+from databosun.domain.sealing import digest_of
 from databosun.engines.base import Reached, RecoveryPlan
 from support.agentrun import Ran, Workplace, backup_task
 from support.fakeengine import FakeEngine
+
+NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)
 
 
 @dataclass
@@ -170,3 +176,65 @@ def test_what_came_into_the_volume_meanwhile_is_left_where_it_is(
     assert found.reason == "TargetNotEmpty"
     assert [path.name for path in target.iterdir()] == ["data"]
     assert (target / "data" / "of-somebody-else").exists()
+
+
+def joint(place: Workplace, *drilled: Ran, run: str = "all", **changed: Any) -> Ran:
+    """Write down what drills of the same database under other names came to, as if they were many."""
+    members = [
+        JointMember(
+            **{
+                "database": "orders",
+                "run": one.id,
+                "verdict": one.verdict,
+                "reason": one.reason,
+                "evidence_sha256": one.evidence_sha256,
+                **changed,
+            }
+        )
+        for one in (ran.result.drill for ran in drilled)
+        if one is not None
+    ]
+    return place.run(JointTask(id=run, drill="disaster", groups=[JointGroup(started_at=NOW, members=members)]))
+
+
+def test_the_evidence_of_many_holds_the_digest_of_each(place: Workplace, refs: dict[str, BackupRef]) -> None:
+    one, two = drill(place, refs["orders-a"], "one"), drill(place, refs["orders-b"], "two")
+    found = joint(place, one, two).result.joint
+    assert found is not None
+    assert found.verdict is Verdict.PASSED
+    path = place.paths.volume / "shop" / "_drills" / "all" / "evidence.json"
+    record = path.read_bytes()
+    assert digest_of(record) == found.evidence_sha256
+    beside = Beside(members=[evidence(place, name).read_bytes() for name in ("one", "two")])
+    assert verify(record, beside=beside)[1] == []
+    assert [member["evidenceRead"] for member in json.loads(record)["members"]] == [True, True]
+    again = joint(place, one, two).result
+    assert (again.reason, again.joint) == ("AlreadyDone", found)
+    assert path.read_bytes() == record
+    recovered = place.run(RecoverTask(database="", id="all", durable="joint")).result.joint
+    assert recovered == found
+
+
+@pytest.mark.parametrize("how", ["gone", "changed", "another verdict"])
+def test_evidence_that_is_not_what_a_member_wrote_is_written_into_no_record(
+    place: Workplace, refs: dict[str, BackupRef], how: str
+) -> None:
+    one = drill(place, refs["orders-a"], "one")
+    path = evidence(place, "one")
+    if how == "gone":
+        path.unlink()
+    if how == "changed":
+        path.write_bytes(path.read_bytes().replace(b"Passed", b"Failed", 1))
+    changed = {"verdict": Verdict.FAILED} if how == "another verdict" else {}
+    found = joint(place, one, **changed).result
+    assert (found.outcome, found.reason, found.joint) == (Outcome.FAILED, "EvidenceInvalid", None)
+    assert not (place.paths.volume / "shop" / "_drills").exists()
+
+
+def test_a_name_that_a_drill_of_other_databases_bore_is_not_used_again(
+    place: Workplace, refs: dict[str, BackupRef]
+) -> None:
+    one, two = drill(place, refs["orders-a"], "one"), drill(place, refs["orders-b"], "two")
+    assert joint(place, one, two).result.outcome is Outcome.SUCCEEDED
+    other = joint(place, one).result
+    assert (other.outcome, other.reason) == (Outcome.REFUSED, "NameTaken")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from databosun.agent.verify import main, verify
-from databosun.api.evidence import Evidence
+from databosun.agent.verify import Beside, main, verify
+from databosun.api.evidence import Evidence, JointEvidence
 from databosun.domain.sealing import canonical, digest_of
 from databosun.storage.manifest import seal
 from support.pemkeys import pem_of
@@ -51,7 +51,7 @@ def evidence(**more: Any) -> dict[str, Any]:
 def test_what_was_written_is_right() -> None:
     before = seal(evidence(run="drill-1"), KEY)
     data = seal(evidence(previous={"run": "drill-1", "sha256": digest_of(before)}), KEY)
-    right, wrong = verify(data, public_key=PUBLIC, manifest=MANIFEST, previous=before)
+    right, wrong = verify(data, public_key=PUBLIC, beside=Beside(MANIFEST, before))
     assert wrong == []
     assert len(right) == 4
     assert digest_of(data) in right[0]
@@ -72,13 +72,60 @@ def test_a_change_is_found(change: str) -> None:
 
 def test_another_manifest_and_a_missing_link_are_found() -> None:
     data = seal(evidence(previous={"run": "drill-1", "sha256": "0" * 64}), KEY)
-    assert verify(data, public_key=PUBLIC, manifest=b"another")[1]
-    assert verify(data, public_key=PUBLIC, previous=seal(evidence(run="drill-1"), KEY))[1]
-    assert verify(seal(evidence(), KEY), previous=b"x")[1]
+    assert verify(data, public_key=PUBLIC, beside=Beside(manifest=b"another"))[1]
+    assert verify(data, public_key=PUBLIC, beside=Beside(previous=seal(evidence(run="drill-1"), KEY)))[1]
+    assert verify(seal(evidence(), KEY), beside=Beside(previous=b"x"))[1]
 
 
 def test_something_else_is_no_evidence() -> None:
     assert verify(MANIFEST)[1]
+    assert verify(b"[]")[1]
+    assert verify(b"no JSON")[1]
+
+
+def joint(*members: bytes, **more: Any) -> dict[str, Any]:
+    """A record of a joint drill of these members."""
+    values: dict[str, Any] = {
+        "run": "all-1",
+        "attempt": 1,
+        "cluster": "c",
+        "storage": "prod",
+        "namespace": "shop",
+        "started_at": "2026-03-01T03:00:00Z",
+        "completed_at": "2026-03-01T03:09:00Z",
+        "verdict": "Passed",
+        "reason": "Passed",
+        "message": "all were restored",
+        "groups": [{"started_at": "2026-03-01T03:00:00Z", "seconds": 90.0}],
+        "members": [
+            {
+                "database": f"d{number}",
+                "group": 1,
+                "run": json.loads(member)["run"],
+                "verdict": "Passed",
+                "reason": "Passed",
+                "evidence_sha256": digest_of(member),
+            }
+            for number, member in enumerate(members)
+        ],
+        "databosun_version": "0.1.0",
+        **more,
+    }
+    return JointEvidence.model_validate(values).dump()
+
+
+def test_a_joint_drill_vouches_for_the_evidence_of_each_member() -> None:
+    one, two = seal(evidence(run="a"), KEY), seal(evidence(run="b"), KEY)
+    data = seal(joint(one, two), KEY)
+    right, wrong = verify(data, public_key=PUBLIC, beside=Beside(members=(one, two)))
+    assert wrong == []
+    assert "databases d0, d1" in right[0]
+    changed = seal(evidence(run="b", verdict="Failed"), KEY)
+    assert verify(data, public_key=PUBLIC, beside=Beside(members=(one, changed)))[1]
+    assert verify(data, beside=Beside(members=(seal(evidence(run="c"), KEY),)))[1]
+    assert verify(data, beside=Beside(members=(data,)))[1]
+    assert verify(one, beside=Beside(members=(two,)))[1]
+    assert verify(data.replace(b'"verdict":"Passed"', b'"verdict":"Failed"', 1), public_key=PUBLIC)[1]
 
 
 def test_the_command_says_it_and_exits_accordingly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,10 +140,11 @@ def test_the_command_says_it_and_exits_accordingly(tmp_path: Path, capsys: pytes
     assert main([str(tmp_path / "nowhere")]) == 2
 
 
-def test_the_published_schema_is_todays(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("kind", "name"), [("drill", "evidence"), ("joint", "joint-evidence")])
+def test_the_published_schema_is_todays(kind: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A change of it needs a new version, or another optional field: print it with --schema."""
-    published = Path(__file__).resolve().parents[3] / "docs/reference/evidence-1.schema.json"
-    assert main(["--schema"]) == 0
+    published = Path(__file__).resolve().parents[3] / f"docs/reference/{name}-1.schema.json"
+    assert main(["--schema", kind]) == 0
     assert capsys.readouterr().out == published.read_text()
 
 

@@ -12,7 +12,7 @@ from databosun.api.v1alpha1.restore import RestoreSpec
 from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunSpec
 from databosun.cli import drill, restore
 from databosun.domain.errors import UserFault
-from databosun.kube.resources import RESTORE_DRILL_RUNS, RESTORES, Resource
+from databosun.kube.resources import RESTORE_DRILL_RUNS, RESTORE_DRILLS, RESTORES, Resource
 from support.applied import database
 from support.terminal import Terminal
 
@@ -59,6 +59,28 @@ async def test_what_a_drill_names_has_to_be_there(terminal: Terminal) -> None:
         await drill.start(terminal.session, to_drill(drill="weekly"))
     with pytest.raises(UserFault, match="Backup gone is not"):
         await drill.start(terminal.session, to_drill(backup="gone"))
+
+
+async def test_without_a_database_all_of_a_drill_are_drilled(terminal: Terminal) -> None:
+    with pytest.raises(UserFault, match="name a Database"):
+        await drill.start(terminal.session, to_drill(database=None))
+    with pytest.raises(UserFault, match="name a Database"):
+        await drill.start(terminal.session, to_drill(database=None, drill="disaster", backup="b1"))
+    spec = {"databaseSelector": {"matchLabels": {"team": "shop"}}}
+    terminal.kube.put(RESTORE_DRILLS, {"metadata": {"name": "disaster"}, "spec": spec})
+    seen = await drill.start(terminal.session, to_drill(database=None, drill="disaster"))
+    assert seen.meta.name.startswith("disaster-260301-1200-")
+    assert "databaseRef" not in terminal.kube.one(RESTORE_DRILL_RUNS, seen.meta.name)["spec"]
+    members = [
+        {"database": "users", "group": 1, "run": "u", "phase": "Passed", "ready": "1m30s", "met": True},
+        {"database": "orders", "group": 2, "run": "o", "phase": "Failed", "reason": "Stale", "message": "2h old"},
+    ]
+    failed = {"phase": "Failed", "members": members, "failure": {"reason": "Stale", "message": "Failed for 1 of 2"}}
+    play(terminal, RESTORE_DRILL_RUNS, seen.meta.name, failed)
+    assert await drill.RUN.follow(terminal.session, seen.meta.name, HOUR) == 1
+    assert "1 users Passed, back after 1m30s" in terminal.said
+    assert "2 orders Failed: Stale: 2h old" in terminal.said
+    assert "Failed for 1 of 2" in terminal.noted
 
 
 PASSED = {

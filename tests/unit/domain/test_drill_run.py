@@ -98,6 +98,15 @@ def test_the_job_is_told_the_digest_that_stands_in_the_cluster_and_nothing_of_th
     assert job.scratch_bytes == 5
 
 
+def test_what_came_between_choice_and_start_is_no_part_of_the_time_to_restore() -> None:
+    waiting = [{"type": "Ready", "status": "False", "reason": "Waiting"}]
+    status = RestoreDrillRunStatus.model_validate({**CHOSEN, "conditions": waiting})
+    (job,) = decide_drill_run(facts(status), NOW + timedelta(hours=2)).before
+    assert isinstance(job, StartJob)
+    assert isinstance(job.request.job, DrillTask)
+    assert job.request.job.ordered_at == NOW + timedelta(hours=2)
+
+
 @pytest.mark.parametrize(
     ("verdict", "outcome", "ready", "stalled"),
     [

@@ -163,3 +163,9 @@ def test_what_is_taken_out_of_the_middle_is_missed(gone: set[int]) -> None:
     holes = {number for number in gone if first < number < last and number + 1 not in gone}
     assert len(missing) == len(holes)
     assert all(one.problems == () for one in records)
+
+
+def test_the_record_of_many_databases_is_no_record_of_one_and_no_fault_either() -> None:
+    chain = chain_of(2)
+    whole = Found("shop/_drills/all/evidence.json", b'{"kind":"JointDrill","schema":1}')
+    assert read_records([*chain.found, whole]) == read_records(chain.found)

@@ -219,6 +219,25 @@ def test_a_drills_runs_are_counted_by_verdict(metrics: Metrics) -> None:
     ]
 
 
+@pytest.mark.parametrize("met", [True, False, None])
+def test_what_a_drill_of_many_took_is_said_of_the_drill(metrics: Metrics, met: bool | None) -> None:
+    status = {
+        "coverage": {"backupsTotal": 12, "backupsDrilled": 5},
+        "trend": {"rtoP95Seconds": 700},
+        "lastRun": {"name": "r", "rtoSeconds": 552, **({} if met is None else {"rtoMet": met})},
+    }
+    metadata = {"namespace": "shop", "name": "disaster"}
+    for order in ([{"databaseSelector": {}}], None):
+        body = {"metadata": metadata, "spec": {"order": order}, "status": status}
+        metrics.objects.put("RestoreDrill", "shop", "disaster", drill_series(body))
+        at = {"namespace": "shop", "drill": "disaster"}
+        assert value(metrics, "databosun_drill_backups", **at) == 12.0
+        assert value(metrics, "databosun_drill_backups_drilled", **at) == 5.0
+        assert value(metrics, "databosun_drill_rto_seconds", **at) == 700.0
+        assert value(metrics, "databosun_drill_joint_seconds", **at) == (552.0 if order else None)
+        assert value(metrics, "databosun_drill_joint_too_slow", **at) == (float(met is False) if order else None)
+
+
 def test_series_end_with_their_object(metrics: Metrics) -> None:
     metrics.objects.put("Database", "shop", "orders", database_series(DATABASE))
     metrics.objects.drop("Database", "shop", "orders")

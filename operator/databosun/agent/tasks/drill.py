@@ -39,6 +39,7 @@ from databosun.api.request import DrillTask
 from databosun.api.result import DrillResult, Outcome, Result
 from databosun.api.v1alpha1.backup import Position
 from databosun.domain.drill import (
+    NEGATIVE_CONTROL,
     Blame,
     Broken,
     CheckReason,
@@ -176,7 +177,7 @@ def _rpo(task: DrillTask, found: Drilled, goal: Goal, copy: Copy) -> Rpo | None:
 
 def _control(ctx: Context, chosen: Chosen) -> CheckResult:
     """Read a damaged copy of the artefacts; noticing it is what passes."""
-    check = Check(name="negative-control", type=CheckType.ENGINE_INTEGRITY)
+    check = Check(name=NEGATIVE_CONTROL, type=CheckType.ENGINE_INTEGRITY)
     lane = replace(_lane(ctx), store=damaged(ctx.store, chosen.members))
     last = replace(chosen, members=chosen.members[-1:])
     try:
@@ -206,6 +207,7 @@ def _conclude(ctx: Context, task: DrillTask, found: Drilled) -> Result:
         checks=found.checks,
         rto=found.rto,
         rpo=found.rpo,
+        ordered_at=(task.ordered_at or found.started) if found.rto else None,
         until=found.until,
         reached=found.position,
         proven=proven,

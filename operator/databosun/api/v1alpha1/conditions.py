@@ -42,6 +42,14 @@ class ConditionType(StrEnum):
         "RetentionHealthy",
         "Retention deletes what nothing needs any more, and no guard has stopped it.",
     )
+    OVERDUE = (
+        "Overdue",
+        "A database that the drill covers has passed none within one and a half intervals. Absent otherwise.",
+    )
+    NEGATIVE_CONTROL_PASSED = (
+        "NegativeControlPassed",
+        "The last drill that damaged a copy on purpose noticed it. Absent where none was asked for.",
+    )
     SIZE_PLAUSIBLE = "SizePlausible", "The backup is no smaller than a fifth of the one before it."
     UNVERIFIED = (
         "Unverified",

@@ -10,7 +10,7 @@ from databosun.api.drill import CheckOutcome, PointKind, RpoSource, Severity
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Identifier, Line, Message, PositiveDuration, ShortName, Text, Time
-from databosun.api.v1alpha1.schema import cel, rules
+from databosun.api.v1alpha1.schema import WHOLE, cel, rules
 
 _NAME = Field(min_length=1, max_length=63)
 
@@ -28,13 +28,17 @@ class CopyCheck(Model):
             "self.type != 'RowCount' || (has(self.table) && (has(self.min) || has(self.max)))",
             "type RowCount needs table and one of min and max, or both",
         ),
+        cel("self.type != 'Job' || has(self.exec)", "type Job needs exec"),
         cel("!has(self.min) || !has(self.max) || self.min <= self.max", "min may not exceed max"),
     )
     name: ShortName = Field(description="Its name, unique in its list; stands in results and evidence.")
-    type: Literal["RowCount", "RowHash", "SchemaHash", "EngineIntegrity", "Freshness", "Canary", "Query"] = Field(
-        description="RowCount: rows of a table within bounds. RowHash, SchemaHash: equal to what the backup recorded"
-        " (logical backups). EngineIntegrity: the engine's own check. Freshness: the newest value of a query is no"
-        " older than maxAge. Canary: a known value is there. Query: a query's value compared with value."
+    type: Literal["RowCount", "RowHash", "SchemaHash", "EngineIntegrity", "Freshness", "Canary", "Query", "Job"] = (
+        Field(
+            description="RowCount: rows of a table within bounds. RowHash, SchemaHash: equal to what the backup"
+            " recorded (logical backups). EngineIntegrity: the engine's own check. Freshness: the newest value of a"
+            " query is no older than maxAge. Canary: a known value is there. Query: a query's value compared with"
+            " value. Job: a program of the runner image that looks at the copy and exits with 0."
+        )
     )
     severity: Severity = Field(
         default=Severity.CRITICAL,
@@ -60,6 +64,13 @@ class CopyCheck(Model):
     max: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Most rows; with RowCount.")
     max_age: PositiveDuration | None = Field(
         default=None, description="Greatest age at the point that was recovered to; with Freshness."
+    )
+    exec: Annotated[list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=32), WHOLE] | None = (
+        Field(
+            default=None,
+            description="A program of the runner image and its arguments; no shell reads them. It finds the copy by"
+            " PGHOST, PGPORT, PGUSER and PGDATABASE, and gets no credentials; with Job.",
+        )
     )
     timeout: PositiveDuration = Field(default="10m", description="How long it may take.")
 
@@ -126,7 +137,9 @@ class MeasuredRto(Model):
     took: Identifier = Field(description="The same for people, such as 9m12s.")
     objective: Identifier | None = Field(default=None, description="The objective then in force.")
     met: bool | None = Field(default=None, description="Whether the objective was met.")
-    breakdown: Breakdown = Field(default_factory=Breakdown, description="What it went into.")
+    breakdown: Breakdown | None = Field(
+        default=None, description="What it went into. Absent for a drill of many databases: see its members."
+    )
 
 
 class MeasuredRpo(Model):

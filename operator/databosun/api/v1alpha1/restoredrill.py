@@ -10,10 +10,10 @@ from pydantic import Field
 from databosun.api.drill import Level
 from databosun.api.v1alpha1.common import LabelSelector, LocalRef, Model, PodTemplate
 from databosun.api.v1alpha1.conditions import Conditions
-from databosun.api.v1alpha1.database import Objectives
+from databosun.api.v1alpha1.database import DrillCursor, Objectives
 from databosun.api.v1alpha1.fields import Cron, Duration, Identifier, PositiveDuration, Time, TimeZone
 from databosun.api.v1alpha1.proving import CopyCheck
-from databosun.api.v1alpha1.schema import cel, one_each, rules
+from databosun.api.v1alpha1.schema import WHOLE, cel, one_each, rules
 
 
 class SelectFrom(StrEnum):
@@ -79,6 +79,15 @@ class NegativeControl(Model):
     )
 
 
+class DrillGroup(Model):
+    """Databases that are restored at once, before the next group."""
+
+    database_selector: LabelSelector = Field(
+        description="Labels of its databases, among those that the drill covers. One that an earlier group selects is"
+        " left out."
+    )
+
+
 class HistoryLimits(Model):
     """How many finished runs are kept for each database. Their evidence stays in the store."""
 
@@ -97,6 +106,8 @@ class RestoreDrillSpec(Model):
             " == 1",
             "exactly one of databaseRef, policyRef and databaseSelector is required",
         ),
+        cel("!has(self.order) || !has(self.databaseRef)", "order is for many databases: databaseRef has but one"),
+        cel("!has(self.order) || !has(self.trigger)", "trigger is of one database: it cannot be combined with order"),
     )
     database_ref: LocalRef | None = Field(
         default=None, description="The Database whose backups are drilled. Exactly one of the three."
@@ -107,6 +118,12 @@ class RestoreDrillSpec(Model):
     database_selector: LabelSelector | None = Field(
         default=None, description="Drill the backups of every Database of the namespace with these labels."
     )
+    order: Annotated[list[DrillGroup], Field(min_length=1, max_length=32), WHOLE] | None = Field(
+        default=None,
+        description="Drill all databases together, as after a disaster: one group after the other, what others depend"
+        " on first, with one verdict for all and the time until the last was back. Those that no group selects come"
+        " last.",
+    )
     selection: Selection = Field(default_factory=Selection, description="Which backup, to which point.")
     schedule: DrillSchedule | None = Field(
         default=None,
@@ -114,6 +131,11 @@ class RestoreDrillSpec(Model):
         " in the morning and spread over an hour.",
     )
     trigger: DrillTrigger | None = Field(default=None, description="What starts a drill beside the schedule.")
+    max_instance_hours: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="Ceiling of cost where a drill needs an instance of a cloud. No engine of this release does, so it"
+        " is refused: a drill runs in a pod of its own.",
+    )
     level: Level = Field(
         default=Level.RESTORE,
         description="Artifact: digests and formats. Restore: it recovers and starts, tables are counted. Deep: and the"
@@ -163,12 +185,38 @@ class RunCounts(Model):
     error: int = Field(default=0, description="Databosun or the cluster failed: nothing is said about the backup.")
 
 
+class Coverage(Model):
+    """How many of the backups were drilled, of all databases that the drill covers."""
+
+    backups_total: int = Field(description="Successful backups that are kept.")
+    backups_drilled: int = Field(description="Those that a drill restored and proved.")
+    oldest_undrilled: Identifier | None = Field(default=None, description="The oldest one that none has.")
+    oldest_undrilled_time: Time | None = Field(default=None, description="When that one was created.")
+
+
+class Trend(Model):
+    """How long restores took, in the finished runs that are still kept and measured it; of whole runs with order."""
+
+    runs: int = Field(description="How many runs it is reckoned from.")
+    rto_p50_seconds: int = Field(description="Half of them took no longer.")
+    rto_p95_seconds: int = Field(description="Nineteen of twenty took no longer.")
+    rto_p50: Identifier = Field(description="The same for people, such as 9m12s.")
+    rto_p95: Identifier = Field(description="The same for people, such as 9m12s.")
+
+
 class LastDrill(Model):
     """The newest run that ended."""
 
     name: Identifier = Field(description="Name of the run.")
     phase: Identifier = Field(description="Its verdict.")
     at: Time = Field(description="When it was created.")
+    rto_seconds: int | None = Field(
+        default=None, description="The time to restore that it measured; with order until all databases were back."
+    )
+    rto: Identifier | None = Field(default=None, description="The same for people, such as 9m12s.")
+    rto_met: bool | None = Field(
+        default=None, description="Whether it is within the objective; with order whether each was back in time."
+    )
 
 
 class RestoreDrillStatus(Model):
@@ -178,13 +226,21 @@ class RestoreDrillStatus(Model):
         default=None, description="Generation of the spec that this status is about."
     )
     conditions: Conditions = Field(
-        default_factory=list, description="Ready, Reconciling, Stalled, LastRunSucceeded, ScheduleHealthy."
+        default_factory=list,
+        description="Ready, Reconciling, Stalled, LastRunSucceeded, ScheduleHealthy, Overdue, NegativeControlPassed.",
     )
     databases: DrilledDatabases | None = Field(
         default=None, description="How many databases the drill covers, and how they fare."
     )
     runs: RunCounts | None = Field(default=None, description="Finished runs that are still kept, by verdict.")
+    coverage: Coverage | None = Field(
+        default=None, description="How many of the backups were drilled, of all databases that the drill covers."
+    )
+    trend: Trend | None = Field(default=None, description="How long restores took.")
     last_run: LastDrill | None = Field(default=None, description="The newest run that ended.")
+    cursor: DrillCursor | None = Field(
+        default=None, description="With order: how far the drill's own schedule has come, for all its databases."
+    )
     last_passed_time: Time | None = Field(default=None, description="When the newest run that passed was created.")
     next_schedule_time: Time | None = Field(default=None, description="The next slot of any database.")
     run_now_token: Identifier | None = Field(

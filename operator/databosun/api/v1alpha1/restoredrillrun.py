@@ -12,7 +12,7 @@ from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.common import LocalRef, Model
 from databosun.api.v1alpha1.conditions import Conditions
 from databosun.api.v1alpha1.database import Objectives
-from databosun.api.v1alpha1.fields import Identifier, Line, Message, ShortName, Time, first, last
+from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, Time, first, last
 from databosun.api.v1alpha1.proving import (
     ChosenBackup,
     CopyCheck,
@@ -53,12 +53,25 @@ class RestoreDrillRunSpec(Model):
             " again when restored",
         ),
         cel("!has(self.backupRef) || !has(self.selection)", "only one of backupRef and selection can be given"),
+        cel(
+            "has(self.databaseRef) || has(self.drillRef)",
+            "databaseRef or drillRef is required: without databaseRef all databases of the drill are drilled",
+        ),
+        cel("!has(self.backupRef) || has(self.databaseRef)", "backupRef is of one database: databaseRef is required"),
+        cel("!has(self.partOf) || has(self.databaseRef)", "partOf is of one database: databaseRef is required"),
         cel("has(self.drillRef) || !has(self.schedule)", "schedule is that of a drill: drillRef is required with it"),
     )
     drill_ref: LocalRef | None = Field(
         default=None, description="The RestoreDrill that says what this run does not say itself."
     )
-    database_ref: LocalRef = Field(description="The Database whose backup is drilled.")
+    database_ref: LocalRef | None = Field(
+        default=None,
+        description="The Database whose backup is drilled. Absent: all databases that the drill covers, in its order,"
+        " with one verdict.",
+    )
+    part_of: LocalRef | None = Field(
+        default=None, description="The run over many databases that this one belongs to; set by the operator."
+    )
     backup_ref: LocalRef | None = Field(default=None, description="Drill this very Backup. Absent: by selection.")
     selection: Selection | None = Field(
         default=None, description="Which backup, to which point. Absent: the drill's, or the latest."
@@ -83,6 +96,47 @@ class RestoreDrillRunSpec(Model):
         description="By hand: the run does not start after this (at most a day ahead), so that a restored or"
         " re-applied object starts nothing.",
     )
+
+    @property
+    def database_name(self) -> str:
+        """The Database that is drilled; of a run over many none."""
+        return self.database_ref.name if self.database_ref else ""
+
+
+class DrillMember(Model):
+    """One database of a drill of many."""
+
+    database: Identifier = Field(description="Name of the Database.")
+    group: int = Field(description="The group that it was drilled with; the first is 1.")
+    run: Identifier = Field(description="Its own run.")
+    phase: DrillPhase | None = Field(default=None, description="Verdict of its own run. Absent: none yet.")
+    reason: Line | None = Field(default=None, description="Why it did not pass, in one word.")
+    message: Line | None = Field(default=None, description="Why it did not pass, for people.")
+    backup: Identifier | None = Field(default=None, description="The Backup that was restored.")
+    storage: Identifier | None = Field(default=None, description="The BackupStorage that holds its evidence.")
+    ordered_at: Instant | None = Field(default=None, description="What its own time to restore was measured from.")
+    rto: MeasuredRto | None = Field(default=None, description="Its own time to restore.")
+    rpo: MeasuredRpo | None = Field(default=None, description="Its own span of lost writes.")
+    ready_milliseconds: int | None = Field(
+        default=None, description="From the start of the whole until it was back, verification apart."
+    )
+    ready: Identifier | None = Field(default=None, description="The same for people, such as 9m12s.")
+    met: bool | None = Field(
+        default=None, description="Whether that is within its objective: whether it would be back in time."
+    )
+    evidence_sha256: Identifier | None = Field(default=None, description="SHA-256 of its evidence.")
+
+
+class DrillGroupResult(Model):
+    """One group of a drill of many databases."""
+
+    number: int = Field(description="Its place in the order; the first is 1.")
+    databases: int = Field(description="How many databases it has.")
+    started_at: Instant | None = Field(default=None, description="When it was ordered. Absent: not yet.")
+    milliseconds: int | None = Field(
+        default=None, description="From then until its last database was back, verification apart."
+    )
+    took: Identifier | None = Field(default=None, description="The same for people, such as 9m12s.")
 
 
 class RestoreDrillRunStatus(Model):
@@ -110,6 +164,13 @@ class RestoreDrillRunStatus(Model):
     until: TargetPoint | None = Field(default=None, description="The point that was recovered to.")
     level: Level | None = Field(default=None, description="How deep it was to look.")
     level_reached: Level | None = Field(default=None, description="What is proven. Absent: nothing.")
+    groups: Annotated[list[DrillGroupResult], Field(max_length=33), one_each("number")] | None = Field(
+        default=None, description="The groups of a drill of many databases, in their order."
+    )
+    members: Annotated[list[DrillMember], Field(max_length=256), one_each("run")] | None = Field(
+        default=None, description="The databases of a drill of many, and what became of each."
+    )
+    ordered_at: Instant | None = Field(default=None, description="What the time to restore was measured from.")
     proven: bool = Field(
         default=False,
         description="Whether the backup is proven by this: passed at level Restore or more, or only the sort order of"

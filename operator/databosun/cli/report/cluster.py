@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from databosun.api.drill import CheckResult, CheckType, Rpo, Rto, Verdict
 from databosun.api.quantities import parse_duration
 from databosun.api.report import ReportCondition, ReportObjectives
-from databosun.api.v1alpha1.proving import CopyCheckResult, MeasuredRpo, MeasuredRto
+from databosun.api.v1alpha1.proving import Breakdown, CopyCheckResult, MeasuredRpo, MeasuredRto
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrillrun import DRILL_FINAL
 from databosun.cli.session import Session
@@ -50,7 +50,12 @@ async def ask(session: Session) -> Known:
     storages = _parsed(await session.list(BACKUP_STORAGES), read.storage, notes)
     return Known(
         databases=tuple(_database(one) for one in databases),
-        runs=tuple(_run(one) for one in runs if one.status.phase in DRILL_FINAL),
+        runs=tuple(
+            # A run over many databases adds nothing to what the runs that it owns say of each.
+            _run(one)
+            for one in runs
+            if one.status.phase in DRILL_FINAL and one.spec.database_ref is not None
+        ),
         backups=tuple(_backup(one) for one in backups),
         storages=tuple(storages),
         notes=tuple(notes),
@@ -93,7 +98,7 @@ def _run(seen: SeenDrillRun) -> KnownRun:
     return KnownRun(
         namespace=seen.meta.namespace,
         name=seen.meta.name,
-        database=seen.spec.database_ref.name,
+        database=seen.spec.database_name,
         phase=phase,
         verdict=Verdict(phase) if phase in {"Passed", "Failed", "Partial"} else None,
         completed_at=status.completion_time,
@@ -133,7 +138,8 @@ def _check(one: CopyCheckResult) -> CheckResult:
 def _rto(found: MeasuredRto | None) -> Rto | None:
     if found is None:
         return None
-    parts = {name: value / 1000 for name, value in found.breakdown.model_dump().items()}
+    into = found.breakdown or Breakdown()
+    parts = {name: value / 1000 for name, value in into.model_dump().items()}
     return Rto(seconds=found.milliseconds / 1000, objective=_seconds(found.objective), met=found.met, **parts)
 
 

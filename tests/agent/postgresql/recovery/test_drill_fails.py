@@ -18,6 +18,7 @@ from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.sealing import canonical, digest_of
 from support.agekeys import make_age_key
 from support.agentrun import backup_task, child_of
+from support.pgsample import fill
 from support.pgserver import Server
 from support.recoveryyard import Yard, check, drilled, flip
 
@@ -109,6 +110,12 @@ def test_a_swapped_manifest(yard: Yard) -> None:
         (check("writes", "Query", query="DELETE FROM empty RETURNING 1", value="1", database="shop"), "QueryFailed"),
         (check("endless", "Query", query="SELECT 1 FROM pg_sleep(3600)", value="1", timeout_seconds=1,
                database="shop"), "QueryFailed"),
+        (check("program", "Job", exec=["psql", "-v", "ON_ERROR_STOP=1", "-c", "SELECT 1/0"], database="shop"),
+         "ProgramFailed"),
+        (check("absent", "Job", exec=["no-such-program"], database="shop"), "ProgramFailed"),
+        (check("idle", "Job", exec=["sleep", "3600"], timeout_seconds=1, database="shop"), "ProgramFailed"),
+        (check("hangs-on", "Job", exec=["sh", "-c", "sleep 3600 & echo begun"], timeout_seconds=1, database="shop"),
+         "ProgramFailed"),
         (check("where", "Query", query="SELECT 1", value="1", database="nowhere"), "QueryFailed"),
     ],
     ids=lambda one: one if isinstance(one, str) else one.name,
@@ -116,6 +123,46 @@ def test_a_swapped_manifest(yard: Yard) -> None:
 def test_a_check_that_is_not_met(yard: Yard, bad: object, reason: str) -> None:
     found = failed(drilled(yard.drill("orders-1", level=Level.RESTORE, checks=[bad])), reason)
     assert found.checks[-1].reason == reason
+
+
+def test_a_program_that_fails_is_quoted(yard: Yard) -> None:
+    """What it said last on standard error stands in the message, what it printed beside it."""
+    program = check("program", "Job", exec=["sh", "-c", "echo found 3 orphans; echo they are bad >&2; exit 4"])
+    found = failed(drilled(yard.drill("orders-1", level=Level.RESTORE, checks=[program])), "ProgramFailed")
+    assert "sh exited with 4: they are bad" in found.message
+    assert (found.checks[-1].observed, found.checks[-1].expected) == ("found 3 orphans", "exit code 0")
+
+
+def test_a_table_that_was_emptied_before_the_backup(
+    yard_of: Callable[..., Yard], own_server: Callable[..., Server]
+) -> None:
+    """Every digest is right, the copy starts: only who says what should be there notices."""
+    server = own_server(18)
+    fill(server)
+    server.sql("TRUNCATE customers", "shop")
+    yard = yard_of(server)
+    yard.back_up(backup_task("orders-1"))
+    assert drilled(yard.drill("orders-1", run="unasked")).verdict is Verdict.PASSED
+    rows = check("customers", "RowCount", table="customers", min=1, database="shop")
+    found = failed(drilled(yard.drill("orders-1", run="asked", checks=[rows])), "RowCountWrong")
+    assert "customers has 0 rows" in found.message
+
+
+def test_a_stale_backup_of_a_database_that_goes_on(
+    yard_of: Callable[..., Yard], own_server: Callable[..., Server]
+) -> None:
+    """The source is fresh, the backup is not: what counts is what would come back."""
+    server = own_server(18)
+    fill(server)
+    server.sql("CREATE TABLE beats AS SELECT now() - interval '2 hours' AS at", "shop")
+    yard = yard_of(server)
+    yard.back_up(backup_task("orders-1"))
+    server.sql("INSERT INTO beats VALUES (now())", "shop")
+    fresh = check("fresh", "Freshness", query="SELECT max(at) FROM beats", max_age_seconds=3600, database="shop")
+    found = drilled(yard.drill("orders-1", level=Level.RESTORE, checks=[fresh], rpo_seconds=0.001))
+    failed(found, "Stale")
+    assert found.rpo is not None
+    assert found.rpo.met is False
 
 
 def test_a_check_that_only_warns(yard: Yard) -> None:

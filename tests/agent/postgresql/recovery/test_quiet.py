@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
@@ -15,6 +14,7 @@ import pytest
 from databosun.api.drill import Level, Verdict
 from databosun.api.result import Outcome
 from support.agentrun import backup_task
+from support.leftovers import processes_of
 from support.pgsample import fill
 from support.pgserver import Server
 from support.recoveryyard import Yard, drilled
@@ -107,20 +107,6 @@ def test_a_copy_of_a_talkative_server_starts_and_calls_nobody(
         assert not archived.exists()
 
 
-def of_folder(folder: Path) -> list[int]:
-    """The processes that have anything to do with a folder."""
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                said = Path(entry.path, "cmdline").read_bytes() + os.readlink(f"{entry.path}/cwd").encode()
-            except OSError:
-                continue
-            if str(folder).encode() in said:
-                found.append(int(entry.name))
-    return found
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
 @pytest.mark.parametrize("moment", ['"phase":"restore"', '"phase":"verify"', '"name":"rows"', '"phase":"evidence"'])
 def test_nothing_is_left_running(yard_of: Callable[..., Yard], how: signal.Signals, moment: str) -> None:
@@ -137,29 +123,11 @@ def test_nothing_is_left_running(yard_of: Callable[..., Yard], how: signal.Signa
             break
     process.stdout.read()
     process.wait(timeout=60)
-    eventually("every process of the drill is gone", lambda: not of_folder(pod.folder))
-    eventually("every server of a drill is gone", lambda: not _servers_below(pod.folder))
+    eventually("every process of the drill is gone", lambda: not processes_of(pod.folder))
     assert yard.objects() == before
     again = yard.drill("orders-1")
     assert again.summary.outcome is Outcome.SUCCEEDED
     assert drilled(again).verdict is Verdict.PASSED
-
-
-def _servers_below(folder: Path) -> list[int]:
-    """Processes with a file open below the folder, such as backends, whose command line names nothing."""
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                if str(folder) in os.readlink(f"{entry.path}/cwd"):
-                    found.append(int(entry.name))
-                    continue
-                links = [os.readlink(one.path) for one in os.scandir(f"{entry.path}/fd")]
-            except OSError:
-                continue
-            if int(entry.name) != os.getpid() and any(link.startswith(str(folder)) for link in links):
-                found.append(int(entry.name))
-    return found
 
 
 def test_a_drill_is_not_done_twice(yard_of: Callable[..., Yard]) -> None:

@@ -12,6 +12,7 @@ from databosun.domain.drill import CheckReason
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.postgresql.checks.environment import check_collation, check_extensions
 from databosun.engines.postgresql.checks.integrity import check_integrity
+from databosun.engines.postgresql.checks.program import check_program
 from databosun.engines.postgresql.checks.queries import check_canary, check_freshness, check_query
 from databosun.engines.postgresql.checks.rows import check_row_count, check_row_hash, check_schema_hash
 from databosun.engines.postgresql.checks.scene import Scene, failed, passed
@@ -91,6 +92,7 @@ _CHECKS: Mapping[CheckType, Callable[[Scene, Check], CheckResult]] = {
     CheckType.FRESHNESS: check_freshness,
     CheckType.CANARY: check_canary,
     CheckType.QUERY: check_query,
+    CheckType.JOB: check_program,
     CheckType.COLLATION: check_collation,
     CheckType.EXTENSIONS: check_extensions,
 }

@@ -108,9 +108,18 @@ class PrivateServer:
 
     @property
     def tool_environment(self) -> dict[str, str]:
-        """For client programs."""
-        where = {"PGHOST": str(self.folder), "PGPORT": str(PORT), "PGUSER": self.superuser, "PGOPTIONS": _OPTIONS}
-        return environment(self.folder, **where)
+        """For client programs of ours."""
+        return environment(self.folder, **self._whereabouts(_OPTIONS))
+
+    def program_environment(self, home: Path, dbname: str) -> dict[str, str]:
+        """For a program of the user's: read-only by default, with this server's programs on its path, no secret."""
+        programs, _ = tool_of_major("psql", self._major)
+        where = self._whereabouts(f"{_OPTIONS} -c default_transaction_read_only=on")
+        path = f"{programs.parent}:{os.environ.get('PATH', os.defpath)}"
+        return environment(home, **where) | {"PATH": path, "PGDATABASE": dbname}
+
+    def _whereabouts(self, options: str) -> dict[str, str]:
+        return {"PGHOST": str(self.folder), "PGPORT": str(PORT), "PGUSER": self.superuser, "PGOPTIONS": options}
 
     def stop(self, pulse: Callable[[], None]) -> None:
         """Stop cleanly, with a checkpoint. SafetyStop where it does not end well."""
