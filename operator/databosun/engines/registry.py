@@ -11,9 +11,12 @@ from databosun.engines.archiving import Archiver
 from databosun.engines.base import Engine
 
 _ARCHIVERS = {EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver"}
-_MODULES = {EngineName.POSTGRESQL: "databosun.engines.postgresql"}
+_MODULES = {
+    EngineName.POSTGRESQL: "databosun.engines.postgresql",
+    EngineName.REDIS: "databosun.engines.redis",
+}
 
-DEFAULT_PORTS = {EngineName.POSTGRESQL: 5432}
+DEFAULT_PORTS = {EngineName.POSTGRESQL: 5432, EngineName.REDIS: 6379}
 
 
 def supported() -> tuple[EngineName, ...]:

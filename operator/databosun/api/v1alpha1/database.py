@@ -85,7 +85,7 @@ class Connection(Model):
         description="All nodes of a replicated database; backups are taken from a replica where one is fit.",
     )
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
-        default=None, description="TCP port. Absent: the engine's own (PostgreSQL: 5432)."
+        default=None, description="TCP port. Absent: the engine's own (PostgreSQL: 5432, Redis: 6379)."
     )
     database: (
         Annotated[
@@ -96,7 +96,7 @@ class Connection(Model):
         | None
     ) = Field(
         default=None,
-        description="Back up this database only, and so by logical backups only. Absent: the whole server.",
+        description="Back up this database only, and so by logical backups only. Absent: the whole server. Redis: no limit; a backup holds all databases.",
     )
     credentials_secret_ref: CredentialsRef = Field(description="Secret with the user name and password to log in with.")
     tls: TLS | None = Field(default=None, description="Transport security. Absent: mode Require.")
@@ -197,8 +197,8 @@ class DatabaseSpec(Model):
         cel("(self.engine == 'RDS') == has(self.rds)", "rds is required by engine RDS, and for that engine only"),
     )
     engine: EngineName = Field(
-        description="What the database is. This release backs up PostgreSQL (14 to 18); the others are refused by its"
-        " status."
+        description="What the database is. This release backs up PostgreSQL (14 to 18), and Redis (6.0 to 7.2) with"
+        " Valkey (7.2 to 9.1) as engine Redis; the others are refused by its status."
     )
     connection: Connection | None = Field(default=None, description="Where the database answers and how to log in.")
     version: (

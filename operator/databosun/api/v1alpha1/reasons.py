@@ -341,6 +341,23 @@ class Reason(StrEnum):
     DATABASE_ERROR = "DatabaseError", "See the message for the server's own words."
     PROTOCOL_ERROR = "ProtocolError", "Report it with the server's version: it said what was not expected."
 
+    # Redis and Valkey.
+    CLUSTER_UNSUPPORTED = "ClusterUnsupported", "Nothing: this release backs up no Redis Cluster."
+    COUNTED_AS_REPLICA = (
+        "CountedAsReplica",
+        "List the replicas in spec.connection.hosts: of a watched master, a backup would count as one of them.",
+    )
+    FROM_MASTER = "FromMaster", "Nothing, or list a replica: the backup was taken from the master, which forks for it."
+    MEMORY_TOO_SMALL = "MemoryTooSmall", "Raise podTemplate.resources.limits.memory: the copy is loaded into memory."
+    MODULES_UNSUPPORTED = "ModulesUnsupported", "Nothing: this release backs up no data of modules."
+    NO_CHECKSUM = "NoChecksum", "Set rdbchecksum yes: the server's stream carries no checksum of its own."
+    RDB_VERSION_UNSUPPORTED = (
+        "RdbVersionUnsupported",
+        "Use a server version that this release serves; the message lists them.",
+    )
+    REPLICA_STALE = "ReplicaStale", "Look at the replica's link to its master; the run is tried again."
+    SEVERAL_MASTERS = "SeveralMasters", "List the nodes themselves: the Sentinel watches more than one master."
+
     # Recovery and proof.
     RECOVERY_FAILED = "RecoveryFailed", "See the message for the copy's own words: this backup does not come up."
     WRONG_ARCHITECTURE = "WrongArchitecture", "Run the Job on a node of the architecture that the message names."

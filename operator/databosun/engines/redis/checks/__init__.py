@@ -1,0 +1,1 @@
+"""What a recovered copy is asked, and what artefacts are asked without one."""

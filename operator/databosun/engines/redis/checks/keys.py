@@ -1,0 +1,97 @@
+"""Keys: how many there are, and which. Exact, for the backup counted its own stream; never asked with KEYS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from databosun.api.drill import Check, CheckResult
+from databosun.domain.drill import CheckReason
+from databosun.engines.redis.checks.scene import Scene, failed, passed, skipped
+from databosun.engines.redis.rdbfacts import Keyspace, name_hash
+from databosun.engines.redis.resp import Wire, encode
+
+_AT_ONCE = 1000
+_NAMED = 5
+
+
+def check_key_count(scene: Scene, check: Check) -> CheckResult:
+    """Keys of a pattern (`table`) within bounds; without one, what was loaded is what the backup counted."""
+    if check.table or check.database is not None or check.min is not None or check.max is not None:
+        return _bounded(scene, check)
+    keys = sum(count for count, _ in scene.loaded.values())
+    observed = f"{keys} keys in {len(scene.loaded)} databases"
+    known = {number: counts for number, counts in scene.backup.counts.items() if counts[0]}
+    numbers = sorted({*known, *scene.loaded})
+    wrong = [f"db{number} has {_said(scene.loaded.get(number))}, not {_said(known.get(number))}" for number in numbers
+             if scene.loaded.get(number) != known.get(number)]  # fmt: skip
+    if wrong:
+        message = f"{len(wrong)} databases differ from the backup's snapshot: {'; '.join(wrong[:_NAMED])}"
+        return failed(check, CheckReason.ROW_COUNT_WRONG, message, observed=observed)
+    return passed(check, observed=observed, expected=f"{sum(count for count, _ in known.values())} keys")
+
+
+def check_names(scene: Scene, check: Check) -> CheckResult:
+    """The keys that never expire are those of the snapshot, by name."""
+    known = scene.backup.names
+    if not known:
+        return skipped(check, f"backup {scene.backup.id} carries no fingerprint of its names to compare with")
+    wrong, seen = [], 0
+    for number, expected in sorted(known.items()):
+        space = _names(scene, number)
+        seen += space.keys
+        if space.fingerprint != expected:
+            wrong.append(f"db{number}: {space.fingerprint}, not {expected}")
+    observed = f"{seen} names without a time to live in {len(known)} databases"
+    if wrong:
+        message = f"the names of {len(wrong)} databases differ from the backup's snapshot: {'; '.join(wrong[:_NAMED])}"
+        return failed(check, CheckReason.ROWS_DIFFER, message, observed=observed)
+    return passed(check, observed=observed, expected=f"{len(known)} fingerprints equal")
+
+
+def _names(scene: Scene, number: int) -> Keyspace:
+    """Names of keys without a time to live. SCAN may give one twice while a table grows: this copy does not grow."""
+    space = Keyspace()
+    with scene.connect(number) as wire:
+        for names in _scan(wire, None, scene):
+            wire.send(b"".join(encode("PTTL", name) for name in names))
+            lasting = [name for name, left in zip(names, wire.answers(len(names)), strict=True) if left == -1]
+            space.add(len(lasting), 0, sum(map(name_hash, lasting)))
+    return space
+
+
+def _bounded(scene: Scene, check: Check) -> CheckResult:
+    number = scene.database_of(check)
+    with scene.connect(number) as wire:
+        if check.table:
+            count = len({name for names in _scan(wire, check.table, scene) for name in names})
+        else:
+            said = wire.call("DBSIZE")
+            count = said if isinstance(said, int) else 0
+    what = f"keys like {check.table} in db{number}" if check.table else f"keys in db{number}"
+    wanted = " and ".join(
+        [f"at least {check.min}"] * (check.min is not None) + [f"at most {check.max}"] * (check.max is not None)
+    )
+    low, high = check.min is not None and count < check.min, check.max is not None and count > check.max
+    if low or high:
+        message = f"{count} {what}; {wanted} were expected"
+        return failed(check, CheckReason.ROW_COUNT_WRONG, message, observed=str(count), expected=wanted)
+    return passed(check, observed=str(count), expected=wanted or None)
+
+
+def _scan(wire: Wire, pattern: str | None, scene: Scene) -> Iterator[list[bytes]]:
+    cursor = b"0"
+    more = ("MATCH", pattern) if pattern else ()
+    while True:
+        scene.pulse()
+        said = wire.call("SCAN", cursor, *more, "COUNT", _AT_ONCE)
+        if not isinstance(said, list) or len(said) != 2 or not isinstance(said[1], list):
+            msg = f"SCAN gave {said!r:.80}"
+            raise ValueError(msg)
+        yield [name for name in said[1] if isinstance(name, bytes)]
+        cursor = said[0] if isinstance(said[0], bytes) else b"0"
+        if cursor == b"0":
+            return
+
+
+def _said(counts: tuple[int, int] | None) -> str:
+    return f"{counts[0]} keys ({counts[1]} with a time to live)" if counts else "none"

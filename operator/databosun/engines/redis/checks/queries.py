@@ -1,0 +1,126 @@
+"""Checks that a user writes: one command that only reads, one value."""
+
+from __future__ import annotations
+
+import operator
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from databosun.api.drill import Check, CheckResult, Operator
+from databosun.domain.drill import CheckReason
+from databosun.engines.redis.checks.scene import Scene, failed, passed
+from databosun.engines.redis.resp import Wire
+
+_COMPARE: Mapping[Operator, Callable[[Decimal | str, Decimal | str], bool]] = {
+    Operator.EQUAL: operator.eq,
+    Operator.UNEQUAL: operator.ne,
+    Operator.LESS: operator.lt,
+    Operator.AT_MOST: operator.le,
+    Operator.GREATER: operator.gt,
+    Operator.AT_LEAST: operator.ge,
+}
+_STREAM_ID = re.compile(r"(\d{13})-\d+")
+# Beyond this a number of seconds would be in the year 5138: it counts milliseconds.
+_MILLISECONDS_FROM = 100_000_000_000
+
+
+def ask(scene: Scene, check: Check) -> str | None:
+    """The one value that a check's command gives, as text. ValueError where it gives something else, or may write."""
+    if not check.query:
+        msg = f"check {check.name} of type {check.type} needs a query: one command that only reads"
+        raise ValueError(msg)
+    words = shlex.split(check.query)
+    with scene.connect(scene.database_of(check)) as wire:
+        _demand_reading(wire, words)
+        found = wire.call(*words, seconds=check.timeout_seconds)
+    while isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    if isinstance(found, list):
+        msg = f"{words[0]} gives {len(found)} values; one was expected"
+        raise ValueError(msg)
+    if isinstance(found, bytes):
+        return found.decode("utf-8", "replace")
+    return None if found is None else str(found)
+
+
+def check_query(scene: Scene, check: Check) -> CheckResult:
+    """The value compares as asked."""
+    if check.value is None:
+        msg = f"check {check.name} of type Query needs the value to compare with"
+        raise ValueError(msg)
+    return _judged(check, ask(scene, check), check.value, CheckReason.CHECK_FAILED)
+
+
+def check_canary(scene: Scene, check: Check) -> CheckResult:
+    """A known value is there, exactly."""
+    if check.value is None:
+        msg = f"check {check.name} of type Canary needs the value that is expected"
+        raise ValueError(msg)
+    equal = check.model_copy(update={"operator": Operator.EQUAL})
+    return _judged(equal, ask(scene, equal), check.value, CheckReason.CANARY_MISSING)
+
+
+def check_freshness(scene: Scene, check: Check) -> CheckResult:
+    """The newest instant that the command gives is no older than asked, at the instant of the drill."""
+    if check.max_age_seconds is None or scene.assumed_at is None:
+        msg = f"check {check.name} of type Freshness needs maxAge"
+        raise ValueError(msg)
+    found = ask(scene, check)
+    if found is None:
+        return failed(check, CheckReason.STALE, "the command gives nothing: there is no such key", observed="nil")
+    newest = instant_of(found)
+    age = (scene.assumed_at - newest).total_seconds()
+    expected = f"at most {check.max_age_seconds:.0f} s before {scene.assumed_at.isoformat()}"
+    if age > check.max_age_seconds:
+        message = f"the newest is of {newest.isoformat()}, {age:.0f} s old; {check.max_age_seconds:.0f} s are allowed"
+        return failed(check, CheckReason.STALE, message, observed=newest.isoformat(), expected=expected)
+    return passed(check, observed=newest.isoformat(), expected=expected)
+
+
+def instant_of(text: str) -> datetime:
+    """Seconds or milliseconds since 1970, the id of a stream's entry, or ISO 8601 (UTC where it says nothing)."""
+    if found := _STREAM_ID.fullmatch(text):
+        text = found[1]
+    number = _number(text)
+    try:
+        if number is not None:
+            seconds = number / 1000 if number >= _MILLISECONDS_FROM else number
+            return datetime.fromtimestamp(float(seconds), UTC)
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError) as error:
+        msg = f"the command gives {text[:80]!r}; expected seconds or milliseconds since 1970, or ISO 8601"
+        raise ValueError(msg) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _demand_reading(wire: Wire, words: list[str]) -> None:
+    """By the server's own word."""
+    if not words:
+        msg = "the query is empty; expected one command that only reads"
+        raise ValueError(msg)
+    described = wire.call("COMMAND", "INFO", words[0])
+    entry = described[0] if isinstance(described, list) and described else None
+    flags = entry[2] if isinstance(entry, list) and len(entry) > 2 else []
+    if not isinstance(flags, list) or b"readonly" not in flags:
+        msg = f"{words[0]} is no command that only reads; a check may not change what it looks at"
+        raise ValueError(msg)
+
+
+def _judged(check: Check, found: str | None, expected: str, reason: CheckReason) -> CheckResult:
+    shown, wanted = ("nil" if found is None else found[:500]), f"{check.operator} {expected}"
+    left, right = _number(shown), _number(expected)
+    both = (left, right) if left is not None and right is not None else (shown, expected)
+    if found is not None and _COMPARE[check.operator](both[0], both[1]):
+        return passed(check, observed=shown, expected=wanted)
+    return failed(check, reason, f"found {shown}, expected {wanted}", observed=shown, expected=wanted)
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        found = Decimal(text)
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() else None

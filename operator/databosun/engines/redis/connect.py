@@ -1,0 +1,129 @@
+"""Connections: addresses, TLS, login."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from databosun.api.v1alpha1.database import TLSMode
+from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.engines.base import Target
+from databosun.engines.redis.faults import connect_fault, handshake_fault, reply_fault
+from databosun.engines.redis.reasons import Reason
+from databosun.engines.redis.resp import ReplyError, Wire
+
+CONNECT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One server: `host` as given or announced (TLS checks it), `address` as resolved."""
+
+    host: str
+    port: int
+    address: str
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}" + (f" ({self.address})" if self.address != self.host else "")
+
+
+def endpoints_of(host: str, port: int) -> tuple[Endpoint, ...]:
+    """One for each address of a name. WorldFault(UnknownHost)."""
+    return tuple(Endpoint(host, port, address) for address in resolve(host, port))
+
+
+def open_wire(
+    target: Target, endpoint: Endpoint, pulse: Callable[[], None] = lambda: None, *, login: bool = True
+) -> Wire:
+    """Connect and log in. UserFault or WorldFault says what was refused and how to mend it."""
+    where = str(endpoint)
+    try:
+        plain = socket.create_connection((endpoint.address, endpoint.port), timeout=CONNECT_SECONDS)
+    except OSError as error:
+        raise connect_fault(error, where) from error
+    try:
+        _keep_alive(plain)
+        connection = _secured(target, plain, endpoint.host)
+    except TimeoutError as error:
+        plain.close()
+        raise handshake_fault(where) from error
+    except OSError as error:
+        plain.close()
+        raise connect_fault(error, where) from error
+    except DatabosunError:
+        plain.close()
+        raise
+    wire = Wire(connection, where, pulse)
+    try:
+        if login:
+            _log_in(wire, target)
+    except BaseException:
+        wire.close()
+        raise
+    return wire
+
+
+def _log_in(wire: Wire, target: Target) -> None:
+    credentials = target.credentials
+    if not credentials.password:
+        return
+    arguments = (credentials.username, credentials.password) if credentials.username else (credentials.password,)
+    try:
+        wire.call("AUTH", *arguments, seconds=CONNECT_SECONDS)
+    except ReplyError as error:
+        raise reply_fault(error, f"logging in to {wire.where} as {credentials.username or 'default'}", "") from error
+
+
+def _secured(target: Target, plain: socket.socket, host: str) -> socket.socket:
+    mode = target.database.tls
+    if mode is TLSMode.DISABLE:
+        return plain
+    credentials = target.credentials
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = mode is TLSMode.VERIFY_FULL
+    if mode is TLSMode.REQUIRE:
+        context.verify_mode = ssl.CERT_NONE
+    elif credentials.ca is None:
+        raise UserFault(Reason.TLS_FAILURE, f"tls.mode {mode} needs the authority's certificate in tls.caSecretRef")
+    else:
+        context.load_verify_locations(cafile=credentials.ca)
+    if credentials.cert and credentials.key:
+        context.load_cert_chain(credentials.cert, credentials.key)
+    return context.wrap_socket(plain, server_hostname=host)
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Notice a peer that is gone within about a minute, also while only reading."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def resolve(host: str, port: int, *, seconds: float = CONNECT_SECONDS) -> tuple[str, ...]:
+    """The addresses of a name. In a thread of its own: the C resolver cannot be interrupted and may take minutes."""
+    answer: queue.Queue[tuple[str, ...] | OSError] = queue.Queue()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            answer.put(error)
+        else:
+            answer.put(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
+
+    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
+    try:
+        got = answer.get(timeout=seconds)
+    except queue.Empty:
+        message = f"looking up {host} took more than {seconds:.0f} s; check the cluster's DNS and spec.connection.host"
+        raise WorldFault(Reason.UNKNOWN_HOST, message) from None
+    if isinstance(got, OSError):
+        message = f"{host} has no address: {got}; check spec.connection.host"
+        raise WorldFault(Reason.UNKNOWN_HOST, message) from got
+    return got

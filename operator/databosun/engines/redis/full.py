@@ -1,0 +1,112 @@
+"""A full backup: the RDB of one moment, as a new replica would get it, checked and counted on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from databosun.api.v1alpha1.backup import ObjectCount, Position
+from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.domain.errors import WorldFault
+from databosun.engines.base import Captured, Plan, Sink, Target
+from databosun.engines.redis.connect import open_wire
+from databosun.engines.redis.rdb import RdbCheck
+from databosun.engines.redis.rdbfacts import RdbFacts
+from databosun.engines.redis.reasons import Reason
+from databosun.engines.redis.server import ServerFacts
+from databosun.engines.redis.sync import Synced, full_sync
+
+ARTEFACT = "dump.rdb.zst"
+STAGE = "copy"
+WITH_TTL = " (with TTL)"
+
+
+def back_up(target: Target, facts: ServerFacts, plan: Plan, sink: Sink) -> Captured:
+    """Copy from the server of `facts`, which must be fit for it."""
+    _demand_fresh(facts)
+
+    def pulse() -> None:
+        sink.progress(STAGE)
+        if datetime.now(UTC) >= plan.deadline:
+            message = f"the run's deadline {plan.deadline.isoformat()} has passed; raise spec.deadline"
+            raise WorldFault(Reason.DEADLINE_EXCEEDED, message)
+
+    sink.progress(STAGE)
+    check = RdbCheck(ARTEFACT, names=plan.fingerprints)
+    with open_wire(target, facts.endpoint, pulse) as wire:
+        writer = sink.open(ARTEFACT, compress=True, check=lambda: check)
+        synced = full_sync(wire, facts, target.credentials.username, plan.deadline, writer.write)
+        writer.finish()
+    return _captured(facts, plan, check.facts, synced)
+
+
+def _demand_fresh(facts: ServerFacts) -> None:
+    if not facts.master and not facts.usable_replica:
+        message = (
+            f"the replica {facts.endpoint} has no link to its master, so its data may be of any age, and no other node "
+            "can be asked; the next attempt looks anew"
+        )
+        raise WorldFault(Reason.REPLICA_STALE, message)
+
+
+def _captured(facts: ServerFacts, plan: Plan, rdb: RdbFacts, synced: Synced) -> Captured:
+    return Captured(
+        type=BackupType.FULL,
+        method=Method.PHYSICAL,
+        engine_version=facts.version,
+        # A server has no identity of its own: its history's is taken over by whoever is promoted, and changes then.
+        system_identifier=None,
+        position=Position(offset=f"{synced.replid}:{synced.offset}"),
+        snapshot_time=_instant(facts, rdb),
+        parent=None,
+        base=None,
+        chain_length=0,
+        environment=_environment(facts, rdb),
+        objects=_objects(rdb),
+        notes=_notes(facts, plan, rdb),
+        logical_bytes=rdb.bytes,
+    )
+
+
+def _instant(facts: ServerFacts, rdb: RdbFacts) -> datetime:
+    """Every write up to it is in the backup. A replica may be behind by as long as its master was silent."""
+    saved = datetime.fromtimestamp(int(rdb.aux["ctime"]), UTC) if rdb.aux.get("ctime", "").isdigit() else facts.now
+    if facts.master:
+        return saved
+    return min(saved, facts.now) - timedelta(seconds=facts.silent_seconds)
+
+
+def _environment(facts: ServerFacts, rdb: RdbFacts) -> Mapping[str, Any]:
+    return {
+        "product": facts.product,
+        "rdb": {"magic": rdb.magic, "version": rdb.version, "checksummed": rdb.checksummed},
+        "usedMemory": facts.memory,
+        "functions": rdb.functions,
+        "databases": {str(number): {"keys": one.keys, "expires": one.expires} for number, one in rdb.databases.items()},
+        "source": {"node": str(facts.endpoint), "role": "master" if facts.master else "replica"},
+    }
+
+
+def _objects(rdb: RdbFacts) -> tuple[ObjectCount, ...]:
+    found = []
+    for number, one in sorted(rdb.databases.items()):
+        found.append(ObjectCount(name=f"db{number}", rows=one.keys, fingerprint=one.fingerprint))
+        found.append(ObjectCount(name=f"db{number}{WITH_TTL}", rows=one.expires))
+    return tuple(found)
+
+
+def _notes(facts: ServerFacts, plan: Plan, rdb: RdbFacts) -> tuple[str, ...]:
+    notes = []
+    if plan.type is not BackupType.FULL:
+        said = f"Redis has no {plan.type.value} backups; a Full was taken instead"
+        notes.append(f"{Reason.INCREMENTAL_UNSUPPORTED}: {said}")
+    if facts.master:
+        notes.append(f"{Reason.FROM_MASTER}: {facts.endpoint} is the master; no replica that follows it could be asked")
+    if not rdb.checksummed:
+        said = "the server writes no checksum into its RDB (rdbchecksum no): only the structure was checked"
+        notes.append(f"{Reason.NO_CHECKSUM}: {said}")
+    if not plan.fingerprints:
+        said = "no names were hashed (fingerprints: false in the policy), so that a copy is compared by counts only"
+        notes.append(f"{Reason.FINGERPRINTS_OFF}: {said}")
+    return tuple(notes)

@@ -1,0 +1,90 @@
+"""What a restore must know of a backup, from its manifest, and what forbids to restore it here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from databosun.api.quantities import humanize_bytes
+from databosun.domain.errors import UserFault
+from databosun.engines.redis.reasons import Reason
+
+# The server itself, its buffers, and what the allocator loses; the agent beside it.
+_OWN_BYTES = 128 * 1024 * 1024
+_LIMIT_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup. `counts`: keys and keys with a time to live, by database; `names`: fingerprints, where taken."""
+
+    id: str
+    product: str
+    version: str
+    magic: str
+    rdb_version: int
+    offset: str | None
+    logical_bytes: int
+    memory: int
+    counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+    functions: int = 0
+    snapshot_time: str = ""
+
+    @property
+    def label(self) -> str:
+        """Product and version."""
+        return f"{self.product} {self.version}"
+
+
+def read_backup(manifest: Mapping[str, Any]) -> Backup:
+    """The facts in a manifest (its JSON form)."""
+    environment: Mapping[str, Any] = manifest.get("environment") or {}
+    rdb: Mapping[str, Any] = environment.get("rdb") or {}
+    databases: Mapping[str, Any] = environment.get("databases") or {}
+    objects = manifest.get("objects") or ()
+    logical = manifest.get("logicalBytes")
+    return Backup(
+        id=str(manifest["id"]),
+        product=str(environment.get("product") or "Redis"),
+        version=str(manifest["database"]["engineVersion"]),
+        magic=str(rdb.get("magic") or "REDIS"),
+        rdb_version=int(rdb.get("version") or 0),
+        offset=(manifest.get("position") or {}).get("offset"),
+        logical_bytes=int(logical if logical is not None else sum(int(one["bytes"]) for one in manifest["artefacts"])),
+        memory=int(environment.get("usedMemory") or 0),
+        counts={int(number): (int(one["keys"]), int(one["expires"])) for number, one in databases.items()},
+        names={number: str(one["fingerprint"]) for one in objects if (number := _number(one)) is not None},
+        functions=int(environment.get("functions") or 0),
+        snapshot_time=str(manifest.get("snapshotTime") or ""),
+    )
+
+
+def _number(entry: Mapping[str, Any]) -> int | None:
+    name = str(entry.get("name") or "")
+    return int(name[2:]) if entry.get("fingerprint") and name.startswith("db") and name[2:].isdigit() else None
+
+
+def demand_memory(backup: Backup, limits: Sequence[Path] = _LIMIT_FILES) -> None:
+    """UserFault(MemoryTooSmall): all of the data goes into memory, and a pod that takes too much is killed."""
+    needed = backup.memory + backup.memory // 10 + _OWN_BYTES
+    found = min((limit for limit in map(_limit, limits) if limit is not None), default=None)
+    if found is not None and found < needed:
+        message = (
+            f"backup {backup.id} needs about {humanize_bytes(needed)} of memory to be loaded, and this pod may take "
+            f"{humanize_bytes(found)}; raise podTemplate.resources.limits.memory (and requests)"
+        )
+        raise UserFault(Reason.MEMORY_TOO_SMALL, message)
+
+
+def _limit(file: Path) -> int | None:
+    """What the pod may take; None where nothing limits it."""
+    try:
+        said = file.read_text().strip()
+    except OSError:
+        return None
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(said) if said.isdigit() and int(said) < total else None

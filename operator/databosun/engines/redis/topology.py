@@ -1,0 +1,181 @@
+"""Which node to copy from: a replica that follows its master, found from any node or Sentinel; else a lone master.
+
+A client that asks for a copy counts as a replica while it is served: Sentinel lists it, and a master that demands
+replicas may take it for one. So a master that is watched, or that demands replicas, is left alone (see `preflight.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.engines.base import Target
+from databosun.engines.redis.connect import Endpoint, endpoints_of, open_wire
+from databosun.engines.redis.faults import guarded
+from databosun.engines.redis.reasons import Reason
+from databosun.engines.redis.resp import Reply, ReplyError, Wire
+from databosun.engines.redis.server import Node, ServerFacts, ask_watched, gather_server
+
+_GONE = ("s_down", "o_down", "disconnected")
+
+
+@dataclass
+class _Search:
+    """What was seen so far; each address is asked once."""
+
+    target: Target
+    pulse: Callable[[], None]
+    seen: dict[tuple[str, int], ServerFacts] = field(default_factory=dict)
+    errors: list[DatabosunError] = field(default_factory=list)
+    tried: set[tuple[str, int]] = field(default_factory=set)
+
+
+def choose_source(target: Target, pulse: Callable[[], None] = lambda: None) -> ServerFacts:
+    """The node to copy from: the replica last heard of by its master most lately, else the master, else any.
+
+    Raises what the hosts said where none answers; a wrong password on one does not hide a good one.
+    """
+    search = _look_around(target, pulse)
+    replicas = _usable(search)
+    if not replicas:
+        for facts in list(search.seen.values()):
+            _look_at_nodes(search, facts.replicas)
+        replicas = _usable(search)
+    if replicas:
+        return min(replicas, key=lambda facts: facts.silent_seconds)
+    found = [facts for facts in search.seen.values() if facts.mode != "sentinel"]
+    masters = [facts for facts in found if facts.master]
+    if not found:
+        raise _combined(search.errors)
+    return _with_watch(target, masters[0], pulse) if masters else found[0]
+
+
+def choose_master(target: Target, pulse: Callable[[], None] = lambda: None) -> ServerFacts:
+    """The node that takes writes. WorldFault(ServerNotReady) where only replicas answer."""
+    search = _look_around(target, pulse)
+    masters = [facts for facts in search.seen.values() if facts.master and facts.mode != "sentinel"]
+    if masters:
+        return masters[0]
+    if not search.seen:
+        raise _combined(search.errors)
+    names = ", ".join(str(facts.endpoint) for facts in search.seen.values())
+    message = f"no master answers, only {names}; list it in spec.connection.hosts, or wait for the failover"
+    raise WorldFault(Reason.SERVER_NOT_READY, message)
+
+
+def _look_around(target: Target, pulse: Callable[[], None]) -> _Search:
+    """Every listed host, and what Sentinels among them know."""
+    search = _Search(target, pulse)
+    for host in target.database.hosts:
+        _look_at(search, host, target.database.port)
+    for facts in list(search.seen.values()):
+        if facts.mode == "sentinel":
+            _follow_sentinel(search, facts)
+    return search
+
+
+def _usable(search: _Search) -> list[ServerFacts]:
+    return [facts for facts in search.seen.values() if facts.usable_replica]
+
+
+def _look_at_nodes(search: _Search, nodes: Iterable[Node]) -> None:
+    for node in nodes:
+        if node.host and node.port:
+            _look_at(search, node.host, node.port)
+
+
+def _look_at(search: _Search, host: str, port: int) -> None:
+    """Every address of a name, since a Service without an address of its own stands for several nodes."""
+    try:
+        endpoints = endpoints_of(host, port)
+    except DatabosunError as fault:
+        search.errors.append(fault)
+        return
+    for endpoint in endpoints:
+        place = (endpoint.address, endpoint.port)
+        if place in search.tried:
+            continue
+        search.tried.add(place)
+        try:
+            search.seen[place] = _ask(search, endpoint)
+        except DatabosunError as fault:
+            search.errors.append(fault)
+
+
+def _ask(search: _Search, endpoint: Endpoint) -> ServerFacts:
+    """Its facts. A Sentinel that has no users is asked without a login."""
+    try:
+        with open_wire(search.target, endpoint, search.pulse) as wire:
+            return gather_server(wire, search.target, endpoint)
+    except UserFault as fault:
+        if fault.reason != Reason.WRONG_PASSWORD:
+            raise
+        try:
+            with open_wire(search.target, endpoint, search.pulse, login=False) as wire:
+                facts = gather_server(wire, search.target, endpoint)
+        except DatabosunError:
+            raise fault from None
+        if facts.mode != "sentinel":
+            raise
+        return replace(facts, watched=None)
+
+
+def _follow_sentinel(search: _Search, facts: ServerFacts) -> None:
+    """The nodes of the one master that a Sentinel watches. UserFault(SeveralMasters) where there are more."""
+    login = facts.watched is not None
+    try:
+        with (
+            open_wire(search.target, facts.endpoint, search.pulse, login=login) as wire,
+            guarded(f"asking the Sentinel {facts.endpoint}", search.target.credentials.username),
+        ):
+            masters = _entries(wire.call("SENTINEL", "MASTERS"))
+            names = [one["name"] for one in masters]
+            if len(names) != 1:
+                message = (
+                    f"the Sentinel {facts.endpoint} watches {len(names)} masters ({', '.join(names) or 'none'}); "
+                    "list the "
+                    "nodes of the one to back up in spec.connection.hosts instead"
+                )
+                raise UserFault(Reason.SEVERAL_MASTERS, message)
+            nodes = [*_entries(_replicas(wire, names[0])), *masters]
+    except WorldFault as fault:
+        search.errors.append(fault)
+        return
+    alive = [one for one in nodes if not any(word in one.get("flags", "") for word in _GONE)]
+    _look_at_nodes(search, [Node(one.get("ip", ""), int(one.get("port", "0"))) for one in alive])
+
+
+def _replicas(wire: Wire, name: str) -> Reply:
+    try:
+        return wire.call("SENTINEL", "REPLICAS", name)
+    except ReplyError:
+        return wire.call("SENTINEL", "SLAVES", name)
+
+
+def _entries(reply: Reply) -> list[dict[str, str]]:
+    found = []
+    for entry in reply if isinstance(reply, list) else []:
+        parts = entry if isinstance(entry, list) else []
+        words = [word.decode("utf-8", "replace") for word in parts if isinstance(word, bytes)]
+        found.append(dict(zip(words[::2], words[1::2], strict=False)))
+    return found
+
+
+def _with_watch(target: Target, facts: ServerFacts, pulse: Callable[[], None]) -> ServerFacts:
+    with (
+        open_wire(target, facts.endpoint, pulse) as wire,
+        guarded(f"asking {facts.endpoint} for its Sentinels", target.credentials.username),
+    ):
+        return replace(facts, watched=ask_watched(wire))
+
+
+def _combined(errors: list[DatabosunError]) -> DatabosunError:
+    """One error for all hosts: definite (UserFault) only where every host said so."""
+    if not errors:
+        return WorldFault(Reason.CONNECT_FAILED, "no host of spec.connection names a server")
+    if len(errors) == 1:
+        return errors[0]
+    text = " | ".join(fault.message for fault in errors)
+    first = next((fault for fault in errors if isinstance(fault, WorldFault)), errors[0])
+    return type(first)(first.reason, text)

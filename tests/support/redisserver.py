@@ -1,0 +1,212 @@
+"""Real Redis and Valkey servers for tests, on loopback, each in a folder of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from databosun.engines.redis.rdbfacts import name_hash
+from databosun.engines.redis.resp import Reply, ReplyError, Wire, encode
+from support.pgserver import ROOT, free_port
+from support.waiting import eventually
+
+USER = "backup"
+PASSWORD = "it's: a \\ secret"
+ADMIN = "administrator"
+GRANTS = "+psync +replconf +info +ping +pubsub|numsub"
+PRODUCTS = ("redis", "valkey")
+
+
+@cache
+def program(product: str) -> Path:
+    """The server of a product: Debian's Redis, or the pinned Valkey."""
+    if product == "redis":
+        found = shutil.which("redis-server")
+        assert found, "hack/packages installs it"
+        return Path(found)
+    done = subprocess.run([str(ROOT / "hack/tools/tools"), "get", "valkey"], check=True, capture_output=True, text=True)
+    return Path(done.stdout.strip()) / "valkey-server"
+
+
+class Server:
+    """One server, started. `remove` in the end."""
+
+    def __init__(
+        self, product: str = "redis", *, settings: Sequence[str] = (), grants: str = GRANTS, sentinel: bool = False
+    ) -> None:
+        self.product = product
+        self.folder = Path(tempfile.mkdtemp(prefix=f"databosun-{product}-"))
+        self.port = free_port()
+        self.mode = ["--sentinel"] if sentinel else []
+        alone = ["repl-diskless-sync-delay 0", "repl-ping-replica-period 1", 'save ""']
+        lines = [
+            "bind 127.0.0.1", f"dir {self.folder}", "logfile log", *([] if sentinel else alone),
+            f"user {ADMIN} on >{ADMIN} ~* &* +@all", "user default off",
+            f'user {USER} on #{_sha256(PASSWORD)} resetchannels -@all {grants}',
+        ]  # fmt: skip
+        if not any(line.startswith(("port ", "tls-port ")) for line in settings):
+            lines.append(f"port {self.port}")
+        self.config = self.folder / "server.conf"
+        self.config.write_text("\n".join([*lines, f"unixsocket {self.folder}/socket", *settings]) + "\n")
+        self.start()
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        argv = [str(program(self.product)), str(self.config), *self.mode]
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=self.folder)
+        eventually(f"{self.product} answers", self._answers)
+
+    def call(self, *words: str | bytes | int, db: int = 0) -> Reply:
+        """One command as the administrator."""
+        with self.connect(db) as wire:
+            return wire.call(*words)
+
+    def calls(self, commands: Sequence[Sequence[str | bytes | int]], db: int = 0) -> list[Reply]:
+        """Many commands, in batches."""
+        found: list[Reply] = []
+        with self.connect(db) as wire:
+            for begin in range(0, len(commands), 500):
+                batch = commands[begin : begin + 500]
+                wire.send(b"".join(encode(*words) for words in batch))
+                found += wire.answers(len(batch))
+        assert not any(isinstance(one, ReplyError) for one in found), found[:3]
+        return found
+
+    def connect(self, db: int = 0) -> Wire:
+        """The administrator's session."""
+        wire = open_socket(self.folder / "socket")
+        wire.call("AUTH", ADMIN, ADMIN)
+        if db:
+            wire.call("SELECT", db)
+        return wire
+
+    def info(self, section: str) -> dict[str, str]:
+        """What INFO says."""
+        said = self.call("INFO", section)
+        assert isinstance(said, bytes)
+        return dict(line.split(":", 1) for line in said.decode().splitlines() if ":" in line)
+
+    def follow(self, master: Server) -> Server:
+        """Become a replica, in step."""
+        self.calls([
+            ("CONFIG", "SET", "masteruser", ADMIN), ("CONFIG", "SET", "masterauth", ADMIN),
+            ("REPLICAOF", "127.0.0.1", master.port),
+        ])  # fmt: skip
+        eventually("the replica follows", lambda: self.info("replication").get("master_link_status") == "up")
+        eventually("its master sees it", lambda: "state=online" in master.info("replication").get("slave0", ""))
+        return self
+
+    def log(self) -> str:
+        """What it logged."""
+        return (self.folder / "log").read_text()
+
+    def stop(self) -> None:
+        """End it at once; harmless where it does not run."""
+        self.process.kill()
+        self.process.wait()
+
+    def remove(self) -> None:
+        """Stop and delete."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.log()
+        try:
+            with self.connect() as wire:
+                return wire.call("PING") == b"PONG"
+        except (OSError, ReplyError):
+            return False
+
+
+def open_socket(path: Path) -> Wire:
+    """A session over a Unix socket."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        raise
+    return Wire(connection, str(path))
+
+
+def fill(server: Server) -> None:
+    """Every type of value, in its small and its large form, names that look like numbers, functions, two databases."""
+    commands: list[tuple[str | bytes | int, ...]] = [
+        ("SET", "plain", "value"), ("SET", "12345", "1"), ("SET", "-70000", "x"), ("SET", "4000000000", "y"),
+        ("SET", "k" * 100, "packed " * 400), ("SET", b"bin\x00\xff\r\n", b"\x00\xff"), ("SET", "large", "v" * 300_000),
+        ("SET", "counter", 41), ("INCR", "counter"), ("SET", "", "the empty name"),
+        ("RPUSH", "list", *range(3000)), ("RPUSH", "list:large", "l" * 20_000, "m"), ("SADD", "ints", *range(100)),
+        ("SADD", "set", *(f"member {n}" for n in range(2000))), ("SADD", "set:small", "a", "b"),
+        ("ZADD", "zset", *(part for n in range(500) for part in (n / 3, f"z{n}"))), ("ZADD", "zset:small", 1, "a"),
+        ("HSET", "hash", *(part for n in range(800) for part in (f"field {n}", "v" * n))),
+        ("HSET", "hash:small", "f", 1),
+        ("PFADD", "hyperloglog", "a", "b"), ("SETBIT", "bits", 70_000, 1), ("GEOADD", "geo", "13.4", "52.5", "berlin"),
+        *(("XADD", "stream", "*", "n", n, "text", "t" * (n % 50)) for n in range(300)),
+        ("XGROUP", "CREATE", "stream", "readers", 0), ("XGROUP", "CREATE", "stream", "late", "$"),
+        ("XREADGROUP", "GROUP", "readers", "one", "COUNT", 40, "STREAMS", "stream", ">"),
+        ("XDEL", "stream", "1-1"), ("XADD", "stream:empty", "1-1", "a", "b"), ("XDEL", "stream:empty", "1-1"),
+        ("SETEX", "lasts", 100_000, "v"), ("PSETEX", "lasts:packed:" + "p" * 40, 100_000_000, "v"),
+        ("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 1 end)"),
+        *(("SET", f"user:{n:020d}", f"name {n}") for n in range(2000)),
+    ]  # fmt: skip
+    server.calls(commands)
+    server.calls([("SET", f"other:{n}", n) for n in range(50)] + [("SETEX", "other:lasts", 100_000, 1)], db=5)
+
+
+def content(wire: Wire) -> dict[str, tuple[int, int]]:
+    """Per database: keys, and a hash over every key with its value and whether it expires, whatever their order."""
+    found = {}
+    said = wire.call("INFO", "keyspace")
+    assert isinstance(said, bytes)
+    for line in said.decode().splitlines():
+        if line.startswith("db"):
+            number = int(line[2 : line.index(":")])
+            wire.call("SELECT", number)
+            found[f"db{number}"] = _content(wire)
+    return found
+
+
+def _content(wire: Wire) -> tuple[int, int]:
+    cursor, count, total = b"0", 0, 0
+    while True:
+        said = wire.call("SCAN", cursor, "COUNT", 500)
+        assert isinstance(said, list)
+        assert isinstance(said[0], bytes)
+        assert isinstance(said[1], list)
+        for name in said[1]:
+            assert isinstance(name, bytes)
+            left = wire.call("PTTL", name)
+            assert isinstance(left, int)
+            count, total = count + 1, total ^ name_hash(name + _value(wire, name) + (b"-" if left < 0 else b"+"))
+        cursor = said[0]
+        if cursor == b"0":
+            return count, total
+
+
+def _value(wire: Wire, name: bytes) -> bytes:
+    """What a key holds; sets and hashes come in another order from each server."""
+    kind = wire.call("TYPE", name)
+    if kind == b"set":
+        members = wire.call("SMEMBERS", name)
+        assert isinstance(members, list)
+        return repr(sorted(members, key=repr)).encode()
+    if kind == b"hash":
+        said = wire.call("HGETALL", name)
+        assert isinstance(said, list)
+        return repr(sorted(zip(said[::2], said[1::2], strict=True), key=repr)).encode()
+    if kind == b"zset":
+        return repr(wire.call("ZRANGE", name, 0, -1, "WITHSCORES")).encode()
+    dump = wire.call("DUMP", name)
+    assert isinstance(dump, bytes)
+    return dump[:-10]  # without the version of the format, and a checksum
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
