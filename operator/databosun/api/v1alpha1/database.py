@@ -96,7 +96,8 @@ class Connection(Model):
         | None
     ) = Field(
         default=None,
-        description="Back up this database only, and so by logical backups only. Absent: the whole server. Redis: no limit; a backup holds all databases.",
+        description="Back up this database only, and so by logical backups only. Absent: the whole server. Redis: no"
+        " limit; a backup holds all databases.",
     )
     credentials_secret_ref: CredentialsRef = Field(description="Secret with the user name and password to log in with.")
     tls: TLS | None = Field(default=None, description="Transport security. Absent: mode Require.")

@@ -79,8 +79,8 @@ def connect_fault(error: OSError, where: str) -> DatabosunError:
 def handshake_fault(where: str) -> DatabosunError:
     """The error for a server that lets a TLS handshake wait: one without TLS takes it for half a command."""
     message = (
-        f"{where} did not answer the TLS handshake, as a server does that speaks no TLS; turn on `tls-port` there, or set "
-        "spec.connection.tls.mode to Disable on a network you trust"
+        f"{where} did not answer the TLS handshake, as a server does that speaks no TLS; turn on `tls-port` there, or "
+        "set spec.connection.tls.mode to Disable on a network you trust"
     )
     return WorldFault(Reason.TLS_NOT_OFFERED, message)
 
