@@ -208,5 +208,26 @@ def _value(wire: Wire, name: bytes) -> bytes:
     return dump[:-10]  # without the version of the format, and a checksum
 
 
+def served(product: str, data: Path, folder: Path, *settings: str) -> dict[str, tuple[int, int]]:
+    """What a server serves that starts from a data folder, and is then stopped cleanly."""
+    place, config = folder / "served.socket", folder / "served.conf"
+    place.unlink(missing_ok=True)
+    lines = ["port 0", f"unixsocket {place}", f"dir {data}", f"logfile {folder}/served.log", *settings]
+    config.write_text("\n".join(lines) + "\n")
+    process = subprocess.Popen([str(program(product)), str(config)], stdout=subprocess.DEVNULL)
+    try:
+        eventually("it serves", place.exists)
+        with open_socket(place) as wire:
+            eventually("it has loaded", lambda: b"loading:0" in _bytes(wire.call("INFO", "persistence")))
+            return content(wire)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _bytes(reply: Reply) -> bytes:
+    return reply if isinstance(reply, bytes) else b""
+
+
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
