@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databosun.domain.logretention import LogBase, decide_log_retention, may_go
+from databosun.domain.claims import RetentionRules
+from databosun.domain.logretention import (
+    Expire,
+    ExpiryFacts,
+    LogBase,
+    Show,
+    Shown,
+    decide_log_expiry,
+    decide_log_retention,
+    log_window,
+    may_go,
+)
 from databosun.domain.wal import WalPoint
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -87,3 +98,58 @@ def test_the_log_before_the_windows_backup_goes() -> None:
     assert may_go(1, 500, keep)
     assert not may_go(1, 501, keep)
     assert not may_go(2, 500, keep)
+
+
+GRACE = timedelta(hours=1)
+
+
+def expiry(bases: list[LogBase], window: timedelta, shown: Shown | None, *, held: bool = False) -> ExpiryFacts:
+    return ExpiryFacts(tuple(bases), window, GRACE, held, WalPoint(1, 0), shown)
+
+
+@given(histories(), windows, st.integers(-120, 120), st.data())
+def test_log_goes_only_after_it_was_shown_for_the_grace_and_never_what_is_needed(
+    bases: list[LogBase], window: timedelta, minutes_shown: int, data: st.DataObject
+) -> None:
+    names = [base.id for base in bases] + ["gone"]
+    shown = Shown(data.draw(st.sampled_from(names)), NOW - timedelta(minutes=minutes_shown))
+    decision = decide_log_expiry(expiry(bases, window, shown), NOW)
+    needed = decide_log_retention(bases, window, NOW)
+    if decision is None:
+        return
+    assert needed is not None
+    assert decision.keep.start.lsn <= needed.start.lsn
+    assert decision.keep.start.timeline <= needed.start.timeline
+    if isinstance(decision, Expire):
+        assert decision.keep.base == shown.base
+        assert shown.since + GRACE <= NOW
+    else:
+        assert decision.until > NOW
+
+
+@given(histories(), windows)
+def test_a_plan_that_is_shown_stands_until_it_is_carried_out(bases: list[LogBase], window: timedelta) -> None:
+    first = decide_log_expiry(expiry(bases, window, None), NOW)
+    if first is None:
+        return
+    assert isinstance(first, Show)
+    later = NOW + GRACE
+    newest = LogBase("new", WalPoint(9, 10**6), later)
+    due = decide_log_expiry(expiry([*bases, newest], window, Shown(first.keep.base, NOW)), later)
+    assert due == Expire(first.keep)
+
+
+@given(histories(), windows)
+def test_a_hold_lets_nothing_go(bases: list[LogBase], window: timedelta) -> None:
+    shown = Shown(bases[0].id, NOW - 2 * GRACE) if bases else None
+    assert decide_log_expiry(expiry(bases, window, shown, held=True), NOW) is None
+
+
+def test_the_window_of_a_log() -> None:
+    days = timedelta(days=1)
+    assert log_window([RetentionRules(daily=30, monthly=84)]) == 30 * days
+    assert log_window([RetentionRules(daily=30, recovery_window=7 * days)]) == 7 * days
+    assert log_window([RetentionRules(recovery_window=7 * days), RetentionRules(daily=30)]) == 7 * days
+    assert log_window([RetentionRules(recovery_window=7 * days), RetentionRules(recovery_window=9 * days)]) == 9 * days
+    assert log_window([RetentionRules(keep_last=3)]) is None
+    assert log_window([]) is None

@@ -21,6 +21,7 @@ from databosun.api.request import (
     DeleteTask,
     DrillTask,
     DropSlotTask,
+    ExpireLogTask,
     HoldTask,
     JointTask,
     ParentBackup,
@@ -368,7 +369,7 @@ class Agents:
             return {"probe": seen}
         if isinstance(task, ValidateTask):
             return {"storage": StorageResult(owner="tests")}
-        if isinstance(task, SweepTask):
+        if isinstance(task, SweepTask | ExpireLogTask):
             return {"swept": []}
         assert isinstance(task, CatalogTask)
         return {"catalog": CatalogPage(entries=[])}

@@ -16,6 +16,7 @@ from databosun.controllers.claims import Asked, lead_of, unreadable
 from databosun.controllers.context import Context
 from databosun.controllers.covering import Covered, Covering
 from databosun.controllers.facts import cached_storage
+from databosun.controllers.logexpiry import Expiring
 from databosun.controllers.probing import target_of
 from databosun.controllers.seen import SeenDatabase
 from databosun.controllers.slots import let_go
@@ -35,7 +36,8 @@ WAIT_AGAIN = timedelta(seconds=15)
 @dataclass(frozen=True, slots=True)
 class Archiving:
     """What archiving makes of one look. `order`: actions that ask for a spec that still stands; `health` or `facts`
-    decide `ContinuousHealthy`; `again`: the backups must be looked at anew, since the log begins elsewhere."""
+    decide `ContinuousHealthy`; `again`: the backups must be looked at anew, since the log begins elsewhere; `lead`:
+    this Database speaks for its server."""
 
     archiver: Archiver | None = None
     reach: LogReach | None = None
@@ -45,6 +47,7 @@ class Archiving:
     before: tuple[Action, ...] = ()
     after: tuple[Action, ...] = ()
     again: bool = False
+    lead: bool = False
     wake_at: datetime | None = None
 
 
@@ -92,6 +95,21 @@ def cause(archiving: Archiving, asked: Asked, one: Covering, recovery: Recovery 
     if archiving.reach is None or owner is None or owner.policy.uid != one.seen.meta.uid:
         return None
     return cause_of_full(recovery, archiving.reach)
+
+
+def with_expiry(archiving: Archiving, expiring: Expiring) -> Archiving:
+    """The look together with what becomes of the log's old end."""
+    old, new, reach = archiving.archiver, expiring.archiver, archiving.reach
+    moved = old is not None and new is not None and old.log_begin != new.log_begin
+    return replace(
+        archiving,
+        archiver=new,
+        reach=_reach(new, reach.gaps) if new is not None and reach is not None else reach,
+        again=archiving.again or moved,
+        before=(*archiving.before, *expiring.before),
+        after=(*archiving.after, *expiring.after),
+        wake_at=min(at for at in (archiving.wake_at, expiring.wake_at) if at is not None),
+    )
 
 
 async def _end(context: Context, key: Key, seen: SeenDatabase, now: datetime) -> Archiving:
@@ -168,6 +186,7 @@ async def _keep(context: Context, seen: SeenDatabase, asked: Asked, lead: Claim,
         facts=facts,
         order=order,
         again=moved and archiver.log_begin is not None,
+        lead=lead.database.uid == seen.meta.uid,
         wake_at=now + look_every(lead.continuous.max_lag),
     )
 

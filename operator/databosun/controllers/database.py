@@ -12,7 +12,7 @@ from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.database import DatabaseStatus, EffectiveObjectives
 from databosun.api.v1alpha1.recovery import Recovery
 from databosun.controllers import archiving as archivist
-from databosun.controllers import proving
+from databosun.controllers import logexpiry, proving
 from databosun.controllers import seen as read
 from databosun.controllers.apply import Applier
 from databosun.controllers.archiving import Archiving
@@ -113,6 +113,9 @@ class DatabaseController:
         wish = Wish([one.seen for one in policies.usable], claim.continuous if claim else None)
         probed = await probe(context, key, seen, wish, now)
         archiving = await archivist.look(context, key, seen, policies, asked)
+        if archiving.lead:
+            expiring = await logexpiry.look(context, key, seen, asked, archiving.archiver)
+            archiving = archivist.with_expiry(archiving, expiring)
         history = await gather_history(context, seen, again=archiving.again)
         recovery = decide_recovery(seen.status.recovery, history.successes, archiving.reach, now)
         health, gap, until = archivist.health(archiving, recovery, now)

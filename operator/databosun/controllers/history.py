@@ -36,7 +36,7 @@ async def gather_history(context: Context, seen: SeenDatabase, *, again: bool = 
     """Finished and active Backups. `again`: read the successful ones even where the status knows of all."""
     finished = context.finished.of_database(seen.meta.uid)
     runs = [*((run.policy_uid, _past(run)) for run in finished), *_active(context, seen)]
-    successes, completed = await _successes(context, seen, finished, again=again)
+    successes, completed = await _successes(context, seen, again=again)
     return History(tuple(runs), successes, completed)
 
 
@@ -117,15 +117,19 @@ def _active(context: Context, seen: SeenDatabase) -> list[tuple[str, PastRun]]:
     return found
 
 
+def news_of(context: Context, seen: SeenDatabase) -> bool:
+    """Whether the index knows of other successful backups than the status."""
+    good = [run for run in context.finished.of_database(seen.meta.uid) if run.succeeded and not run.deleting]
+    known = seen.status.recovery.backups if seen.status.recovery else 0
+    newest = seen.status.last_backup.name if seen.status.last_backup else None
+    return len(good) != known or (bool(good) and not any(run.name == newest for run in good))
+
+
 async def _successes(
-    context: Context, seen: SeenDatabase, finished: Sequence[FinishedRun], *, again: bool
+    context: Context, seen: SeenDatabase, *, again: bool
 ) -> tuple[tuple[Success, ...] | None, dict[str, datetime]]:
-    """The successful backups, read only where the index knows of others than the status; None: as in status."""
-    good = [run for run in finished if run.succeeded and not run.deleting]
-    status = seen.status
-    known = status.recovery.backups if status.recovery else 0
-    newest = status.last_backup.name if status.last_backup else None
-    if not again and len(good) == known and (not good or any(run.name == newest for run in good)):
+    """The successful backups, read only where there is news; None: as in status."""
+    if not again and not news_of(context, seen):
         return None, {}
     selector = f"{LABEL_DATABASE_UID}={seen.meta.uid},{LABEL_FINISHED}=Succeeded"
     found, times, sizes = [], {}, {}

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from databosun.domain.claims import RetentionRules
 from databosun.domain.wal import WalPoint
 
 
@@ -49,6 +50,74 @@ def decide_log_retention(bases: Iterable[LogBase], window: timedelta | None, now
     lowest = min(needed, key=lambda base: base.start.lsn)
     timeline = min(base.start.timeline for base in needed)
     return KeepFrom(anchor.id, WalPoint(timeline, lowest.start.lsn), anchor.at)
+
+
+def log_window(rules: Iterable[RetentionRules]) -> timedelta | None:
+    """How far back any instant must be recoverable: the longest `recoveryWindow`; where none is said, as many days as
+    daily backups are kept, since that is how far back one expects to choose. None: nothing of the log is let go."""
+    known = list(rules)
+    windows = [one.recovery_window for one in known if one.recovery_window is not None]
+    days = [timedelta(days=one.daily) for one in known if one.daily]
+    return max(windows or days, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The plan that the status shows: the log before backup `base` goes; `since` when it has stood there."""
+
+    base: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryFacts:
+    """What decides over a server's log. `held`: a legal hold, or a policy that rests; `begins`: its oldest position."""
+
+    bases: tuple[LogBase, ...]
+    window: timedelta | None
+    grace: timedelta
+    held: bool
+    begins: WalPoint
+    shown: Shown | None
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Show that the log before `keep` goes, and wait until it has stood for the grace."""
+
+    keep: KeepFrom
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Delete the log before `keep` now."""
+
+    keep: KeepFrom
+
+
+def decide_log_expiry(facts: ExpiryFacts, now: datetime) -> Show | Expire | None:
+    """Whether a part of the log may go. None: nothing does, and nothing is shown.
+
+    What is shown stays what it is while newer backups come, or no plan would ever stand for its grace; it falls where
+    its backup goes, or where the log before it is needed after all.
+    """
+    needed = decide_log_retention(facts.bases, facts.window, now)
+    if needed is None or facts.window is None or facts.held:
+        return None
+    shown = facts.shown
+    if shown is not None and shown.since <= now:
+        base = next((one for one in facts.bases if one.id == shown.base), None)
+        if base is not None and base.start.lsn <= needed.start.lsn and base.start.timeline <= needed.start.timeline:
+            keep = KeepFrom(base.id, base.start, base.at)
+            return Expire(keep) if now >= shown.since + facts.grace else Show(keep, shown.since + facts.grace)
+    whole = needed.since <= now - facts.window
+    if not whole or needed.start.lsn <= facts.begins.lsn:
+        return None
+    base = next(one for one in facts.bases if one.id == needed.base)
+    if base.start != needed.start:
+        return None  # a later backup begins earlier: the next one settles it
+    return Show(needed, now + facts.grace)
 
 
 def may_go(timeline: int, end: int, keep: KeepFrom) -> bool:

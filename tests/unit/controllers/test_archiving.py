@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from databosun.api.archive import Trouble
-from databosun.api.request import REQUEST_ANNOTATION, ArchiveTask, Request
+from databosun.api.request import REQUEST_ANNOTATION, ArchiveTask, ExpireLogTask, Request
 from databosun.api.result import Finding, Outcome, Result
 from databosun.domain.plan import FINALIZER_SLOT
 from databosun.kube.resources import Object
@@ -318,6 +318,47 @@ async def test_a_recreated_server_gets_an_archiver_of_its_own(drive: Driver) -> 
     assert await deployments(drive) == ["archiver-7300000000000000002"]
     body = await drive.rig.get("Database", "orders")
     assert body["status"]["archiver"]["systemIdentifier"] == source.system
+
+
+async def test_log_that_the_window_needs_no_more_is_shown_then_deleted(drive: Driver) -> None:
+    rig = drive.rig
+    retention = {"recoveryWindow": "2h", "grace": "1h"}
+    await start(drive, schedules=[{"name": "full", "type": "Full", "cron": "0 * * * *"}], retention=retention)
+    orders: list[ExpireLogTask] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, ExpireLogTask):
+            orders.append(request.job)
+
+    rig.agents.script = script
+    first = (await rig.get("Database", "orders"))["status"]["archiver"]["logBegin"]
+
+    async def shown() -> bool:
+        return "expiring" in (await rig.get("Database", "orders"))["status"]["archiver"]
+
+    await drive.until(shown, limit=6 * HOUR)
+    assert not orders
+    plan = (await rig.get("Database", "orders"))["status"]["archiver"]["expiring"]
+    assert datetime.fromisoformat(plan["before"]) <= rig.clock.now() - 2 * HOUR
+
+    async def gone() -> bool:
+        return "logExpired" in (await rig.get("Database", "orders"))["status"]["archiver"]
+
+    await drive.until(gone, limit=2 * HOUR)
+    assert rig.clock.now() - datetime.fromisoformat(plan["since"]) >= HOUR
+    (order,) = orders
+    assert (order.base, order.system_identifier) == (plan["base"], SYSTEM)
+    body = await rig.get("Database", "orders")
+    assert body["status"]["archiver"]["logBegin"] == order.keep_lsn != first
+    assert body["status"]["recovery"]["continuousFrom"] == plan["before"]
+    assert "LogExpired" in rig.told.reasons("orders")
+
+
+async def test_a_legal_hold_keeps_the_whole_log(drive: Driver) -> None:
+    hourly = [{"name": "full", "type": "Full", "cron": "0 * * * *"}]
+    await start(drive, schedules=hourly, retention={"recoveryWindow": "1h", "grace": "30m"}, legalHold=True)
+    await drive.idle(4 * HOUR)
+    assert "expiring" not in (await drive.rig.get("Database", "orders"))["status"]["archiver"]
 
 
 async def test_the_truth_is_back_a_minute_after_the_operator_was_down(drive: Driver) -> None:

@@ -1,0 +1,228 @@
+"""Let go of the log that no recovery within the window needs: shown first, for the grace, then deleted by a Job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from databosun.api.request import ExpireLogTask, Request
+from databosun.api.v1alpha1.backup import BackupPhase
+from databosun.api.v1alpha1.recovery import Archiver, LogExpiry
+from databosun.controllers import errand
+from databosun.controllers import seen as read
+from databosun.controllers.claims import Asked
+from databosun.controllers.context import Context
+from databosun.controllers.covering import Covering, covered
+from databosun.controllers.facts import cached_storage
+from databosun.controllers.history import news_of
+from databosun.controllers.matching import readers_of
+from databosun.controllers.seen import SeenBackup, SeenDatabase
+from databosun.domain.errors import UserFault
+from databosun.domain.logretention import (
+    Expire,
+    ExpiryFacts,
+    KeepFrom,
+    LogBase,
+    Show,
+    Shown,
+    decide_log_expiry,
+    log_window,
+)
+from databosun.domain.names import task_job_name
+from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Action, PostEvent, StartJob
+from databosun.domain.requests import storage_target
+from databosun.domain.run import DEADLINE_MARGIN
+from databosun.domain.wal import WalPoint, format_lsn, parse_lsn
+from databosun.kube.resources import BACKUPS
+from databosun.runtime.queue import Key
+
+TASK = "expire-log"
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """What one look at a server's log says and does."""
+
+    archiver: Archiver | None
+    before: tuple[Action, ...] = ()
+    after: tuple[Action, ...] = ()
+    wake_at: datetime | None = None
+
+
+async def look(context: Context, key: Key, seen: SeenDatabase, asked: Asked, archiver: Archiver | None) -> Expiring:
+    """One look, by the Database that speaks for the server: when a backup has come or gone, and when a plan is due."""
+    now = context.clock.now()
+    if archiver is None or archiver.log_begin is None or asked.covering is None or archiver.timeline is None:
+        return Expiring(archiver)
+    shown = archiver.expiring
+    name = task_job_name(TASK, seen.meta.name, f"{seen.meta.uid}/{shown.base}/{shown.since}") if shown else ""
+    found = await errand.look(context, key, seen.meta, TASK, name)
+    if found.job is not None and found.ending is not None and shown is not None:
+        after = (*await errand.dismiss(context, seen.meta, found.job), *found.leftovers)
+        return _ended(archiver, shown, found.ending, after, await _bases(context, seen, archiver), now)
+    if found.job is not None:
+        wake_at = min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN)
+        return Expiring(archiver, after=found.leftovers, wake_at=wake_at)
+    policy = asked.covering.effective.retention
+    if not news_of(context, seen) and (shown is None or now < shown.since + policy.grace):
+        return Expiring(archiver, after=found.leftovers, wake_at=shown.since + policy.grace if shown else None)
+    policies = _policies(context, seen)
+    backups = await _backups(context, seen, archiver)
+    facts = ExpiryFacts(
+        bases=tuple(base for _, base in backups),
+        window=log_window(one.effective.retention for one in policies),
+        grace=max(one.effective.retention.grace for one in policies),
+        held=any(one.seen.spec.legal_hold or one.seen.spec.suspend for one in policies),
+        begins=WalPoint(archiver.timeline, parse_lsn(archiver.log_begin)),
+        shown=Shown(shown.base, shown.since) if shown else None,
+    )
+    decision = decide_log_expiry(facts, now)
+    if isinstance(decision, Expire):
+        return _expire(context, key, seen, asked, archiver, (decision.keep, name), backups, now)
+    return _shown(archiver, decision, found.leftovers, now)
+
+
+def _shown(archiver: Archiver, decision: Show | None, leftovers: tuple[Action, ...], now: datetime) -> Expiring:
+    if decision is None:
+        return Expiring(archiver.model_copy(update={"expiring": None}), after=leftovers)
+    keep, old = decision.keep, archiver.expiring
+    since = old.since if old is not None and old.base == keep.base else now.replace(microsecond=0)
+    shown = LogExpiry(base=keep.base, before=keep.since.replace(microsecond=0), since=since)
+    return Expiring(archiver.model_copy(update={"expiring": shown}), after=leftovers, wake_at=decision.until)
+
+
+def _expire(
+    context: Context,
+    key: Key,
+    seen: SeenDatabase,
+    asked: Asked,
+    archiver: Archiver,
+    plan: tuple[KeepFrom, str],
+    backups: Sequence[tuple[SeenBackup, LogBase]],
+    now: datetime,
+) -> Expiring:
+    keep, name = plan
+    older = [base.id for _, base in backups if base.at <= keep.since]
+    if readers_of(context, seen.meta.namespace, older):
+        # A drill or a restore may be replaying what is about to go.
+        return Expiring(archiver, wake_at=now + errand.LOOK_AGAIN)
+    context.leadership.assert_fresh()
+    base = next(one for one, fact in backups if fact.id == keep.base)
+    job = _order(context, seen, asked, archiver, (keep, name), base, now)
+    if job is None:
+        return Expiring(archiver, wake_at=now + 20 * errand.LOOK_AGAIN)
+    context.workers.setdefault(key, set()).add(f"Job/{name}")
+    return Expiring(archiver, before=(job,), wake_at=now + errand.LOOK_AGAIN)
+
+
+def _order(
+    context: Context,
+    seen: SeenDatabase,
+    asked: Asked,
+    archiver: Archiver,
+    plan: tuple[KeepFrom, str],
+    base: SeenBackup,
+    now: datetime,
+) -> StartJob | None:
+    keep, name = plan
+    storage = cached_storage(context, seen.meta.namespace, archiver.storage)
+    image = context.images.any_runner()
+    if storage is None or image is None or asked.covering is None or base.status.checksum is None:
+        return None
+    target, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
+    task = ExpireLogTask(
+        database=read.database_name(base),
+        system_identifier=archiver.system_identifier,
+        base=keep.base,
+        manifest_sha256=base.status.checksum,
+        keep_timeline=keep.start.timeline,
+        keep_lsn=format_lsn(keep.start.lsn),
+        keep_since=keep.since,
+    )
+    deadline = errand.deadline(now, 6 * errand.ERRAND_DEADLINE)
+    request = Request(
+        run=seen.meta.name, deadline=deadline, storage=target, secrets=list(secrets), image=image, job=task
+    )
+    return errand.order(
+        seen.meta,
+        "Database",
+        name,
+        request,
+        image,
+        pod_template=asked.covering.seen.spec.pod_template,
+        storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+        labels={LABEL_DATABASE_UID: seen.meta.uid},
+    )
+
+
+def _ended(
+    archiver: Archiver,
+    shown: LogExpiry,
+    ending: Any,
+    after: tuple[Action, ...],
+    bases: Sequence[LogBase],
+    now: datetime,
+) -> Expiring:
+    """Record what became of it. What failed is shown again, and tried again after another grace."""
+    update: dict[str, Any] = {"expiring": None}
+    base = next((one for one in bases if one.id == shown.base), None)
+    if ending.succeeded and ending.reason != "NotDeleted":
+        begins = format_lsn(base.start.lsn) if base is not None else archiver.log_begin
+        update |= {"log_base": shown.base, "log_begin": begins, "log_expired": now.replace(microsecond=0)}
+        event = PostEvent("LogExpired", f"the log before {shown.before.isoformat()} was deleted: {ending.message}")
+    else:
+        said = f"{ending.reason}: {ending.message}"
+        event = PostEvent("LogNotExpired", f"the log before {shown.before.isoformat()} stays: {said}", warning=True)
+    return Expiring(archiver.model_copy(update=update), after=(*after, event), wake_at=now)
+
+
+def _policies(context: Context, seen: SeenDatabase) -> list[Covering]:
+    """The policies of every Database that names this server."""
+    found = list(covered(context, seen).usable)
+    for other in _same_server(context, seen):
+        found += covered(context, other).usable
+    return found
+
+
+def _same_server(context: Context, seen: SeenDatabase) -> list[SeenDatabase]:
+    found = []
+    for key in context.cache.referring("Database", seen.meta.namespace, f"system:{seen.status.system_identifier}"):
+        body = context.cache.get(key)
+        try:
+            other = read.database(body) if body is not None else None
+        except UserFault:
+            continue  # said on the Database itself
+        if other is not None and other.meta.uid != seen.meta.uid:
+            found.append(other)
+    return found
+
+
+async def _bases(context: Context, seen: SeenDatabase, archiver: Archiver) -> list[LogBase]:
+    return [base for _, base in await _backups(context, seen, archiver)]
+
+
+async def _backups(context: Context, seen: SeenDatabase, archiver: Archiver) -> list[tuple[SeenBackup, LogBase]]:
+    """The good physical backups of this server in the storage of its log, whichever Database took them."""
+    found = []
+    for one in (seen, *_same_server(context, seen)):
+        selector = f"{LABEL_DATABASE_UID}={one.meta.uid},{LABEL_FINISHED}=Succeeded"
+        async for body in context.kube.list(BACKUPS, seen.meta.namespace, label_selector=selector):
+            backup = read.backup(body)
+            base = _base(backup, archiver)
+            if base is not None:
+                found.append((backup, base))
+    return found
+
+
+def _base(backup: SeenBackup, archiver: Archiver) -> LogBase | None:
+    status, position = backup.status, backup.status.position
+    going = backup.meta.deleting or status.phase is BackupPhase.DELETING
+    here = backup.spec.storage_ref is not None and backup.spec.storage_ref.name == archiver.storage
+    if going or not here or status.checksum is None or status.system_identifier != archiver.system_identifier:
+        return None
+    if position is None or position.start_lsn is None or position.timeline is None:
+        return None
+    at = status.snapshot_time or status.completion_time or backup.meta.created
+    return LogBase(backup.meta.name, WalPoint(position.timeline, parse_lsn(position.start_lsn)), at)
