@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Cluster:
 
 
 def up(name: str, scale: int) -> None:
-    """Everything from nothing to two backups, a drill that proves them, and a table of all."""
+    """Everything from nothing to two backups and a log, a drill that proves them, a table that comes back."""
     cluster = _cluster(name)
     _images(cluster)
     _services(cluster)
@@ -61,7 +62,9 @@ def up(name: str, scale: int) -> None:
     _data(cluster, scale)
     _examples(cluster)
     _backups(cluster)
+    _log(cluster)
     _drill(cluster)
+    _accident(cluster)
     _show(cluster)
 
 
@@ -128,25 +131,14 @@ def _operator(cluster: Cluster) -> None:
     run([str(helm), "upgrade", "--install", "databosun", str(ROOT / "charts/databosun"), *values, *common])
 
 
+def _psql(cluster: Cluster, sql: str, server: str = "deployment/orders", socket: str = "/data") -> str:
+    psql = ["psql", "-qAtX", "-h", socket, "-U", "postgres", "-d", "orders"]
+    return cluster.kubectl("exec", "-n", NAMESPACE, server, "--", *psql, "-c", sql).strip()
+
+
 def _data(cluster: Cluster, scale: int) -> None:
-    def psql(sql: str, database: str = "orders") -> str:
-        return cluster.kubectl(
-            "exec",
-            "-n",
-            NAMESPACE,
-            "deployment/orders",
-            "--",
-            "psql",
-            "-qAtX",
-            "-h",
-            "/data",
-            "-U",
-            "postgres",
-            "-d",
-            database,
-            "-c",
-            sql,
-        ).strip()
+    def psql(sql: str) -> str:
+        return _psql(cluster, sql)
 
     if psql("select to_regclass('pgbench_history') is not null") != "t":
         progress(f"filling the database (pgbench scale {scale}, about {scale * 15} MB)")
@@ -184,6 +176,81 @@ def _backups(cluster: Cluster) -> None:
         before = {item["metadata"]["name"] for item in cluster.read("bbk", "-n", NAMESPACE)["items"]}
         cluster.kubectl("annotate", "--overwrite", "-n", NAMESPACE, "bpol/orders", f"databosun.io/run-now={token}")
         _wait(f"{kind} is in storage", lambda before=before: _new_backup(cluster, before))  # type: ignore[misc]
+
+
+def _log(cluster: Cluster) -> None:
+    """The archiver of the server, which the policy's `continuous` asks for."""
+    _wait("the log is shipped, and has a backup to stand on", lambda: _archiving(cluster))
+    status = cluster.read("bdb", "orders", "-n", NAMESPACE)["status"]
+    progress(f"recoverable to any instant up to {status['recovery']['latest']}")
+
+
+def _archiving(cluster: Cluster) -> bool:
+    found = cluster.read("bdb", "orders", "-n", NAMESPACE).get("status", {}).get("conditions", [])
+    return any(one["type"] == "ContinuousHealthy" and one["status"] == "True" for one in found)
+
+
+def _accident(cluster: Cluster) -> None:
+    """Drop a table, and bring it back as it was a moment before."""
+    make = (
+        "drop table if exists invoices; create table invoices as select i, md5(i::text) from generate_series(1, 5000) i"
+    )
+    _psql(cluster, make)
+    digest = "select count(*) || ' ' || md5(string_agg(i || md5, ',' order by i)) from invoices"
+    before = _psql(cluster, digest)
+    # A point in time has whole seconds: the next one, and the accident after it.
+    instant = _psql(
+        cluster, "select to_char(clock_timestamp() at time zone 'UTC' + '1s', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+    )
+    _psql(cluster, "select pg_sleep(2)")
+    _psql(cluster, "drop table invoices")
+    progress(f"somebody dropped the table invoices; it was there at {instant}")
+    _wait(f"{instant} is recoverable", lambda: _recoverable(cluster) >= instant)
+    _volume(cluster)
+    cluster.kubectl("delete", "pod", "orders-restored", "-n", NAMESPACE, "--ignore-not-found")  # of an earlier demo
+    _restore(cluster, instant)
+    cluster.kubectl("apply", "-f", str(HERE / "server.yaml"))
+    cluster.kubectl("wait", "-n", NAMESPACE, "pod/orders-restored", "--for=condition=Ready", "--timeout=180s")
+    after = _psql(cluster, digest, "pod/orders-restored", "/tmp")  # noqa: S108 (in the pod)
+    if after != before:
+        raise Failure(f"the restored table differs: {before} before, {after} after")
+    progress(f"the table is back in pod/orders-restored, row for row: {after}")
+
+
+def _recoverable(cluster: Cluster) -> str:
+    latest: str = cluster.read("bdb", "orders", "-n", NAMESPACE)["status"]["recovery"]["latest"]
+    return latest
+
+
+def _volume(cluster: Cluster) -> None:
+    place = Path(cluster.environment["KUBECONFIG"]).parent / "volumes/orders-restored"
+    text = (HERE / "restored.yaml").read_text().replace("VOLUME", str(place))
+    cluster.kubectl("apply", "-f", "-", text=text)
+    done = ("--for=condition=Complete", "--timeout=180s")
+    cluster.kubectl("wait", "-n", NAMESPACE, "job/orders-restored-owner", *done)
+
+
+def _restore(cluster: Cluster, instant: str) -> None:
+    """The example, with its two times and its name changed as a user would."""
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    name = f"orders-back-{int(time.time())}"
+    text = (ROOT / "examples/point-in-time/restore.yaml").read_text()
+    for old, new in (
+        ("2026-03-01T10:15:00Z", instant),
+        ("2026-03-01T12:00:00Z", f"{soon:%Y-%m-%dT%H:%M:%SZ}"),
+        ("name: orders-back", f"name: {name}"),
+    ):
+        text = text.replace(old, new)
+    cluster.kubectl("apply", "-f", "-", text=text)
+    _wait(f"Restore {name} has brought the database back to {instant}", lambda: _restored(cluster, name))
+
+
+def _restored(cluster: Cluster, name: str) -> bool:
+    status = cluster.read("brs", name, "-n", NAMESPACE).get("status", {})
+    if status.get("phase") in ("Failed", "Refused", "Error"):
+        failure = status.get("failure", {})
+        raise Failure(f"the restore ended {status['phase']}: {failure.get('reason')}: {failure.get('message')}")
+    return status.get("phase") == "Succeeded"
 
 
 def _drill(cluster: Cluster) -> None:
@@ -234,7 +301,9 @@ def _wait(what: str, condition: Callable[[], bool]) -> None:
 
 
 def _show(cluster: Cluster) -> None:
-    print(cluster.kubectl("get", "bdb,bpol,bbk,drill,drun", "-n", NAMESPACE))
+    print(cluster.kubectl("get", "bdb,bpol,bbk,drill,drun,brs", "-n", NAMESPACE))
+    status = cluster.read("bdb", "orders", "-n", NAMESPACE)["status"]
+    print(f"A disaster now would cost what was written since {status['recovery']['latest']} (RPO, above as an age).")
     # kubectl finds the plugin `kubectl-bosun` on the PATH.
     env = f'eval "$(hack/cluster/cluster env --name {cluster.name})"; PATH="$PWD/.venv/bin:$PATH"'
     print(NEXT.format(env=env))

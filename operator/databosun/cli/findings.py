@@ -55,6 +55,7 @@ def of_database(seen: SeenDatabase, failed: Mapping[str, BackupStatus], now: dat
     met = find(conditions, ConditionType.RPO_MET)
     yield from _first("Database", seen.meta, (stalled, "True"), (reachable, "False"))
     yield from _first("Database", seen.meta, (protected, "False"), (met, "False"))
+    yield from _first("Database", seen.meta, (find(conditions, ConditionType.CONTINUOUS_HEALTHY), "False"))
     proven = find(conditions, ConditionType.PROVEN)
     if proven is not None and proven.reason == Reason.NEVER_PROVEN:
         proven = None  # nobody has asked for a drill, or the first is still to come

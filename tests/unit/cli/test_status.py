@@ -105,6 +105,13 @@ async def test_what_follows_from_something_else_is_not_said_twice(terminal: Term
     assert [one.reason for one in found] == ["AuthenticationFailed", "NoBackup"]
 
 
+async def test_a_log_that_is_not_shipped_needs_a_human(terminal: Terminal) -> None:
+    slot = condition("ContinuousHealthy", False, "SlotUnbounded", "max_slot_wal_keep_size is -1")
+    database(terminal.kube, "orders", condition("Ready", True), condition("Protected", True, "RecentBackup"), slot)
+    assert await status(terminal, exit_code=True) == 1
+    assert "Database shop/orders SlotUnbounded: max_slot_wal_keep_size is -1" in terminal.said
+
+
 async def test_failing_runs_are_told_with_the_newest_failure(terminal: Terminal) -> None:
     cursor = {"name": "daily", "uid": "u", "consecutiveFailures": 3, "lastRun": "orders-2603011100-abcde"}
     database(terminal.kube, policies=[cursor])

@@ -84,6 +84,12 @@ DATABASE = Kind(
         Column("Host", ".spec.connection['host','hosts']", wide=True),
         Column("Last-Backup", ".status.lastBackup.at", "date", wide=True),
         Column("Earliest", ".status.recovery.earliest", "date", wide=True),
+        Column(
+            "Log",
+            _condition("ContinuousHealthy", "reason"),
+            wide=True,
+            description="How the shipping of its log fares.",
+        ),
         _MESSAGE,
         _AGE,
     ),
