@@ -64,7 +64,7 @@ class Archivers:
 
     async def step(self, seen: Mapping[tuple[str, str, str], Object]) -> bool:
         """Deployments get pods, pods speak, pods of what is gone go. Says whether anything moved."""
-        wanted = {uid: body for (kind, _, uid), body in seen.items() if kind == "Deployment"}
+        wanted = {uid: body for (kind, _, uid), body in seen.items() if kind == "Deployment" and _task(body)}
         pods = [body for (kind, _, _), body in seen.items() if kind == "Pod" and _task(body) == TASK_ARCHIVE]
         moved = False
         for pod in pods:

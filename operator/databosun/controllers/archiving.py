@@ -67,8 +67,8 @@ async def look(context: Context, key: Key, seen: SeenDatabase, policies: Covered
     lead = lead_of(context, seen.meta.namespace, system, claim) if system else claim
     if lead is not None and (refused := conflict(claim, lead)) is not None:
         return replace(await _end(context, key, seen, now), health=refused)
-    if kept is None and (waiting := _hindered(context, seen, claim)) is not None:
-        return Archiving(health=waiting, wake_at=now + WAIT_AGAIN)
+    if kept is None and (waiting := _hindered(context, key, seen, claim)) is not None:
+        return Archiving(health=waiting)
     try:
         return await _keep(context, seen, asked, lead or claim, now)
     except UserFault as fault:
@@ -137,8 +137,9 @@ def _as_it_was(seen: SeenDatabase, kept: Archiver, now: datetime) -> Archiving:
     return Archiving(archiver=kept, reach=_reach(kept, _known_gaps(seen)), health=health, wake_at=now + WAIT_AGAIN)
 
 
-def _hindered(context: Context, seen: SeenDatabase, claim: Claim) -> Wanted | None:
-    """What must be well before a first archiver is started."""
+def _hindered(context: Context, key: Key, seen: SeenDatabase, claim: Claim) -> Wanted | None:
+    """What must be well before a first archiver is started. The look at the server comes again by itself, and the
+    storage tells when it has changed."""
     preflight = seen.status.log_preflight
     if preflight is not None and preflight.blocked is not None:
         return _health(preflight.blocked.reason, preflight.blocked.message)
@@ -148,6 +149,7 @@ def _hindered(context: Context, seen: SeenDatabase, claim: Claim) -> Wanted | No
         return Wanted(ConditionType.CONTINUOUS_HEALTHY, None, "DatabaseNotProbed", message)
     storage = cached_storage(context, seen.meta.namespace, claim.storage)
     if storage is None or not is_true(storage.status.conditions, ConditionType.READY):
+        context.waiting[Key("BackupStorage", seen.meta.namespace, claim.storage)].add(key)
         message = f"archiving starts once BackupStorage {claim.storage} is ready"
         return Wanted(ConditionType.CONTINUOUS_HEALTHY, None, "StorageNotReady", message)
     return None
@@ -179,13 +181,14 @@ async def _keep(context: Context, seen: SeenDatabase, asked: Asked, lead: Claim,
         open_gap=None,
         has_base=False,
     )
-    moved = kept is None or kept.log_begin != archiver.log_begin or gaps != _known_gaps(seen)
+    begins_elsewhere = kept is None or kept.log_begin != archiver.log_begin
+    gap = seen.status.recovery is not None and list(gaps) != list(_known_gaps(seen))
     return Archiving(
         archiver=archiver,
         reach=_reach(archiver, gaps),
         facts=facts,
         order=order,
-        again=moved and archiver.log_begin is not None,
+        again=(begins_elsewhere or gap) and archiver.log_begin is not None,
         lead=lead.database.uid == seen.meta.uid,
         wake_at=now + look_every(lead.continuous.max_lag),
     )

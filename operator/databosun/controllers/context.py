@@ -92,6 +92,8 @@ class Context:
     cluster_id: str
     finished_others: Mapping[str, FinishedIndex] = field(default_factory=lambda: defaultdict(FinishedIndex))
     """Finished runs of other kinds than Backups, by kind."""
+    waiting: dict[Key, set[Key]] = field(default_factory=lambda: defaultdict(set))
+    """Who looks again when an object has changed that does not refer to it."""
     workers: dict[Key, set[str]] = field(default_factory=dict)
     """Names of the Jobs and pods that are known to work for an object."""
     observe: Callable[[str, Key, Mapping[str, Any]], None] = lambda _kind, _key, _body: None

@@ -133,6 +133,7 @@ class Intake:
             policies = cache.referring("BackupPolicy", namespace, f"storage:{key.name}")
             yield from policies
             yield from cache.referring("Backup", namespace, f"storage:{key.name}")
+            yield from self._context.waiting.pop(key, ())
             for kind in READERS:
                 yield from cache.keys(kind, namespace)
             yield from self._of_policies(policies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,10 +13,10 @@ from databosun.api.archive import Trouble
 from databosun.api.request import REQUEST_ANNOTATION, ArchiveTask, ExpireLogTask, Request
 from databosun.api.result import Finding, Outcome, Result
 from databosun.domain.plan import FINALIZER_SLOT
-from databosun.kube.resources import Object
+from databosun.kube.resources import Object, Resource
 from support.archiversim import SYSTEM
 from support.operator import Rig, conditions, database, policy, storage
-from support.operator_scenarios import Driver, ready
+from support.operator_scenarios import Driver, all_done, ready
 
 NAME = f"archiver-{SYSTEM}"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -195,6 +196,38 @@ async def test_a_server_without_a_limit_for_slots_is_refused_with_the_statement(
     assert FINALIZER_SLOT not in body["metadata"].get("finalizers", [])
     source.finding = None
     await drive.until(lambda: archiving(drive), limit=HOUR)
+
+
+async def test_an_archiver_waits_for_its_storage(drive: Driver) -> None:
+    away = Result(outcome=Outcome.FAILED, reason="StorageUnreachable", message="no answer", retryable=True)
+    drive.rig.agents.script = lambda request: away if request.job.task == "validate" else None
+    await drive.rig.create(storage(), database(), policy(continuous=CONTINUOUS))
+    await drive.idle(10 * MINUTE)
+    assert await health(drive) == ("Unknown", "StorageNotReady")
+    assert not await drive.rig.objects("Deployment")
+    drive.rig.agents.script = lambda _request: None
+    await drive.until(lambda: archiving(drive), limit=HOUR)
+
+
+async def test_looks_ask_the_api_server_for_little(drive: Driver) -> None:
+    await start(drive)
+    await drive.idle(5 * MINUTE)
+    drive.rig.agents.archivers.lose(drive.rig.clock.now() - MINUTE, drive.rig.clock.now())
+    await drive.until(all_done(drive.rig, "Succeeded", "Succeeded"))
+    await drive.until(lambda: archiving(drive))
+    reads: Counter[str] = Counter()
+    kube = drive.rig.lives[-1].kube
+    for verb in ("get", "list"):
+        asked = getattr(kube, verb)
+
+        def count(resource: Resource, *args: Any, _asked: Any = asked, **kwargs: Any) -> Any:
+            reads.update([resource.kind])
+            return _asked(resource, *args, **kwargs)
+
+        setattr(kube, verb, count)
+    await drive.idle(HOUR)
+    assert reads["Pod"] <= 150, "one list of pods a look, each 30 s"
+    assert reads["Backup"] + reads["Deployment"] + reads["Database"] <= 5
 
 
 async def test_one_database_of_a_server_has_no_log_of_its_own(drive: Driver) -> None:
