@@ -11,6 +11,7 @@ from databosun.agent.context import Context
 from databosun.agent.pipeline import Stored
 from databosun.api.request import BackupTask
 from databosun.api.result import BackupResult
+from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.base import Captured
 from databosun.storage.layout import BackupFolder
 from databosun.storage.manifest import Artefact, Encryption, Manifest, ManifestDatabase, StoredFile
@@ -114,6 +115,7 @@ def result_of(manifest: Manifest, sha256: str, location: str) -> BackupResult:
         started_at=manifest.started_at,
         snapshot_time=manifest.snapshot_time,
         completed_at=manifest.completed_at,
+        engine=EngineName(manifest.database.engine),
         engine_version=manifest.database.engine_version,
         system_identifier=manifest.database.system_identifier,
         tool_versions=manifest.client_versions,

@@ -9,6 +9,7 @@ from pydantic import Field
 from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
+from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.fields import Instant, ShortName
 
 _NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -23,6 +24,7 @@ class FoundDatabase(Model):
     namespace: str
     name: ShortName
     uid: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
+    engine: EngineName | None = None
     engine_version: str
     system_identifier: str | None = None
 

@@ -11,6 +11,7 @@ from databosun.api.drill import CheckResult, Level, RecoveryPoint, Rpo, Rto, Ver
 from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
+from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.fields import Instant
 
 MAX_TERMINATION_BYTES = 4096
@@ -42,6 +43,7 @@ class BackupResult(Model):
     started_at: Instant
     snapshot_time: Instant | None = None
     completed_at: Instant
+    engine: EngineName | None = None
     engine_version: str
     system_identifier: str | None = None
     tool_versions: dict[str, str] = Field(default_factory=dict)

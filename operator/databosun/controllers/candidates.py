@@ -64,6 +64,7 @@ def candidate(context: Context, one: SeenBackup) -> Candidate | None:
         stored_bytes=status.size.stored if status.size else 0,
         logical_bytes=status.size.logical if status.size else 0,
         parent=status.parent,
+        engine=status.engine,
         engine_version=status.engine_version,
         system_identifier=status.system_identifier,
         policy_uid=labels.get(LABEL_POLICY_UID, ""),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from databosun.domain.capabilities import series_of, series_order
 from databosun.domain.interlock import Active
 from databosun.kube.jobs import JobDefaults
 from databosun.kube.port import KubePort
@@ -34,7 +35,7 @@ class EventSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Runner images by engine and major version; the highest serves where the version is not known."""
+    """Runner images by engine and release series; the highest serves where the version is not known."""
 
     by_engine: Mapping[str, Mapping[str, str]]
 
@@ -43,15 +44,15 @@ class Images:
         known = self.by_engine.get(engine, {})
         if not known:
             return None
-        if version is not None and (major := version.split(".")[0]) in known:
-            return known[major]
-        return known[max(known, key=int)] if version is None else None
+        if version is not None:
+            return known.get(series_of(engine, version) or "")
+        return known[max(known, key=series_order)]
 
     def any_runner(self) -> str | None:
         """An image for work that touches storage alone."""
         for images in self.by_engine.values():
             if images:
-                return images[max(images, key=int)]
+                return images[max(images, key=series_order)]
         return None
 
 

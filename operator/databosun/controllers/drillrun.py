@@ -19,6 +19,7 @@ from databosun.controllers.candidates import Known
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.running import Ordering, RunController
 from databosun.controllers.seen import SeenDatabase, SeenDrill, SeenDrillRun, SeenStorage
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.drillpolicy import effective_drill
 from databosun.domain.drillrun import (
     DRILL_RUN,
@@ -38,7 +39,7 @@ from databosun.domain.run import Doomed
 from databosun.domain.running import RunState
 from databosun.domain.selection import chain_of, choose, chosen, instant_between
 from databosun.domain.tiers import Objectives, override, tier_objectives
-from databosun.engines.registry import DEFAULT_PORTS, supported
+from databosun.engines.registry import supported
 from databosun.kube.resources import DATABASES, RESTORE_DRILL_RUNS, RESTORE_DRILLS
 from databosun.runtime.queue import Key
 
@@ -262,7 +263,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
         context, database, drill = self._context, asked.database, asked.drill
         spec = asked.run.spec
         target, _ = database_target(
-            database.meta.named, database.spec, DEFAULT_PORTS[database.spec.engine], backup.engine_version
+            database.meta.named, database.spec, CAPABILITIES[database.spec.engine].port, backup.engine_version
         )
         place, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
         checks = spec.checks if spec.checks is not None else (drill.spec.checks if drill else [])

@@ -18,6 +18,7 @@ from databosun.controllers.handmade import hand_made
 from databosun.controllers.running import Ordering
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy, SeenStorage
 from databosun.domain.backup import Order
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.chain import DEFAULT_MAX_CHAIN, Done, choose_parent, previous_bytes
 from databosun.domain.conditions import find, is_true
 from databosun.domain.errors import UserFault
@@ -25,7 +26,6 @@ from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_HOLD
 from databosun.domain.presets import effective
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed, Limits
-from databosun.engines.registry import DEFAULT_PORTS
 from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES, Resource
 from databosun.runtime.queue import Key
 
@@ -187,10 +187,11 @@ async def _order(
         return Order(database=None, secrets=(), image=image, type=seen.spec.type, method=seen.spec.method, **common)
     version = database.status.engine_version
     database_seen, secrets = database_target(
-        database.meta.named, database.spec, DEFAULT_PORTS[database.spec.engine], version
+        database.meta.named, database.spec, CAPABILITIES[database.spec.engine].port, version
     )
     done = await history(context, seen.meta.namespace, database.meta.uid) if with_history else ()
-    footing = choose_parent(seen.spec.type, done, storage.meta.uid, _max_chain(seen, policy))
+    on = CAPABILITIES[database.spec.engine].incremental_on
+    footing = choose_parent(seen.spec.type, on, done, storage.meta.uid, _max_chain(seen, policy))
     # A Backup made by hand that says nothing of it leaves the method to its policy.
     method = policy.spec.method if policy is not None and seen.spec.method is Method.AUTO else seen.spec.method
     return Order(

@@ -15,6 +15,7 @@ from databosun.controllers.context import Context
 from databosun.controllers.covering import ask_incremental, methods_of, pod_template_of
 from databosun.controllers.ordering import runner_image
 from databosun.controllers.seen import SeenDatabase, SeenPolicy
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.conditions import Wanted, find, kstatus
 from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
@@ -24,7 +25,7 @@ from databosun.domain.protection import judge_log, judge_probe
 from databosun.domain.requests import database_target
 from databosun.domain.run import DEADLINE_MARGIN
 from databosun.domain.storage import retry_after
-from databosun.engines.registry import DEFAULT_PORTS, supported
+from databosun.engines.registry import supported
 from databosun.runtime.queue import Key
 
 # A server that is another one than its archiver was started for is looked at no more often than this.
@@ -96,7 +97,7 @@ def target_of(seen: SeenDatabase) -> tuple[DatabaseTarget, list[SecretUse]]:
             Reason.UNSUPPORTED_ENGINE,
             f"spec.engine is {seen.spec.engine}, which this release does not serve; expected one of: {known}",
         )
-    return database_target(seen.meta.named, seen.spec, DEFAULT_PORTS[seen.spec.engine], seen.status.engine_version)
+    return database_target(seen.meta.named, seen.spec, CAPABILITIES[seen.spec.engine].port, seen.status.engine_version)
 
 
 def _order(

@@ -148,7 +148,9 @@ def _timetable(
         for one in context.finished.of_database(seen.meta.uid)
         if one.succeeded and not one.deleting and one.created > since
     ]
-    cause = cause_of(drill.spec, TriggerFacts(backups, newest.engine_version if newest else None, entry))
+    cause = cause_of(
+        drill.spec, TriggerFacts(backups, newest.engine_version if newest else None, entry, seen.spec.engine)
+    )
     good = [run.created for run in runs if run.succeeded]
     facts = TimetableFacts(
         database=seen.meta.named,

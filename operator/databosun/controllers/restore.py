@@ -21,6 +21,7 @@ from databosun.controllers.candidates import Known
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.running import Ordering, RunController
 from databosun.controllers.seen import SeenDatabase, SeenRestore, SeenStorage
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.drillrun import too_old
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
@@ -31,7 +32,6 @@ from databosun.domain.restorerun import RESTORE_RUN, RestoreFacts, RestoreOrder,
 from databosun.domain.run import Doomed, Limits
 from databosun.domain.running import RunState
 from databosun.domain.selection import Candidate, before, chain_of, chosen
-from databosun.engines.registry import DEFAULT_PORTS, supported
 from databosun.kube.resources import BACKUPS, DATABASES, RESTORES
 from databosun.runtime.queue import Key
 
@@ -172,10 +172,10 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
     def _order(self, seen: SeenRestore, sought: Sought, storage: SeenStorage) -> RestoreOrder:
         context, spec, first = self._context, seen.spec, sought.candidates[0]
         database = sought.database
-        engine = database.spec.engine if database is not None else EngineName(supported()[0])
+        engine = database.spec.engine if database is not None else _engine_of(sought.known.get(first.name))
         place, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
         if database is not None:
-            port = DEFAULT_PORTS[engine]
+            port = CAPABILITIES[engine].port
             target, _ = database_target(database.meta.named, database.spec, port, first.engine_version)
         else:
             target = DatabaseTarget(
@@ -184,7 +184,7 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
                 uid="",
                 engine=engine,
                 hosts=[],
-                port=DEFAULT_PORTS[engine],
+                port=CAPABILITIES[engine].port,
                 version=first.engine_version,
             )
         members = [one.logical_bytes for one in chain_of(first.name, sought.known)]
@@ -217,6 +217,11 @@ def _point(seen: SeenRestore, database: SeenDatabase | None) -> TargetPoint:
     shipped = recovery is not None and recovery.continuous and spec.from_.backup_ref is None
     latest = spec.until == "Latest" or (spec.until is None and shipped)
     return TargetPoint(kind=PointKind.LATEST if latest else PointKind.NONE)
+
+
+def _engine_of(one: Candidate | None) -> EngineName:
+    """Of a backup whose Database is gone. Before records named it, there was one engine only."""
+    return one.engine if one is not None and one.engine is not None else EngineName.POSTGRESQL
 
 
 def _fit(known: Known, point: TargetPoint) -> list[Candidate]:

@@ -202,6 +202,7 @@ def _succeeded(facts: BackupFacts, step: Conclude, result: BackupResult, now: da
         location=result.location,
         position=result.position,
         snapshot_time=result.snapshot_time,
+        engine=result.engine,
         engine_version=result.engine_version,
         system_identifier=result.system_identifier,
         tool_versions=result.tool_versions or None,

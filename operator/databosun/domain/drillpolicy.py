@@ -9,8 +9,9 @@ from typing import Any
 
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.common import API_VERSION
-from databosun.api.v1alpha1.database import DrillCursor, PolicyCursor
+from databosun.api.v1alpha1.database import DrillCursor, EngineName, PolicyCursor
 from databosun.api.v1alpha1.restoredrill import HistoryLimits, RestoreDrillSpec
+from databosun.domain.capabilities import series_of
 from databosun.domain.database import RunOrder
 from databosun.domain.plan import CreateRun, Owner
 from databosun.domain.presets import invalid_spec, read_span
@@ -92,6 +93,7 @@ class TriggerFacts:
     backups: Sequence[str]
     engine_version: str | None
     entry: DrillCursor | None
+    engine: EngineName
 
 
 def cause_of(spec: RestoreDrillSpec, facts: TriggerFacts) -> str | None:
@@ -100,17 +102,13 @@ def cause_of(spec: RestoreDrillSpec, facts: TriggerFacts) -> str | None:
     if trigger is None:
         return None
     if trigger.on_engine_upgrade and facts.entry is not None:
-        before, now = _major(facts.entry.engine_version), _major(facts.engine_version)
+        before, now = (series_of(facts.engine, one) for one in (facts.entry.engine_version, facts.engine_version))
         if before is not None and now is not None and before != now:
             return f"upgrade from {before} to {now}"
     every = trigger.every_n_backups
     if every is not None and len(facts.backups) >= every:
         return f"backup {facts.backups[every - 1]}"
     return None
-
-
-def _major(version: str | None) -> str | None:
-    return version.split(".")[0] if version else None
 
 
 def cursor_of(

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from databosun.api.quantities import format_duration, parse_duration, parse_quantity
 from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupType, Continuous, Method, Retention, Schedule
 from databosun.api.v1alpha1.database import EngineName
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import UserFault
 from databosun.domain.retention import RetentionRules
 from databosun.domain.schedule import check_cron, check_zone
@@ -108,8 +109,6 @@ _PRESETS: Mapping[PresetName, _Preset] = {
     ),
 }
 _NOTHING = _Preset((), None, {})
-# The engines whose log this release ships; what asks for it of another is told so and gets its schedules alone.
-_CONTINUOUS = frozenset({EngineName.POSTGRESQL})
 
 
 def effective(spec: BackupPolicySpec, engine: EngineName | None) -> EffectivePolicy:
@@ -201,7 +200,8 @@ def _continuous(
         allow_unbounded_slot=asked.allow_unbounded_slot,
         synchronous=asked.synchronous,
     )
-    if engine in _CONTINUOUS:
+    known = CAPABILITIES.get(engine) if engine else None
+    if known and known.continuous:
         return found, ()
     whose = f"{engine}'s log" if engine else "a database's log"
     note = f"ContinuousUnsupported: this release does not ship {whose}; the recovery point is that of the newest backup"

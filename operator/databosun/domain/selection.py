@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup
 from databosun.api.v1alpha1.restoredrill import SelectFrom
 from databosun.domain.wal import parse_lsn
@@ -33,6 +34,7 @@ class Candidate:
     stored_bytes: int = 0
     logical_bytes: int = 0
     parent: str | None = None
+    engine: EngineName | None = None
     engine_version: str | None = None
     system_identifier: str | None = None
     policy_uid: str = ""

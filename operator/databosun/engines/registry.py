@@ -16,8 +16,6 @@ _MODULES = {
     EngineName.REDIS: "databosun.engines.redis",
 }
 
-DEFAULT_PORTS = {EngineName.POSTGRESQL: 5432, EngineName.REDIS: 6379}
-
 
 def supported() -> tuple[EngineName, ...]:
     """The engines of this release."""

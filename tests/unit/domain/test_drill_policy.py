@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from databosun.api.v1alpha1.database import DrillCursor, PolicyCursor
+from databosun.api.v1alpha1.database import DrillCursor, EngineName, PolicyCursor
 from databosun.api.v1alpha1.restoredrill import HistoryLimits, RestoreDrillSpec
 from databosun.domain.database import RunOrder
 from databosun.domain.drillpolicy import (
@@ -62,18 +62,23 @@ def test_what_cannot_be_carried_out_is_named(wrong: dict[str, Any], path: str) -
 
 def test_so_many_backups_ask_for_a_drill_and_more_of_them_for_the_same_one() -> None:
     every = spec(trigger={"everyNBackups": 3})
-    assert cause_of(every, TriggerFacts(["a", "b"], "18.1", entry())) is None
-    third = cause_of(every, TriggerFacts(["a", "b", "c"], "18.1", entry()))
+    assert cause_of(every, TriggerFacts(["a", "b"], "18.1", entry(), EngineName.POSTGRESQL)) is None
+    third = cause_of(every, TriggerFacts(["a", "b", "c"], "18.1", entry(), EngineName.POSTGRESQL))
     assert third is not None
-    assert third == cause_of(every, TriggerFacts(["a", "b", "c", "d"], "18.1", entry()))
+    assert third == cause_of(every, TriggerFacts(["a", "b", "c", "d"], "18.1", entry(), EngineName.POSTGRESQL))
 
 
 def test_another_major_version_asks_for_a_drill_a_minor_one_does_not() -> None:
     upgrade = spec(trigger={"onEngineUpgrade": True})
-    assert cause_of(upgrade, TriggerFacts((), "18.1", entry(engine_version="17.9"))) == "upgrade from 17 to 18"
-    assert cause_of(upgrade, TriggerFacts((), "18.2", entry(engine_version="18.1"))) is None
-    assert cause_of(upgrade, TriggerFacts((), "18.1", None)) is None
-    assert cause_of(spec(), TriggerFacts((), "18.1", entry(engine_version="17.9"))) is None
+    assert (
+        cause_of(upgrade, TriggerFacts((), "18.1", entry(engine_version="17.9"), EngineName.POSTGRESQL))
+        == "upgrade from 17 to 18"
+    )
+    maria = entry(engine_version="10.6.20")
+    assert cause_of(upgrade, TriggerFacts((), "10.11.2", maria, EngineName.MARIADB)) == "upgrade from 10.6 to 10.11"
+    assert cause_of(upgrade, TriggerFacts((), "18.2", entry(engine_version="18.1"), EngineName.POSTGRESQL)) is None
+    assert cause_of(upgrade, TriggerFacts((), "18.1", None, EngineName.POSTGRESQL)) is None
+    assert cause_of(spec(), TriggerFacts((), "18.1", entry(engine_version="17.9"), EngineName.POSTGRESQL)) is None
 
 
 def test_the_version_is_taken_over_at_first_sight_and_when_a_drill_answers_it() -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from databosun.api.v1alpha1.backuppolicy import BackupType, DeletionPolicy, Method
 from databosun.api.v1alpha1.common import LocalRef, Model
 from databosun.api.v1alpha1.conditions import Conditions
+from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.fields import Identifier, Line, Message, ShortName, Time, first, last
 from databosun.api.v1alpha1.run import Attempt, Failure, Progress
 from databosun.api.v1alpha1.schema import FREE_FORM, WHOLE, cel, one_each, rules
@@ -93,6 +94,7 @@ class Position(Model):
     )
     timeline: int | None = Field(default=None, description="PostgreSQL: timeline.")
     gtid: Message | None = Field(default=None, description="MySQL, MariaDB: executed transactions.")
+    binlog: Identifier | None = Field(default=None, description="MySQL, MariaDB: binary log file and position in it.")
     optime: Identifier | None = Field(default=None, description="MongoDB: operation time.")
     offset: Identifier | None = Field(default=None, description="Redis: replication offset.")
 
@@ -153,6 +155,7 @@ class BackupStatus(Model):
     location: Identifier | None = Field(default=None, description="The backup's folder in the store.")
     position: Position | None = Field(default=None, description="Where in the database's log the backup ends.")
     snapshot_time: Time | None = Field(default=None, description="The instant that the backup shows.")
+    engine: EngineName | None = Field(default=None, description="What the database is.")
     engine_version: Identifier | None = Field(default=None, description="Version of the server.")
     system_identifier: Identifier | None = Field(default=None, description="The server's own identity.")
     tool_versions: Annotated[dict[str, Line], Field(max_length=32)] | None = Field(
