@@ -326,6 +326,8 @@ class Reason(StrEnum):
     )
     PROMOTED = "Promoted", "Nothing: the standby became primary in mid-backup; the run is tried again."
     RECOVERY_CONFLICT = "RecoveryConflict", "Raise max_standby_streaming_delay, or use hot_standby_feedback."
+    AUTH_UNSUPPORTED = "AuthUnsupported", "Use an account that logs in by password, over the network."
+    BINLOG_UNREADABLE = "BinlogUnreadable", "See the message for the server's own words; a Full is taken where it must."
     SCHEMA_CHANGED = "SchemaChanged", "Nothing: tables changed as the backup began; the run is tried again."
     FINGERPRINTS_OFF = "FingerprintsOff", "Nothing: the policy says fingerprints: false; drills cannot compare rows."
     LOCK_TIMEOUT = "LockTimeout", "Nothing: a table was locked too long; the run is tried again."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from databosun.api.drill import Check, CheckResult
 from databosun.domain.drill import CheckReason
-from databosun.engines.postgresql.checks.scene import Scene, failed, passed
+from databosun.engines.checking import failed, passed
+from databosun.engines.postgresql.checks.scene import Scene
 
 _DATABASE_VERSIONS = """
 SELECT d.datname::text, d.datcollversion, pg_catalog.pg_database_collation_actual_version(d.oid)

@@ -7,10 +7,11 @@ import re
 
 from databosun.api.drill import Check, CheckResult
 from databosun.domain.drill import CheckReason
+from databosun.engines.checking import failed, passed, skipped
 from databosun.engines.postgresql.checks.environment import collation_differences
-from databosun.engines.postgresql.checks.scene import Scene, failed, passed, skipped
-from databosun.engines.postgresql.recovery.programs import bound
+from databosun.engines.postgresql.checks.scene import Scene
 from databosun.engines.postgresql.tools import Tool, tool_of_major
+from databosun.engines.program import bound
 
 _CHUNK = 64 * 1024
 _KEPT = 256 * 1024

@@ -10,8 +10,9 @@ from psycopg import sql
 from databosun.api.drill import Check, CheckResult
 from databosun.api.v1alpha1.backup import ObjectCount
 from databosun.domain.drill import CheckReason
+from databosun.engines.checking import compare_count, failed, passed, skipped
 from databosun.engines.postgresql.checks.queries import ask
-from databosun.engines.postgresql.checks.scene import Scene, failed, passed, skipped
+from databosun.engines.postgresql.checks.scene import Scene
 from databosun.engines.postgresql.connect import Connection, prepare_session
 from databosun.engines.postgresql.fingerprint import Table, count_objects, list_tables, schema_hash
 
@@ -72,15 +73,7 @@ def check_schema_hash(scene: Scene, check: Check) -> CheckResult:
 def _one_table(scene: Scene, check: Check) -> CheckResult:
     query = sql.SQL("SELECT count(*) FROM {}").format(sql.SQL(".").join(map(sql.Identifier, _parts(check.table or ""))))
     found = ask(scene, check.model_copy(update={"query": query.as_string()}))
-    count = int(str(found))
-    wanted = " and ".join(
-        [f"at least {check.min}"] * (check.min is not None) + [f"at most {check.max}"] * (check.max is not None)
-    )
-    low, high = check.min is not None and count < check.min, check.max is not None and count > check.max
-    if low or high:
-        message = f"{check.table} has {count} rows; {wanted} were expected"
-        return failed(check, CheckReason.ROW_COUNT_WRONG, message, observed=str(count), expected=wanted)
-    return passed(check, observed=str(count), expected=wanted or None)
+    return compare_count(check, int(str(found)))
 
 
 def _counts(scene: Scene, check: Check) -> Mapping[str, int]:

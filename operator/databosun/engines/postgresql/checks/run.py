@@ -10,12 +10,13 @@ from databosun.api.drill import Check, CheckResult, CheckType, Level, Severity
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.drill import CheckReason
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.engines.checking import failed, passed
 from databosun.engines.postgresql.checks.environment import check_collation, check_extensions
 from databosun.engines.postgresql.checks.integrity import check_integrity
 from databosun.engines.postgresql.checks.program import check_program
 from databosun.engines.postgresql.checks.queries import check_canary, check_freshness, check_query
 from databosun.engines.postgresql.checks.rows import check_row_count, check_row_hash, check_schema_hash
-from databosun.engines.postgresql.checks.scene import Scene, failed, passed
+from databosun.engines.postgresql.checks.scene import Scene
 from databosun.engines.postgresql.recovery.facts import Backup
 
 

@@ -21,8 +21,9 @@ from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.engines.postgresql.connect import Connection
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.recovery.configuration import PORT, Privacy, write_configuration
-from databosun.engines.postgresql.recovery.programs import bound, environment
+from databosun.engines.postgresql.recovery.programs import environment
 from databosun.engines.postgresql.tools import tool_of_major
+from databosun.engines.program import bound
 
 _LOOK_SECONDS = 0.02
 _STOP_SECONDS = 600.0

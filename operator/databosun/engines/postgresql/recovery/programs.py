@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from databosun.engines.postgresql.tools import Tool, tool_of_major
+from databosun.engines.program import bound
 
 _CHUNK = 64 * 1024
 _LOOK_SECONDS = 0.2
-
-
-def bound(argv: Sequence[str], signal: str = "KILL") -> list[str]:
-    """The command, ended by the kernel once this process is gone: also where it is killed and can end nothing itself.
-
-    Containers die as a whole; where `setpriv` is not there, that has to do.
-    """
-    setpriv = shutil.which("setpriv", path=os.defpath)
-    return [setpriv, f"--pdeathsig={signal}", "--", *argv] if setpriv else list(argv)
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

@@ -1,0 +1,241 @@
+"""Connections: which host, in which TLS mode, and what it means when one is refused."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+
+from databosun.api.v1alpha1.database import TLSMode
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.engines.base import Credentials, Target
+from databosun.engines.mysql.faults import guarded, login_fault
+
+CONNECT_SECONDS = 10
+APPLICATION = "databosun"
+_CHARSET = "utf8mb4"
+
+# A dead peer is noticed within about a minute, also while we only read.
+_KEEPALIVE = {
+    socket.TCP_KEEPIDLE: 30,
+    socket.TCP_KEEPINTVL: 10,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 60_000,
+}
+
+# What text forms of values depend on, fixed so that fingerprints compare. The server gives up a client that does not
+# read for net_write_timeout, 60 s as it comes: a store may be slower for longer.
+SESSION: Mapping[str, str | int] = {
+    "sql_mode": "",
+    "time_zone": "+00:00",
+    "max_statement_time": 0,
+    "lock_wait_timeout": 60,
+    "net_write_timeout": 7200,
+    "net_read_timeout": 7200,
+    "wait_timeout": 86400,
+    "tx_isolation": "REPEATABLE-READ",
+    "tx_read_only": 1,
+    "group_concat_max_len": 1048576,
+}
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One server to talk to: `host` as given (TLS checks it), `address` as resolved (None: a socket's path)."""
+
+    host: str
+    port: int
+    address: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One backup's or probe's view of the server: whom to ask, as whom, until when."""
+
+    target: Target
+    endpoint: Endpoint
+    deadline: datetime | None = None
+
+    @property
+    def user(self) -> str:
+        """Who logs in."""
+        return self.target.credentials.username
+
+
+def open_sql(session: Session, *, read_only: bool = True) -> Connection[Any]:
+    """Log in within CONNECT_SECONDS, with the fixed settings. UserFault or WorldFault says what was refused."""
+    credentials = session.target.credentials
+    where = str(session.endpoint)
+    try:
+        connection = _log_in(credentials, session.endpoint, session.target.database.tls)
+    except (pymysql.MySQLError, OSError) as error:
+        raise login_fault(error, where=where, user=credentials.username) from error
+    try:
+        with guarded(f"session settings on {where}"):
+            prepare_session(connection, read_only=read_only)
+    except BaseException:  # also an interrupt: the connection must not stay behind
+        connection.close()
+        raise
+    return connection
+
+
+def prepare_session(connection: Connection[Any], *, read_only: bool = True) -> None:
+    """Fix what the text forms of values depend on, and forbid writes."""
+    settings = {**SESSION, "tx_read_only": int(read_only)}
+    names = ", ".join(f"SESSION {name} = %s" for name in settings)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET {names}", tuple(settings.values()))
+
+
+def rows(connection: Connection[Any], statement: str, values: Sequence[object] = ()) -> list[Row]:
+    """All rows of one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, tuple(values) or None)
+        return list(cursor.fetchall())
+
+
+def one(connection: Connection[Any], statement: str, values: Sequence[object] = ()) -> Row:
+    """The first row. WorldFault(DatabaseError) where there is none."""
+    found = rows(connection, statement, values)
+    if not found:
+        raise WorldFault(Reason.DATABASE_ERROR, f"the server answered {statement.split()[0]} without a row")
+    return found[0]
+
+
+def quote(name: str) -> str:
+    """An identifier."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def abandon(session: Session, connection: Connection[Any]) -> None:
+    """Close, after ending what still runs there: the server does not look whether anybody still listens."""
+    thread = connection.thread_id()
+    with suppress(pymysql.MySQLError, OSError):
+        connection._force_close()
+    # Where the server cannot be told, its own write to us ends it.
+    with suppress(DatabosunError, pymysql.MySQLError, OSError):
+        other = open_sql(session)
+        try:
+            with other.cursor() as cursor:
+                cursor.execute(f"KILL {int(thread)}")
+        finally:
+            other.close()
+
+
+def candidates(target: Target) -> tuple[list[Endpoint], list[DatabosunError]]:
+    """Every address of every host, and what was wrong with those that have none."""
+    found: list[Endpoint] = []
+    errors: list[DatabosunError] = []
+    port = target.database.port
+    for host in target.database.hosts:
+        if host.startswith("/"):
+            found.append(Endpoint(host, port))
+            continue
+        try:
+            found += [Endpoint(host, port, address) for address in _resolve(host, port)]
+        except WorldFault as fault:
+            errors.append(fault)
+    return found, errors
+
+
+def combined(errors: Sequence[DatabosunError]) -> DatabosunError:
+    """One error for all hosts: definite (UserFault) only where every host said so."""
+    if len(errors) == 1:
+        return errors[0]
+    text = " | ".join(fault.message for fault in errors)
+    first = next((fault for fault in errors if isinstance(fault, WorldFault)), errors[0])
+    return type(first)(first.reason, text)
+
+
+def _log_in(credentials: Credentials, endpoint: Endpoint, tls: TLSMode) -> Connection[Any]:
+    """The driver falls back to plain text where it is told nothing of TLS: it is always told."""
+    local = endpoint.address is None
+    context = None if local or tls is TLSMode.DISABLE else _context(credentials, tls)
+    connection: Connection[Any] = Connection(
+        host=endpoint.host,
+        user=credentials.username,
+        password=credentials.password,
+        charset=_CHARSET,
+        autocommit=True,
+        read_timeout=CONNECT_SECONDS,
+        write_timeout=CONNECT_SECONDS,
+        ssl=context,
+        ssl_disabled=context is None,
+        program_name=APPLICATION,
+        defer_connect=True,
+        local_infile=False,
+    )
+    connection.connect(_socket(endpoint))
+    if context is not None and not isinstance(connection._sock, ssl.SSLSocket):
+        connection.close()
+        raise UserFault(Reason.TLS_NOT_OFFERED, f"{endpoint} went on without TLS, and tls.mode is {tls}")
+    connection._read_timeout = connection._write_timeout = None  # a long query is silent for long
+    return connection
+
+
+def _socket(endpoint: Endpoint) -> socket.socket:
+    if endpoint.address is None:
+        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        local.settimeout(CONNECT_SECONDS)
+        local.connect(endpoint.host)
+        return local
+    made = socket.create_connection((endpoint.address, endpoint.port), timeout=CONNECT_SECONDS)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
+
+
+def _context(credentials: Credentials, tls: TLSMode) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = tls is TLSMode.VERIFY_FULL
+    context.verify_mode = ssl.CERT_NONE if tls is TLSMode.REQUIRE else ssl.CERT_REQUIRED
+    try:
+        if context.verify_mode is ssl.CERT_REQUIRED and credentials.ca:
+            context.load_verify_locations(credentials.ca)
+        if credentials.cert and credentials.key:
+            context.load_cert_chain(credentials.cert, credentials.key)
+    except OSError as error:
+        raise UserFault(Reason.TLS_FAILURE, f"certificates of spec.connection.tls cannot be read: {error}") from error
+    return context
+
+
+def _resolve(host: str, port: int, *, seconds: float = CONNECT_SECONDS) -> tuple[str, ...]:
+    """The addresses of a name. In a thread of its own: the C resolver cannot be interrupted and may take minutes."""
+    answer: queue.Queue[tuple[str, ...] | OSError] = queue.Queue()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            answer.put(error)
+        else:
+            answer.put(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
+
+    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
+    try:
+        got = answer.get(timeout=seconds)
+    except queue.Empty:
+        message = f"looking up {host} took more than {seconds:.0f} s; check the cluster's DNS and spec.connection.host"
+        raise WorldFault(Reason.UNKNOWN_HOST, message) from None
+    if isinstance(got, OSError):
+        message = f"{host} has no address: {got}; check spec.connection.host"
+        raise WorldFault(Reason.UNKNOWN_HOST, message) from got
+    return got
