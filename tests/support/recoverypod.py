@@ -29,12 +29,14 @@ class RecoveryPod:
     """The pod's files. `storage`, `secrets`: as of `Workplace`."""
 
     folder: Path
-    bin: Path
+    bin: Path | None = None
     s3: S3Target | None = None
     storage: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
     volume: Path | None = None
     restore_command: str | None = None
+    engine: EngineName = EngineName.POSTGRESQL
+    environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +49,7 @@ class RecoveryPod:
         self.place.storage = self.storage
         self.place.secrets = self.secrets
         database = DatabaseTarget(
-            namespace=NAMESPACE, name="orders", uid=UID, engine=EngineName.POSTGRESQL, hosts=["nowhere"], port=1
+            namespace=NAMESPACE, name="orders", uid=UID, engine=self.engine, hosts=["nowhere"], port=1
         )
         self.place.write(self.place.request(task, **{"database": database, **more}))
         self.place.paths.termination.unlink(missing_ok=True)
@@ -61,7 +63,8 @@ class RecoveryPod:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT}/operator:{ROOT}/tests",
-            "DATABOSUN_POSTGRESQL_BIN": str(self.bin),
+            **({"DATABOSUN_POSTGRESQL_BIN": str(self.bin)} if self.bin else {}),
+            **self.environment,
             **({COMMAND: self.restore_command} if self.restore_command else {}),
         }
         return subprocess.Popen(

@@ -37,7 +37,7 @@ class Program:
     `stdin`: a descriptor, or subprocess.PIPE to `write` to it.
     """
 
-    TELLING = ("error:", "detail:", "hint:", "FATAL")
+    TELLING: tuple[str, ...] = ("error:", "detail:", "hint:", "FATAL")
 
     def __init__(
         self,
@@ -117,6 +117,11 @@ class Program:
             message = f"{self.name} was started without capture"
             raise ValueError(message)
         return self._process.stdout.fileno()
+
+    def let_go_of_stdout(self) -> None:
+        """Leave it to the program that reads it alone: then that one's end is noticed."""
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def fault(self, said: str, doing: str) -> DatabosunError:
         """The error for its last words; an engine knows more."""

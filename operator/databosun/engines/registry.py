@@ -14,6 +14,7 @@ _ARCHIVERS = {EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver"}
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
     EngineName.REDIS: "databosun.engines.redis",
+    EngineName.MARIADB: "databosun.engines.mysql",
 }
 
 

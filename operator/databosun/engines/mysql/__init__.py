@@ -1,1 +1,5 @@
 """The engine of MariaDB. Imported on use by the registry, so that the operator never loads the driver."""
+
+from databosun.engines.mysql.engine import ENGINE
+
+__all__ = ["ENGINE"]

@@ -1,0 +1,190 @@
+"""An Incremental: the binary log since the last backup, file by file, each walked to its last checksum."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pymysql.connections import Connection
+
+from databosun.api.quantities import humanize_bytes
+from databosun.api.v1alpha1.backup import Position
+from databosun.api.v1alpha1.backuppolicy import Method
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import SafetyStop
+from databosun.engines.base import Captured, Parent, Plan, Sink
+from databosun.engines.mysql.binlogfile import BinlogWalk
+from databosun.engines.mysql.connect import Session, abandon, one, open_sql, rows
+from databosun.engines.mysql.environment import gather_environment
+from databosun.engines.mysql.faults import guarded
+from databosun.engines.mysql.grants import read_grants
+from databosun.engines.mysql.logical import Run
+from databosun.engines.mysql.positions import BASE_FILE, PIECES, Mark, format_position, read_mark
+from databosun.engines.mysql.preflight import binlog_findings
+from databosun.engines.mysql.relay import Relay
+from databosun.engines.mysql.room import demand_room
+from databosun.engines.mysql.server import ServerFacts
+from databosun.engines.mysql.tools import Tool, environment_of, find_tool, tool_version
+from databosun.engines.program import bound
+
+_LOOK_SECONDS = 0.2
+_CHUNK = 1024 * 1024
+_FIRST_POSITION = 4
+# What keeps an Incremental from being taken, and no Full. Other findings only warn.
+_STOPS = frozenset({Reason.INCREMENTAL_UNSUPPORTED, Reason.BINLOG_OFF, Reason.NO_REPLICATION_PRIVILEGE})
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The log to take: from a mark to a mark, over these files of the server, each with its size."""
+
+    begin: Mark
+    end: Mark
+    files: tuple[tuple[str, int], ...]
+    at: datetime
+
+
+def back_up_incremental(
+    session: Session, facts: ServerFacts, plan: Plan, sink: Sink
+) -> tuple[Captured | None, tuple[str, ...]]:
+    """The backup; or None, with a note that says why a Full must be taken instead."""
+    run = Run(session, facts, plan, sink)
+    run.say("prepare")
+    parent = plan.parent
+    if parent is None:
+        return None, ()
+    connection = open_sql(session)
+    try:
+        with guarded("reading the binary log's position"):
+            span, why = _span(run, connection, parent)
+            environment = gather_environment(connection, facts, run.schemas) if span else {}
+    finally:
+        abandon(session, connection)
+    if span is None:
+        return None, (f"{why}; a Full was taken instead",)
+    last = _take(run, span)
+    sink.put_plain(BASE_FILE, span.end.document())
+    captured = Captured(
+        type=plan.type,
+        method=Method.LOGICAL,
+        engine_version=facts.version,
+        system_identifier=facts.system_identifier,
+        position=Position(binlog=format_position(span.end), gtid=span.end.gtid or None),
+        snapshot_time=span.at,
+        parent=parent.id,
+        base=parent.base,
+        chain_length=parent.chain_length + 1,
+        environment={**environment, "lastCommit": last.isoformat() if last else None},
+        client_versions=dict(run.versions),
+    )
+    return captured, ()
+
+
+def _span(run: Run, connection: Connection[Any], parent: Parent) -> tuple[Span | None, str]:
+    """What lies between the parent and now; None with the reason where the log does not go on from there."""
+    stop = next((one for one in _obstacles(run, connection) if one.reason in _STOPS), None)
+    if stop is not None:
+        return None, f"{stop.reason}: {stop.message}"
+    begin = read_mark(parent.engine_manifest)
+    if begin is None:
+        return None, f"{Reason.BINLOG_OFF}: backup {parent.id} was taken without a binary log"
+    if parent.system_identifier != run.facts.system_identifier:
+        return None, f"{Reason.ANOTHER_SERVER}: {run.facts.host} is not the server that {parent.id} was taken of"
+    (now,) = one(connection, "SELECT UTC_TIMESTAMP(6)")
+    file, position = one(connection, "SHOW MASTER STATUS")[:2]
+    (gtid,) = one(connection, "SELECT BINLOG_GTID_POS(%s, %s)", (file, position))
+    end = Mark(str(file), int(position), str(gtid or ""))
+    sizes = {str(row[0]): int(row[1]) for row in rows(connection, "SHOW BINARY LOGS")}
+    if begin.file not in sizes:
+        first = next(iter(sizes), "none")
+        message = f"binary log {begin.file}, where {parent.id} ends, was removed from {run.facts.host} (first: {first})"
+        return None, f"{Reason.BINLOG_PURGED}: {message}"
+    (found,) = one(connection, "SELECT BINLOG_GTID_POS(%s, %s)", (begin.file, begin.position))
+    if found is None or str(found) != begin.gtid:
+        message = (
+            f"binary log {begin.file} of {run.facts.host} is not the one that {parent.id} ends in (GTID {found} at "
+            f"{begin.position}, not {begin.gtid}): it was begun anew, or another server answers"
+        )
+        return None, f"{Reason.ANOTHER_SERVER}: {message}"
+    names = list(sizes)
+    files = tuple((name, sizes[name]) for name in names[names.index(begin.file) : names.index(end.file) + 1])
+    lag = run.facts.replica.lag if run.facts.replica else None
+    return Span(begin, end, files, now.replace(tzinfo=UTC) - lag if lag else now.replace(tzinfo=UTC)), ""
+
+
+def _obstacles(run: Run, connection: Connection[Any]) -> Sequence[Any]:
+    return binlog_findings(run.facts, read_grants(connection), run.session.target.database.database)
+
+
+def _take(run: Run, span: Span) -> datetime | None:
+    """Each file through scratch into the sink. The instant of the newest commit."""
+    largest = max(size for _, size in span.files)
+    why = f"a file of the binary log of {humanize_bytes(largest)}"
+    demand_room(run.plan.scratch, run.plan.scratch_bytes, largest, why)
+    last: datetime | None = None
+    for number, (name, size) in enumerate(span.files):
+        begin = span.begin.position if number == 0 else _FIRST_POSITION
+        end = span.end.position if name == span.end.file else size
+        run.say(f"binary log {name}")
+        with guarded("writing to scratch"), tempfile.TemporaryDirectory(prefix="log-", dir=run.plan.scratch) as folder:
+            piece = _fetch(run, Path(folder), name, begin)
+            walk = _walk(run, piece, end)
+            _store(run, piece, f"{PIECES}{number:06d}-{name}.zst", walk.offset or 0)
+        last = walk.last_commit or last
+    return last
+
+
+def _fetch(run: Run, folder: Path, name: str, begin: int) -> Path:
+    """One file from a position on: its description, then its events, whole. The server ends such a session itself."""
+    run.tool("mariadb-dump")  # of the same package, and unlike the other it says of which series it is
+    program = find_tool("mariadb-binlog")
+    run.versions["mariadb-binlog"] = tool_version(program)
+    connection = open_sql(run.session)
+    try:
+        with Relay(connection) as relay:
+            argv = [
+                str(program),
+                "--no-defaults",
+                "--protocol=socket",
+                f"--socket={relay.socket_path}",
+                f"--user={run.session.user}",
+                "--read-from-remote-server",
+                "--raw",
+                f"--start-position={begin}",
+                f"--result-file={folder}/",
+                name,
+            ]
+            with Tool(bound(argv), env=environment_of(folder), cwd=folder) as tool:
+                while not tool.ended(within=_LOOK_SECONDS):
+                    run.pulse()
+                tool.require_success(f"fetching binary log {name}")
+    finally:
+        abandon(run.session, connection)
+    return folder / name
+
+
+def _walk(run: Run, piece: Path, end: int) -> BinlogWalk:
+    """Demand that the piece is whole, and reaches the position. What the server wrote since lies behind it."""
+    walk = BinlogWalk(piece.name, until=end)
+    with piece.open("rb") as file:
+        while data := file.read(_CHUNK):
+            walk.feed(memoryview(data))
+            run.pulse()
+    walk.close()
+    if walk.offset is None:
+        message = f"binary log {piece.name} came without an event that ends at {end}; its last one ends at {walk.end}"
+        raise SafetyStop(Reason.LOG_GAP, message)
+    return walk
+
+
+def _store(run: Run, piece: Path, name: str, size: int) -> None:
+    writer = run.sink.open(name, compress=True, check=lambda: BinlogWalk(name))
+    with piece.open("rb") as file:
+        while size and (data := file.read(min(_CHUNK, size))):
+            writer.write(data)
+            size -= len(data)
+    writer.finish()

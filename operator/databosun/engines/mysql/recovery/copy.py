@@ -1,0 +1,124 @@
+"""A recovered copy that runs: its checks, and its end as a data directory that can be started elsewhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from databosun.api.drill import Check, CheckResult, Level
+from databosun.engines.base import Reached, RecoveryPlan
+from databosun.engines.mysql.checks.run import builtin_checks, run_check
+from databosun.engines.mysql.checks.scene import Scene
+from databosun.engines.mysql.connect import quote
+from databosun.engines.mysql.faults import guarded
+from databosun.engines.mysql.fingerprint import list_tables
+from databosun.engines.mysql.recovery.facts import Backup
+from databosun.engines.mysql.recovery.private import PrivateServer
+
+_OF_THE_COPY = ("ib_buffer_pool", "ddl_recovery-backup.log")
+
+
+class RunningCopy:
+    """`Copy` of `engines/base.py`."""
+
+    def __init__(
+        self,
+        server: PrivateServer,
+        backups: Sequence[Backup],
+        reached: Reached,
+        seconds: dict[str, float],
+        notes: Sequence[str],
+        plan: RecoveryPlan,
+    ) -> None:
+        self._server = server
+        self._reached = reached
+        self._seconds = seconds
+        self._notes = notes
+        self._plan = plan
+        self._scene = Scene(server, tuple(backups), plan.assumed_at, plan.pulse)
+
+    @property
+    def reached(self) -> Reached:
+        """Where recovery ended."""
+        return self._reached
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is otherwise than in the original."""
+        return self._notes
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """By phase: fetch, restore, replay, start, and what was flushed so far."""
+        return dict(self._seconds)
+
+    def builtin(self, level: Level) -> tuple[Check, ...]:
+        """The checks that a level stands for."""
+        return builtin_checks(level, self._scene)
+
+    def check(self, check: Check) -> CheckResult:
+        """Run one check."""
+        began = time.monotonic()
+        found = run_check(self._scene, check)
+        return found.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
+
+    def reindex(self) -> None:
+        """Rebuild every table with its indexes."""
+        connection = self._server.connect(read_only=False)
+        try:
+            with guarded("rebuilding tables"), connection.cursor() as cursor:
+                for table in list_tables(connection, self._scene.schemas(connection)):
+                    cursor.execute(f"ALTER TABLE {quote(table.schema)}.{quote(table.name)} FORCE")
+        finally:
+            connection.close()
+
+    def flush(self) -> None:
+        """Have everything on disk, so that a measured time does not leave out what a careful server waits for."""
+        began = time.monotonic()
+        connection = self._server.connect(read_only=False)
+        try:
+            with guarded("flushing the copy to disk"), connection.cursor() as cursor:
+                cursor.execute("FLUSH LOGS")
+                cursor.execute("FLUSH TABLES")
+        finally:
+            connection.close()
+        self._sync(began)
+
+    def finish(self) -> None:
+        """Stop cleanly, flush, and leave what a server of that series starts from."""
+        connection = self._server.connect(read_only=False)
+        try:
+            with guarded("stopping the copy"), connection.cursor() as cursor:
+                cursor.execute("SET GLOBAL innodb_fast_shutdown = 0")
+                cursor.execute(f"DROP USER '{self._server.admin}'@'localhost'")
+        finally:
+            connection.close()
+        self._server.stop(self._plan.pulse)
+        for name in _OF_THE_COPY:
+            (self._server.data / name).unlink(missing_ok=True)
+        self._sync(time.monotonic())
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._server.kill()
+
+    def _sync(self, began: float) -> None:
+        with guarded("flushing the copy to disk"):
+            for folder, _, names in os.walk(self._server.data):
+                for name in names:
+                    _fsync(Path(folder, name))
+                _fsync(Path(folder))
+        self._seconds["sync"] = self._seconds.get("sync", 0.0) + time.monotonic() - began
+
+
+def _fsync(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:  # a temporary one of the running server
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,119 @@
+"""What a restore must know of a backup, from its manifest, and what forbids to restore it here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from databosun.api.v1alpha1.backup import Position
+from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import UserFault
+from databosun.engines.mysql.environment import copied_settings
+from databosun.engines.mysql.server import series_of
+from databosun.engines.mysql.tools import server_program
+
+# Accounts that log in through them cannot be made without them. Others would act in the copy, or refuse its passwords.
+_LOADED_TYPES = frozenset({"AUTHENTICATION", "DATA TYPE", "FUNCTION"})
+_PLUGIN_FOLDERS = ("/usr/lib/mysql/plugin", "/usr/lib64/mysql/plugin", "/usr/lib/mariadb/plugin")
+_PLUGIN_ENVIRONMENT = "DATABOSUN_MARIADB_PLUGINS"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup of a chain."""
+
+    id: str
+    type: BackupType
+    version: str
+    artefacts: tuple[str, ...]
+    logical_bytes: int
+    data_bytes: int
+    schemas: tuple[str, ...]
+    accounts: bool
+    settings: Mapping[str, str]
+    plugins: tuple[Mapping[str, Any], ...]
+    objects: Mapping[str, tuple[int, str | None]]
+    schema_hash: str | None
+    position: Position
+    last_commit: datetime | None
+
+    @property
+    def series(self) -> tuple[int, int]:
+        """The server's release series."""
+        return series_of(self.version)
+
+
+def read_backup(manifest: Mapping[str, Any]) -> Backup:
+    """The facts in a manifest (its JSON form)."""
+    environment = manifest.get("environment") or {}
+    last = environment.get("lastCommit")
+    return Backup(
+        id=str(manifest["id"]),
+        type=BackupType(manifest["type"]),
+        version=str(manifest["database"]["engineVersion"]),
+        artefacts=tuple(str(one["name"]) for one in manifest["artefacts"]),
+        logical_bytes=int(manifest.get("logicalBytes") or sum(int(one["bytes"]) for one in manifest["artefacts"])),
+        data_bytes=int(environment.get("bytes") or 0),
+        schemas=tuple(environment.get("schemas") or ()),
+        accounts=bool(environment.get("accounts")),
+        settings=copied_settings(environment),
+        plugins=tuple(environment.get("plugins") or ()),
+        objects={str(one["name"]): (int(one["rows"]), one.get("fingerprint")) for one in manifest.get("objects") or ()},
+        schema_hash=manifest.get("schemaHash"),
+        position=Position.model_validate(manifest.get("position") or {}),
+        last_commit=datetime.fromisoformat(last) if last else None,
+    )
+
+
+def read_chain(chain: Sequence[Mapping[str, Any]]) -> tuple[Backup, ...]:
+    """Base first. UserFault where it does not begin with a full."""
+    backups = tuple(read_backup(manifest) for manifest in chain)
+    if backups[0].type is not BackupType.FULL:
+        raise UserFault(Reason.PARENT_MISSING, f"the chain begins with {backups[0].id}, which is no full backup")
+    return backups
+
+
+def demand_restorable(backup: Backup) -> None:
+    """UserFault(WrongToolVersion, PreloadMissing) before anything is fetched."""
+    server_program(backup.series)
+    if not backup.accounts:
+        return
+    missing = [str(one["library"]) for one in backup.plugins if _needed(one) and not _has(str(one["library"]))]
+    if missing:
+        message = (
+            f"accounts of backup {backup.id} need the plugins {', '.join(missing)}, which this runner image does not "
+            "have; name an image that has them in Database.spec.runner.image"
+        )
+        raise UserFault(Reason.PRELOAD_MISSING, message)
+
+
+def loaded_plugins(backup: Backup) -> tuple[str, ...]:
+    """Files of plugins that a copy with accounts loads."""
+    return tuple(dict.fromkeys(str(one["library"]) for one in backup.plugins if _needed(one) and backup.accounts))
+
+
+def left_plugins(backup: Backup) -> tuple[str, ...]:
+    """Names of plugins that a copy does without."""
+    return tuple(str(one["name"]) for one in backup.plugins if not (_needed(one) and backup.accounts))
+
+
+def room_for(backups: Sequence[Backup]) -> int:
+    """Bytes at the place, at most: tables as large as they were, or as their dump where that is larger, the server's
+    own files, and the log that is replayed."""
+    base, others = backups[0], backups[1:]
+    replayed = sum(one.logical_bytes for one in others)
+    return int(max(base.data_bytes, base.logical_bytes) * 1.5) + 4 * replayed + 1024**3
+
+
+def _needed(plugin: Mapping[str, Any]) -> bool:
+    return plugin.get("type") in _LOADED_TYPES
+
+
+def _has(library: str) -> bool:
+    folders = (os.environ.get(_PLUGIN_ENVIRONMENT), *_PLUGIN_FOLDERS)
+    return any(folder and Path(folder, library).is_file() for folder in folders)

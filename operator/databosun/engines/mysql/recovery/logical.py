@@ -1,0 +1,98 @@
+"""A chain becomes a running copy: a new server, the dump, the accounts, then the log that was taken after it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from databosun.api.drill import PointKind
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import UserFault
+from databosun.engines.base import Reached, RecoveryPlan, Source
+from databosun.engines.mysql.faults import guarded
+from databosun.engines.mysql.logical import DUMP, USERS
+from databosun.engines.mysql.positions import PIECES
+from databosun.engines.mysql.recovery.copy import RunningCopy
+from databosun.engines.mysql.recovery.facts import (
+    Backup,
+    demand_restorable,
+    left_plugins,
+    loaded_plugins,
+    read_chain,
+)
+from databosun.engines.mysql.recovery.load import inflated, load_script, replay
+from databosun.engines.mysql.recovery.private import PrivateServer
+
+DATA = "data"
+
+
+@contextmanager
+def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]:
+    """The copy runs while the block does."""
+    backups = read_chain(plan.chain)
+    base, last = backups[0], backups[-1]
+    if plan.until.kind is not PointKind.NONE:
+        message = (
+            f"backup {last.id} holds the instant of its end only, and this release ships no log of MariaDB: "
+            f"{plan.until.kind} cannot be recovered; choose the backup of that instant"
+        )
+        raise UserFault(Reason.LOGICAL_HAS_NO_LOG, message)
+    demand_restorable(base)
+    seconds: dict[str, float] = {"replay": 0.0}
+    waited, began = source.waited, time.monotonic()
+    server = PrivateServer(plan.place / DATA, base.series, base.settings, loaded_plugins(base))
+    try:
+        server.install(plan.pulse)
+        server.start(plan.pulse)
+        server.take_over()
+        seconds["start"] = time.monotonic() - began
+        _load(server, base, source, plan)
+        seconds["fetch"] = source.waited - waited
+        seconds["restore"] = time.monotonic() - began - seconds["start"] - seconds["fetch"]
+        if len(backups) > 1:
+            _replay(server, backups[1:], source, plan, seconds)
+        server.connect().close()
+        reached = Reached(last.position, last.last_commit)
+        yield RunningCopy(server, backups, reached, seconds, _notes(base), plan)
+    finally:
+        server.close()
+
+
+def _load(server: PrivateServer, base: Backup, source: Source, plan: RecoveryPlan) -> None:
+    with source.open(base.id, DUMP) as reader:
+        load_script(server, reader, plan.pulse, doing=f"restoring the dump of {base.id}")
+    if base.accounts:
+        with source.open(base.id, USERS) as reader:
+            load_script(server, reader, plan.pulse, doing=f"restoring the accounts of {base.id}")
+
+
+def _replay(
+    server: PrivateServer, others: Sequence[Backup], source: Source, plan: RecoveryPlan, seconds: dict[str, float]
+) -> None:
+    """Every piece is fetched and compared with its digest before any of it is replayed."""
+    waited, began = source.waited, time.monotonic()
+    folder = plan.place / "log"
+    pieces: list[Path] = []
+    with guarded(f"writing below {folder}"):
+        folder.mkdir(mode=0o700)
+        for number, backup in enumerate(others):
+            for name in sorted(one for one in backup.artefacts if one.startswith(PIECES)):
+                path = folder / f"{number:04d}-{Path(name).name.removesuffix('.zst')}"
+                with source.open(backup.id, name) as reader, path.open("wb") as file:
+                    for data in inflated(reader):
+                        file.write(data)
+                        plan.pulse()
+                pieces.append(path)
+    seconds["fetch"] += source.waited - waited
+    if pieces:
+        replay(server, pieces, plan.pulse)
+    shutil.rmtree(folder)
+    seconds["replay"] = time.monotonic() - began - (source.waited - waited)
+
+
+def _notes(base: Backup) -> tuple[str, ...]:
+    left = left_plugins(base)
+    return (f"not loaded in the copy: {', '.join(left)}",) if left else ()

@@ -1,0 +1,179 @@
+"""The engine's part of RESTORE.md: commands for this very backup, from decrypted artefacts to a checked, running copy.
+
+The fenced `bash` blocks are one script, in order; the tests run them.
+"""
+
+from __future__ import annotations
+
+from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.engines.base import RestoreDoc
+from databosun.engines.mysql.logical import DUMP, USERS, VERIFY_EXPECTED, VERIFY_SCRIPT
+from databosun.engines.mysql.positions import PIECES
+from databosun.engines.mysql.recovery.facts import Backup, loaded_plugins, read_chain
+
+# Whoever loads the backup; its own accounts, root too, are replaced by those in it.
+_ADMIN = "restorer"
+
+
+def restore_markdown(doc: RestoreDoc) -> str:
+    """Markdown: the section behind the agent's own, which number from 1 to 4."""
+    chain = [*doc.chain] or [doc.manifest]
+    if chain[-1].get("id") != doc.manifest.get("id"):
+        chain.append(doc.manifest)
+    backups = read_chain(chain)
+    steps = [*_before(backups, doc), *_server(backups[0]), *_load(backups), *_verify(backups), *_after(backups)]
+    return "\n".join(steps) + "\n"
+
+
+def _before(backups: tuple[Backup, ...], doc: RestoreDoc) -> list[str]:
+    base, last = backups[0], backups[-1]
+    series = ".".join(map(str, base.series))
+    position = last.position
+    kind = "Full" if last.type is BackupType.FULL else f"{last.type.value} (binary log since {backups[-2].id})"
+    return [
+        f"## 5. Restore MariaDB {series}",
+        "",
+        f"Logical {kind} backup of MariaDB {last.version}. It holds what was committed by "
+        f"{doc.manifest.get('snapshotTime')} (binary log {position.binlog or 'none'}, GTID {position.gtid or 'none'}).",
+        "",
+        f"Needed: the server and client programs of MariaDB {series}, `zstd`, and as much free disk as the data takes. "
+        "Work as the user that shall own the server, never as root, in the folder that holds "
+        f"`{last.id}/`{' and the folders of its chain' if len(backups) > 1 else ''}. Run the blocks in order, in one "
+        "shell. The copy listens on a Unix socket in a private folder only, runs no events and follows nobody.",
+        "",
+        *_bash(
+            "set -euo pipefail",
+            'export PATH="${MARIADB_BIN:-/usr/bin}:$PATH:/usr/sbin"',
+            f'mariadbd --no-defaults --version | grep -F " {series}."',
+            f'BACKUP="$PWD/{last.id}" BASE="$PWD/{base.id}" RESTORED="$PWD/restored"',
+            'umask 077; PRIVATE="$(mktemp -d)"; mkdir "$PRIVATE/tmp"',
+            'test ! -e "$RESTORED"',
+        ),
+    ]
+
+
+def _server(base: Backup) -> list[str]:
+    settings = [f"{name} = {value}" for name, value in base.settings.items()]
+    settings += [f"plugin-load-add = {name}" for name in loaded_plugins(base)]
+    return [
+        "### A new server",
+        "",
+        "To restore into a server that is there already, leave this block out, and have the client of the next one log "
+        "in to it; existing databases, and accounts, of the same names are replaced.",
+        "",
+        *_bash(
+            'cat > "$PRIVATE/my.cnf" <<EOF',
+            "[mariadbd]",
+            "datadir = $RESTORED",
+            "socket = $PRIVATE/socket",
+            "pid-file = $PRIVATE/pid",
+            "tmpdir = $PRIVATE/tmp",
+            "skip-networking",
+            "skip-log-bin",
+            "skip-slave-start",
+            "event-scheduler = OFF",
+            "max-allowed-packet = 1G",
+            "innodb-strict-mode = OFF",
+            *settings,
+            "EOF",
+            'mariadb-install-db --defaults-file="$PRIVATE/my.cnf" --datadir="$RESTORED" \\',
+            '  --auth-root-authentication-method=normal --skip-test-db > "$PRIVATE/install.log"',
+            'mariadbd --defaults-file="$PRIVATE/my.cnf" > "$PRIVATE/server.log" 2>&1 &',
+            "for _ in $(seq 600); do",
+            '  mariadb --no-defaults --socket="$PRIVATE/socket" --user=root --execute="SELECT 1" > "$PRIVATE/ready" \\',
+            '    2> "$PRIVATE/ready" && break || sleep 1',
+            "done",
+            'mariadb --no-defaults --socket="$PRIVATE/socket" --user=root \\',
+            f"  --execute=\"CREATE USER '{_ADMIN}'@'localhost'; "
+            f"GRANT ALL PRIVILEGES ON *.* TO '{_ADMIN}'@'localhost' WITH GRANT OPTION; "
+            f"GRANT PROXY ON ''@'%' TO '{_ADMIN}'@'localhost' WITH GRANT OPTION\"",
+        ),
+    ]
+
+
+def _load(backups: tuple[Backup, ...]) -> list[str]:
+    base = backups[0]
+    lines = [
+        f'CLIENT=(mariadb --no-defaults --socket="$PRIVATE/socket" --user={_ADMIN} --default-character-set=utf8mb4 \\',
+        "  --binary-mode --max-allowed-packet=1G)",
+        f'zstd -dc "$BASE/{DUMP}" | "${{CLIENT[@]}}"',
+    ]
+    if base.accounts:
+        lines.append(f'zstd -dc "$BASE/{USERS}" | "${{CLIENT[@]}}"')
+    said = ["### Databases and accounts" if base.accounts else "### The database", "", *_bash(*lines)]
+    pieces = [
+        (number, backup.id, name)
+        for number, backup in enumerate(backups[1:])
+        for name in sorted(one for one in backup.artefacts if one.startswith(PIECES))
+    ]
+    if not pieces:
+        return said
+    unpack = [
+        f'zstd -dc "$PWD/{backup}/{name}" > "$PRIVATE/log/{number:04d}-{_file(name)}"'
+        for number, backup, name in pieces
+    ]
+    return [
+        *said,
+        "### What was written after the full backup",
+        "",
+        "All of the log in one go, and of all databases: what spans two files, or two databases, is whole only so.",
+        "",
+        *_bash(
+            'mkdir "$PRIVATE/log"',
+            *unpack,
+            'mariadb-binlog --no-defaults --skip-gtid-strict-mode "$PRIVATE"/log/* | "${CLIENT[@]}"',
+        ),
+    ]
+
+
+def _verify(backups: tuple[Backup, ...]) -> list[str]:
+    last = backups[-1]
+    if VERIFY_SCRIPT not in last.artefacts:
+        return [
+            "### Verify",
+            "",
+            "No rows were counted at the instant that this backup shows: the client ended well, and the rest is for "
+            "you to check.",
+            "",
+        ]
+    return [
+        "### Verify",
+        "",
+        "Rows and fingerprints (a sum of row hashes, independent of their order) of every table, computed on the copy "
+        "and compared with what was computed in the snapshot of the dump. No difference is printed where all is well.",
+        "",
+        *_bash(
+            f'zstd -dc "$BACKUP/{VERIFY_SCRIPT}" | "${{CLIENT[@]}}" --batch --skip-column-names > "$PRIVATE/found"',
+            f'zstd -dc "$BACKUP/{VERIFY_EXPECTED}" | diff - "$PRIVATE/found"',
+            "echo 'all tables equal'",
+        ),
+    ]
+
+
+def _after(backups: tuple[Backup, ...]) -> list[str]:
+    base = backups[0]
+    accounts = (
+        "- Accounts, roles and password hashes are those of the backup."
+        if base.accounts
+        else "- One database was backed up, so accounts are not part of it: create those that its definers name."
+    )
+    return [
+        "### Put it into service",
+        "",
+        f'The copy runs; look around with `mariadb --no-defaults --socket="$PRIVATE/socket" --user={_ADMIN}`. Drop '
+        "that account, stop it with `mariadb-admin shutdown`, move the data directory to its place, and start it with "
+        "your own configuration, in which these say what they do above: "
+        f"{', '.join(f'`{name}`' for name in base.settings) or 'none'}.",
+        "",
+        accounts,
+        "- Events are there, and run once `event_scheduler` is ON: look at them before.",
+        "- The server's own configuration, and the history of system-versioned tables, are not part of a dump.",
+    ]
+
+
+def _file(name: str) -> str:
+    return name.removeprefix(PIECES).removesuffix(".zst")
+
+
+def _bash(*lines: str) -> list[str]:
+    return ["```bash", *lines, "```", ""]

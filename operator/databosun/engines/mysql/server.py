@@ -1,0 +1,247 @@
+"""What a server says about itself: version, settings, schemas, its place in a replication. Read once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.cursors import DictCursor
+
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.engines.base import Target
+from databosun.engines.mysql.connect import Endpoint, Session, candidates, combined, one, open_sql, rows
+from databosun.engines.mysql.faults import guarded
+
+FIRST = (10, 6)
+SYSTEM_SCHEMAS = ("information_schema", "performance_schema", "mysql", "sys")
+# A replica further behind than this is no better than no replica.
+MAX_LAG = timedelta(minutes=5)
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_SETTINGS = (
+    "binlog_format",
+    "character_set_server",
+    "collation_server",
+    "datadir",
+    "event_scheduler",
+    "hostname",
+    "innodb_default_row_format",
+    "innodb_page_size",
+    "log_bin",
+    "log_slave_updates",
+    "lower_case_table_names",
+    "max_allowed_packet",
+    "read_only",
+    "server_id",
+    "sql_mode",
+    "version",
+    "version_comment",
+    "version_compile_machine",
+    "version_compile_os",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """How far a replica is. `lag` is None where it does not apply what it gets."""
+
+    lag: timedelta | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """The server as one login saw it at `now` (the server's clock).
+
+    `schemas`: those that are not the server's own, with the bytes of each. `replica`: None on a primary;
+    `replica_hidden`: it might be one, and the account may not see.
+    """
+
+    host: str
+    settings: Mapping[str, str]
+    user: str
+    now: datetime
+    system_identifier: str
+    schemas: Mapping[str, int]
+    replica: Replica | None = None
+    replica_hidden: bool = False
+
+    @property
+    def version(self) -> str:
+        """Such as `10.11.19`."""
+        found = _VERSION.search(self.settings["version"])
+        return found[0] if found else self.settings["version"]
+
+    @property
+    def series(self) -> tuple[int, int]:
+        """Such as (10, 11)."""
+        return series_of(self.settings["version"])
+
+    @property
+    def bytes(self) -> int:
+        """Data and indexes of all schemas."""
+        return sum(self.schemas.values())
+
+    @property
+    def log_bin(self) -> bool:
+        """Whether it writes a binary log."""
+        return self.settings.get("log_bin") in ("1", "ON")
+
+
+def series_of(version: str) -> tuple[int, int]:
+    """The release series of a version; (0, 0) where it is none."""
+    found = _VERSION.search(version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def gather_server(session: Session) -> ServerFacts:
+    """Log in and read. UserFault(UnsupportedVersion) for what this release has not been tried with."""
+    connection = open_sql(session)
+    try:
+        with guarded(f"reading the facts of {session.endpoint}"):
+            return read_facts(connection, str(session.endpoint))
+    finally:
+        connection.close()
+
+
+def read_facts(connection: Connection[Any], host: str) -> ServerFacts:
+    """What `gather_server` does on a connection that is open already."""
+    names = ", ".join(f"'{name}'" for name in _SETTINGS)
+    settings = {
+        str(name): str(value)
+        for name, value in rows(connection, f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
+    }
+    _demand_supported(settings.get("version", ""), host)
+    user, now = one(connection, "SELECT CURRENT_USER(), UTC_TIMESTAMP(6)")
+    sizes = rows(
+        connection,
+        "SELECT s.SCHEMA_NAME, COALESCE(SUM(t.DATA_LENGTH + t.INDEX_LENGTH), 0) FROM information_schema.SCHEMATA AS s "
+        "LEFT JOIN information_schema.TABLES AS t ON t.TABLE_SCHEMA = s.SCHEMA_NAME AND t.TABLE_TYPE <> 'VIEW' "
+        "WHERE s.SCHEMA_NAME NOT IN %s GROUP BY 1 ORDER BY 1",
+        (SYSTEM_SCHEMAS,),
+    )
+    replica, hidden = _replica(connection)
+    return ServerFacts(
+        host=host,
+        settings=settings,
+        user=str(user),
+        now=now.replace(tzinfo=UTC),
+        system_identifier=_identity(connection),
+        schemas={str(name): int(size) for name, size in sizes},
+        replica=replica,
+        replica_hidden=hidden,
+    )
+
+
+def choose_session(target: Target, deadline: datetime | None = None) -> Session:
+    """Where to work: of several hosts the first replica that is up to date, else the first that takes writes.
+
+    Raises the first host's error where none answers; a wrong password on one host does not hide a good one.
+    """
+    endpoints, errors = candidates(target)
+    fallback: Session | None = None
+    seen: set[str] = set()
+    for endpoint in endpoints:
+        if endpoint.host in seen:
+            continue
+        session = Session(target, endpoint, deadline)
+        try:
+            connection = open_sql(session)
+        except DatabosunError as fault:
+            errors.append(fault)
+            continue
+        seen.add(endpoint.host)
+        try:
+            with guarded(f"asking {endpoint} for its role"):
+                replica, hidden = _replica(connection)
+        finally:
+            connection.close()
+        if len(target.database.hosts) == 1 or (replica and replica.lag is not None and replica.lag <= MAX_LAG):
+            return session
+        if replica is None and not hidden:
+            fallback = fallback or session
+        else:
+            why = replica.problem or "it lags behind" if replica else "its lag is hidden from the account"
+            errors.append(WorldFault(Reason.REPLICA_UNFIT, f"{endpoint} is a replica that cannot be used: {why}"))
+    if fallback:
+        return fallback
+    raise combined(errors)
+
+
+def choose_primary(target: Target) -> Endpoint:
+    """The host that takes writes. WorldFault(NoPrimary) where only read-only ones answer."""
+    endpoints, errors = candidates(target)
+    read_only: list[str] = []
+    for endpoint in endpoints:
+        try:
+            connection = open_sql(Session(target, endpoint))
+        except DatabosunError as fault:
+            errors.append(fault)
+            continue
+        try:
+            with guarded(f"asking {endpoint} for its role"):
+                (refuses,) = one(connection, "SELECT @@GLOBAL.read_only")
+        finally:
+            connection.close()
+        if not refuses:
+            return endpoint
+        read_only.append(str(endpoint))
+    if read_only:
+        raise WorldFault(Reason.NO_PRIMARY, f"{', '.join(read_only)} is read-only, and no host takes writes")
+    raise combined(errors)
+
+
+def _replica(connection: Connection[Any]) -> tuple[Replica | None, bool]:
+    """Its place in a replication, and whether that is hidden from the account while it looks like a replica."""
+    try:
+        with connection.cursor(DictCursor) as cursor:
+            cursor.execute("SHOW ALL SLAVES STATUS")
+            found = list(cursor.fetchall())
+    except pymysql.MySQLError as error:
+        if error.args and error.args[0] == 1227:
+            (read_only,) = one(connection, "SELECT @@GLOBAL.read_only")
+            return None, bool(read_only)
+        raise
+    if not found:
+        return None, False
+    lags = [row.get("Seconds_Behind_Master") for row in found]
+    broken = [row for row, lag in zip(found, lags, strict=True) if lag is None]
+    if broken:
+        said = broken[0].get("Last_SQL_Error") or broken[0].get("Last_IO_Error") or "replication is stopped"
+        return Replica(None, str(said)), False
+    return Replica(timedelta(seconds=max(int(lag) for lag in lags if lag is not None))), False
+
+
+def _identity(connection: Connection[Any]) -> str:
+    """MariaDB has no identity that outlives a restart elsewhere (server_uid is of the network card): when each of its
+    own tables was made says which installation it is, and its physical copies share it."""
+    found = rows(
+        connection,
+        "SELECT t.TABLE_NAME, t.CREATE_TIME FROM information_schema.TABLES AS t WHERE t.TABLE_SCHEMA = 'mysql' "
+        "AND t.ENGINE = 'Aria' AND t.TABLE_NAME IN ('db', 'func', 'plugin', 'servers', 'help_topic', 'time_zone') "
+        "ORDER BY t.CREATE_TIME, t.TABLE_NAME LIMIT 1",
+    )
+    (server_version_free,) = [str(made) for _, made in found] or [""]
+    if not server_version_free:
+        raise UserFault(
+            Reason.PERMISSION_DENIED,
+            "the account cannot see the tables of schema mysql, which say which server this is; run `GRANT SELECT ON "
+            "mysql.* TO …;`",
+        )
+    return "mariadb-" + hashlib.sha256(server_version_free.encode()).hexdigest()[:24]
+
+
+def _demand_supported(version: str, host: str) -> None:
+    if "mariadb" not in version.lower():
+        message = f"{host} runs {version}, which is no MariaDB; this release backs up MariaDB 10.6 and later"
+        raise UserFault(Reason.UNSUPPORTED_VERSION, message)
+    if series_of(version) < FIRST:
+        message = f"{host} runs MariaDB {version}; expected 10.6 or later"
+        raise UserFault(Reason.UNSUPPORTED_VERSION, message)

@@ -1,0 +1,105 @@
+"""MariaDB's own programs: where they are, which version, and how they are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess  # every call is a list of arguments, no shell
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import DatabosunError, UserFault
+from databosun.engines.mysql.faults import tool_fault
+from databosun.engines.program import Program, bound
+
+BIN_ENVIRONMENT = "DATABOSUN_MARIADB_BIN"
+_LOOK_SECONDS = 0.2
+# Debian keeps the server where a user's PATH does not lead.
+_FOLDERS = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
+_SERIES = re.compile(r"(?:Distrib|Ver(?: [0-9.]+ Distrib)?) (\d+)\.(\d+)\.\d+")
+
+
+class Tool(Program):
+    """One running program of MariaDB's."""
+
+    TELLING = ("error", "Error", "ERROR", "Couldn't", "Got ", "Cannot")
+
+    def fault(self, said: str, doing: str) -> DatabosunError:
+        """What its last words mean."""
+        return tool_fault(said, doing)
+
+
+def find_tool(name: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """Its path: DATABOSUN_MARIADB_BIN, else on PATH, else where distributions put it. UserFault(ToolMissing)."""
+    said = environment.get(BIN_ENVIRONMENT)
+    folders = [said] if said else [*environment.get("PATH", "").split(os.pathsep), *_FOLDERS]
+    found = shutil.which(name, path=os.pathsep.join(folders))
+    if found:
+        return Path(found)
+    message = (
+        f"{name} was found neither in ${BIN_ENVIRONMENT} ({said or 'not set'}) nor on PATH; use the runner image of "
+        "this engine and release series (Database.spec.runner.image)"
+    )
+    raise UserFault(Reason.TOOL_MISSING, message)
+
+
+def tool_version(program: Path) -> str:
+    """What `--version` prints, such as `mariadb-dump from 11.4 …` or `mariadbd  Ver 10.11.19-MariaDB …`."""
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed argument list, no shell
+            [str(program), "--no-defaults", "--version"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserFault(Reason.TOOL_MISSING, f"{program} --version: {error}; use a working runner image") from error
+    said = " ".join((done.stdout or done.stderr).split())
+    return re.sub(r"^\S*/", "", said)
+
+
+def series_in(version: str) -> tuple[int, int] | None:
+    """The release series in what `--version` printed."""
+    found = _SERIES.search(version) or re.search(r"\b(\d+)\.(\d+)\.\d+-MariaDB", version)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def tool_for(name: str, series: tuple[int, int]) -> tuple[Path, str]:
+    """The program and its version, no older than the server's series. UserFault(WrongToolVersion)."""
+    program = find_tool(name)
+    version = tool_version(program)
+    found = series_in(version)
+    if found is None or found < series:
+        raise _wrong(program, version, f"needs a client of MariaDB {series[0]}.{series[1]} or later")
+    return program, version
+
+
+def server_program(series: tuple[int, int]) -> tuple[Path, str]:
+    """`mariadbd` of that very series: another one would upgrade what is restored, or refuse it."""
+    program = find_tool("mariadbd")
+    version = tool_version(program)
+    if series_in(version) != series:
+        raise _wrong(program, version, f"is restored into a server of MariaDB {series[0]}.{series[1]} only")
+    return program, version
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    """Nothing inherited that clients or the server read; English messages."""
+    folders = os.environ.get(BIN_ENVIRONMENT)
+    path = os.pathsep.join(([folders] if folders else []) + ["/usr/sbin", "/usr/bin", "/sbin", "/bin", os.defpath])
+    return {"PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def run_tool(argv: Sequence[str], home: Path, pulse: Callable[[], None], *, doing: str) -> None:
+    """Run one to its end. Raises what its last words mean; `pulse` runs while it does, and may raise."""
+    with Tool(bound(argv), env=environment_of(home), cwd=home) as tool:
+        while not tool.ended(within=_LOOK_SECONDS):
+            pulse()
+        tool.require_success(doing)
+
+
+def _wrong(program: Path, version: str, need: str) -> UserFault:
+    message = (
+        f"{program} is {version!r}, and this backup {need}; use the runner image of that series: set Database.spec."
+        "version, or leave it and Database.spec.runner.image out"
+    )
+    return UserFault(Reason.WRONG_TOOL_VERSION, message)

@@ -1,0 +1,147 @@
+"""MariaDB for the conformance suite."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pymysql
+
+from databosun.api.drill import Check, CheckType
+from databosun.api.v1alpha1.backuppolicy import Method
+from databosun.api.v1alpha1.database import EngineName
+from support.engineyard import EngineYard
+from support.mariasample import content, contents
+from support.mariaserver import BACKUP_USER, PASSWORD, MariaServer
+from support.pgserver import hand_over, identity
+from support.recoverypod import RecoveryPod
+
+_BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass
+class MariaYard(EngineYard):
+    """A filled server of MariaDB."""
+
+    server: MariaServer | None = None
+    name = EngineName.MARIADB
+    method = Method.LOGICAL
+    username = BACKUP_USER
+    password = PASSWORD
+    incremental = True
+
+    @property
+    def its(self) -> MariaServer:
+        """The server."""
+        assert self.server is not None
+        return self.server
+
+    @property
+    def port(self) -> int:
+        """Of the server."""
+        return self.its.port
+
+    def contents(self) -> object:
+        """Rows and definitions."""
+        return contents(self.its)
+
+    def change(self) -> None:
+        """Rows, a table and a view more."""
+        self.its.sql(
+            "INSERT INTO customers (name, balance) VALUES ('later', 1);\n"
+            "UPDATE orders SET note = 'changed' WHERE id < 20;\n"
+            "CREATE OR REPLACE VIEW latest AS SELECT MAX(id) AS id FROM customers;\n"
+            "CREATE OR REPLACE TABLE added (id INT PRIMARY KEY);\n"
+            "INSERT INTO added SELECT seq FROM seq_1_to_50",
+            "shop",
+        )
+
+    def sessions(self) -> int:
+        """Of the backup's account."""
+        query = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = '{BACKUP_USER}'"
+        return int(self.its.sql(query)[0][0])
+
+    def broken_query(self) -> Check:
+        """Of rows that are not there."""
+        return self.good_query().model_copy(update={"value": "1"})
+
+    def good_query(self) -> Check:
+        """Of rows that are."""
+        return Check(
+            name="customers", type=CheckType.QUERY, database="shop", query="SELECT COUNT(*) FROM odd", value="2"
+        )
+
+    @contextmanager
+    def served(self, data: Path) -> Iterator[object]:
+        """Started as a StatefulSet would, by its own configuration."""
+        other = MariaServer()
+        try:
+            other.data = data
+            other.configure()
+            hand_over(data)
+            other.start()
+            yield contents(other)
+        finally:
+            other.remove()
+
+    @contextmanager
+    def followed(self, markdown: str, folder: Path) -> Iterator[object]:
+        """In one shell, by the user that owns the server."""
+        with followed(markdown, folder) as (socket, _):
+            connection = pymysql.connect(unix_socket=socket, user="restorer", charset="utf8mb4", ssl_disabled=True)
+            try:
+                yield content(connection)
+            finally:
+                connection.close()
+
+    def pod(self) -> RecoveryPod:
+        """With Debian's programs."""
+        return self.fresh_pod()
+
+
+@contextmanager
+def followed(markdown: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """Follow a RESTORE.md: the copy's socket, and what was printed. The copy is ended in the end."""
+    blocks = _BLOCK.findall(markdown)
+    assert blocks, "the document has no commands"
+    script = folder / "restore.sh"
+    script.write_text("\n".join(blocks) + '\nprintf "%s\\n" "$PRIVATE/socket" > done\n')
+    folder.chmod(0o755)
+    hand_over(folder)
+    said = folder / "said"
+    try:
+        with said.open("w") as file:
+            done = subprocess.run(
+                ["bash", script.name],
+                cwd=folder,
+                env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                timeout=300,
+                check=False,
+                **identity(),
+            )
+        output = said.read_text()
+        assert done.returncode == 0, f"following the document failed:\n{output[-6000:]}"
+        yield (folder / "done").read_text().strip(), output
+    finally:
+        _end_servers_below(folder)
+
+
+def _end_servers_below(folder: Path) -> None:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+                here = Path(os.readlink(entry / "cwd"))
+            except OSError:
+                continue
+            if b"mariadbd" in command and here.is_relative_to(folder):
+                os.kill(int(entry.name), signal.SIGKILL)
