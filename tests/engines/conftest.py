@@ -1,0 +1,55 @@
+"""A yard of each engine: add yours to `MAKERS`, and the whole suite asks it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.engineyard import EngineYard
+from support.mariasample import fill as fill_mariadb
+from support.mariaserver import MariaServer
+from support.mariayard import MariaYard
+from support.pgsample import fill as fill_postgresql
+from support.pgserver import Server, bin_dir, open_folder
+from support.pgyard import PostgreSQLYard
+
+PG_MAJOR = 18
+
+
+def make_postgresql(folder: Path, patch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
+    """A new server of the newest major."""
+    server = Server(PG_MAJOR)
+    request.addfinalizer(server.remove)
+    patch.setenv("DATABOSUN_POSTGRESQL_BIN", str(bin_dir(PG_MAJOR)))
+    server.init("--wal-segsize=4")
+    server.configure()
+    server.start()
+    fill_postgresql(server)
+    return PostgreSQLYard(folder, server=server)
+
+
+def make_mariadb(folder: Path, _: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
+    """A new server of Debian's series."""
+    server = MariaServer()
+    request.addfinalizer(server.remove)
+    server.init()
+    server.start()
+    fill_mariadb(server)
+    return MariaYard(folder, server=server)
+
+
+MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch, pytest.FixtureRequest], EngineYard]] = {
+    "postgresql": make_postgresql,
+    "mariadb": make_mariadb,
+}
+
+
+@pytest.fixture(params=MAKERS)
+def yard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineYard]:
+    """One engine's server, filled, with a store; a test may do with both as it likes."""
+    folder = open_folder("yard")
+    yield MAKERS[request.param](folder, monkeypatch, request)
+    shutil.rmtree(folder, ignore_errors=True)
