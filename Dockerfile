@@ -1,5 +1,6 @@
-# One file, three kinds of image:
+# One file, five kinds of image:
 #   operator           the operator, and what the chart's hooks run
+#   runner-mariadb     the agent with Debian's server and tools of MariaDB; the demo and the tests run their servers from it
 #   runner-postgresql  the agent with the server and tools of one PostgreSQL major (build argument PG_MAJOR);
 #                      the demo and the tests run their PostgreSQL servers from it too
 #   runner-redis       the agent with Redis 7.0 and Valkey 9, whichever reads a backup; the demo and the tests run theirs
@@ -77,6 +78,19 @@ COPY --from=postgresql-files /opt/postgresql /opt/postgresql
 COPY --from=dependencies /opt/databosun /opt/databosun
 COPY --from=project /out /opt/databosun
 ENV PATH=/opt/postgresql/bin:$PATH
+USER 65532:65532
+ENTRYPOINT ["databosun"]
+CMD ["agent"]
+
+FROM base AS runner-mariadb
+# Of the package with the service only the plug-ins are taken: accounts may log in through one that is not built in.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends mariadb-server-core mariadb-client \
+ && cd /tmp && apt-get download mariadb-server \
+ && dpkg-deb --fsys-tarfile mariadb-server_*.deb | tar -x -C / ./usr/lib/mysql/plugin \
+ && rm -rf mariadb-server_*.deb /var/lib/apt/lists/*
+COPY --from=dependencies /opt/databosun /opt/databosun
+COPY --from=project /out /opt/databosun
 USER 65532:65532
 ENTRYPOINT ["databosun"]
 CMD ["agent"]

@@ -132,11 +132,12 @@ class MariaServer:
         ((file, position, *_),) = self.sql("SHOW MASTER STATUS")
         return str(file), int(position)
 
-    def replica(self, **settings: str) -> MariaServer:
+    def replica(self, *, port: int, **settings: str) -> MariaServer:
         """A replica of this server, started, that has all it wrote. It is made from its log, so that must be whole."""
         other = MariaServer(
             settings={**self.settings, "server-id": "8", "read-only": "ON", "log-slave-updates": "ON", **settings}
         )
+        other.port = port
         other.init()
         other.start()
         self.sql("CREATE OR REPLACE USER repl@'127.0.0.1' IDENTIFIED BY 'r'")

@@ -14,6 +14,7 @@ import typer
 import yaml
 
 from crd.objects import CRDS, fields, places, schema_of
+from databosun.api.drill import CheckType
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.kinds import KINDS
 from databosun.api.v1alpha1.reasons import WHAT_TO_DO
@@ -170,13 +171,20 @@ KUBERNETES = {
     "ClusterRole", "ConfigMap", "ContainerCreating", "CrashLoopBackOff", "ImagePullBackOff", "NetworkPolicy",
     "OOMKilled", "PodDisruptionBudget", "PrometheusRule", "ReadWriteMany", "ServiceAccount", "ServiceMonitor",
 }  # fmt: skip
-OTHERS = {"EngineManifest", "NotObserved"}
+OTHERS = {"EngineManifest", "EngineYard", "NotObserved"}
 CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]*)+")
 
 
 @pytest.mark.parametrize("page", [*HOW_TO, *(ROOT / "docs" / "concepts").glob("*.md")], ids=lambda page: page.stem)
 def test_every_reason_and_kind_that_is_named_exists(page: Path) -> None:
-    known = {*map(str, WHAT_TO_DO), *map(str, ConditionType), *BY_NAME, *map(str, CliReason), *VALUES}
+    known = {
+        *map(str, WHAT_TO_DO),
+        *map(str, ConditionType),
+        *BY_NAME,
+        *map(str, CliReason),
+        *map(str, CheckType),
+        *VALUES,
+    }
     alerts = {path.stem for path in (ROOT / "docs" / "runbooks").glob("Databosun*.md")}
     named = {word for word in words(page) if CAMEL.fullmatch(word)}
     assert named - known - alerts - KUBERNETES - OTHERS == set()

@@ -85,7 +85,8 @@ class Connection(Model):
         description="All nodes of a replicated database; backups are taken from a replica where one is fit.",
     )
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
-        default=None, description="TCP port. Absent: the engine's own (PostgreSQL: 5432, Redis: 6379)."
+        default=None,
+        description="TCP port. Absent: the engine's own (PostgreSQL: 5432, MariaDB: 3306, Redis: 6379).",
     )
     database: (
         Annotated[
@@ -198,8 +199,8 @@ class DatabaseSpec(Model):
         cel("(self.engine == 'RDS') == has(self.rds)", "rds is required by engine RDS, and for that engine only"),
     )
     engine: EngineName = Field(
-        description="What the database is. This release backs up PostgreSQL (14 to 18), and Redis (6.0 to 7.2) with"
-        " Valkey (7.2 to 9.1) as engine Redis; the others are refused by its status."
+        description="What the database is. This release backs up PostgreSQL (14 to 18), MariaDB (10.6 and later), and"
+        " Redis (6.0 to 7.2) with Valkey (7.2 to 9.1) as engine Redis; the others are refused by its status."
     )
     connection: Connection | None = Field(default=None, description="Where the database answers and how to log in.")
     version: (

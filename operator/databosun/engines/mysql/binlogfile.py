@@ -17,6 +17,7 @@ MAGIC = b"\xfebin"
 _HEADER = struct.Struct("<IBIIIH")  # timestamp, type, server id, length, end position, flags
 _FORMAT_DESCRIPTION, _XID, _GTID, _QUERY = 15, 16, 162, 2
 _CHECKSUM_BYTES = 4
+_FLAGS_AT, _IN_USE = 17, 1
 _LONGEST = 2**31
 
 
@@ -83,13 +84,15 @@ class BinlogWalk:
     def _event(self, at: int, length: int) -> None:
         when, kind, _, _, end, _ = _HEADER.unpack_from(self._buffer, at)
         if kind == _FORMAT_DESCRIPTION:
-            # Its last five bytes say whether every event has a checksum, its own always being there.
+            # Its last five bytes say whether every event has a checksum; its own is always there, and was taken before
+            # the server marked the file as one that it still writes.
             self._checksums = self._buffer[at + length - 5] == 1
             self._described = True
+            self._buffer[at + _FLAGS_AT] &= ~_IN_USE & 0xFF
         elif not self._described:
             message = "does not begin with a description of its format"
             raise self._wrong(message)
-        if self._checksums:
+        if self._checksums or kind == _FORMAT_DESCRIPTION:
             self._demand_checksum(at, length)
         self.events += 1
         # Events that the server makes up for whoever reads have no place in the file.

@@ -12,7 +12,7 @@ from databosun.domain.errors import WorldFault
 from databosun.engines.mysql.definitions import Inventory
 
 _BEGIN = re.compile(rb"\A(?:/\*[^\n]*\n)?-- (?:MariaDB|MySQL) dump ")
-_END = re.compile(rb"\n-- Dump completed(?: on [^\n]*)?\n*\Z")
+_END = re.compile(rb"\n-- Dump completed(?: on [^\n]*)?\n+\Z")
 _MARKS = (b"\n-- ", b"\n/*!50")
 _KEPT = 4096
 _NAME = rb"`((?:[^`\n]|``)+)`"

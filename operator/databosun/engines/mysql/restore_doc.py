@@ -46,7 +46,7 @@ def _before(backups: tuple[Backup, ...], doc: RestoreDoc) -> list[str]:
             'export PATH="${MARIADB_BIN:-/usr/bin}:$PATH:/usr/sbin"',
             f'mariadbd --no-defaults --version | grep -F " {series}."',
             f'BACKUP="$PWD/{last.id}" BASE="$PWD/{base.id}" RESTORED="$PWD/restored"',
-            'umask 077; PRIVATE="$(mktemp -d)"; mkdir "$PRIVATE/tmp"',
+            'umask 077; PRIVATE="$(mktemp -d)"',
             'test ! -e "$RESTORED"',
         ),
     ]
@@ -62,12 +62,13 @@ def _server(base: Backup) -> list[str]:
         "in to it; existing databases, and accounts, of the same names are replaced.",
         "",
         *_bash(
+            'mkdir "$RESTORED.tmp"',
             'cat > "$PRIVATE/my.cnf" <<EOF',
             "[mariadbd]",
             "datadir = $RESTORED",
             "socket = $PRIVATE/socket",
             "pid-file = $PRIVATE/pid",
-            "tmpdir = $PRIVATE/tmp",
+            "tmpdir = $RESTORED.tmp",
             "skip-networking",
             "skip-log-bin",
             "skip-slave-start",

@@ -68,6 +68,7 @@ class PrivateServer:
         self.data = data
         self.folder = Path(tempfile.mkdtemp(prefix="bosun-"))
         self.socket = self.folder / "socket"
+        self.temporary = data.parent / "tmp"  # as large as the largest index that is built
         self.admin = f"databosun-{secrets.token_hex(8)}"
         self._series = series
         self._settings = settings
@@ -79,7 +80,7 @@ class PrivateServer:
     def install(self, pulse: Callable[[], None]) -> None:
         """Make a new, empty data directory."""
         with guarded(f"writing {self.folder}"):
-            (self.folder / "tmp").mkdir(mode=0o700)
+            self.temporary.mkdir(mode=0o700)
             (self.folder / "files").mkdir(mode=0o700)
             self._configuration().write_text(self._written())
         argv = [
@@ -168,6 +169,7 @@ class PrivateServer:
         if self._process and self._process.stderr:
             self._process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def said(self) -> str:
         """What it last complained about."""
@@ -184,7 +186,7 @@ class PrivateServer:
             "datadir": str(self.data),
             "socket": str(self.socket),
             "pid-file": str(self.folder / "pid"),
-            "tmpdir": str(self.folder / "tmp"),
+            "tmpdir": str(self.temporary),
             "secure-file-priv": str(self.folder / "files"),
             "innodb-buffer-pool-size": str(256 * _MIB),
             **self._settings,
