@@ -12,9 +12,10 @@ from pathlib import Path
 
 from databosun.api.drill import Check, CheckResult
 from databosun.domain.drill import CheckReason
-from databosun.engines.postgresql.checks.scene import Scene, failed, passed
-from databosun.engines.postgresql.recovery.programs import bound
+from databosun.engines.checking import failed, passed
+from databosun.engines.postgresql.checks.scene import Scene
 from databosun.engines.postgresql.tools import Tool
+from databosun.engines.program import bound
 
 _CHUNK = 4096
 _KEPT = 16 * 1024
