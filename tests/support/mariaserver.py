@@ -60,8 +60,10 @@ class MariaServer:
             "socket": str(self.socket),
             "port": str(self.port),
             "pid-file": str(self.folder / "pid"),
+            "tmpdir": str(self.folder / "tmp"),  # each removes what it finds in its own at its start
             **self.settings,
         }
+        (self.folder / "tmp").mkdir(exist_ok=True)
         lines = [f"{name} = {value}" if value else name for name, value in settings.items()]
         self._file.write_text("\n".join(["[mariadbd]", *lines]) + "\n")
         hand_over(self.folder)

@@ -16,7 +16,7 @@ from databosun.engines.mysql.binlogfile import MAGIC, BinlogWalk
 from databosun.engines.mysql.definitions import Inventory, missing_from
 from databosun.engines.mysql.dumpcheck import DumpCheck, ScriptCheck
 from databosun.engines.mysql.faults import driver_fault, login_fault, tool_fault
-from databosun.engines.mysql.grants import Grants, grant_statement
+from databosun.engines.mysql.grants import Grants, grant_statement, parse_grants
 from databosun.engines.mysql.positions import Mark, read_mark
 from databosun.engines.mysql.relay import _Framing
 from databosun.engines.mysql.server import series_of
@@ -178,6 +178,17 @@ def test_grants_count_everywhere_or_in_their_schema() -> None:
     assert grants.has("TRIGGER", "sh_op")
     assert not grants.has("TRIGGER", "shXop")
     assert not grants.has("TRIGGER")
+    shown = parse_grants(
+        [
+            "GRANT `reader` TO `u`@`%`",
+            "GRANT SELECT, SHOW VIEW ON *.* TO `u`@`%` IDENTIFIED BY PASSWORD '*D8'",
+            "GRANT ALL PRIVILEGES ON `a``b`.* TO `u`@`%`",
+            "GRANT TRIGGER ON `shop`.`orders` TO `u`@`%`",
+        ]
+    )
+    assert shown == Grants(frozenset({"SELECT", "SHOW VIEW"}), {"a`b": frozenset({"ALL PRIVILEGES"})})
+    assert shown.has("EVENT", "a`b")
+    assert not shown.has("TRIGGER", "shop")
     assert grant_statement(["EVENT"], "o'b@10.%", "a`b") == "GRANT EVENT ON `a``b`.* TO 'o''b'@'10.%';"
 
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pymysql.connections import Connection
 
-from databosun.engines.mysql.connect import quote, rows
+from databosun.engines.mysql.connect import one, quote, rows
 
-# Roles that are in force count; what was granted to the account itself always is.
-_GLOBAL = """
-SELECT p.PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES AS p
-WHERE p.GRANTEE IN (SELECT CONCAT('''', REPLACE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''', ''''''), '''@''',
-                                  SUBSTRING_INDEX(CURRENT_USER(), '@', -1), ''''))
-   OR p.GRANTEE IN (SELECT CONCAT('''', r.ROLE_NAME, '''@''''') FROM information_schema.ENABLED_ROLES AS r
-                    WHERE r.ROLE_NAME IS NOT NULL)
-   OR p.GRANTEE IN (SELECT CONCAT('''', r.ROLE_NAME, '''') FROM information_schema.ENABLED_ROLES AS r
-                    WHERE r.ROLE_NAME IS NOT NULL)
-"""
-_SCHEMA = _GLOBAL.replace("SELECT p.PRIVILEGE_TYPE", "SELECT p.TABLE_SCHEMA, p.PRIVILEGE_TYPE").replace(
-    "USER_PRIVILEGES", "SCHEMA_PRIVILEGES"
-)
+_ALL = "ALL PRIVILEGES"
+# On `*.*` or on all of a schema; what is granted on single tables or columns is not enough for a dump.
+_GRANT = re.compile(r"GRANT (.+?) ON (?:(\*)|`((?:[^`]|``)+)`)\.\* TO ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +25,35 @@ class Grants:
 
     def has(self, privilege: str, schema: str | None = None) -> bool:
         """Whether it holds everywhere, or in that schema."""
-        if privilege in self.everywhere:
+        wanted = {privilege, _ALL}
+        if wanted & self.everywhere:
             return True
         return schema is not None and any(
-            privilege in found for pattern, found in self.schemas.items() if _plain(pattern) == schema
+            wanted & found for pattern, found in self.schemas.items() if _plain(pattern) == schema
         )
 
 
 def read_grants(connection: Connection[Any]) -> Grants:
-    """The account's own, and those of the roles in force."""
-    everywhere = frozenset(str(name) for (name,) in rows(connection, _GLOBAL))
+    """The account's own, and those of the role that is in force, with the roles granted to it."""
+    said = [str(row[0]) for row in rows(connection, "SHOW GRANTS FOR CURRENT_USER")]
+    (role,) = one(connection, "SELECT CURRENT_ROLE()")
+    if role is not None:
+        said += [str(row[0]) for row in rows(connection, "SHOW GRANTS FOR CURRENT_ROLE")]
+    return parse_grants(said)
+
+
+def parse_grants(statements: Iterable[str]) -> Grants:
+    """From what SHOW GRANTS prints."""
+    everywhere: set[str] = set()
     schemas: dict[str, set[str]] = {}
-    for schema, privilege in rows(connection, _SCHEMA):
-        schemas.setdefault(str(schema), set()).add(str(privilege))
-    return Grants(everywhere, {name: frozenset(found) for name, found in schemas.items()})
+    for statement in statements:
+        found = _GRANT.match(statement)
+        if found is None:
+            continue
+        privileges = {name.strip() for name in found[1].split(",")}
+        into = everywhere if found[2] else schemas.setdefault(found[3].replace("``", "`"), set())
+        into |= privileges
+    return Grants(frozenset(everywhere), {name: frozenset(held) for name, held in schemas.items()})
 
 
 def grant_statement(privileges: Sequence[str], user: str, schema: str | None = None) -> str:

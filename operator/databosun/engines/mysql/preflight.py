@@ -102,6 +102,10 @@ def _dump_grants(session: Session, facts: ServerFacts, grants: Grants) -> list[F
         message = f"{facts.user} lacks {', '.join(missing)} on {what}; a dump would be without what they show, or fail"
         fix = grant_statement(missing, facts.user, schema)
         findings.append(Finding(reason=Reason.PERMISSION_DENIED, message=message, fix=fix, blocks=_LOGICAL))
+    if schema is not None and facts.system_identifier is None:
+        message = f"{facts.user} cannot see the tables of schema mysql, which say which server this is"
+        fix = grant_statement(["SELECT"], facts.user, "mysql")
+        findings.append(Finding(reason=Reason.PERMISSION_DENIED, message=message, fix=fix, blocks=_LOGICAL))
     if schema is not None and schema not in facts.schemas:
         message = f"{facts.host} has no schema {schema} that {facts.user} can see"
         findings.append(Finding(reason=Reason.NO_SUCH_DATABASE, message=message, blocks=_LOGICAL))

@@ -61,14 +61,14 @@ class ServerFacts:
     """The server as one login saw it at `now` (the server's clock).
 
     `schemas`: those that are not the server's own, with the bytes of each. `replica`: None on a primary;
-    `replica_hidden`: it might be one, and the account may not see.
+    `replica_hidden`: it might be one, and the account may not see. `system_identifier`: None where it is hidden too.
     """
 
     host: str
     settings: Mapping[str, str]
     user: str
     now: datetime
-    system_identifier: str
+    system_identifier: str | None
     schemas: Mapping[str, int]
     replica: Replica | None = None
     replica_hidden: bool = False
@@ -219,23 +219,15 @@ def _replica(connection: Connection[Any]) -> tuple[Replica | None, bool]:
     return Replica(timedelta(seconds=max(int(lag) for lag in lags if lag is not None))), False
 
 
-def _identity(connection: Connection[Any]) -> str:
-    """MariaDB has no identity that outlives a restart elsewhere (server_uid is of the network card): when each of its
-    own tables was made says which installation it is, and its physical copies share it."""
+def _identity(connection: Connection[Any]) -> str | None:
+    """MariaDB has no identity that outlives a restart elsewhere (server_uid is of the network card): when the first of
+    its own tables was made says which installation it is, and its physical copies share it. None where it is hidden."""
     found = rows(
         connection,
-        "SELECT t.TABLE_NAME, t.CREATE_TIME FROM information_schema.TABLES AS t WHERE t.TABLE_SCHEMA = 'mysql' "
-        "AND t.ENGINE = 'Aria' AND t.TABLE_NAME IN ('db', 'func', 'plugin', 'servers', 'help_topic', 'time_zone') "
-        "ORDER BY t.CREATE_TIME, t.TABLE_NAME LIMIT 1",
+        "SELECT t.CREATE_TIME FROM information_schema.TABLES AS t WHERE t.TABLE_SCHEMA = 'mysql' AND t.ENGINE = 'Aria' "
+        "AND t.TABLE_NAME IN ('db', 'func', 'plugin', 'servers', 'help_topic', 'time_zone') ORDER BY 1 LIMIT 1",
     )
-    (server_version_free,) = [str(made) for _, made in found] or [""]
-    if not server_version_free:
-        raise UserFault(
-            Reason.PERMISSION_DENIED,
-            "the account cannot see the tables of schema mysql, which say which server this is; run `GRANT SELECT ON "
-            "mysql.* TO …;`",
-        )
-    return "mariadb-" + hashlib.sha256(server_version_free.encode()).hexdigest()[:24]
+    return "mariadb-" + hashlib.sha256(str(found[0][0]).encode()).hexdigest()[:24] if found else None
 
 
 def _demand_supported(version: str, host: str) -> None:
