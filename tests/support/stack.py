@@ -31,6 +31,7 @@ ACCESS_KEY, SECRET_KEY = "databosun", "databosun-secret"  # of hack/demo/objects
 PASSWORD = "only-for-the-demo"  # of hack/demo/orders.yaml
 AUDITOR = "auditor"
 IMAGE = "localhost/databosun/runner-postgresql:{major}-dev"
+REDIS_IMAGE = "localhost/databosun/runner-redis:7-dev"
 NAMESPACES = {18: SHOP_NAMESPACE, 15: "shop-15"}
 # Bytes that no compression makes smaller: an artefact of several parts.
 NOISE = """
@@ -126,7 +127,12 @@ class Stack:
         """The chart of the operator, with nothing but its own rights; returns once it is ready."""
         values = {
             "image": {"repository": "localhost/databosun/operator", "tag": "dev"},
-            "runners": {"images": {"PostgreSQL": {str(major): IMAGE.format(major=major) for major in NAMESPACES}}},
+            "runners": {
+                "images": {
+                    "PostgreSQL": {str(major): IMAGE.format(major=major) for major in NAMESPACES},
+                    "Redis": {"7": REDIS_IMAGE},
+                }
+            },
         }
         chart = str(ROOT / "charts/databosun")
         self.helm("upgrade", "--install", "databosun", chart, "--values", "-", values=values)

@@ -111,6 +111,15 @@ def test_a_replica_without_its_master_is_not_taken_for_fresh(
         workshop.back_up(replica)
 
 
+def test_two_masters_are_not_chosen_between(own_server: Callable[..., Server], workshop: Workshop) -> None:
+    """A master that was failed over and came back still says that it is one: its data are of the past."""
+    old = own_server()
+    other = own_server(settings=[f"port {old.port}", "bind 127.0.0.2"])
+    other.port = old.port
+    with pytest.raises(WorldFault, match=r"SeveralMasters: several masters answer: 127\.0\.0\.1.*127\.0\.0\.2"):
+        workshop.back_up(old, target=target_of(old, hosts=("127.0.0.1", "127.0.0.2")))
+
+
 def test_a_replicas_instant_is_never_later_than_its_data(own_server: Callable[..., Server], workshop: Workshop) -> None:
     master = own_server()
     replica = own_server().follow(master)

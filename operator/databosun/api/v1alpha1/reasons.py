@@ -366,7 +366,7 @@ class Reason(StrEnum):
         "Use a server version that this release serves; the message lists them.",
     )
     REPLICA_STALE = "ReplicaStale", "Look at the replica's link to its master; the run is tried again."
-    SEVERAL_MASTERS = "SeveralMasters", "List the nodes themselves: the Sentinel watches more than one master."
+    SEVERAL_MASTERS = "SeveralMasters", "List the nodes of one database only: several masters answer, or are watched."
 
     # Recovery and proof.
     RECOVERY_FAILED = "RecoveryFailed", "See the message for the copy's own words: this backup does not come up."

@@ -37,6 +37,7 @@ def choose_source(target: Target, pulse: Callable[[], None] = lambda: None) -> S
     Raises what the hosts said where none answers; a wrong password on one does not hide a good one.
     """
     search = _look_around(target, pulse)
+    _demand_one_history(search)
     replicas = _usable(search)
     if not replicas:
         for facts in list(search.seen.values()):
@@ -73,6 +74,18 @@ def _look_around(target: Target, pulse: Callable[[], None]) -> _Search:
         if facts.mode == "sentinel":
             _follow_sentinel(search, facts)
     return search
+
+
+def _demand_one_history(search: _Search) -> None:
+    """WorldFault(SeveralMasters): whose data would be taken is anybody's guess, as in the middle of a failover."""
+    masters = [facts for facts in search.seen.values() if facts.master and facts.mode != "sentinel"]
+    if len({facts.replid for facts in masters}) > 1 and not any(facts.cluster for facts in masters):
+        names = ", ".join(f"{facts.endpoint}" for facts in masters)
+        message = (
+            f"several masters answer: {names}; list the nodes of one database only, or wait until the failover is "
+            "over and the old master follows the new one"
+        )
+        raise WorldFault(Reason.SEVERAL_MASTERS, message)
 
 
 def _usable(search: _Search) -> list[ServerFacts]:
