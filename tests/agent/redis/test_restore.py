@@ -17,7 +17,7 @@ from databosun.domain.errors import SafetyStop, UserFault
 from databosun.engines.base import Copy, RestoreDoc
 from databosun.engines.redis import ENGINE
 from databosun.engines.redis.recovery.facts import demand_memory, read_backup
-from support.redisdoc import followed
+from support.redisdoc import followed, tools_of
 from support.redisserver import PASSWORD, Server, content, open_socket, program, served
 
 pytestmark = pytest.mark.servers
@@ -184,12 +184,7 @@ def test_a_backup_restores_by_its_document(server: Server, workshop: Workshop, t
         before = content(wire)
     _, manifest = workshop.back_up(server)
     document = ENGINE.restore_instructions(RestoreDoc(manifest, (manifest,)))
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    folder = program(server.product).parent
-    for name, real in ((f"{server.product}-server", folder), (f"{server.product}-check-rdb", folder)):
-        (tools / name).symlink_to(real / name)
-    (tools / f"{server.product}-cli").symlink_to("/usr/bin/redis-cli")
+    tools = tools_of(server.product, tmp_path / "tools")
     with followed(document, workshop.folder, tools) as (socket, output):
         assert "all keys there" in output
         with open_socket(socket) as wire:

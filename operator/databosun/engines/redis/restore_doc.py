@@ -61,9 +61,9 @@ def _load(backup: Backup) -> list[str]:
         *_bash(
             f'{_program(backup)} --port 0 --unixsocket "$PLACE/socket" --unixsocketperm 700 --dir "$RESTORED" \\',
             f'  --dbfilename {FILE} --databases {databases} --save "" --appendonly no --maxmemory 0 \\',
-            '  --replicaof 127.0.0.1 0 --daemonize yes --logfile "$PLACE/server.log" --pidfile "$PLACE/pid"',
+            '  --replicaof 127.0.0.1 0 --daemonize no > "$PLACE/server.log" 2>&1 < /dev/null & echo $! > "$PLACE/pid"',
             f"until {cli} INFO persistence 2>/dev/null | grep -q '^loading:0'; do",
-            '  kill -0 "$(cat "$PLACE/pid")"; sleep 1; done',
+            '  kill -0 "$(cat "$PLACE/pid")" || { tail "$PLACE/server.log"; false; }; sleep 1; done',
         ),
     ]
 
