@@ -41,7 +41,7 @@ def cache(place: Place) -> Place:
     database["spec"]["connection"] = {
         "hosts": hosts, "credentialsSecretRef": {"name": "cache-backup"}, "tls": {"mode": "Disable"},
     }  # fmt: skip
-    eventually("the replica has it all", lambda: str(KEYS) in _run(place, "cache-1", "redis-cli", "INFO", "keyspace"))
+    eventually("the replica has it all", lambda: int(_run(place, "cache-1", "redis-cli", "DBSIZE")) > KEYS)
     place.apply(database, policy("cache", method="Auto"))
     return place
 
