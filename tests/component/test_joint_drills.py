@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from databosun.api.request import DrillTask, JointTask, ProbeTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import ANNOTATION_RUN_NOW, LABEL_DATABASE_UID
 from databosun.kube.resources import BACKUPS, Object
-from support.operator import Rig, conditions, database, drill, drill_run
+from support.operator import Rig, conditions, database, drill, drill_run, storage
 from support.operator_scenarios import HOUR, MINUTE, Driver, ready, runs_done, several
 
 
@@ -233,3 +235,62 @@ async def test_backups_of_another_server_are_no_backups_of_a_database_that_was_s
     await rig.create(drill_run("mine", rig.clock.now() + HOUR))
     await drive.until(runs_done(rig, "RestoreDrillRun", "Refused"))
     assert (await rig.get("RestoreDrillRun", "mine"))["status"]["failure"]["reason"] == "NoBackup"
+
+
+def vault(**spec: Any) -> Object:
+    """A bucket that locks."""
+    s3 = {"bucket": "evidence", "region": "r", "credentialsSecretRef": {"name": "auditor"}}
+    lock = {"mode": "Compliance", "retention": "30d"}
+    return storage("vault", **{"s3": s3, "immutability": lock, "volume": None, **spec})
+
+
+async def test_evidence_goes_into_a_storage_of_its_own_and_is_locked_as_long_as_asked(rig: Rig) -> None:
+    asked: list[Request] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, DrillTask | JointTask):
+            asked.append(request)
+
+    rig.agents.script = script
+    body = vault()
+    del body["spec"]["volume"]
+    await rig.create(body)
+    drive = Driver(rig)
+    await several(drive, evidence={"storageRef": {"name": "vault"}, "retention": "7y"})
+    await drive.until(runs_done(rig, "RestoreDrillRun", *["Passed"] * 4))
+    seven_years = 7 * 365 * 86400
+    for request in asked:
+        uses = [use.use for use in request.secrets]
+        if isinstance(request.job, DrillTask):
+            assert uses == ["evidence-storage"]
+            record = request.job.record
+            assert record.storage is not None
+            assert (record.storage.name, record.lock_seconds) == ("vault", seven_years)
+            assert request.storage is not None
+            assert request.storage.name == "prod"
+        elif isinstance(request.job, JointTask):
+            assert uses == ["storage"]
+            assert request.storage is not None
+            assert (request.storage.name, request.job.lock_seconds) == ("vault", seven_years)
+            assert all(one.here for group in request.job.groups for one in group.members)
+    assert {one["storage"] for one in (await whole(rig))["status"]["members"]} == {"vault"}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "reason"),
+    [
+        ({"storageRef": {"name": "nowhere"}}, "StorageNotFound"),
+        ({"storageRef": {"name": "other"}}, "InvalidSpec"),
+        ({"retention": "7y"}, "InvalidSpec"),
+    ],
+    ids=["not there", "a volume", "nothing locks it"],
+)
+async def test_evidence_that_could_not_be_kept_as_asked_refuses_the_drill(
+    rig: Rig, evidence: dict[str, Any], reason: str
+) -> None:
+    drive = Driver(rig)
+    await rig.create(storage("other"))
+    await several(drive, names=("users",), evidence=evidence)
+    await drive.until(runs_done(rig, "RestoreDrillRun", "Refused", "Refused"))
+    assert (await members(rig))["users"]["status"]["failure"]["reason"] == reason
+    assert not [agent for agent in rig.agents.bucket.agents if agent[0] in ("drill", "joint")]

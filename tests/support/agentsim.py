@@ -331,6 +331,7 @@ class Agents:
             proven=passed and task.level is not Level.ARTIFACT,
             evidence=f"file:///{task.backup.database}/drills/{task.id}/evidence.json",
             evidence_sha256=hashlib.sha256(task.id.encode()).hexdigest(),
+            evidence_storage=task.record.storage.name if task.record.storage else "prod",
         )
 
     def _restore(self, good: Result, task: RestoreTask) -> Result:

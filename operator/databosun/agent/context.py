@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from databosun.agent.secrets import Secrets
 from databosun.agent.stop import Stop
 from databosun.agent.stores import open_store
 from databosun.api.request import (
+    EVIDENCE,
     REQUEST_PATH,
     RESTORE_PATH,
     SCRATCH_PATH,
@@ -28,6 +29,7 @@ from databosun.api.request import (
     TERMINATION_PATH,
     VOLUME_PATH,
     DatabaseTarget,
+    RecordPlace,
     Request,
     StorageTarget,
 )
@@ -137,6 +139,13 @@ class Context:
         if not self.storage.signed or self.storage.public_key is None:
             return None
         return load_public_key(self.storage.public_key, "spec.signing.publicKey")
+
+    def of_records(self, place: RecordPlace) -> Context:
+        """The same for the storage that takes the record of the run."""
+        if place.storage is None:
+            return self
+        request = self.request.model_copy(update={"storage": place.storage})
+        return replace(self, request=request, secrets=self.secrets.under(EVIDENCE))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

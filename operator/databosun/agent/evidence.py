@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from datetime import timedelta
 from importlib.metadata import version
 
 from databosun.agent.backups import Chosen
@@ -17,7 +18,7 @@ from databosun.api.result import DrillResult, RestoreResult
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.domain.sealing import digest_of
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_digest, demand_signature, seal
-from databosun.storage.port import AlreadyExists, ObjectMissing
+from databosun.storage.port import AlreadyExists, ObjectMissing, Retention
 
 # What is worth a record: the others said nothing about the backup, and may be tried again under the same name.
 RECORDED = frozenset({Verdict.PASSED, Verdict.PARTIAL, Verdict.FAILED})
@@ -89,12 +90,15 @@ def measured_on(ctx: Context) -> MeasuredOn:
     )
 
 
-def put_record(ctx: Context, key: str, document: dict[str, object]) -> str:
-    """Write it if none is there, sign it where the storage signs, read it back. Its SHA-256."""
+def put_record(ctx: Context, key: str, document: dict[str, object], lock_seconds: int | None = None) -> str:
+    """Write it if none is there, locked and signed where the storage does that, read it back. Its SHA-256.
+
+    It is locked for `lock_seconds`, or as long as the storage locks backups.
+    """
     data = seal(ctx.log.redactor.document(document), ctx.signing_key)
     where = f"{key} in {ctx.store.describe()}"
     try:
-        ctx.store.put(key, data, if_absent=True)
+        ctx.store.put(key, data, if_absent=True, retention=_lock(ctx, lock_seconds))
     except AlreadyExists as error:
         # A lost answer makes the library ask again: what decides is whether the object that is there is ours.
         if ctx.store.get(key, limit=MAX_MANIFEST_BYTES) != data:
@@ -103,6 +107,12 @@ def put_record(ctx: Context, key: str, document: dict[str, object]) -> str:
     sha256 = digest_of(data)
     demand_digest(ctx.store.get(key, limit=MAX_MANIFEST_BYTES), sha256, where)
     return sha256
+
+
+def _lock(ctx: Context, lock_seconds: int | None) -> Retention | None:
+    lock = ctx.storage.immutable
+    seconds = lock.seconds if lock is not None and lock_seconds is None else lock_seconds or 0
+    return Retention(lock.mode, ctx.clock() + timedelta(seconds=seconds)) if lock is not None else None
 
 
 def read_drill(ctx: Context, database: str, run: str, backup: BackupRef | None = None) -> DrillResult | None:
@@ -132,6 +142,7 @@ def read_drill(ctx: Context, database: str, run: str, backup: BackupRef | None =
     where = {
         "evidence": ctx.store.url(key),
         "evidence_sha256": digest_of(data),
+        "evidence_storage": ctx.storage.name,
         "completed_at": evidence.completed_at,
     }
     return DrillResult(id=evidence.run, backup=evidence.backup, **shared, **where)

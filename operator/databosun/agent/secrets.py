@@ -15,10 +15,14 @@ PUBLIC_FILES = frozenset({"username", "ca.crt", "tls.crt"})
 class Secrets:
     """Files `<root>/<use>/<file>`, as the request names them."""
 
-    def __init__(self, root: Path, uses: Sequence[SecretUse], namespace: str) -> None:
+    def __init__(self, root: Path, uses: Sequence[SecretUse], namespace: str, prefix: str = "") -> None:
         self._root = root
-        self._uses = {use.use: use for use in uses}
+        self._uses = {use.use.removeprefix(prefix): use for use in uses if use.use.startswith(prefix)}
         self._namespace = namespace
+
+    def under(self, prefix: str) -> Secrets:
+        """Those whose uses begin with a prefix, known by the rest: what is mounted for a second storage."""
+        return Secrets(self._root, list(self._uses.values()), self._namespace, prefix)
 
     def demand(self) -> None:
         """UserFault(SecretMissing) with the name of every Secret and key that is not there or empty."""
@@ -44,7 +48,8 @@ class Secrets:
 
     def path(self, use: str, file: str) -> Path | None:
         """The file of a use; None where the request mounts none."""
-        return self._root / use / file if use in self._uses and file in self._uses[use].keys else None
+        mount = self._uses.get(use)
+        return self._root / mount.use / file if mount is not None and file in mount.keys else None
 
     def text(self, use: str, file: str) -> str | None:
         """The value, without the line end that `echo` and editors leave."""

@@ -24,6 +24,10 @@ VOLUME_PATH = "/storage"
 RESTORE_PATH = "/restore"
 
 
+EVIDENCE = "evidence-"
+"""What the uses of Secrets begin with that are of the storage of evidence, where that is another."""
+
+
 class SecretUse(Model):
     """A Secret mounted under `/run/databosun/secrets/<use>/`; named so that the agent can say which one is missing."""
 
@@ -213,6 +217,14 @@ class RestoreTask(Model):
     level: Level = Level.RESTORE
 
 
+class RecordPlace(Model):
+    """Where the record of a run goes, and for how long it is locked. Secrets of another storage than the backup's have
+    uses that begin with `evidence-`."""
+
+    storage: StorageTarget | None = Field(default=None, description="None: that of the request.")
+    lock_seconds: int | None = Field(default=None, description="None: as long as the storage locks backups.")
+
+
 class DrillTask(Model):
     """Prove one backup: restore it into this pod, check it, measure, write evidence. The source is never touched."""
 
@@ -233,6 +245,7 @@ class DrillTask(Model):
         default=False, description="Also damage a copy: a drill that does not notice is itself broken."
     )
     previous: PreviousEvidence | None = None
+    record: RecordPlace = Field(default_factory=RecordPlace)
 
 
 class JointMember(Model):
@@ -267,6 +280,7 @@ class JointTask(Model):
     drill: str | None = Field(default=None, description="The RestoreDrill.")
     groups: list[JointGroup] = Field(max_length=33)
     previous: PreviousEvidence | None = None
+    lock_seconds: int | None = Field(default=None, description="As in RecordPlace.")
 
 
 class ArchiveTask(Model):

@@ -164,6 +164,7 @@ class DrillResult(Model):
     notes: list[str] = Field(default_factory=list)
     evidence: str | None = Field(default=None, description="Where evidence.json is.")
     evidence_sha256: str | None = None
+    evidence_storage: str | None = Field(default=None, description="Name of the BackupStorage that it lies in.")
 
 
 class JointMemberResult(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.drill import Level, PointKind
@@ -17,6 +17,7 @@ from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.candidates import Known
 from databosun.controllers.handmade import hand_made
+from databosun.controllers.records import Records, records_of
 from databosun.controllers.running import Ordering, RunController
 from databosun.controllers.seen import SeenDatabase, SeenDrill, SeenDrillRun, SeenStorage
 from databosun.domain.capabilities import CAPABILITIES
@@ -52,6 +53,7 @@ class DrillOrdered(Ordering):
 
     order: DrillOrder | None = None
     too_old: str | None = None
+    evidence_lock: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
             doomed = doomed or Doomed(fault.reason, f"RestoreDrill {drill_name}: {fault.message}")
         ordered = DrillOrdered(
             limits=effective.limits,
+            evidence_lock=effective.evidence_lock,
             doomed=doomed,
             database_uid=known_uid or (database.meta.uid if database else None),
             policy_uid=drill.meta.uid if drill else None,
@@ -176,7 +179,9 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
             return ordered
         try:
             point = until or TargetPoint(kind=PointKind.NONE)
-            return replace(ordered, order=await self._order(asked, ordered, backup, point, storage, known))
+            records = await records_of(context, asked.drill, ordered.evidence_lock, storage)
+            order = await self._order(asked, ordered, backup, point, storage, known, records)
+            return replace(ordered, order=order, blocked=ordered.blocked or records.blocked)
         except UserFault as fault:
             return replace(ordered, doomed=doomed or Doomed(fault.reason, fault.message))
 
@@ -259,6 +264,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
         until: TargetPoint,
         storage: SeenStorage,
         known: Known,
+        records: Records,
     ) -> DrillOrder:
         context, database, drill = self._context, asked.database, asked.drill
         spec = asked.run.spec
@@ -281,6 +287,8 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
             rpo_seconds=objectives.rpo.total_seconds(),
             heartbeat=database.spec.heartbeat is not None,
             previous=await self._previous(asked) if asked.run.status.backup is not None else None,
+            record=records.place,
+            record_secrets=records.secrets,
             policy_uid=ordered.policy_uid,
             storage_uid=storage.meta.uid,
             storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,

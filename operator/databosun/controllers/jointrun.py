@@ -198,12 +198,14 @@ class JointRunController(RunController[SeenDrillRun, JointOrdered]):
             place, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
         except UserFault as fault:
             return replace(ordered, doomed=Doomed(fault.reason, fault.message))
+        lock = effective_drill(drill.spec, 3).evidence_lock if storage.spec.immutability else None
         order = JointOrder(
             storage=place,
             secrets=tuple(secrets),
             image=image,
             drill=drill.meta.name,
             previous=await self._previous(seen, drill),
+            lock_seconds=int(lock.total_seconds()) if lock is not None else None,
             policy_uid=drill.meta.uid,
             storage_uid=storage.meta.uid,
             storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,

@@ -46,6 +46,7 @@ class EffectiveDrill:
     jitter: timedelta
     starting_deadline: timedelta
     limits: Limits
+    evidence_lock: timedelta | None = None
 
     def interval(self, at: datetime) -> timedelta:
         """The longest time between two slots."""
@@ -82,6 +83,9 @@ def effective_drill(spec: RestoreDrillSpec, tier: int) -> EffectiveDrill:
             deadline=deadline,
             start_deadline=min(read_span("spec.startDeadline", spec.start_deadline, _SECOND, _YEAR), deadline),
         ),
+        evidence_lock=read_span("spec.evidence.retention", spec.evidence.retention, _SECOND, 100 * _YEAR)
+        if spec.evidence and spec.evidence.retention
+        else None,
     )
 
 

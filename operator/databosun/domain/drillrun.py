@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from databosun.api.request import (
     DatabaseTarget,
     DrillTask,
     PreviousEvidence,
+    RecordPlace,
     RecoverTask,
     Request,
     SecretUse,
@@ -36,6 +37,7 @@ from databosun.domain.measured import (
 )
 from databosun.domain.names import attempt_job_name, recover_job_name
 from databosun.domain.plan import LABEL_CONTROL, LABEL_PROVEN, LABEL_RTO, LABEL_RTO_MET, Plan, PostEvent, StartJob
+from databosun.domain.requests import for_evidence
 from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
 from databosun.domain.running import (
     LOOK_AFTER_START,
@@ -84,6 +86,8 @@ class DrillOrder:
     rpo_seconds: float | None = None
     heartbeat: bool = False
     previous: PreviousEvidence | None = None
+    record: RecordPlace = field(default_factory=RecordPlace)
+    record_secrets: tuple[SecretUse, ...] = ()
     policy_uid: str | None = None
     storage_uid: str | None = None
     storage_claim: str | None = None
@@ -149,6 +153,7 @@ def _start(facts: DrillRunFacts, step: Start, now: datetime) -> Plan:
         heartbeat=order.heartbeat,
         negative_control=facts.spec.negative_control,
         previous=order.previous,
+        record=order.record,
     )
     request = Request(
         run=ref.name,
@@ -156,7 +161,7 @@ def _start(facts: DrillRunFacts, step: Start, now: datetime) -> Plan:
         deadline=step.deadline.replace(microsecond=0),
         database=order.database,
         storage=order.storage,
-        secrets=list(order.secrets),
+        secrets=[*order.secrets, *for_evidence(order.record_secrets)],
         image=order.image,
         job=task,
     )
@@ -180,7 +185,9 @@ def _job(facts: DrillRunFacts, order: DrillOrder, name: str, request: Request) -
 def _recover(facts: DrillRunFacts, step: Recover, now: datetime) -> Plan:
     """Read the evidence, where nobody heard what the drill found."""
     order, name = _order(facts), facts.state.ref.name
-    request = recover_request(facts.state, step, order.storage, order.secrets, order.image, now)
+    elsewhere = order.record.storage is not None
+    storage, secrets = order.record.storage or order.storage, order.record_secrets if elsewhere else order.secrets
+    request = recover_request(facts.state, step, storage, secrets, order.image, now)
     task = RecoverTask(database=order.backup.database, id=name, durable="evidence")
     job = _job(facts, order, recover_job_name(name, step.number), request(task))
     return Plan(before=(job,), wake_at=now + LOOK_AFTER_START)
@@ -244,7 +251,7 @@ def _failure(ending: Ending) -> Failure:
 def _found(found: DrillResult) -> dict[str, Any]:
     record = None
     if found.evidence is not None and found.evidence_sha256 is not None:
-        record = StoredRecord(uri=found.evidence, sha256=found.evidence_sha256)
+        record = StoredRecord(uri=found.evidence, sha256=found.evidence_sha256, storage=found.evidence_storage)
     # What was proven was proven then, whenever its record is read: by a run that came back without its status.
     ended_then = {"completion_time": found.completed_at.replace(microsecond=0)} if found.completed_at else {}
     return ended_then | {

@@ -62,6 +62,7 @@ class JointOrder:
     image: str
     drill: str | None = None
     previous: PreviousEvidence | None = None
+    lock_seconds: int | None = None
     policy_uid: str | None = None
     storage_uid: str | None = None
     storage_claim: str | None = None
@@ -201,6 +202,7 @@ def _write_down(facts: JointFacts, step: Start, now: datetime) -> Plan:
             for group in facts.status.groups or []
         ],
         previous=order.previous,
+        lock_seconds=order.lock_seconds,
     )
     request = Request(
         run=ref.name,

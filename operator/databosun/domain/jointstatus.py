@@ -34,13 +34,19 @@ def told(member: DrillMember, found: RestoreDrillRunStatus) -> DrillMember:
             "reason": found.failure.reason if found.failure else None,
             "message": found.failure.message[:500] if found.failure else None,
             "backup": found.backup.name if found.backup else None,
-            "storage": found.backup.storage if found.backup else None,
+            "storage": _holds_evidence(found),
             "ordered_at": found.ordered_at,
             "rto": found.rto,
             "rpo": found.rpo,
             "evidence_sha256": found.evidence.sha256 if found.evidence else None,
         }
     )
+
+
+def _holds_evidence(found: RestoreDrillRunStatus) -> str | None:
+    """Records of earlier releases lie beside the backup."""
+    record = found.evidence
+    return (record.storage if record else None) or (found.backup.storage if found.backup else None)
 
 
 def reported(member: DrillMember, storage: str) -> JointMember:

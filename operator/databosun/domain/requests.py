@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from databosun.api.quantities import parse_duration
-from databosun.api.request import DatabaseTarget, Immutable, S3Target, SecretUse, StorageTarget
+from databosun.api.request import EVIDENCE, DatabaseTarget, Immutable, S3Target, SecretUse, StorageTarget
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec
 from databosun.api.v1alpha1.database import DatabaseSpec, TLSMode
 from databosun.api.v1alpha1.reasons import Reason
@@ -106,6 +107,11 @@ def storage_target(ref: Named, spec: BackupStorageSpec, cluster_id: str) -> tupl
         adopt_from=spec.adopt_from,
     )
     return target, secrets
+
+
+def for_evidence(secrets: Iterable[SecretUse]) -> list[SecretUse]:
+    """The Secrets of a storage, mounted beside those of the one that is read from."""
+    return [use.model_copy(update={"use": f"{EVIDENCE}{use.use}"}) for use in secrets]
 
 
 def identity_secrets(spec: BackupStorageSpec) -> list[SecretUse]:

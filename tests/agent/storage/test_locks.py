@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from databosun.api.request import DeleteTask, Immutable, ValidateTask
+from databosun.api.drill import Level, Verdict
+from databosun.api.request import (
+    BackupRef,
+    DeleteTask,
+    DrillTask,
+    Immutable,
+    RecordPlace,
+    RecoverTask,
+    StorageTarget,
+    ValidateTask,
+)
 from databosun.api.result import Outcome
 from databosun.domain.errors import UserFault
 from databosun.storage.port import AlreadyExists, Retention
 from support.agentrun import Ran, Workplace, backup_task, child_of
+from support.fakeengine import FakeEngine
 from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
 from support.waiting import eventually
 
@@ -117,3 +129,43 @@ def test_a_locked_backup_stays_whole_and_goes_when_its_lock_has_ended(weed: Seaw
     assert ran.result.deleted is not None
     assert ran.result.deleted[0].deleted
     assert weed.client.list_object_versions(Bucket=bucket, Prefix="prod/shop/orders").get("Versions", []) == []
+
+
+def test_evidence_is_locked_as_long_as_asked_in_a_store_of_its_own(weed: Seaweed, tmp_path: Path) -> None:
+    """Beside the backup for as long as that is locked; in another store, with other keys, for years."""
+    place, bucket = pod(weed, tmp_path, lock=True)
+    backup = done(place.run(backup_task(FULL))).result.backup
+    assert backup is not None
+    ref = BackupRef(id=FULL, database="orders", manifest_sha256=backup.checksum)
+    beside = done(place.run(DrillTask(id="beside", backup=ref, level=Level.ARTIFACT), engine=Inspecting())).result.drill
+    assert beside is not None
+    assert (beside.verdict, beside.evidence_storage) == (Verdict.PASSED, "prod")
+    key = "prod/shop/orders/drills/beside/evidence.json"
+    assert until(weed, bucket, key) < datetime.now(UTC) + timedelta(hours=2)
+
+    archive, key = weed.bucket(lock=True), "records/shop/orders/drills/apart/evidence.json"
+    lock = Immutable(mode="Compliance", seconds=60)
+    target = StorageTarget(
+        namespace="shop", name="archive", cluster_id="c", prefix="records", s3=weed.target(archive), immutable=lock
+    )
+    place.secrets["evidence-storage"] = {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY}
+    years = RecordPlace(storage=target, lock_seconds=7 * 365 * 86400)
+    task = DrillTask(id="apart", backup=ref, level=Level.ARTIFACT, record=years)
+    apart = done(place.run(task, engine=Inspecting())).result.drill
+    assert apart is not None
+    assert apart.evidence_storage == "archive"
+    assert weed.keys(archive) == [key]
+    assert until(weed, archive, key) > datetime.now(UTC) + timedelta(days=7 * 365 - 1)
+    assert not [one for one in weed.keys(bucket) if "/apart/" in one]
+    again = done(place.run(task, engine=Inspecting())).result
+    assert (again.reason, again.drill) == ("AlreadyDone", apart)
+    place.s3, place.storage = weed.target(archive), {"prefix": "records", "name": "archive"}
+    recovered = done(place.run(RecoverTask(database="orders", id="apart", durable="evidence"))).result.drill
+    assert recovered == apart
+
+
+class Inspecting(FakeEngine):
+    """An engine that finds nothing wrong with what it reads."""
+
+    def inspect(self, *_: Any) -> str:
+        return "all of it"

@@ -79,8 +79,9 @@ def run(ctx: Context) -> Result:
     task = ctx.request.job
     if not isinstance(task, DrillTask):
         raise TypeError(task)
-    _ = ctx.signing_key  # a wrong key is said before anything is done
-    if done := read_drill(ctx, task.backup.database, task.id, task.backup):
+    records = ctx.of_records(task.record)
+    _ = records.signing_key  # a wrong key is said before anything is done
+    if done := read_drill(records, task.backup.database, task.id, task.backup):
         return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, drill=done)
     ctx.started = True
     found = Drilled(ctx.clock(), until=task.until)
@@ -217,9 +218,15 @@ def _conclude(ctx: Context, task: DrillTask, found: Drilled) -> Result:
         with ctx.phase("evidence"):
             completed = ctx.clock()
             evidence = compose_evidence(ctx, task, found.chosen, result, (found.started, completed))
-            key = ctx.layout.drill(task.backup.database, task.id)
-            sha256 = put_record(ctx, key, evidence.dump())
-            written = {"evidence": ctx.store.url(key), "evidence_sha256": sha256, "completed_at": completed}
+            records = ctx.of_records(task.record)
+            key = records.layout.drill(task.backup.database, task.id)
+            sha256 = put_record(records, key, evidence.dump(), task.record.lock_seconds)
+            written = {
+                "evidence": records.store.url(key),
+                "evidence_sha256": sha256,
+                "evidence_storage": records.storage.name,
+                "completed_at": completed,
+            }
             result = result.model_copy(update=written)
     return _report(result)
 

@@ -34,7 +34,7 @@ def run(ctx: Context) -> Result:
         read = {member.run for _, member in _members(task) if _was_read(ctx, member)}
         evidence = _compose(ctx, task, read)
         key = ctx.layout.joint(task.id)
-        sha256 = put_record(ctx, key, evidence.dump())
+        sha256 = put_record(ctx, key, evidence.dump(), task.lock_seconds)
     return _report(_result(evidence, ctx.store.url(key), sha256))
 
 

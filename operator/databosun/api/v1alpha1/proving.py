@@ -160,3 +160,4 @@ class StoredRecord(Model):
 
     uri: Message = Field(description="Where it is.")
     sha256: Identifier = Field(description="Its SHA-256.")
+    storage: Identifier | None = Field(default=None, description="The BackupStorage that it lies in.")

@@ -88,6 +88,21 @@ class DrillGroup(Model):
     )
 
 
+class EvidencePlace(Model):
+    """Where evidence goes, and for how long nobody can delete it."""
+
+    storage_ref: LocalRef | None = Field(
+        default=None,
+        description="The BackupStorage that takes the evidence, a bucket: such as one that nobody who backs up may"
+        " write to. Absent: the one that holds the backup.",
+    )
+    retention: PositiveDuration | None = Field(
+        default=None,
+        description="How long each record is locked; the storage needs immutability. Absent: as long as the storage"
+        " locks backups. Databosun deletes no evidence, ever.",
+    )
+
+
 class HistoryLimits(Model):
     """How many finished runs are kept for each database. Their evidence stays in the store."""
 
@@ -150,6 +165,9 @@ class RestoreDrillSpec(Model):
     )
     negative_control: NegativeControl | None = Field(
         default=None, description="Damage a copy now and then, to see that drills notice."
+    )
+    evidence: EvidencePlace | None = Field(
+        default=None, description="Where evidence goes. Absent: beside the backups, locked as they are."
     )
     suspend: bool = Field(default=False, description="Start no new run; running ones go on.")
     starting_deadline: PositiveDuration = Field(
