@@ -159,9 +159,9 @@ def test_all_databases_are_drilled_together_and_nothing_but_evidence_is_left(bac
     for name in DATABASES:
         where = f"Database {name} is proven"
         place.wait(where, lambda name=name: place.condition("databases", name, "Proven").get("status") == "True")
-    summary = place.status("restoredrills", NAME)
-    assert summary["coverage"] == {"backupsTotal": 3, "backupsDrilled": 3}
-    assert summary["trend"]["runs"] == 1
+    counted = {"backupsTotal": 3, "backupsDrilled": 3}
+    place.wait("every backup is drilled", lambda: place.status("restoredrills", NAME).get("coverage") == counted)
+    place.wait("it has a trend", lambda: place.status("restoredrills", NAME).get("trend", {}).get("runs") == 1)
     place.wait("no pod of a drill is left", lambda: not place.stack.api.list("pods", place.namespace))
     assert place.stack.api.list("jobs", place.namespace) == []
     assert backups(place) == before
@@ -189,6 +189,7 @@ def test_an_empty_cluster_the_bucket_alone_and_all_databases_are_back(backed_up:
     for name in names:
         conditions = {one["type"] for one in place.status("backups", name)["conditions"]}
         assert "Unverified" not in conditions
+        assert place.status("backups", name)["proven"]["level"] == "Application", "its signed evidence says so"
     # No server of them is there: what is drilled comes from the bucket alone.
     assert {place.condition("databases", name, "Reachable").get("status") for name in DATABASES} == {"False"}
 

@@ -100,6 +100,14 @@ class DeletedBackup(Model):
     message: str | None = None
 
 
+class CatalogProof(Model):
+    """What a drill proved of a backup, from its signed evidence."""
+
+    level: Level
+    at: Instant
+    run: str
+
+
 class CatalogEntry(Model):
     """One backup found in the bucket."""
 
@@ -110,6 +118,9 @@ class CatalogEntry(Model):
     verified: bool = Field(description="True where a demanded signature is right.")
     hold: str | None = Field(
         default=None, description="Reason of the legal hold that lies on it, empty for one without. Absent: no hold."
+    )
+    proof: CatalogProof | None = Field(
+        default=None, description="The deepest of those that signed evidence beside it vouches for, then the newest."
     )
 
 

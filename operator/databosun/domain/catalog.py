@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from databosun.api.catalog import FoundBackup
 from databosun.api.quantities import format_duration, humanize_bytes
 from databosun.api.result import CatalogEntry, CatalogPage
-from databosun.api.v1alpha1.backup import BackupPhase, BackupStatus, Hold, Size
+from databosun.api.v1alpha1.backup import BackupPhase, BackupStatus, Hold, Proof, Size
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.backupstorage import BackupStorageStatus, CatalogRebuild
 from databosun.api.v1alpha1.conditions import ConditionType
@@ -34,6 +34,7 @@ from databosun.domain.plan import (
     LABEL_FINISHED,
     LABEL_HOLD,
     LABEL_POLICY_UID,
+    LABEL_PROVEN,
     LABEL_STORAGE_UID,
 )
 from databosun.domain.requests import Named
@@ -163,7 +164,7 @@ def rebuilt(
     return Rebuilt(
         name=found.id,
         spec=_spec(found, storage.name),
-        labels=_labels(found, storage.uid, databases.get(entry.database), held=entry.hold is not None),
+        labels=_labels(found, storage.uid, databases.get(entry.database), entry),
         annotations=annotations,
         status=_status(found, entry, now),
     )
@@ -187,7 +188,9 @@ def _spec(found: FoundBackup, storage: str) -> dict[str, Any]:
     return {**spec, "notAfter": _rfc3339(found.completed_at)}
 
 
-def _labels(found: FoundBackup, storage_uid: str, database: KnownDatabase | None, *, held: bool) -> dict[str, str]:
+def _labels(
+    found: FoundBackup, storage_uid: str, database: KnownDatabase | None, entry: CatalogEntry
+) -> dict[str, str]:
     """References by uid. A backup counts for the Database of its name, and for its policy, only where that is provably
     the server it was taken of; else it keeps the uids of old, which nobody bears, and retention leaves it alone."""
     was = found.database
@@ -202,7 +205,8 @@ def _labels(found: FoundBackup, storage_uid: str, database: KnownDatabase | None
         LABEL_DATABASE_UID: database_uid,
         LABEL_STORAGE_UID: storage_uid,
         **({LABEL_POLICY_UID: policy_uid} if policy_uid else {}),
-        **({LABEL_HOLD: "true"} if held else {}),
+        **({LABEL_HOLD: "true"} if entry.hold is not None else {}),
+        **({LABEL_PROVEN: "true"} if entry.proof is not None else {}),
     }
 
 
@@ -240,6 +244,7 @@ def _status(found: FoundBackup, entry: CatalogEntry, now: datetime) -> dict[str,
         "parent": found.parent,
         "base": found.base,
         "chain_length": found.chain_length,
+        "proven": Proof(level=str(entry.proof.level), at=entry.proof.at, run=entry.proof.run) if entry.proof else None,
         "hold": Hold(reason=entry.hold or None) if entry.hold is not None else None,
         "notes": found.notes or None,
     }

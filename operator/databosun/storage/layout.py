@@ -191,10 +191,13 @@ class Layout:
         """The folder of one backup."""
         return BackupFolder(f"{self.backups(database)}/{_whole(_NAME, backup_id, 'a backup id')}")
 
+    def drills(self, database: str) -> str:
+        """The folder of all drills of one database."""
+        return f"{self.root}/{_whole(_NAME, database, 'a database')}/drills"
+
     def drill(self, database: str, run: str) -> str:
         """The evidence of one drill: written once, never changed."""
-        of = _whole(_NAME, database, "a database")
-        return f"{self.root}/{of}/drills/{_whole(_NAME, run, 'a drill')}/{EVIDENCE}"
+        return f"{self.drills(database)}/{_whole(_NAME, run, 'a drill')}/{EVIDENCE}"
 
     def joint(self, run: str) -> str:
         """The evidence of one drill of many databases: written once, never changed."""

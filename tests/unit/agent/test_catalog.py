@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from databosun.agent.tasks import catalog
+from databosun.api.drill import Level
 from databosun.api.request import CatalogTask
-from databosun.api.result import CatalogPage
+from databosun.api.result import CatalogPage, CatalogProof
 from databosun.api.v1alpha1.backup import ObjectCount
+from databosun.storage.manifest import seal
 from support.agentrun import Workplace, backup_task
+from support.evidence import START, document
 from support.fakeengine import FakeEngine
 from support.pemkeys import pem_of
 
@@ -114,6 +118,41 @@ def test_only_a_signed_manifest_is_verified(place: Workplace) -> None:
         "orders-signed": True,
         "orders-unsigned": False,
     }
+
+
+def test_what_was_proven_is_read_from_signed_evidence_alone(place: Workplace) -> None:
+    """The deepest look counts, then the newest; nothing unsigned, of another manifest, or moved does."""
+    key = Ed25519PrivateKey.generate()
+    private, public = pem_of(key)
+    place.secrets["signing"] = {"key": private.decode()}
+    place.storage |= {"signed": True, "public_key": public}
+    place.run(backup_task("orders-1"))
+    place.run(backup_task("orders-2"))
+    digest = page(place).entries[0].manifest_sha256
+
+    def write(run: str, *, by: Ed25519PrivateKey | None = key, under: str | None = None, **more: Any) -> None:
+        path = place.root / "volume" / "shop" / "orders" / "drills" / (under or run) / "evidence.json"
+        path.parent.mkdir(parents=True)
+        about = {"backup": "orders-1", "backup_manifest_sha256": digest, **more}
+        path.write_bytes(seal(document(run, **{"at": START, **about}), by))
+
+    assert [entry.proof for entry in page(place).entries] == [None, None]
+    write("unsigned", by=None)
+    write("foreign", by=Ed25519PrivateKey.generate())
+    write("moved", under="elsewhere")
+    write("other-manifest", backup_manifest_sha256="b" * 64)
+    write("failed", verdict="Failed")
+    (place.root / "volume" / "shop" / "orders" / "drills" / "broken").mkdir()
+    (place.root / "volume" / "shop" / "orders" / "drills" / "broken" / "evidence.json").write_bytes(b"{}")
+    assert [entry.proof for entry in page(place).entries] == [None, None]
+    write("early", level_reached="Restore")
+    write("late", level_reached="Restore", at=START + timedelta(days=1))
+    found = page(place).entries
+    assert found[0].proof == CatalogProof(level=Level.RESTORE, at=START + timedelta(days=1), run="late")
+    assert found[1].proof is None
+    write("deep", at=START - timedelta(days=9))
+    assert (proof := page(place).entries[0].proof) is not None
+    assert proof.run == "deep"
 
 
 def test_another_cluster_may_read(full: Workplace) -> None:

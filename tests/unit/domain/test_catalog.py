@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from databosun.api.result import CatalogPage
+from databosun.api.drill import Level
+from databosun.api.result import CatalogPage, CatalogProof
 from databosun.api.v1alpha1.backup import BackupSpec, BackupStatus
 from databosun.api.v1alpha1.backupstorage import BackupStorageStatus, CatalogRebuild
 from databosun.domain.catalog import (
@@ -125,6 +126,17 @@ def test_a_legal_hold_in_the_store_holds_the_object_again() -> None:
     without_reason = made(hold="")
     assert without_reason.labels["databosun.io/hold"] == "true"
     assert "databosun.io/hold" not in made().labels
+
+
+def test_what_signed_evidence_proved_is_proven_again() -> None:
+    proof = CatalogProof(level=Level.DEEP, at=NOW, run="weekly-1")
+    entry = stored("orders-2602010200-abcde").model_copy(update={"proof": proof})
+    one = rebuilt(entry, STORAGE, {}, "t1", NOW)
+    assert one is not None
+    assert one.status["proven"] == {"level": "Deep", "at": "2026-03-01T12:00:00Z", "run": "weekly-1"}
+    assert one.labels["databosun.io/proven"] == "true"
+    assert "proven" not in made().status
+    assert "databosun.io/proven" not in made().labels
 
 
 @pytest.mark.parametrize(

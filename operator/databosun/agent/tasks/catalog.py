@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from databosun.agent.context import Context
+from databosun.agent.proofs import Proofs, proofs_of
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_hold
 from databosun.api.request import CatalogTask
@@ -30,10 +31,13 @@ def run(ctx: Context) -> Result:
         raise TypeError(task)
     entries: list[CatalogEntry] = []
     size, last, more = 0, task.after, False
+    proofs: dict[str, Proofs] = {}
     with ctx.phase("catalog"):
         for database, backup_id in _ids(ctx, task.after):
             ctx.stop.check()
-            entry = _entry(ctx, database, backup_id)
+            if database not in proofs:
+                proofs[database] = proofs_of(ctx, database)
+            entry = _entry(ctx, database, backup_id, proofs[database])
             weight = len(json.dumps(entry.dump())) if entry else 0
             if entry and entries and (len(entries) >= task.limit or size + weight > PAGE_BYTES):
                 more = True
@@ -57,7 +61,7 @@ def _ids(ctx: Context, after: str | None) -> Iterator[tuple[str, str]]:
                 yield database, backup_id
 
 
-def _entry(ctx: Context, database: str, backup_id: str) -> CatalogEntry | None:
+def _entry(ctx: Context, database: str, backup_id: str, proofs: Proofs) -> CatalogEntry | None:
     folder = ctx.layout.backup(database, backup_id)
     try:
         data = ctx.store.get(folder.manifest, limit=MAX_MANIFEST_BYTES)
@@ -74,6 +78,7 @@ def _entry(ctx: Context, database: str, backup_id: str) -> CatalogEntry | None:
         manifest=_shown(manifest, ctx.store.url(folder.root)),
         verified=ctx.public_key is not None and is_signed(data, ctx.public_key),
         hold=read_hold(ctx, folder),
+        proof=proofs.get((backup_id, digest_of(data))),
     )
 
 

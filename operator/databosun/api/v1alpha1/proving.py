@@ -9,7 +9,7 @@ from pydantic import Field
 from databosun.api.drill import CheckOutcome, PointKind, RpoSource, Severity
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
-from databosun.api.v1alpha1.fields import Identifier, Line, Message, PositiveDuration, ShortName, Text, Time
+from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, PositiveDuration, ShortName, Text, Time
 from databosun.api.v1alpha1.schema import WHOLE, cel, rules
 
 _NAME = Field(min_length=1, max_length=63)
@@ -95,7 +95,7 @@ class ChosenBackup(Model):
     name: Identifier = Field(description="Name of the Backup.")
     database: Identifier = Field(description="Name of the Database whose folder holds it.")
     completed_at: Time | None = Field(default=None, description="When it was complete.")
-    resolved_at: Time = Field(description="When it was chosen.")
+    resolved_at: Instant = Field(description="When it was chosen.")
     checksum: Identifier = Field(description="SHA-256 of its manifest.json, which is demanded when it is read back.")
     attempt: int = Field(default=1, description="The attempt that took it: part of its place in the store.")
     type: BackupType | None = Field(default=None, description="What it holds.")
