@@ -83,6 +83,11 @@ def _check_extensions(scene: Scene, check: Check) -> CheckResult:
     return skipped(check, "a backup with data of modules is refused when it is taken")
 
 
+def _check_program(scene: Scene, check: Check) -> CheckResult:
+    message = f"a check of type Job looks at copies of PostgreSQL alone; ask {scene.backup.product} with type Query"
+    return failed(check, CheckReason.PROGRAM_FAILED, message)
+
+
 _CHECKS: Mapping[CheckType, Callable[[Scene, Check], CheckResult]] = {
     CheckType.SERVER_READY: _check_ready,
     CheckType.SCHEMA_HASH: _check_schema,
@@ -92,6 +97,7 @@ _CHECKS: Mapping[CheckType, Callable[[Scene, Check], CheckResult]] = {
     CheckType.FRESHNESS: check_freshness,
     CheckType.CANARY: check_canary,
     CheckType.QUERY: check_query,
+    CheckType.JOB: _check_program,
     CheckType.COLLATION: _check_collation,
     CheckType.EXTENSIONS: _check_extensions,
 }
