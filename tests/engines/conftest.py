@@ -15,6 +15,9 @@ from support.mariayard import MariaYard
 from support.pgsample import fill as fill_postgresql
 from support.pgserver import Server, bin_dir, open_folder
 from support.pgyard import PostgreSQLYard
+from support.redisserver import Server as RedisServer
+from support.redisserver import fill as fill_redis
+from support.redisyard import RedisYard, both
 
 PG_MAJOR = 18
 
@@ -41,9 +44,29 @@ def make_mariadb(folder: Path, _: pytest.MonkeyPatch, request: pytest.FixtureReq
     return MariaYard(folder, server=server)
 
 
+def make_redis(folder: Path, patch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
+    """A new server of Debian's Redis."""
+    return _redis("redis", folder, patch, request)
+
+
+def make_valkey(folder: Path, patch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
+    """A new server of the pinned Valkey."""
+    return _redis("valkey", folder, patch, request)
+
+
+def _redis(product: str, folder: Path, patch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
+    server = RedisServer(product)
+    request.addfinalizer(server.remove)
+    patch.setenv("DATABOSUN_REDIS_BIN", both())
+    fill_redis(server)
+    return RedisYard(folder, server=server)
+
+
 MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch, pytest.FixtureRequest], EngineYard]] = {
     "postgresql": make_postgresql,
     "mariadb": make_mariadb,
+    "redis": make_redis,
+    "valkey": make_valkey,
 }
 
 

@@ -78,7 +78,7 @@ def test_a_probe_of_a_server_that_is_ready_says_so(yard: EngineYard) -> None:
     assert found.reachable
     assert [one for one in found.findings if one.blocks] == []
     assert found.engine_version
-    assert found.system_identifier
+    assert bool(found.system_identifier) is yard.identified
     assert found.now
 
 
@@ -145,7 +145,8 @@ def test_an_incremental_holds_what_was_written_since(yard: EngineYard) -> None:
     full = yard.back_up("orders-1")
     yard.change()
     after = yard.contents()
-    ran = yard.back_up("orders-2", on=full)
+    # Of an engine without incrementals the operator names no parent.
+    ran = yard.back_up("orders-2", on=full if yard.incremental else None, type=BackupType.INCREMENTAL)
     done = ran.result.backup
     assert done
     if not yard.incremental:
@@ -203,7 +204,8 @@ def test_a_store_that_fails_in_the_middle_ends_the_backup_and_all_it_started(yar
     with pytest.raises(StoreAway):
         yard.engine.backup(yard.target(), plan_of(yard), FolderSink(yard.folder / "broken", trap))
     eventually("no session of the backup is left", lambda: yard.sessions() == 0)
-    assert set(_descendants(os.getpid())) <= before
+    # Servers are below this process, too, and one that forks for a backup has to notice first that nobody wants it.
+    eventually("nothing of what it started is left", lambda: set(_descendants(os.getpid())) <= before)
 
 
 def test_no_secret_is_in_store_log_or_process_list(yard: EngineYard) -> None:

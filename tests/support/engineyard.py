@@ -38,6 +38,8 @@ class EngineYard(ABC):
     password: str = field(init=False)
     # Whether an Incremental is one, or becomes a Full and says so.
     incremental: bool = field(init=False, default=False)
+    # Whether a server has an identity that outlives a failover, which backups of another one would not share.
+    identified: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
         self.place = Workplace(self.folder / "backup")
