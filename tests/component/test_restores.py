@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from databosun.api.request import Request, RestoreTask
+from databosun.api.request import BridgeTask, Request, RestoreTask
 from databosun.api.result import Outcome, Result
-from databosun.kube.resources import JOBS, Object
-from support.operator import Rig, conditions, restore
-from support.operator_scenarios import HOUR, MINUTE, Driver, ready, runs_done, seeded
+from databosun.kube.resources import APPROVALS, JOBS, Object
+from support.operator import Rig, backup, conditions, database, restore
+from support.operator_scenarios import HOUR, MINUTE, Condition, Driver, ready, runs_done, seeded
 
 
 async def prepared(rig: Rig, backups: int = 3) -> Driver:
@@ -134,3 +134,150 @@ async def test_a_restore_whose_result_was_lost_is_read_from_its_record(rig: Rig)
     await rig.create(restore("mine", rig.clock.now() + HOUR, retries=0))
     await drive.until(runs_done(rig, "Restore", "Succeeded"))
     assert (await rig.get("Restore", "mine"))["status"]["backup"] == "seed-2"
+
+
+# --- into running servers
+
+IN_PLACE = {"target": {"databaseRef": {"name": "orders"}}, "selection": {"databases": ["shop"]}}
+
+
+def bridges(rig: Rig) -> list[BridgeTask]:
+    found: list[BridgeTask] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, BridgeTask):
+            assert {use.use for use in request.secrets} >= {"database"}
+            found.append(request.job)
+
+    rig.agents.script = script
+    return found
+
+
+def in_phase(rig: Rig, phase: str) -> Condition:
+    async def so() -> bool:
+        return (await rig.get("Restore", "mine")).get("status", {}).get("phase") == phase
+
+    return so
+
+
+def approval(rig: Rig, restore: Object, hash: str | None = None) -> Object:
+    name = restore["metadata"]["name"]
+    spec = {
+        "ref": {"kind": "Restore", "name": name},
+        "planHash": hash or restore["status"]["staged"]["planHash"],
+        "approvedBy": "somebody",
+        "notAfter": (rig.clock.now() + 12 * HOUR).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return {
+        "apiVersion": APPROVALS.api_version,
+        "kind": "Approval",
+        "metadata": {"name": f"{name}-{spec['planHash'][:4]}"},
+        "spec": spec,
+    }
+
+
+async def test_in_place_names_what_is_wanted_and_logs_in_to_the_target(rig: Rig) -> None:
+    tasks = bridges(rig)
+    drive = await prepared(rig)
+    body = restore("mine", rig.clock.now() + HOUR, overwrite="Replace", confirm="orders", **IN_PLACE)
+    await rig.create(body)
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    seen = await rig.get("Restore", "mine")
+    (task,) = tasks
+    assert (task.mode, task.uid, task.replace) == ("Restore", seen["metadata"]["uid"], True)
+    assert (task.target.name, task.selection.databases) == ("orders", ["shop"])
+    assert seen["status"]["placed"] == [{"database": "shop", "at": "shop"}]
+    assert "staged" not in seen["status"]
+
+
+async def test_another_database_is_restored_into_by_its_name_and_has_to_be_there(rig: Rig) -> None:
+    tasks = bridges(rig)
+    drive = await prepared(rig)
+    await rig.create(database("other"))
+    there = {"target": {"databaseRef": {"name": "other"}}}
+    gone = {"target": {"databaseRef": {"name": "gone"}}}
+    await rig.create(restore("into-other", rig.clock.now() + HOUR, **there))
+    await rig.create(restore("into-gone", rig.clock.now() + HOUR, **gone))
+    await drive.until(runs_done(rig, "Restore", "Refused", "Succeeded"))
+    assert [task.target.name for task in tasks] == ["other"]
+    assert (await rig.get("Restore", "into-gone"))["status"]["failure"]["reason"] == "DatabaseNotFound"
+
+
+async def test_more_may_be_needed_than_the_backups_role_has(rig: Rig) -> None:
+    secrets: list[str] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, BridgeTask):
+            secrets.extend(use.secret for use in request.secrets if use.use == "database")
+
+    rig.agents.script = script
+    drive = await prepared(rig)
+    target = {"databaseRef": {"name": "orders"}, "credentialsSecretRef": {"name": "restorer"}}
+    await rig.create(restore("mine", rig.clock.now() + HOUR, target=target))
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    assert secrets == ["restorer"]
+
+
+async def test_a_server_without_an_object_is_described_in_the_restore(rig: Rig) -> None:
+    tasks = bridges(rig)
+    drive = await prepared(rig)
+    connection = {"host": "elsewhere", "credentialsSecretRef": {"name": "login"}}
+    await rig.create(restore("mine", rig.clock.now() + HOUR, target={"connection": connection}))
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    assert (tasks[0].target.name, tasks[0].target.hosts, tasks[0].target.uid) == ("elsewhere", ["elsewhere"], "")
+
+
+async def test_what_is_staged_waits_for_its_approval_and_keeps_no_backup_waiting(rig: Rig) -> None:
+    tasks = bridges(rig)
+    drive = await prepared(rig)
+    await rig.create(restore("mine", rig.clock.now() + HOUR, stageFirst=True, **IN_PLACE))
+    await drive.until(in_phase(rig, "Staged"))
+    seen = await rig.get("Restore", "mine")
+    assert conditions(seen) == {"Ready": ("False", "Staged")}
+    await rig.create(approval(rig, seen, hash="0" * 16))
+    await drive.idle(2 * HOUR)
+    assert (await rig.get("Restore", "mine"))["status"]["phase"] == "Staged"
+    await rig.create(backup("meanwhile", rig.clock.now() + HOUR))
+    await drive.idle(HOUR)
+    assert (await rig.get("Backup", "meanwhile"))["status"]["phase"] == "Succeeded"
+    await rig.create(approval(rig, seen))
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    assert [task.mode for task in tasks] == ["Restore", "Promote"]
+    assert (await rig.get("Restore", "mine"))["status"]["staged"]["decision"] == "Promote"
+
+
+async def test_what_nobody_approves_is_removed_in_the_end(rig: Rig) -> None:
+    tasks = bridges(rig)
+    drive = await prepared(rig)
+    await rig.create(restore("mine", rig.clock.now() + HOUR, stageFirst=True, stageFor="2h", **IN_PLACE))
+    await drive.until(in_phase(rig, "Staged"))
+    await drive.idle(3 * HOUR)
+    assert [task.mode for task in tasks] == ["Restore", "Discard"]
+    seen = await rig.get("Restore", "mine")
+    assert seen["status"]["failure"]["reason"] == "NotPromoted"
+    assert seen["status"]["staged"]["decision"] == "Discard"
+
+
+async def test_a_webhook_is_mounted_where_it_is_asked_for(rig: Rig) -> None:
+    seen: list[dict[str, str]] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, RestoreTask):
+            seen.extend({use.secret: use.keys["url"]} for use in request.secrets if use.use == "notify")
+
+    rig.agents.script = script
+    drive = await prepared(rig)
+    notify = {"urlSecretRef": {"name": "hooks", "key": "on-call"}}
+    await rig.create(restore("mine", rig.clock.now() + HOUR, notify=notify))
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+    assert seen == [{"hooks": "on-call"}]
+
+
+async def test_a_lost_agent_leaves_word_of_what_may_be_at_the_server(rig: Rig) -> None:
+    rig.agents.script = lambda request: "crash" if request.job.task == "bridge" else None
+    drive = await prepared(rig)
+    await rig.create(restore("mine", rig.clock.now() + HOUR, retries=0, **IN_PLACE))
+    await drive.until(runs_done(rig, "Restore", "Failed"))
+    message = (await rig.get("Restore", "mine"))["status"]["failure"]["message"]
+    assert "_restore_" in message
+    assert "_before_" in message

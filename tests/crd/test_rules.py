@@ -321,6 +321,39 @@ BROKEN = [
         put=(("confirm", "another"),),
     ),
     Broken("Restore", "from-backup", "spec.notAfter: Required value", drop=("notAfter",)),
+    Broken("Restore", "tables-in-place", "needs confirm with the name of the target", put=(("confirm", "shop"),)),
+    Broken("Restore", "into-host", "needs confirm with the name of the target", put=(("confirm", "orders"),)),
+    Broken(
+        "Restore",
+        "from-backup",
+        "exactly one of volume, databaseRef and connection is required",
+        put=(("target.databaseRef", REF),),
+    ),
+    Broken(
+        "Restore",
+        "tables-in-place",
+        "exactly one of volume, databaseRef and connection is required",
+        drop=("target.databaseRef",),
+    ),
+    Broken(
+        "Restore",
+        "into-host",
+        "credentialsSecretRef goes with databaseRef",
+        put=(("target.credentialsSecretRef", REF),),
+    ),
+    Broken(
+        "Restore",
+        "from-backup",
+        "a data directory always holds the whole server",
+        put=(("selection", {"databases": ["shop"]}),),
+    ),
+    Broken("Restore", "from-backup", "what is restored into a volume is in nobody's way", put=(("stageFirst", True),)),
+    Broken(
+        "Restore",
+        "tables-in-place",
+        "tables needs databases with the one database that they are in",
+        put=(("selection.databases", ["shop", "other"]),),
+    ),
 ]
 
 

@@ -17,6 +17,7 @@ from databosun.api.drill import Level, Rpo, RpoSource, Rto, Verdict
 from databosun.api.request import (
     REQUEST_ANNOTATION,
     BackupTask,
+    BridgeTask,
     CatalogTask,
     DeleteTask,
     DrillTask,
@@ -40,6 +41,7 @@ from databosun.api.result import (
     JointMemberResult,
     JointResult,
     Outcome,
+    PlacedResult,
     ProbeResult,
     RestoreResult,
     Result,
@@ -229,8 +231,8 @@ class Agents:
             return self._drill(good, task)
         if isinstance(task, JointTask):
             return self._write_down(good, task)
-        if isinstance(task, RestoreTask):
-            return self._restore(good, task)
+        if isinstance(task, RestoreTask | BridgeTask):
+            return self._restore(good, task) if isinstance(task, RestoreTask) else self._bridge(good, task)
         return self._tend(good, task)
 
     def _tend(self, good: Result, task: object) -> Result:
@@ -354,6 +356,32 @@ class Agents:
         )
         self.bucket.restores[task.id] = restored
         return good.model_copy(update={"restore": restored})
+
+    def _bridge(self, good: Result, task: BridgeTask) -> Result:
+        """Staged first where that was asked for; put in place, or removed, when it is told to."""
+        if (known := self.bucket.restores.get(task.id)) is not None and not known.staged:
+            return good.model_copy(update={"restore": known})
+        if task.mode == "Discard":
+            self.bucket.restores.pop(task.id, None)
+            return Result(outcome=Outcome.REFUSED, reason="NotPromoted", message="nobody consented in time")
+        staged = task.stage_first and task.mode == "Restore"
+        names = task.selection.databases or ["shop"]
+        restored = RestoreResult(
+            id=task.id,
+            target=task.target.name,
+            staged=staged,
+            backup=task.candidates[0].id,
+            chosen=f"{task.candidates[0].id}, the newest whose artefacts verify",
+            placed=[PlacedResult(database=name, at=f"{name}_restore_1" if staged else name) for name in names],
+            until=task.until,
+            engine_version="18.1",
+            bytes=1000,
+            hand_over=[] if staged else ["Let the applications connect again."],
+            record="" if staged else f"file:///orders/restores/{task.id}/result.json",
+            record_sha256="" if staged else hashlib.sha256(task.id.encode()).hexdigest(),
+        )
+        self.bucket.restores[task.id] = restored
+        return good.model_copy(update={"restore": restored, "reason": "Staged" if staged else "Succeeded"})
 
     def _look(self, task: object) -> dict[str, object]:
         if isinstance(task, ProbeTask):

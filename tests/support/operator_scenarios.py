@@ -36,7 +36,7 @@ from support.operator import (
     storage,
 )
 
-WORK = ("backup", "drill", "joint", "restore")
+WORK = ("backup", "bridge", "drill", "joint", "restore")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 Condition = Callable[[], Awaitable[bool]]
 

@@ -28,7 +28,7 @@ HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 OBJECTS = [
     *own_objects(),
-    *((path.name, yaml.safe_load(path.read_text())) for path in sorted((ROOT / "examples").glob("*.yaml"))),
+    *((path.name, yaml.safe_load(path.read_text())) for path in sorted((ROOT / "examples").rglob("*.yaml"))),
 ]
 EVERY_OBJECT = pytest.mark.parametrize("body", [pytest.param(body, id=where) for where, body in OBJECTS])
 

@@ -57,6 +57,15 @@ class Paths:
     restore: Path = Path(RESTORE_PATH)
 
 
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of a task, by the clock."""
+
+    name: str
+    began: datetime
+    ended: datetime
+
+
 @dataclass
 class Context:
     """One run of the agent. `started`: something may have been done by now, so a failure is no mere refusal."""
@@ -72,6 +81,7 @@ class Context:
     load_engine: Callable[[EngineName], Engine]
     started: bool = False
     timings: dict[str, float] = field(default_factory=dict)
+    phases: list[Phase] = field(default_factory=list)
 
     @cached_property
     def store(self) -> ObjectStore:
@@ -103,8 +113,9 @@ class Context:
         """The database and how to log in."""
         return self.read_target()
 
-    def read_target(self) -> Target:
-        """The same with the Secret as it is now; for tasks that outlive a password."""
+    def read_target(self, database: DatabaseTarget | None = None) -> Target:
+        """The same with the Secret as it is now; for tasks that outlive a password. `database`: another one, which the
+        mounted Secrets are of."""
         credentials = Credentials(
             username=self.secrets.text("database", "username") or "",
             password=self.secrets.text("database", "password") or "",
@@ -112,7 +123,7 @@ class Context:
             cert=self.secrets.path("database-client", "tls.crt"),
             key=self.secrets.path("database-client", "tls.key"),
         )
-        return Target(self.database, credentials)
+        return Target(database or self.database, credentials)
 
     @cached_property
     def claimant(self) -> Claimant:
@@ -152,10 +163,11 @@ class Context:
         """Time one phase and say that it begins; Stopped where the agent is to stop."""
         self.stop.check()
         self.log.info("phase", phase=name)
-        began = time.monotonic()
+        began, at = time.monotonic(), self.clock()
         try:
             yield
         finally:
+            self.phases.append(Phase(name, at, self.clock()))
             self.timings[name] = round(self.timings.get(name, 0.0) + time.monotonic() - began, 3)
 
     def _demand(self, part: Part | None, what: str) -> Part:

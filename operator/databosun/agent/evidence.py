@@ -13,7 +13,7 @@ from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.api.drill import Verdict
 from databosun.api.evidence import Evidence, EvidenceBackup, EvidenceDatabase, MeasuredOn
-from databosun.api.request import BackupRef, DrillTask, RestoreTask
+from databosun.api.request import BackupRef, BridgeTask, DrillTask, RestoreTask
 from databosun.api.result import DrillResult, RestoreResult
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.domain.sealing import digest_of
@@ -148,7 +148,9 @@ def read_drill(ctx: Context, database: str, run: str, backup: BackupRef | None =
     return DrillResult(id=evidence.run, backup=evidence.backup, **shared, **where)
 
 
-def read_restore(ctx: Context, database: str, run: str, task: RestoreTask | None = None) -> RestoreResult | None:
+def read_restore(
+    ctx: Context, database: str, run: str, task: RestoreTask | BridgeTask | None = None
+) -> RestoreResult | None:
     """The result of a restore that was done, from its record. SafetyStop where that is not ours; UserFault(NameTaken)
     where it is not what `task` asks for."""
     key = ctx.layout.restore(database, run)
@@ -159,27 +161,37 @@ def read_restore(ctx: Context, database: str, run: str, task: RestoreTask | None
         document = json.loads(data)
         where = {"record": ctx.store.url(key), "recordSha256": digest_of(data)}
         done = RestoreResult.model_validate({**document["result"], **where})
-        wrote, until = (document["kind"], document["run"]), document.get("asked")
+        wrote, until, uid = (document["kind"], document["run"]), document.get("asked"), document.get("uid")
     except (ValueError, KeyError, TypeError) as error:
         raise invalid_record(ctx, key, error) from error
     if wrote != ("Restore", run):
         raise invalid_record(ctx, key, f"it is the record of {wrote[0]} {wrote[1]}")
     if task is not None:
-        _demand_same(ctx, key, task, done, until)
+        _demand_same(ctx, key, _differs(ctx, task, done, until, uid))
     return done
 
 
-def _demand_same(ctx: Context, key: str, task: RestoreTask, done: RestoreResult, until: object) -> None:
-    """A restore that is applied again is not repeated; another one of its name is not taken for done."""
+def _differs(
+    ctx: Context, task: RestoreTask | BridgeTask, done: RestoreResult, until: object, uid: object
+) -> str | None:
+    """What another restore of its name did otherwise; None where it is this very one."""
+    if isinstance(task, BridgeTask):
+        place = f"volume {done.claim}" if done.claim else f"{done.target}"
+        return None if uid == task.uid else f"into {place}, by another object"
     if done.backup not in {ref.id for ref in task.candidates}:
-        other = f"of backup {done.backup}, which is none of those asked for"
-    elif done.claim != task.claim:
-        other = f"into volume {done.claim}, not {task.claim}"
-    elif until is not None and until != task.until.dump():
-        other = "to another point"
-    elif not (ctx.paths.restore / done.data_directory).is_dir():
-        other = f"and the volume does not hold {done.data_directory} any more"
-    else:
+        return f"of backup {done.backup}, which is none of those asked for"
+    if done.claim != task.claim or done.data_directory is None:
+        return f"into {f'volume {done.claim}' if done.claim else done.target}, not {task.claim}"
+    if until is not None and until != task.until.dump():
+        return "to another point"
+    if not (ctx.paths.restore / done.data_directory).is_dir():
+        return f"and the volume does not hold {done.data_directory} any more"
+    return None
+
+
+def _demand_same(ctx: Context, key: str, other: str | None) -> None:
+    """A restore that is applied again is not repeated; another one of its name is not taken for done."""
+    if other is None:
         return
     message = (
         f"a restore of this name was done before, {other} ({key} in {ctx.store.describe()}); nothing was done: give "

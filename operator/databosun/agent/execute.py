@@ -6,10 +6,12 @@ import errno
 from collections.abc import Callable
 
 from databosun.agent.context import Context
+from databosun.agent.notify import notify
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks import (
     archive,
     backup,
+    bridge,
     catalog,
     delete,
     drill,
@@ -30,6 +32,7 @@ TASKS: dict[str, Callable[[Context], Result]] = {
     "probe": probe.run,
     "backup": backup.run,
     "restore": restore.run,
+    "bridge": bridge.run,
     "drill": drill.run,
     "joint": joint.run,
     "validate": validate.run,
@@ -66,6 +69,7 @@ def execute(ctx: Context) -> Result:
         result = _of_fault(ctx, WorldFault(AgentReason.INTERNAL_ERROR, message))
     if ctx.stop.error and result.outcome is not Outcome.SUCCEEDED:
         result = stopped(ctx)
+    result = notify(ctx, result)
     return result.model_copy(update={"attempt": ctx.request.attempt, "timings": dict(ctx.timings)})
 
 

@@ -9,6 +9,7 @@ class AgentReason(StrEnum):
     """Reasons of the agent itself. Never renamed; those of storage and of engines stand beside them."""
 
     SUCCEEDED = "Succeeded"
+    STAGED = "Staged"
     ABORTED = "Aborted"
     ALREADY_DONE = "AlreadyDone"
     ARTEFACT_CORRUPT = "ArtefactCorrupt"
@@ -31,6 +32,7 @@ class AgentReason(StrEnum):
     LOG_MISSING = "LogMissing"
     NAME_TAKEN = "NameTaken"
     NO_RESULT = "NoResult"
+    NOT_PROMOTED = "NotPromoted"
     NOT_DELETED = "NotDeleted"
     PARENT_MISSING = "ParentMissing"
     POINT_NOT_COVERED = "PointNotCovered"

@@ -9,6 +9,8 @@ from databosun.agent.reasons import AgentReason
 from databosun.api.request import SecretUse
 from databosun.domain.errors import UserFault
 
+NOTIFY = "notify"
+"""Nothing fails for want of it: that nobody can be told is only noted."""
 PUBLIC_FILES = frozenset({"username", "ca.crt", "tls.crt"})
 
 
@@ -31,6 +33,7 @@ class Secrets:
             if any((self._root / use.use / other).is_file() for other in use.keys)
             else f"Secret {self._namespace}/{use.secret} with key {key} is not there"
             for use in self._uses.values()
+            if use.use != NOTIFY
             for file, key in sorted(use.keys.items())
             if not self._filled(self._root / use.use / file)
         ]

@@ -31,7 +31,9 @@ EVIDENCE = "evidence-"
 class SecretUse(Model):
     """A Secret mounted under `/run/databosun/secrets/<use>/`; named so that the agent can say which one is missing."""
 
-    use: str = Field(description="database, database-ca, database-client, storage, storage-ca, signing, age-0 …")
+    use: str = Field(
+        description="database, database-ca, database-client, storage, storage-ca, signing, age-0 …, notify"
+    )
     secret: str
     keys: dict[str, str] = Field(description="File name in the folder -> key in the Secret.")
 
@@ -225,6 +227,33 @@ class RecordPlace(Model):
     lock_seconds: int | None = Field(default=None, description="None: as long as the storage locks backups.")
 
 
+class SelectionOrder(Model):
+    """What of a backup is restored; without databases all of them."""
+
+    databases: list[str] = Field(default_factory=list, max_length=64)
+    tables: list[str] = Field(default_factory=list, max_length=64, description="Of the one database that is named.")
+
+
+class BridgeTask(Model):
+    """Restore into a running server: beside what is there, checked, then renamed into place in one transaction."""
+
+    task: Literal["bridge"] = "bridge"
+    id: str = Field(description="The run's name.")
+    uid: str = Field(description="The run's uid: what is made at the target is named after it.")
+    candidates: list[BackupRef] = Field(min_length=1, max_length=20)
+    target: DatabaseTarget
+    mode: Literal["Restore", "Promote", "Discard"] = Field(
+        default="Restore", description="Promote: put in place what was staged. Discard: remove it."
+    )
+    stage_first: bool = Field(default=False, description="Stop once it is staged and checked.")
+    selection: SelectionOrder = Field(default_factory=SelectionOrder)
+    until: RecoveryPoint = Field(default_factory=RecoveryPoint)
+    timeline: int | None = None
+    replace: bool = Field(default=False, description="Put aside what is there under those names.")
+    checks: list[Check] = Field(default_factory=list, max_length=50)
+    level: Level = Level.RESTORE
+
+
 class DrillTask(Model):
     """Prove one backup: restore it into this pod, check it, measure, write evidence. The source is never touched."""
 
@@ -319,6 +348,7 @@ class ExpireLogTask(Model):
 
 Task = Annotated[
     RestoreTask
+    | BridgeTask
     | DrillTask
     | JointTask
     | ProbeTask

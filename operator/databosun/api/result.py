@@ -131,20 +131,43 @@ class CatalogPage(Model):
     next: str | None = None
 
 
+class PlacedResult(Model):
+    """One database or table of a restore into a running server: where it is, and what was there before."""
+
+    database: str
+    table: str | None = None
+    at: str
+    before: str | None = None
+    rows: int | None = None
+
+
+class TimelineEntry(Model):
+    """One step of a restore."""
+
+    step: Literal["assess", "select", "restore", "replay", "verify", "resume"]
+    began: Instant
+    ended: Instant
+    note: str | None = None
+
+
 class RestoreResult(Model):
-    """A database that was restored into a volume."""
+    """A database that was restored into a volume, or into a running server (`target`)."""
 
     id: str
     claim: str | None = Field(default=None, description="Name of the volume's claim.")
+    target: str | None = Field(default=None, description="The Database, or the host, that it was restored into.")
+    staged: bool = Field(default=False, description="It is checked and ready beside what is there, and waits.")
     backup: str
     chosen: str = Field(description="Why this backup, and what became of those before it.")
-    data_directory: str = Field(description="Below the volume's root.")
+    data_directory: str | None = Field(default=None, description="Below the volume's root.")
+    placed: list[PlacedResult] = Field(default_factory=list)
     until: RecoveryPoint
     reached: Position | None = None
     last_commit: Instant | None = None
     engine_version: str
     bytes: int
     seconds: dict[str, float] = Field(default_factory=dict)
+    timeline: list[TimelineEntry] = Field(default_factory=list)
     checks: list[CheckResult] = Field(default_factory=list)
     hand_over: list[str] = Field(default_factory=list, description="What to do next, step by step.")
     notes: list[str] = Field(default_factory=list)

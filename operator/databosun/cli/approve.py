@@ -26,6 +26,7 @@ from databosun.domain.errors import SafetyStop
 from databosun.kube.resources import APPROVALS, BACKUP_POLICIES, BACKUPS, Object
 
 SHOWN_HASH: Final = 8
+MAX_OF: Final = 45  # of a name, so that the Approval's own is one
 Ask = Callable[[str], bool]
 
 
@@ -53,21 +54,21 @@ async def approve(session: Session, name: str, valid_for: timedelta, expected: s
     # The plan may have changed while it was being read; consent is to what was shown.
     again = read.policy(await session.find(BACKUP_POLICIES, name)).status.pending_deletions
     _demand(again, plan.hash)
-    body = approval(session.namespace, name, plan.hash, user, session.clock.now() + valid_for)
+    body = approval(BACKUP_POLICIES.kind, session.namespace, name, plan.hash, user, session.clock.now() + valid_for)
     created = await session.kube.create(APPROVALS, session.namespace, body)
     session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
     return OK
 
 
-def approval(namespace: str, policy: str, plan_hash: str, user: str, not_after: datetime) -> Object:
+def approval(kind: str, namespace: str, of: str, plan_hash: str, user: str, not_after: datetime) -> Object:
     """The Approval of one plan."""
-    name = f"{policy}-{plan_hash[:SHOWN_HASH]}-{secrets.token_hex(2)}"
+    name = f"{of[:MAX_OF]}-{plan_hash[:SHOWN_HASH]}-{secrets.token_hex(2)}"
     return {
         "apiVersion": APPROVALS.api_version,
         "kind": APPROVALS.kind,
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
-            "ref": {"kind": BACKUP_POLICIES.kind, "name": policy},
+            "ref": {"kind": kind, "name": of},
             "planHash": plan_hash,
             "approvedBy": user,
             "notAfter": _time(not_after),

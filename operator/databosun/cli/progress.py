@@ -13,8 +13,8 @@ from databosun.cli.output import Screen
 from databosun.controllers.seen import Seen
 from databosun.domain.conditions import find
 
-FINAL: Final = frozenset({"Succeeded", "Failed", "Passed", "Partial", "Refused", "Error"})
-"""The phases of all kinds of runs that are verdicts."""
+FINAL: Final = frozenset({"Succeeded", "Failed", "Passed", "Partial", "Refused", "Error", "Staged"})
+"""The phases of all kinds of runs that are verdicts, or wait for a person."""
 
 SeenRun = Seen[Any, Any]
 LEAST_TEXT: Final = 12

@@ -1,14 +1,16 @@
-"""`databosun restore`: bring a database back into a volume, and follow that to its verdict."""
+"""`databosun restore`: bring a database back, into a volume or a running server, and follow that to its verdict."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restore import RestorePhase
+from databosun.cli.approve import approval
 from databosun.cli.following import ALPHABET, Run, tell_failure
 from databosun.cli.reasons import CliReason
 from databosun.cli.running import FAILED, OK
@@ -17,7 +19,7 @@ from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenRestore
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.kube.errors import AlreadyExists
-from databosun.kube.resources import BACKUPS, RESTORES, Object
+from databosun.kube.resources import APPROVALS, BACKUPS, DATABASES, RESTORES, Object
 
 MAX_NAME = 40
 
@@ -27,7 +29,12 @@ class Wish:
     """What the user asks for. `database` is a Database's name, also of one that is gone."""
 
     database: str
-    claim: str
+    claim: str | None
+    target: str | None
+    databases: tuple[str, ...]
+    tables: tuple[str, ...]
+    stage_first: bool
+    credentials: str | None
     backup: str | None
     time: str | None
     lsn: str | None
@@ -44,6 +51,19 @@ async def start(session: Session, wish: Wish) -> SeenRestore:
     if len(points) > 1:
         message = "give at most one of --time, --lsn and --restore-point: a restore has one end"
         raise UserFault(CliReason.BAD_USAGE, message)
+    if (wish.claim is None) == (wish.target is None):
+        message = "say where to: one of --to-volume CLAIM, --to-database NAME and --in-place"
+        raise UserFault(CliReason.BAD_USAGE, message)
+    if wish.claim is not None and (wish.databases or wish.tables or wish.stage_first or wish.credentials):
+        message = (
+            "--only, --table, --stage-first and --credentials need a running server: --to-database NAME, or --in-place"
+        )
+        raise UserFault(CliReason.BAD_USAGE, message)
+    if wish.tables and len(wish.databases) != 1:
+        message = "--table needs the database that the tables are in: say it with --only, once"
+        raise UserFault(CliReason.BAD_USAGE, message)
+    if wish.target is not None:
+        await session.find(DATABASES, wish.target)
     if wish.backup is not None:
         await session.find(BACKUPS, wish.backup)
     for _ in range(2):
@@ -60,14 +80,20 @@ def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
     """The Restore to create."""
     tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
     source = {"backupRef": {"name": wish.backup}} if wish.backup else {"databaseRef": {"name": wish.database}}
+    target = {"volume": {"claimName": wish.claim}} if wish.claim else {"databaseRef": {"name": wish.target}}
+    target |= {"credentialsSecretRef": {"name": wish.credentials}} if wish.credentials else {}
+    tables = {"tables": list(wish.tables)} if wish.tables else {}
+    selection = {"databases": list(wish.databases), **tables} if wish.databases else None
     spec: dict[str, Any] = {
         "from": source,
-        "target": {"volume": {"claimName": wish.claim}},
+        "target": target,
+        **({"selection": selection} if selection else {}),
+        **({"stageFirst": True} if wish.stage_first else {}),
         "notAfter": f"{now + wish.start_within:%Y-%m-%dT%H:%M:%SZ}",
         **({"pointInTime": instant(wish.time)} if wish.time else {}),
         **({"lsn": wish.lsn} if wish.lsn else {}),
         **({"restorePoint": wish.restore_point} if wish.restore_point else {}),
-        **({"overwrite": "Replace", "confirm": wish.claim} if wish.replace else {}),
+        **({"overwrite": "Replace", "confirm": wish.claim or wish.target} if wish.replace else {}),
         **({"reindex": True} if wish.reindex else {}),
         **({"level": wish.level} if wish.level else {}),
     }
@@ -94,11 +120,16 @@ def instant(text: str) -> str:
 def verdict(session: Session, seen: SeenRestore) -> int:
     """Say what was restored, from which backup, to which point, and what to do next."""
     status, name = seen.status, f"{seen.meta.namespace}/{seen.meta.name}"
+    if status.phase is RestorePhase.STAGED:
+        return _staged(session, seen)
     if status.phase is not RestorePhase.SUCCEEDED:
         tell_failure(session, seen, "Restore")
         return FAILED
-    claim = seen.spec.target.volume.claim_name
-    lines = [f"Restore {name} succeeded in {status.duration or '?'}: volume {claim}, folder {status.data_directory}"]
+    where = f"volume {seen.spec.target.named}, folder {status.data_directory}"
+    if seen.spec.target.volume is None:
+        where = seen.spec.target.named
+    lines = [f"Restore {name} succeeded in {status.duration or '?'}: {where}"]
+    lines += _places(seen)
     lines += [f"  backup: {status.chosen}"] if status.chosen else []
     lines += [f"  newest transaction: {status.last_commit.isoformat()}"] if status.last_commit else []
     lines += [f"  record: {status.record.uri}"] if status.record else []
@@ -108,6 +139,49 @@ def verdict(session: Session, seen: SeenRestore) -> int:
         lines += [f"  {number}. {step}" for number, step in enumerate(status.hand_over, 1)]
     for line in lines:
         session.screen.out.print(line, markup=False)
+    return OK
+
+
+def _places(seen: SeenRestore) -> list[str]:
+    """Where everything is, and what was there before."""
+    lines = []
+    for one in seen.status.placed or []:
+        rows = f", {one.rows} rows" if one.rows is not None else ""
+        before = f"; what was there is {one.before}" if one.before else ""
+        lines.append(f"  {one.table or one.database}: {one.at}{rows}{before}")
+    return lines
+
+
+def _staged(session: Session, seen: SeenRestore) -> int:
+    """It waits for consent: what for, and how to give it."""
+    staged, name = seen.status.staged, seen.meta.name
+    lines = [f"Restore {seen.meta.namespace}/{name} is staged and checked, and waits for consent:", *_places(seen)]
+    if staged is not None:
+        command = f"kubectl bosun restore -n {seen.meta.namespace} --promote {name}"
+        lines.append(f"put it in place until {staged.until:%Y-%m-%dT%H:%M:%SZ}, or it is removed: {command}")
+    for line in lines:
+        session.screen.out.print(line, markup=False)
+    return OK
+
+
+async def promote(session: Session, name: str, ask: Callable[[str], bool]) -> int:
+    """Show what is staged, ask, and consent to it with an Approval under one's own name."""
+    seen = read.restore(await session.find(RESTORES, name))
+    staged = seen.status.staged
+    if seen.status.phase is not RestorePhase.STAGED or staged is None:
+        message = (
+            f"Restore {name} is {seen.status.phase or 'not picked up yet'}; only one that is Staged can be promoted"
+        )
+        raise UserFault(CliReason.BAD_USAGE, message)
+    for line in (f"Restore {session.namespace}/{name}, from {seen.status.backup}:", *_places(seen)):
+        session.screen.out.print(line, markup=False)
+    user = await session.user()
+    if not ask(f"Put this in place at {seen.spec.target.named}, as {user}?"):
+        session.screen.note("not promoted")
+        return FAILED
+    body = approval(RESTORES.kind, session.namespace, name, staged.plan_hash, user, staged.until)
+    created = await session.kube.create(APPROVALS, session.namespace, body)
+    session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
     return OK
 
 

@@ -78,12 +78,44 @@ def drill(
 
 def restore(
     database: Annotated[
-        str,
+        str | None,
         typer.Argument(help="Name of the Database, also of one that is gone.", autocompletion=names_of("Database")),
-    ],
+    ] = None,
     volume: Annotated[
-        str, typer.Option("--to-volume", metavar="CLAIM", help="PersistentVolumeClaim to restore into; an empty one.")
-    ],
+        str | None,
+        typer.Option("--to-volume", metavar="CLAIM", help="PersistentVolumeClaim to restore into; an empty one."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--to-database",
+            metavar="NAME",
+            autocompletion=names_of("Database"),
+            help="Into the running server of this Database.",
+        ),
+    ] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Into the running server that it is of.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="DATABASE", help="Only this database of the server; repeatable."),
+    ] = None,
+    tables: Annotated[
+        list[str] | None,
+        typer.Option("--table", metavar="SCHEMA.TABLE", help="Only this table of the database in --only; repeatable."),
+    ] = None,
+    stage_first: Annotated[
+        bool, typer.Option("--stage-first", help="Restore beside what is there, check, and wait for consent.")
+    ] = False,
+    credentials: Annotated[
+        str | None,
+        typer.Option("--credentials", metavar="SECRET", help="Secret to log in to the running server with."),
+    ] = None,
+    promote: Annotated[
+        str | None,
+        typer.Option(
+            "--promote", metavar="RESTORE", autocompletion=names_of("Restore"), help="Consent to what it has staged."
+        ),
+    ] = None,
     backup: BackupName = None,
     time: Annotated[
         str | None, typer.Option("--time", metavar="TIME", help="To this instant, with its zone. Needs shipped logs.")
@@ -93,13 +125,13 @@ def restore(
         str | None, typer.Option("--restore-point", metavar="NAME", help="To this named restore point.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Put aside what a restore left in the volume; it is not deleted.")
+        bool, typer.Option("--replace", help="Put aside what is there under another name; it is not deleted.")
     ] = False,
     reindex: Annotated[
         bool, typer.Option("--reindex", help="Rebuild indexes where texts sort otherwise here.")
     ] = False,
     level: HowDeep = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --replace: do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --replace or --promote: do not ask.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its verdict.")] = False,
     timeout: Timeout = None,
     start_within: StartWithin = "1h",  # type: ignore[assignment]  # typer parses defaults as it does what people type
@@ -107,20 +139,39 @@ def restore(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Restore into a volume.
+    """Restore into a volume, or into a running server.
 
-    What lies there afterwards is a recovered, cleanly stopped data directory, to be handed to a server.
+    What lies in a volume afterwards is a recovered, cleanly stopped data directory, to be handed to a server. In a
+    running server, whole databases (or single tables) are restored beside what is there, checked, and put in place at
+    once; what was there stays under another name.
 
     The newest backup that reaches back to the wanted point and whose data verify is taken. With --wait it prints what
     to do next, and the exit code is that of the verdict: 0 succeeded, 1 not, 124 still going on at --timeout.
     """
     from databosun.cli import restore, running
 
+    if promote is not None:
+        name = promote
+
+        def ask(question: str) -> bool:
+            return yes or typer.confirm(question, err=True)
+
+        running.run(Where(kubeconfig, context, namespace), lambda session: restore.promote(session, name, ask))
+        return
+    if database is None:
+        raise typer.BadParameter("say which Database, or --promote RESTORE", param_hint="DATABASE")  # noqa: EM101
+    into = database if in_place else target
     if replace and not yes:
-        typer.confirm(f"Put aside what volume {volume} holds, and restore {database} there?", abort=True, err=True)
+        place = f"volume {volume}" if volume else f"the server of {into}"
+        typer.confirm(f"Put aside what is there in {place}, and restore {database} there?", abort=True, err=True)
     wish = restore.Wish(
         database,
         volume,
+        into,
+        tuple(only or ()),
+        tuple(tables or ()),
+        stage_first,
+        credentials,
         backup,
         time,
         lsn,

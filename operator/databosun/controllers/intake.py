@@ -147,8 +147,8 @@ class Intake:
             yield from cache.referring("RestoreDrillRun", namespace, f"drill:{key.name}")
         elif kind == "Approval":
             ref = body.get("spec", {}).get("ref", {})
-            if ref.get("kind") == "BackupPolicy":
-                yield Key("BackupPolicy", namespace, ref["name"])
+            if ref.get("kind") in ("BackupPolicy", "Restore"):
+                yield Key(ref["kind"], namespace, ref["name"])
 
     def _of_policies(self, policies: Iterable[Key]) -> Iterable[Key]:
         """Unfinished Backups that name a policy: one made by hand may name nothing else."""

@@ -47,9 +47,14 @@ def _drill_run_refs(body: Mapping[str, Any]) -> list[str]:
 
 
 def _restore_refs(body: Mapping[str, Any]) -> list[str]:
-    chosen = [one.get("name") for one in body.get("status", {}).get("candidates", ())]
-    database = body.get("spec", {}).get("from", {}).get("databaseRef", {}).get("name")
-    return [*([f"database:{database}"] if database else []), *(f"backup:{name}" for name in chosen if name)]
+    spec, status = body.get("spec", {}), body.get("status", {})
+    # What is staged has been read.
+    chosen = [] if "staged" in status else [one.get("name") for one in status.get("candidates", ())]
+    databases = {spec.get(place, {}).get("databaseRef", {}).get("name") for place in ("from", "target")}
+    return [
+        *(f"database:{name}" for name in sorted(filter(None, databases))),
+        *(f"backup:{name}" for name in chosen if name),
+    ]
 
 
 def _database_refs(body: Mapping[str, Any]) -> list[str]:

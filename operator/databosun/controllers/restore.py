@@ -1,4 +1,4 @@
-"""Restores: gather what one must be told and what stands in its way."""
+"""Restores: gather what one must be told and what stands in its way, and who consented to what it staged."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 from databosun.api.drill import PointKind
 from databosun.api.quantities import parse_duration
-from databosun.api.request import DatabaseTarget
+from databosun.api.request import DatabaseTarget, SecretUse
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.api.v1alpha1.restore import RESTORE_FINAL
+from databosun.api.v1alpha1.restore import RESTORE_FINAL, RestorePhase
 from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.candidates import Known
 from databosun.controllers.handmade import hand_made
+from databosun.controllers.restoretarget import Far, consent_to, target_of, target_uid
 from databosun.controllers.running import Ordering, RunController
 from databosun.controllers.seen import SeenDatabase, SeenRestore, SeenStorage
 from databosun.domain.capabilities import CAPABILITIES
@@ -28,7 +29,8 @@ from databosun.domain.interlock import Operation
 from databosun.domain.measured import asked_checks, scratch_for
 from databosun.domain.plan import Plan
 from databosun.domain.requests import database_target, identity_secrets, storage_target
-from databosun.domain.restorerun import RESTORE_RUN, RestoreFacts, RestoreOrder, decide_restore
+from databosun.domain.restoreorder import RestoreOrder
+from databosun.domain.restorerun import RESTORE_RUN, RestoreFacts, decide_restore
 from databosun.domain.run import Doomed, Limits
 from databosun.domain.running import RunState
 from databosun.domain.selection import Candidate, before, chain_of, chosen
@@ -44,6 +46,7 @@ class RestoreOrdered(Ordering):
 
     order: RestoreOrder | None = None
     too_old: str | None = None
+    consent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,13 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
     task = "restore"
     run_kind = RESTORE_RUN
 
+    def task_of(self, seen: SeenRestore) -> str:
+        return self.task if seen.spec.target.volume is not None else "bridge"
+
+    def active(self, seen: SeenRestore) -> bool:
+        # Backups must not wait for a person.
+        return bool(seen.status.attempts) and seen.status.phase is not RestorePhase.STAGED
+
     def parse(self, body: Mapping[str, Any]) -> SeenRestore:
         return read.restore(body)
 
@@ -81,7 +91,7 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
         return None
 
     def decide(self, seen: SeenRestore, ordered: RestoreOrdered, state: RunState, now: datetime) -> Plan:
-        return decide_restore(RestoreFacts(state, seen.spec, seen.status, ordered.order), now)
+        return decide_restore(RestoreFacts(state, seen.spec, seen.status, ordered.order, ordered.consent), now)
 
     def dependants(self, seen: SeenRestore) -> Iterable[Key]:
         # Whoever wanted to delete one of the backups waits.
@@ -91,13 +101,20 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
         spec, now = seen.spec, self._context.clock.now()
         doomed = hand_made("Restore", seen.meta, spec.not_after, tried=bool(seen.status.attempts), now=now)
         limits = Limits(
-            retries=spec.retries,
+            # What was staged took attempts of its own.
+            retries=spec.retries + (seen.status.staged.attempt if seen.status.staged else 0),
             deadline=parse_duration(spec.deadline),
             start_deadline=parse_duration(spec.start_deadline),
         )
         late = too_old(None, spec.not_after, limits.deadline, now)
         foreign = self._foreign_volume(seen)
-        ordered = RestoreOrdered(limits=limits, doomed=doomed or foreign, too_old=late)
+        ordered = RestoreOrdered(
+            limits=limits,
+            doomed=doomed or foreign,
+            too_old=late,
+            consent=consent_to(self._context, seen, now),
+            database_uid=target_uid(self._context, seen),
+        )
         if foreign is not None:
             return ordered
         try:
@@ -107,6 +124,8 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
 
     def _foreign_volume(self, seen: SeenRestore) -> Doomed | None:
         """A volume that holds backups or a database's own data is nothing to restore into."""
+        if seen.spec.target.volume is None:
+            return None
         claim, namespace = seen.spec.target.volume.claim_name, seen.meta.namespace
         for kind, field in (("Database", "dataVolume"), ("BackupStorage", "volume")):
             for key in self._context.cache.keys(kind, namespace):
@@ -125,7 +144,8 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
             wanted = list(sought.candidates)
         if not wanted:
             return ordered
-        if begins and seen.status.candidates is not None:
+        staged = seen.status.staged is not None
+        if begins and seen.status.candidates is not None and not staged:
             gone = [one for one in wanted if await found_backups.still_there(self._context, namespace, one)]
             if len(gone) == len(wanted):
                 message = f"Backup {gone[0].name} was deleted after it had been chosen"
@@ -143,11 +163,20 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
         )
         if sought is None:
             return ordered
-        return replace(ordered, order=self._order(seen, replace(sought, candidates=tuple(wanted)), storage))
+        far = await target_of(self._context, seen, _engine(sought, wanted[0].name))
+        order = self._order(seen, replace(sought, candidates=tuple(wanted)), storage, far)
+        return replace(ordered, order=order)
 
     async def _seek(self, seen: SeenRestore, now: datetime) -> Sought:
         """Find the backups. UserFault where there are none that fit."""
         kube, namespace, source = self._context.kube, seen.meta.namespace, seen.spec.from_
+        if seen.status.staged is not None and seen.status.candidates:
+            # It has been read; whether it is there still does not matter any more.
+            name = seen.status.candidates[0].database
+            body = await kube.get(DATABASES, namespace, name)
+            point = seen.status.until or TargetPoint(kind=PointKind.NONE)
+            there = read.database(body) if body is not None else None
+            return Sought(there, name, tuple(seen.status.candidates), point, {})
         asked: Candidate | None = None
         if source.backup_ref is not None:
             body = await kube.get(BACKUPS, namespace, source.backup_ref.name)
@@ -169,10 +198,10 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
         picked = tuple(chosen(one, known, now) for one in of_one_store)
         return Sought(database, name, picked, point, known)
 
-    def _order(self, seen: SeenRestore, sought: Sought, storage: SeenStorage) -> RestoreOrder:
+    def _order(self, seen: SeenRestore, sought: Sought, storage: SeenStorage, far: Far | None) -> RestoreOrder:
         context, spec, first = self._context, seen.spec, sought.candidates[0]
         database = sought.database
-        engine = database.spec.engine if database is not None else _engine_of(sought.known.get(first.name))
+        engine = _engine(sought, first.name)
         place, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
         if database is not None:
             port = CAPABILITIES[engine].port
@@ -187,6 +216,11 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
                 port=CAPABILITIES[engine].port,
                 version=first.engine_version,
             )
+        if far is not None:
+            secrets = [*secrets, *far.secrets]
+        if spec.notify is not None:
+            ref = spec.notify.url_secret_ref
+            secrets = [*secrets, SecretUse(use="notify", secret=ref.name, keys={"url": ref.key})]
         members = [one.logical_bytes for one in chain_of(first.name, sought.known)]
         return RestoreOrder(
             database=target,
@@ -201,6 +235,7 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
             storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
             pod_template=spec.pod_template,
             scratch_bytes=scratch_for(members),
+            target=far.database if far is not None else None,
         )
 
 
@@ -219,8 +254,11 @@ def _point(seen: SeenRestore, database: SeenDatabase | None) -> TargetPoint:
     return TargetPoint(kind=PointKind.LATEST if latest else PointKind.NONE)
 
 
-def _engine_of(one: Candidate | None) -> EngineName:
-    """Of a backup whose Database is gone. Before records named it, there was one engine only."""
+def _engine(sought: Sought, backup: str) -> EngineName:
+    """Also of a backup whose Database is gone. Before records named it, there was one engine only."""
+    if sought.database is not None:
+        return sought.database.spec.engine
+    one = sought.known.get(backup)
     return one.engine if one is not None and one.engine is not None else EngineName.POSTGRESQL
 
 

@@ -89,6 +89,14 @@ class RunController(ABC, Generic[R, O]):
     def dependants(self, seen: R) -> Iterable[Key]:
         """Who looks again when it has its verdict."""
 
+    def task_of(self, seen: R) -> str:
+        """The task of its Jobs."""
+        return self.task
+
+    def active(self, seen: R) -> bool:
+        """Whether it keeps others from what it works on, once it has been started."""
+        return bool(seen.status.attempts)
+
     def recoverable(self, ordered: O) -> bool:
         """Whether its durable object can be asked for."""
         raise NotImplementedError
@@ -177,7 +185,7 @@ class RunController(ABC, Generic[R, O]):
     async def _clean_up(self, key: Key, seen: R) -> datetime | None:
         bench = await Bench.read(self._context.kube, seen.meta.namespace, seen.meta.uid)
         jobs = (
-            *await observe(self._context.kube, bench, self.task, logs=False),
+            *await observe(self._context.kube, bench, self.task_of(seen), logs=False),
             *await observe(self._context.kube, bench, "recover", logs=False),
         )
         present = {job["metadata"]["uid"] for job in bench.jobs}
@@ -250,14 +258,14 @@ class RunController(ABC, Generic[R, O]):
             if first is None and seen.status.phase is not None:
                 return (), (), ()
         bench = await Bench.read(kube, meta.namespace, meta.uid)
+        task = self.task_of(seen)
         over = {str(attempt.number) for attempt in seen.status.attempts if attempt.ended_at is not None}
         old = [
             pod
             for pod in bench.pods
-            if pod["metadata"]["labels"].get(LABEL_TASK) == self.task
-            and pod["metadata"]["labels"][LABEL_ATTEMPT] in over
+            if pod["metadata"]["labels"].get(LABEL_TASK) == task and pod["metadata"]["labels"][LABEL_ATTEMPT] in over
         ]
-        return await observe(kube, bench, self.task), await observe(kube, bench, "recover"), Bench([], old).releases()
+        return await observe(kube, bench, task), await observe(kube, bench, "recover"), Bench([], old).releases()
 
     @staticmethod
     def _current(jobs: tuple[JobSeen, ...], last: int, *, ended: bool) -> JobSeen | None:
@@ -306,7 +314,7 @@ class RunController(ABC, Generic[R, O]):
     def _claim(self, key: Key, seen: R, ordered: O, plan: Plan, current: JobSeen | None) -> None:
         # Nothing is awaited between the interlock's answer and this claim, so two runs cannot both be granted.
         starts = any(isinstance(action, StartJob) for action in plan.before)
-        if starts or current is not None or seen.status.attempts:
+        if starts or current is not None or self.active(seen):
             active = Active(self.operation, ordered.database_uid, ordered.storage_uid, seen.meta.name)
             self._context.register.claim(key, active)
         else:

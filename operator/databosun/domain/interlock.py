@@ -24,6 +24,7 @@ OPERATIONS = {
     "drill": Operation.DRILL,
     "joint": Operation.DRILL,
     "restore": Operation.RESTORE,
+    "bridge": Operation.RESTORE,
 }
 """What a run does, by the task of its Jobs."""
 

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.drill import Check, Level
-from databosun.api.request import DatabaseTarget, RecoverTask, Request, RestoreTask, SecretUse, StorageTarget
+from databosun.api.quantities import parse_duration
+from databosun.api.request import (
+    RecoverTask,
+    Request,
+)
 from databosun.api.result import RestoreResult
-from databosun.api.v1alpha1.common import PodTemplate
-from databosun.api.v1alpha1.proving import ChosenBackup, StoredRecord, TargetPoint
+from databosun.api.v1alpha1.proving import StoredRecord
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.api.v1alpha1.restore import RestorePhase, RestoreSpec, RestoreStatus
+from databosun.api.v1alpha1.restore import Placed, RestorePhase, RestoreSpec, RestoreStatus, Staged
 from databosun.domain.conditions import kstatus
-from databosun.domain.measured import backup_ref, check_results, recovery_point, target_point
+from databosun.domain.measured import check_results, target_point
 from databosun.domain.names import attempt_job_name, recover_job_name
 from databosun.domain.plan import Plan, PostEvent, StartJob
-from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
+from databosun.domain.restorenames import short_id
+from databosun.domain.restoreorder import Mode, RestoreOrder, bridge_task, volume_task
+from databosun.domain.run import Conclude, Ending, Recover, Start, Wait, Watch, decide_run
 from databosun.domain.running import (
     LOOK_AFTER_START,
     RunKind,
     RunState,
     closed_attempts,
+    ended,
     go_on,
     recover_request,
     references,
@@ -32,38 +39,27 @@ from databosun.domain.running import (
 
 RESTORE_RUN = RunKind("Restore", RestorePhase.PENDING, RestorePhase.RUNNING)
 STAGE = ".databosun-restore-"
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreOrder:
-    """All that the Job of one restore needs to be told. It never talks to the source, which may be long gone."""
-
-    database: DatabaseTarget
-    storage: StorageTarget
-    secrets: tuple[SecretUse, ...]
-    image: str
-    candidates: tuple[ChosenBackup, ...]
-    until: TargetPoint
-    checks: tuple[Check, ...] = ()
-    level: Level = Level.RESTORE
-    storage_uid: str | None = None
-    storage_claim: str | None = None
-    pod_template: PodTemplate | None = None
-    scratch_bytes: int | None = None
+LONGEST_STAGE = timedelta(days=7)
+# After a decision the run may still have to wait for others; not for ever.
+STAGED_PATIENCE = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreFacts:
-    """One unfinished restore. `order` is None where it is not known what to restore."""
+    """One unfinished restore. `order` is None where it is not known what to restore. `consent`: the Approval of what is
+    staged."""
 
     state: RunState
     spec: RestoreSpec
     status: RestoreStatus
     order: RestoreOrder | None
+    consent: str | None = None
 
 
 def decide_restore(facts: RestoreFacts, now: datetime) -> Plan:
     """Say what to do for one unfinished restore; total, deterministic."""
+    if facts.status.phase is RestorePhase.STAGED and facts.status.staged is not None:
+        return decide_staged(facts, facts.status.staged, now)
     step = decide_run(facts.state.facts, now)
     match step:
         case Start():
@@ -97,22 +93,17 @@ def _choose(facts: RestoreFacts, now: datetime) -> Plan:
 
 def _start(facts: RestoreFacts, step: Start, now: datetime) -> Plan:
     order, ref, spec = _order(facts), facts.state.ref, facts.spec
-    task = RestoreTask(
-        id=ref.name,
-        candidates=[backup_ref(one) for one in order.candidates],
-        claim=spec.target.volume.claim_name,
-        until=recovery_point(order.until),
-        replace=spec.overwrite == "Replace",
-        reindex=spec.reindex,
-        checks=list(order.checks),
-        level=order.level,
+    staged = facts.status.staged
+    mode: Mode = staged.decision if staged is not None and staged.decision is not None else "Restore"
+    task = (
+        bridge_task(ref, spec, order, order.target, mode) if order.target is not None else volume_task(ref, spec, order)
     )
     request = Request(
         run=ref.name,
         attempt=step.number,
         deadline=step.deadline.replace(microsecond=0),
         # Also the agent starts nothing after it: its Job may have waited for a node.
-        not_after=spec.not_after if step.number == 1 else None,
+        not_after=spec.not_after if step.number == 1 and mode == "Restore" else None,
         database=order.database,
         storage=order.storage,
         secrets=list(order.secrets),
@@ -120,8 +111,9 @@ def _start(facts: RestoreFacts, step: Start, now: datetime) -> Plan:
         job=task,
     )
     job = _job(facts, order, attempt_job_name(ref.name, step.number), request)
-    claim = spec.target.volume.claim_name
-    return started(facts.state, replace(job, scratch_bytes=order.scratch_bytes, target_claim=claim), now)
+    claim = spec.target.volume.claim_name if spec.target.volume else None
+    scratch = order.scratch_bytes if mode == "Restore" else None
+    return started(facts.state, replace(job, scratch_bytes=scratch, target_claim=claim), now)
 
 
 def _job(facts: RestoreFacts, order: RestoreOrder, name: str, request: Request) -> StartJob:
@@ -132,7 +124,7 @@ def _job(facts: RestoreFacts, order: RestoreOrder, name: str, request: Request) 
         request=request,
         image=order.image,
         pod_template=order.pod_template,
-        labels=references(None, None, order.storage_uid),
+        labels=references(order.target.uid or None if order.target else None, None, order.storage_uid),
         storage_claim=order.storage_claim,
     )
 
@@ -140,7 +132,8 @@ def _job(facts: RestoreFacts, order: RestoreOrder, name: str, request: Request) 
 def _recover(facts: RestoreFacts, step: Recover, now: datetime) -> Plan:
     """Read the record, where nobody heard what came of it."""
     order, name = _order(facts), facts.state.ref.name
-    request = recover_request(facts.state, step, order.storage, order.secrets, order.image, now)
+    secrets = [use for use in order.secrets if not use.use.startswith(("database", "notify"))]
+    request = recover_request(facts.state, step, order.storage, secrets, order.image, now)
     task = RecoverTask(database=order.candidates[0].database, id=name, durable="result")
     job = _job(facts, order, recover_job_name(name, step.number), request(task))
     return Plan(before=(job,), wake_at=now + LOOK_AFTER_START)
@@ -150,6 +143,8 @@ def _conclude(facts: RestoreFacts, step: Conclude, now: datetime) -> Plan:
     ending = step.ending
     if ending.succeeded and ending.result is not None and (found := ending.result.restore) is not None:
         other = _of_another(facts, found)
+        if other is None and found.staged:
+            return _staged(facts, step, found, now)
         if other is None:
             return _succeeded(facts, step, found, now)
         ending = Ending(Reason.NAME_TAKEN, other, certain=True, refused=True)
@@ -164,10 +159,10 @@ def _conclude(facts: RestoreFacts, step: Conclude, now: datetime) -> Plan:
 
 def _of_another(facts: RestoreFacts, found: RestoreResult) -> str | None:
     """Why a record is not this restore's own: one of the same name was made, and deleted, before it."""
-    claim = facts.spec.target.volume.claim_name
+    target = facts.spec.target.named
     chosen = {one.name for one in facts.status.candidates or ()}
-    if found.claim not in (None, claim):
-        other = f"volume {found.claim}, not {claim}"
+    if (found.claim or found.target) not in (None, target):
+        other = f"{f'volume {found.claim}' if found.claim else found.target}, not {target}"
     elif chosen and found.backup not in chosen:
         other = f"backup {found.backup}, which is none of those chosen here"
     else:
@@ -177,9 +172,16 @@ def _of_another(facts: RestoreFacts, found: RestoreResult) -> str | None:
 
 def _state_of_target(facts: RestoreFacts) -> str:
     """What an agent that was lost may have left: it works in one folder of its own, which is renamed last."""
-    claim, name = facts.spec.target.volume.claim_name, facts.state.ref.name
+    target, name = facts.spec.target.named, facts.state.ref.name
+    if facts.spec.target.volume is None:
+        short = short_id(facts.state.ref.uid)
+        return (
+            f"{target} may hold databases, or schemas, whose names end with _restore_{short}: they are unfinished, and"
+            " can be dropped. What was there is there still under its own name, or, where names that end with"
+            f" _before_{short} exist, under these, and the restored data are in place"
+        )
     return (
-        f"volume {claim} may hold an unfinished {STAGE}{name}, or, where the agent was lost at the very end, the"
+        f"volume {target} may hold an unfinished {STAGE}{name}, or, where the agent was lost at the very end, the"
         " restored data; what was there before is there still"
     )
 
@@ -188,28 +190,90 @@ def _told(ending: Ending) -> str:
     return f"{ending.reason}: {ending.message}"[:1024]
 
 
-def _succeeded(facts: RestoreFacts, step: Conclude, result: RestoreResult, now: datetime) -> Plan:
-    changes: dict[str, Any] = {
-        "phase": RestorePhase.SUCCEEDED,
-        "completion_time": now.replace(microsecond=0),
-        "duration": facts.state.duration(now),
-        "attempts": closed_attempts(facts.state, step.attempt, step.ending, now),
-        "progress": None,
-        "failure": None,
+def _found(result: RestoreResult) -> dict[str, Any]:
+    """What the agent says of the restored data."""
+    return {
         "backup": result.backup,
         "chosen": result.chosen,
         "until": target_point(result.until),
         "reached": result.reached,
         "last_commit": result.last_commit,
         "data_directory": result.data_directory,
+        "placed": [Placed(**one.model_dump()) for one in result.placed] or None,
         "engine_version": result.engine_version,
         "bytes": result.bytes,
         "hand_over": result.hand_over or None,
         "checks": check_results(result.checks),
-        "record": StoredRecord(uri=result.record, sha256=result.record_sha256),
-        "notes": list(dict.fromkeys(result.notes))[:16] or None,
+        "notes": list(dict.fromkeys(result.notes))[:32] or None,
     }
-    claim = facts.spec.target.volume.claim_name
-    message = f"{result.backup} is restored into volume {claim}, at {result.data_directory}"
+
+
+def _succeeded(facts: RestoreFacts, step: Conclude, result: RestoreResult, now: datetime) -> Plan:
+    changes: dict[str, Any] = {
+        **_found(result),
+        "phase": RestorePhase.SUCCEEDED,
+        "completion_time": now.replace(microsecond=0),
+        "duration": facts.state.duration(now),
+        "attempts": closed_attempts(facts.state, step.attempt, step.ending, now),
+        "progress": None,
+        "failure": None,
+        "record": StoredRecord(uri=result.record, sha256=result.record_sha256),
+    }
+    where = f"volume {result.claim or facts.spec.target.named}, at {result.data_directory}"
+    if result.target is not None:
+        where = f"{result.target}: {', '.join(one.table or one.at for one in result.placed[:5])}"
+    message = f"{result.backup} is restored into {where}"
     status = facts.state.write(kstatus(ready=True, reason="Restored", message=message), now, **changes)
     return Plan(status=status, after=(PostEvent("Restored", message),), wake_at=now)
+
+
+def _staged(facts: RestoreFacts, step: Conclude, result: RestoreResult, now: datetime) -> Plan:
+    """All is checked, beside what is there: wait for a person."""
+    at = now.replace(microsecond=0)
+    until = at + min(parse_duration(facts.spec.stage_for), LONGEST_STAGE)
+    staged = Staged(at=at, until=until, plan_hash=plan_hash(facts.state.ref.uid, result), attempt=step.attempt)
+    name = facts.state.ref.name
+    names = ", ".join(dict.fromkeys(one.at for one in result.placed[:5]))
+    message = (
+        f"{result.backup} is staged at {result.target} and checked ({names}); put it in place with kubectl bosun"
+        f" restore --promote {name} until {until.isoformat()}, or it is removed"
+    )
+    found = _found(result)
+    changes = {**found, "phase": RestorePhase.STAGED, "staged": staged, "progress": None, "failure": None}
+    ending = replace(step.ending, reason=str(Reason.STAGED), certain=True, retryable=False)
+    changes["attempts"] = ended(facts.state, step.attempt, ending, now)
+    conditions = kstatus(ready=False, reason=Reason.STAGED, message=message)
+    status = facts.state.write(conditions, now, **changes)
+    return Plan(status=status, after=(PostEvent(Reason.STAGED, message),), wake_at=until)
+
+
+def decide_staged(facts: RestoreFacts, staged: Staged, now: datetime) -> Plan:
+    """Put it in place where somebody consented, remove it where nobody did in time; written down before it is done."""
+    run, number = facts.state.facts, staged.attempt + 1
+    if staged.decision is None:
+        if facts.consent is not None:
+            decided = staged.model_copy(update={"decision": "Promote", "approval": facts.consent})
+        elif now >= staged.until:
+            decided = staged.model_copy(update={"decision": "Discard"})
+        else:
+            return Plan(wake_at=staged.until)
+        update = {"staged": decided}
+        return Plan(status=facts.state.status.model_copy(update=update).dump(), wake_at=now)
+    if run.job is not None and run.job.attempt == number:
+        return go_on(facts.state, Watch(number, wake_at=now), now, facts.order.image if facts.order else None)
+    if run.blocked is not None and now < staged.until + STAGED_PATIENCE:
+        wait = Wait(run.blocked.reason, run.blocked.message, run.blocked.again or now + LOOK_AFTER_START)
+        conditions = kstatus(ready=False, reason=wait.reason, message=wait.message, reconciling=wait.message)
+        return Plan(status=facts.state.write(conditions, now), wake_at=wait.wake_at)
+    if facts.order is None or run.blocked is not None:
+        blocked = run.blocked or run.doomed
+        why = f"{blocked.reason}: {blocked.message}" if blocked else "the target is not known any more"
+        ending = Ending(Reason.NOT_PROMOTED, f"{why}; {_state_of_target(facts)}", certain=True)
+        return _conclude(facts, Conclude(ending, staged.attempt), now)
+    return _start(facts, Start(number, now + run.limits.deadline), now)
+
+
+def plan_hash(uid: str, result: RestoreResult) -> str:
+    """What an Approval consents to: this restore, this backup, these places."""
+    plan = {"uid": uid, "backup": result.backup, "placed": [one.dump() for one in result.placed]}
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]

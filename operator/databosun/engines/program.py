@@ -70,6 +70,19 @@ class Program:
     def __enter__(self) -> Self:
         return self
 
+    @property
+    def output(self) -> int:
+        """Descriptor of what it prints, to be another one's `stdin`; needs `capture`. Then `let_go` of it."""
+        if self._process.stdout is None:
+            message = f"{self.name} was started without capture"
+            raise ValueError(message)
+        return self._process.stdout.fileno()
+
+    def let_go(self) -> None:
+        """Close our end of its output: it would not notice otherwise that its reader is gone."""
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:

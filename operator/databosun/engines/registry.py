@@ -9,8 +9,10 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.engines.archiving import Archiver
 from databosun.engines.base import Engine
+from databosun.engines.bridging import Bridge
 
 _ARCHIVERS = {EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver"}
+_BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
     EngineName.REDIS: "databosun.engines.redis",
@@ -41,3 +43,21 @@ def load_archiver(name: EngineName) -> Archiver:
         raise UserFault(Reason.CONTINUOUS_UNSUPPORTED, message)
     archiver: Archiver = import_module(_ARCHIVERS[name]).ARCHIVER
     return archiver
+
+
+def load_bridge(name: EngineName) -> Bridge:
+    """What restores into a running server, `BRIDGE` in its package. UserFault(BridgeUnsupported)."""
+    demand_bridge(name)
+    bridge: Bridge = import_module(_BRIDGES[name]).BRIDGE
+    return bridge
+
+
+def demand_bridge(name: EngineName) -> None:
+    """UserFault(BridgeUnsupported) where the engine is restored into volumes only."""
+    if name not in _BRIDGES:
+        known = ", ".join(_BRIDGES)
+        message = (
+            f"the database is {name}, which this release does not restore into a running server (only {known}); "
+            "restore it into a volume: spec.target.volume"
+        )
+        raise UserFault(Reason.BRIDGE_UNSUPPORTED, message)

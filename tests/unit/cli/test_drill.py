@@ -12,7 +12,7 @@ from databosun.api.v1alpha1.restore import RestoreSpec
 from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunSpec
 from databosun.cli import drill, restore
 from databosun.domain.errors import UserFault
-from databosun.kube.resources import RESTORE_DRILL_RUNS, RESTORE_DRILLS, RESTORES, Resource
+from databosun.kube.resources import APPROVALS, RESTORE_DRILL_RUNS, RESTORE_DRILLS, RESTORES, Resource
 from support.applied import database
 from support.terminal import Terminal
 
@@ -26,8 +26,9 @@ def to_drill(**more: Any) -> drill.Wish:
 
 
 def to_restore(**more: Any) -> restore.Wish:
-    nothing = dict.fromkeys(("backup", "time", "lsn", "restore_point", "level"))
-    said = {"database": "orders", "claim": "new", "replace": False, "reindex": False, "start_within": HOUR}
+    nothing = dict.fromkeys(("credentials", "target", "backup", "time", "lsn", "restore_point", "level"))
+    said = {"database": "orders", "claim": "new", "replace": False, "reindex": False, "start_within": HOUR,
+            "databases": (), "tables": (), "stage_first": False}  # fmt: skip
     return restore.Wish(**{**nothing, **said, **more})
 
 
@@ -147,6 +148,68 @@ async def test_a_restore_has_one_end(terminal: Terminal) -> None:
 async def test_replacing_is_confirmed_by_name(terminal: Terminal) -> None:
     seen = await restore.start(terminal.session, to_restore(replace=True))
     assert (seen.spec.overwrite, seen.spec.confirm) == ("Replace", "new")
+
+
+async def test_tables_go_into_the_running_server_that_they_are_of(terminal: Terminal) -> None:
+    database(terminal.kube)
+    wish = to_restore(
+        claim=None,
+        target="orders",
+        databases=("shop",),
+        tables=("public.orders",),
+        replace=True,
+        stage_first=True,
+        credentials="restorer",
+    )
+    spec = (await restore.start(terminal.session, wish)).spec
+    assert (spec.target.named, spec.confirm, spec.stage_first) == ("orders", "orders", True)
+    assert spec.target.credentials_secret_ref
+    assert spec.target.credentials_secret_ref.name == "restorer"
+    assert spec.selection
+    assert (spec.selection.databases, spec.selection.tables) == (["shop"], ["public.orders"])
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"claim": None}, "say where to"),
+        ({"target": "orders"}, "say where to"),
+        ({"databases": ("shop",)}, "need a running server"),
+        ({"stage_first": True}, "need a running server"),
+        ({"claim": None, "target": "orders", "tables": ("t",)}, "say it with --only, once"),
+    ],
+)
+async def test_what_contradicts_itself_is_refused(terminal: Terminal, wish: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserFault, match=said):
+        await restore.start(terminal.session, to_restore(**wish))
+    assert terminal.kube.all(RESTORES) == []
+
+
+async def test_what_is_staged_is_shown_and_promoted_under_ones_own_name(terminal: Terminal) -> None:
+    terminal.kube.reviews["SelfSubjectReview"] = lambda _body: {"userInfo": {"username": "ada@example.com"}}
+    name = (await restore.start(terminal.session, to_restore())).meta.name
+    placed = [{"database": "shop", "at": "shop_restore_1", "rows": 7}]
+    staged = {
+        "at": "2026-03-01T04:00:00Z",
+        "until": "2026-03-02T04:00:00Z",
+        "planHash": "abcdef0123456789",
+        "attempt": 1,
+    }
+    play(terminal, RESTORES, name, {"phase": "Staged", "placed": placed, "staged": staged})
+    assert await restore.RUN.follow(terminal.session, name, None) == 0
+    assert f"--promote {name}" in terminal.said
+    assert await restore.promote(terminal.session, name, lambda _: False) == 1
+    assert terminal.kube.all(APPROVALS) == []
+    assert await restore.promote(terminal.session, name, lambda _: True) == 0
+    (approval,) = terminal.kube.all(APPROVALS)
+    assert approval["spec"]["ref"] == {"kind": "Restore", "name": name}
+    assert (approval["spec"]["planHash"], approval["spec"]["approvedBy"]) == ("abcdef0123456789", "ada@example.com")
+
+
+async def test_only_what_is_staged_can_be_promoted(terminal: Terminal) -> None:
+    name = (await restore.start(terminal.session, to_restore())).meta.name
+    with pytest.raises(UserFault, match="only one that is Staged"):
+        await restore.promote(terminal.session, name, lambda _: True)
 
 
 async def test_a_restore_ends_with_what_to_do_next(terminal: Terminal) -> None:

@@ -8,39 +8,28 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from databosun.agent.backups import Chosen, choose
+from databosun.agent.backups import choose
 from databosun.agent.context import Context
-from databosun.agent.evidence import put_record, read_restore
+from databosun.agent.evidence import read_restore
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
-from databosun.agent.until import Goal
-from databosun.api.drill import Check, CheckOutcome, CheckResult, CheckType, Severity
+from databosun.agent.restoring import Restored, first_good, run_checks, why_this, write_record
+from databosun.agent.timeline import timeline_of
+from databosun.api.drill import Check, CheckOutcome, CheckResult, CheckType
 from databosun.api.request import BackupRef, RestoreTask
 from databosun.api.result import Outcome, RestoreResult, Result
 from databosun.domain.drill import CheckReason
-from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
+from databosun.domain.errors import UserFault
 from databosun.engines.base import Copy
 
 DATA, TABLESPACES = "data", "tablespaces"
 _STAGE = ".databosun-restore-"
 _IGNORED = frozenset({"lost+found"})
-# What speaks against this backup, not against the volume, the image or the request: the next candidate may be good.
-_NEXT = frozenset({"BackupMissing", "IdentityWrong"})
-
-
-@dataclass
-class Restored:
-    """What was restored, from which backup, and why that one."""
-
-    chosen: Chosen
-    goal: Goal
-    copy: Copy
-    why: str
-    checks: list[CheckResult] = field(default_factory=list)
+_AS_WAS = "the volume is as it was"
 
 
 def run(ctx: Context) -> Result:
@@ -53,12 +42,14 @@ def run(ctx: Context) -> Result:
     if done := read_restore(ctx, database, task.id, task):
         return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, restore=done)
     root = ctx.paths.restore
-    _demand_target(root, task)
+    with ctx.phase("assess"):
+        _demand_target(root, task)
     stage = root / f"{_STAGE}{task.id}"
     shutil.rmtree(stage, ignore_errors=True)  # of an attempt that was killed
     started = ctx.clock()
     try:
-        restored = _first_good(ctx, task, stage)
+        clean = partial(shutil.rmtree, stage, ignore_errors=True)
+        restored = first_good(ctx, task.candidates, partial(_restore, ctx, task, stage), clean, _AS_WAS)
         with ctx.phase("place"):
             aside = _place(root, stage, task)
     finally:
@@ -66,55 +57,27 @@ def run(ctx: Context) -> Result:
     return _conclude(ctx, task, restored, aside, started)
 
 
-def _first_good(ctx: Context, task: RestoreTask, stage: Path) -> Restored:
-    """The newest candidate whose chain verifies, and what was wrong with those before it."""
-    turned_down: list[str] = []
-    for ref in task.candidates:
-        try:
-            return _restore(ctx, task, ref, stage, turned_down)
-        except DatabosunError as error:
-            if not isinstance(error, SafetyStop) and error.reason not in _NEXT:
-                raise
-            ctx.log.warning("candidate turned down", id=ref.id, reason=error.reason, message=error.message)
-            turned_down.append(f"{ref.id}: {error.reason}: {error.message}")
-            last = error
-            shutil.rmtree(stage, ignore_errors=True)
-    if len(turned_down) == 1:
-        raise last
-    message = f"none of {len(turned_down)} backups can be restored; {'; '.join(turned_down)}; the volume is as it was"
-    raise type(last)(last.reason, message)
-
-
-def _restore(ctx: Context, task: RestoreTask, ref: BackupRef, stage: Path, turned_down: list[str]) -> Restored:
+def _restore(ctx: Context, task: RestoreTask, stage: Path, ref: BackupRef, turned_down: list[str]) -> Restored:
     with ctx.phase("select"):
         chosen = choose(ctx, ref)
     stage.mkdir(mode=0o700)
     now = ctx.clock()
     wanted = Wanted(chosen, task.until, task.timeline, stage, verify=True, assumed_at=now)
     with ctx.phase("restore"), recovering(ctx, wanted) as (copy, goal):
-        why = f"{ref.id}, the newest of {len(task.candidates)} whose artefacts verify"
-        why += f"; turned down: {'; '.join(turned_down)}" if turned_down else ""
-        restored = Restored(chosen, goal, copy, why)
+        restored = Restored(chosen, goal, copy, why_this(ref, task.candidates, turned_down))
         with ctx.phase("verify"):
-            _check(ctx, task, restored)
+            checks = (*copy.builtin(task.level), *task.checks)
+            mend = partial(_mended, task, copy)
+            restored.checks += run_checks(ctx, copy, checks, task.checks, _AS_WAS, mend)
         copy.finish()
     return restored
 
 
-def _check(ctx: Context, task: RestoreTask, restored: Restored) -> None:
-    """The checks of a drill; a critical one that fails ends the restore. Collations refuse, unless told to reindex."""
-    for check in (*restored.copy.builtin(task.level), *task.checks):
-        ctx.stop.check()
-        result = restored.copy.check(check)
-        ctx.stop.check()
-        if result.type is CheckType.COLLATION and result.outcome is CheckOutcome.FAILED:
-            result = _reindexed(task, restored.copy, check, result)
-        restored.checks.append(result)
-        if result.outcome is CheckOutcome.FAILED and result.severity is Severity.CRITICAL:
-            message = f"check {check.name} of the restored copy failed: {result.message}; the volume is as it was"
-            # An older backup is no answer to what a person expects of this one.
-            fault = UserFault if check in task.checks else SafetyStop
-            raise fault(result.reason or CheckReason.CHECK_FAILED, message)
+def _mended(task: RestoreTask, copy: Copy, check: Check, result: CheckResult) -> CheckResult:
+    """Collations refuse, unless told to reindex."""
+    if result.type is CheckType.COLLATION and result.outcome is CheckOutcome.FAILED:
+        return _reindexed(task, copy, check, result)
+    return result
 
 
 def _reindexed(task: RestoreTask, copy: Copy, check: Check, result: CheckResult) -> CheckResult:
@@ -170,6 +133,7 @@ def _conclude(ctx: Context, task: RestoreTask, restored: Restored, aside: list[s
         engine_version=manifest.database.engine_version,
         bytes=manifest.logical_bytes,
         seconds=seconds,
+        timeline=timeline_of(ctx, seconds),
         checks=restored.checks,
         hand_over=ctx.engine.hand_over(manifest.dump(), DATA),
         notes=[*restored.copy.notes, *(f"what was in the volume is now {name}" for name in aside)],
@@ -177,20 +141,8 @@ def _conclude(ctx: Context, task: RestoreTask, restored: Restored, aside: list[s
         record_sha256="",
     )
     with ctx.phase("record"):
-        key = ctx.layout.restore(manifest.database.name, task.id)
-        document = {
-            "schema": 1,
-            "kind": "Restore",
-            "run": task.id,
-            "cluster": ctx.storage.cluster_id,
-            "startedAt": started.isoformat(),
-            "completedAt": ctx.clock().isoformat(),
-            "asked": task.until.dump(),
-            "backupManifestSha256": restored.chosen.last.sha256,
-            "result": result.model_copy(update={"record": None, "record_sha256": None}).dump(),
-        }
-        sha256 = put_record(ctx, key, document)
-        result = result.model_copy(update={"record": ctx.store.url(key), "record_sha256": sha256})
+        sha256 = restored.chosen.last.sha256
+        result = write_record(ctx, task, manifest.database.name, sha256, result, started)
     return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, restore=result)
 
 

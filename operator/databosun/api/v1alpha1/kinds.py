@@ -237,7 +237,11 @@ RESTORE = Kind(
     selectable=(".status.phase",),
     columns=(
         Column("From", ".spec.from['backupRef','databaseRef'].name", description="Backup or Database."),
-        Column("To", ".spec.target.volume.claimName", description="The volume that is restored into."),
+        Column(
+            "To",
+            ".spec.target['volume','databaseRef','connection']['claimName','name','host']",
+            description="The volume, the Database or the host that is restored into.",
+        ),
         Column("Phase", ".status.phase"),
         Column("Step", ".status.progress.stage"),
         Column("Percent", ".status.progress.percent", "integer"),

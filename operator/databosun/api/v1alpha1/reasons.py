@@ -382,7 +382,21 @@ class Reason(StrEnum):
     LOG_GAP = "LogGap", "Restore to a point outside the gap; the message offers the nearest ones."
     LOG_MISSING = "LogMissing", "Choose a point that needs no log, or turn on continuous: nothing was shipped."
     POINT_NOT_COVERED = "PointNotCovered", "Choose one of the nearest points that the message names."
-    TARGET_NOT_EMPTY = "TargetNotEmpty", "Use an empty volume, or ask for Replace with confirm."
+    TARGET_NOT_EMPTY = "TargetNotEmpty", "Use an empty target, or ask for Replace with confirm: the message says which."
+    TARGET_OLDER = "TargetOlder", "Restore into a server of the backup's major version, or a newer one."
+    TARGET_BUSY = "TargetBusy", "Have the sessions that the message names end; the restore is tried again."
+    TARGET_IS_ONE_DATABASE = (
+        "TargetIsOneDatabase",
+        "Choose that one database (spec.selection), or a target whose connection names none.",
+    )
+    TABLE_IN_USE = "TableInUse", "See the message for what uses the table, and for the ways that there are."
+    NO_SUCH_TABLE = "NoSuchTable", "Correct spec.selection.tables: at that point the database has no such table."
+    NO_SUCH_SCHEMA = "NoSuchSchema", "Create the schema at the target, or restore the whole database."
+    PREPARED_TRANSACTIONS = "PreparedTransactions", "Commit or roll back the prepared transactions that are named."
+    BRIDGE_UNSUPPORTED = "BridgeUnsupported", "Restore into a volume: the engine has no way into a running server."
+    STAGED = "Staged", "Look at what was staged; then kubectl bosun restore --promote NAME, or let its time pass."
+    NOT_PROMOTED = "NotPromoted", "Nothing: nobody consented in time, and what was staged was removed."
+    TARGET_REFUSES = "TargetRefuses", "See the message for the server's own words: what is restored does not fit there."
     EVIDENCE_INVALID = "EvidenceInvalid", "Do not rely on this evidence: digest, chain or signature is wrong."
 
     # Restores and drills.

@@ -1,4 +1,4 @@
-"""Restore: bring a database back to a place, once."""
+"""Restore: bring a database back to a place, once: into a volume, or over a bridge into a running server."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pydantic import Field
 
 from databosun.api.drill import Level
 from databosun.api.v1alpha1.backup import Position
-from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate
+from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate, SecretKeyRef
 from databosun.api.v1alpha1.conditions import Conditions
+from databosun.api.v1alpha1.database import Connection, CredentialsRef
 from databosun.api.v1alpha1.fields import Identifier, Line, Message, Name, PositiveDuration, Time, first, last
 from databosun.api.v1alpha1.proving import ChosenBackup, CopyCheck, CopyCheckResult, StoredRecord, TargetPoint
 from databosun.api.v1alpha1.run import Attempt, Failure, Progress
-from databosun.api.v1alpha1.schema import WHOLE, cel, matches, one_each, rules
+from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, matches, one_each, rules
 
 _LSN = r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$"
 
@@ -24,12 +25,19 @@ class RestorePhase(StrEnum):
 
     PENDING = "Pending"
     RUNNING = "Running"
+    STAGED = "Staged"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     REFUSED = "Refused"
 
 
-RESTORE_FINAL = frozenset(RestorePhase) - {RestorePhase.PENDING, RestorePhase.RUNNING}
+RESTORE_FINAL = frozenset(RestorePhase) - {RestorePhase.PENDING, RestorePhase.RUNNING, RestorePhase.STAGED}
+_TARGET = (
+    "(has(self.target.volume) ? self.target.volume.claimName : has(self.target.databaseRef) ?"
+    " self.target.databaseRef.name : has(self.target.connection.host) ? self.target.connection.host :"
+    " self.target.connection.hosts[0])"
+)
+"""The name that `confirm` repeats."""
 
 
 class RestoreFrom(Model):
@@ -57,9 +65,76 @@ class VolumeTarget(Model):
 class RestoreTarget(Model):
     """Where it is restored to."""
 
-    volume: VolumeTarget = Field(
+    model_config = rules(
+        cel(
+            "(has(self.volume) ? 1 : 0) + (has(self.databaseRef) ? 1 : 0) + (has(self.connection) ? 1 : 0) == 1",
+            "exactly one of volume, databaseRef and connection is required",
+        ),
+        cel(
+            "!has(self.credentialsSecretRef) || has(self.databaseRef)",
+            "credentialsSecretRef goes with databaseRef; a connection has credentials of its own",
+        ),
+    )
+    volume: VolumeTarget | None = Field(
+        default=None,
         description="A volume that takes a recovered, promoted, cleanly stopped data directory, to be handed to a"
-        " server; the steps stand in status.handOver."
+        " server; the steps stand in status.handOver. Exactly one of volume, databaseRef and connection.",
+    )
+    database_ref: LocalRef | None = Field(
+        default=None,
+        description="The running server of this Database, the source itself (in place) or another one: each database is"
+        " restored beside what is there, checked, and renamed into its place in the end. Its role must be allowed to"
+        " create databases.",
+    )
+    credentials_secret_ref: CredentialsRef | None = Field(
+        default=None,
+        description="Log in to the Database of databaseRef with this Secret instead of its own: the role that takes"
+        " backups seldom may create databases.",
+    )
+    connection: Connection | None = Field(
+        default=None, description="The same for a running server that has no Database object."
+    )
+
+    @property
+    def named(self) -> str:
+        """What `confirm` repeats."""
+        if self.volume is not None:
+            return self.volume.claim_name
+        if self.database_ref is not None:
+            return self.database_ref.name
+        connection = self.connection
+        return (connection.host or (connection.hosts or [""])[0]) if connection else ""
+
+
+class Selection(Model):
+    """What of a backup is restored."""
+
+    model_config = rules(
+        cel(
+            "!has(self.tables) || self.databases.size() == 1",
+            "tables needs databases with the one database that they are in",
+        )
+    )
+    databases: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=63)]], Field(min_length=1, max_length=64), UNIQUE
+    ] = Field(description="These databases of the server. Absent selection: all that are no templates.")
+    tables: (
+        Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1, max_length=64), UNIQUE]
+        | None
+    ) = Field(
+        default=None,
+        description="These tables of that database, such as public.orders. One that is gone comes back under its name;"
+        " one that is there stays, and its restored form is put beside it in schema <schema>_restore_<id>, unless"
+        " overwrite is Replace.",
+    )
+
+
+class Notify(Model):
+    """Who is told how it ended."""
+
+    url_secret_ref: SecretKeyRef = Field(
+        description="Secret key with an http or https URL that the outcome is posted to as JSON, once an attempt has"
+        " ended. That it cannot be told is noted, and fails nothing."
     )
 
 
@@ -74,8 +149,16 @@ class RestoreSpec(Model):
             "at most one of pointInTime, lsn, restorePoint and until can be given",
         ),
         cel(
-            "self.overwrite != 'Replace' || (has(self.confirm) && self.confirm == self.target.volume.claimName)",
-            "overwrite: Replace needs confirm with the name of the target, which is that of the claim",
+            f"self.overwrite != 'Replace' || (has(self.confirm) && self.confirm == {_TARGET})",
+            "overwrite: Replace needs confirm with the name of the target: of the claim, the Database, or the host",
+        ),
+        cel(
+            "!has(self.target.volume) || !has(self.selection)",
+            "selection needs a running server as its target: a data directory always holds the whole server",
+        ),
+        cel(
+            "!has(self.target.volume) || !self.stageFirst",
+            "stageFirst needs a running server as its target: what is restored into a volume is in nobody's way",
         ),
     )
     from_: RestoreFrom = Field(alias="from", description="What is restored.")
@@ -92,17 +175,32 @@ class RestoreSpec(Model):
         description="EndOfBackup: what the backup holds, without the log. Latest: all that the shipped log holds."
         " Absent, and no other point given: Latest where the log is shipped, else EndOfBackup.",
     )
+    selection: Selection | None = Field(default=None, description="What of it. Absent: the whole server.")
     target: RestoreTarget = Field(description="Where it is restored to.")
     overwrite: Literal["Refuse", "Replace"] = Field(
         default="Refuse",
-        description="Refuse: only an empty target. Replace: what a restore left there before is put aside under another"
-        " name, never deleted.",
+        description="Refuse: nothing that is there is touched. Replace: what is there is put aside under another name"
+        " (data.before-<restore>, <database>_before_<id>), never deleted.",
     )
-    confirm: Name | None = Field(default=None, description="The name of the target once more; with overwrite: Replace.")
+    confirm: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        default=None,
+        description="The name of the target once more (of the claim, the Database, or the host); with overwrite:"
+        " Replace.",
+    )
     not_after: Time = Field(
         description="The restore does not start after this (at most a day ahead), so that one that is re-applied from"
         " Git or came back with a cluster's backup starts nothing."
     )
+    stage_first: bool = Field(
+        default=False,
+        description="Restore into databases <database>_restore_<id> of the target and check them, then wait for an"
+        " Approval before anything takes its place (kubectl bosun restore --promote NAME).",
+    )
+    stage_for: PositiveDuration = Field(
+        default="24h",
+        description="How long to wait for it; then what was staged is removed, and the restore is over. At most 7d.",
+    )
+    notify: Notify | None = Field(default=None, description="Who is told how it ended.")
     reindex: bool = Field(
         default=False, description="Rebuild indexes where the image sorts texts otherwise than the original did."
     )
@@ -123,6 +221,29 @@ class RestoreSpec(Model):
     pod_template: PodTemplate | None = Field(default=None, description="What may be said about the Job's pod.")
 
 
+class Placed(Model):
+    """One database, or table, that was restored into a running server."""
+
+    database: Identifier = Field(description="The database.")
+    table: Identifier | None = Field(default=None, description="The table, where tables were chosen.")
+    at: Identifier = Field(description="Where it is now: the name of a database, or schema and table.")
+    before: Identifier | None = Field(
+        default=None, description="Where that is which was there before: the name of a database, or schema and table."
+    )
+    rows: int | None = Field(default=None, description="Rows that were counted there.")
+
+
+class Staged(Model):
+    """What waits for a person's consent."""
+
+    at: Time = Field(description="When it was checked and ready.")
+    until: Time = Field(description="Until when it waits; then it is removed.")
+    plan_hash: Identifier = Field(description="What an Approval names.")
+    attempt: int = Field(description="The attempt that staged it.")
+    decision: Literal["Promote", "Discard"] | None = Field(default=None, description="What became of it.")
+    approval: Identifier | None = Field(default=None, description="The Approval that it was promoted by.")
+
+
 class RestoreStatus(Model):
     """What became of a restore; written by the operator alone."""
 
@@ -132,8 +253,9 @@ class RestoreStatus(Model):
     conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled.")
     phase: RestorePhase | None = Field(
         default=None,
-        description="Where it stands. Refused: a precondition is missing, and nothing was touched. Failed: the message"
-        " says in which state the target is.",
+        description="Where it stands. Staged: checked beside what is there, and waiting for consent. Refused: a"
+        " precondition is missing, and the target is as it was. Failed: the message says in which state the target"
+        " is.",
     )
     start_time: Time | None = Field(default=None, description="When the first attempt was started.")
     completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
@@ -152,6 +274,10 @@ class RestoreStatus(Model):
     reached: Position | None = Field(default=None, description="The position that was reached.")
     last_commit: Time | None = Field(default=None, description="When the newest restored transaction was committed.")
     data_directory: Identifier | None = Field(default=None, description="The data directory below the volume's root.")
+    staged: Staged | None = Field(default=None, description="What waits, or waited, for consent; with stageFirst.")
+    placed: Annotated[list[Placed], Field(max_length=128), WHOLE, first(128)] | None = Field(
+        default=None, description="What was restored into a running server, and where that is which was there before."
+    )
     engine_version: Identifier | None = Field(default=None, description="Version of the server that can start it.")
     bytes: int | None = Field(default=None, description="Bytes of the restored data.")
     hand_over: Annotated[list[Message], Field(max_length=32), WHOLE, first(32)] | None = Field(
@@ -162,7 +288,7 @@ class RestoreStatus(Model):
     )
     record: StoredRecord | None = Field(default=None, description="The record in the store.")
     image: Line | None = Field(default=None, description="Image that the agent ran in.")
-    notes: Annotated[list[Message], Field(max_length=16), WHOLE, first(16)] | None = Field(
+    notes: Annotated[list[Message], Field(max_length=32), WHOLE, first(32)] | None = Field(
         default=None, description="What is otherwise than in the original."
     )
     failure: Failure | None = Field(default=None, description="Why it failed and what to do about it.")

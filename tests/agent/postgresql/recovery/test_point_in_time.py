@@ -16,6 +16,7 @@ from databosun.domain.wal import format_lsn, parse_lsn
 from support.agekeys import make_age_key
 from support.agentrun import Workplace, backup_task
 from support.archiving import Pod, current_lsn, prepare
+from support.bridging import Far, bridged
 from support.pgserver import Server, bin_dir, open_folder
 from support.recoveryyard import Yard, check, drilled
 from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
@@ -230,3 +231,18 @@ def _segment_after(life: History, name: str) -> str:
     assert segment.full
     assert log.stored(1, number + 1) is not None
     return segment.key
+
+
+def test_the_table_itself_comes_back_into_the_server_that_lost_it(life: History) -> None:
+    # The last one: it writes to the source.
+    far = Far(life.yard, life.server, "orders")
+    later = far.content("postgres")
+    until = RecoveryPoint(kind=PointKind.TIME, time=life.at["before the drop"])
+    found = bridged(far.run("orders-1", databases=("postgres",), tables=("public.precious",), until=until))
+    assert [(one.table, one.at, one.rows) for one in found.placed] == [("public.precious", "public.precious", ROWS)]
+    rows = life.server.sql("SELECT count(*), sum(i), bool_and(v = repeat(md5(i::text), 20)) FROM precious")
+    assert rows == [(ROWS, ROWS * (ROWS - 1) // 2, True)]
+    content = far.content("postgres")
+    del content["public.precious"]
+    assert content == later
+    assert {"replay", "resume"} <= {one.step for one in found.timeline}

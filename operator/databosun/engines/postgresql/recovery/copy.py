@@ -58,8 +58,22 @@ class RunningCopy:
 
     @property
     def server(self) -> PrivateServer:
-        """For tests."""
+        """For those that read or reshape the copy over a session of their own."""
         return self._server
+
+    def databases(self) -> tuple[str, ...]:
+        """All that can be connected to and are no templates."""
+        return self._scene.databases()
+
+    @property
+    def scene(self) -> Scene:
+        """What its checks have at hand."""
+        return self._scene
+
+    @property
+    def major(self) -> int:
+        """The major version of the server that runs."""
+        return self._backup.major
 
     def builtin(self, level: Level) -> tuple[Check, ...]:
         """The checks that a level stands for."""

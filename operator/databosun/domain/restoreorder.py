@@ -1,0 +1,71 @@
+"""What the Job of one restore is told: into a volume, or into a running server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from databosun.api.drill import Check, Level
+from databosun.api.request import BridgeTask, DatabaseTarget, RestoreTask, SecretUse, SelectionOrder, StorageTarget
+from databosun.api.v1alpha1.common import PodTemplate
+from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
+from databosun.api.v1alpha1.restore import RestoreSpec
+from databosun.domain.measured import backup_ref, recovery_point
+from databosun.domain.requests import Named
+
+Mode = Literal["Restore", "Promote", "Discard"]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOrder:
+    """All that the Job of one restore needs to be told. It never talks to the source, which may be long gone; `target`:
+    the running server that it restores into."""
+
+    database: DatabaseTarget
+    storage: StorageTarget
+    secrets: tuple[SecretUse, ...]
+    image: str
+    candidates: tuple[ChosenBackup, ...]
+    until: TargetPoint
+    checks: tuple[Check, ...] = ()
+    level: Level = Level.RESTORE
+    storage_uid: str | None = None
+    storage_claim: str | None = None
+    pod_template: PodTemplate | None = None
+    scratch_bytes: int | None = None
+    target: DatabaseTarget | None = None
+
+
+def volume_task(ref: Named, spec: RestoreSpec, order: RestoreOrder) -> RestoreTask:
+    """Into a volume."""
+    return RestoreTask(
+        id=ref.name,
+        candidates=[backup_ref(one) for one in order.candidates],
+        claim=spec.target.named,
+        until=recovery_point(order.until),
+        replace=spec.overwrite == "Replace",
+        reindex=spec.reindex,
+        checks=list(order.checks),
+        level=order.level,
+    )
+
+
+def bridge_task(ref: Named, spec: RestoreSpec, order: RestoreOrder, target: DatabaseTarget, mode: Mode) -> BridgeTask:
+    """Into a running server."""
+    selection = spec.selection
+    return BridgeTask(
+        id=ref.name,
+        uid=ref.uid,
+        candidates=[backup_ref(one) for one in order.candidates],
+        target=target,
+        mode=mode,
+        stage_first=spec.stage_first,
+        selection=SelectionOrder(
+            databases=list(selection.databases) if selection else [],
+            tables=list(selection.tables or []) if selection else [],
+        ),
+        until=recovery_point(order.until),
+        replace=spec.overwrite == "Replace",
+        checks=list(order.checks),
+        level=order.level,
+    )
