@@ -67,6 +67,11 @@ def test_a_full_starts_elsewhere_with_the_same_rows(
     assert any("CloudNativePG" in step for step in found.hand_over)
     record = json.loads(next(yard.place.paths.volume.rglob("restores/restore-1/result.json")).read_bytes())
     assert record["result"]["backup"] == "orders-1"
+    steps = [one["step"] for one in record["result"]["timeline"]]
+    assert set(steps) == {"assess", "select", "restore", "verify", "resume"} | ({"replay"} & set(steps))
+    assert [one["began"] for one in record["result"]["timeline"]] == sorted(
+        one["began"] for one in record["result"]["timeline"]
+    )
     assert _tablespace_files(yard.server) == spaces
     with started(yard, pod) as server:
         assert contents(server) == expected
