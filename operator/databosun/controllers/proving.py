@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from databosun.api.drill import Level
+from databosun.api.drill import Level, PointKind
 from databosun.api.v1alpha1.database import DrillCursor, LastBackup, LastProven
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec
 from databosun.controllers import seen as read
@@ -85,7 +85,7 @@ async def look(
     conditions, wake_at = decide_proof(facts, now)
     return Drilling(
         create=tuple(create),
-        update={"drills": cursors, "last_proven": last, "estimate": estimate(last, newest)},
+        update={"drills": cursors, "last_proven": last, "estimate": estimate(last, newest, shipped=_ships_log(seen))},
         conditions=conditions,
         wakes=tuple(at for at in (*wakes, wake_at) if at is not None),
         policies=tuple(drill.meta for drill, _ in covering),
@@ -122,6 +122,10 @@ def _active(context: Context, seen: SeenDatabase) -> list[tuple[str, PastRun]]:
         past = PastRun(run.meta.name, run.spec.schedule or "", run.meta.created, slot, active=True, succeeded=False)
         found.append((run.meta.labels.get(LABEL_POLICY_UID, ""), past))
     return found
+
+
+def _ships_log(seen: SeenDatabase) -> bool:
+    return seen.status.recovery is not None and seen.status.recovery.continuous
 
 
 def _of_joint(drill: SeenDrill) -> DrillCursor:
@@ -217,5 +221,6 @@ def _as_proof(run: read.SeenDrillRun) -> LastProven | None:
         rpo_seconds=status.rpo.seconds if status.rpo else None,
         backup=status.backup.name if status.backup else None,
         restore_bytes=status.backup.restore_bytes if status.backup else None,
+        replayed=status.until is not None and status.until.kind is not PointKind.NONE,
         passed=str(status.phase) == "Passed",
     )

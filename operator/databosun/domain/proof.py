@@ -85,10 +85,11 @@ def _rto_met(facts: ProofFacts) -> Wanted:
     return Wanted(kind, True, "WithinObjective", f"drill {last.run} took {took} of {limit}")
 
 
-def estimate(last: LastProven | None, newest: LastBackup | None) -> Estimate | None:
+def estimate(last: LastProven | None, newest: LastBackup | None, *, shipped: bool = False) -> Estimate | None:
     """How long a restore of the newest backup would take, were it to go on as the last drill did.
 
     Reckoned by size and never below what was measured for less: phases that do not grow with the size are taken to.
+    Where a log is `shipped` and that drill replayed none, replaying is not in it, and the basis says so.
     """
     if last is None or newest is None or last.rto_seconds is None or not last.restore_bytes:
         return None
@@ -99,6 +100,8 @@ def estimate(last: LastProven | None, newest: LastBackup | None) -> Estimate | N
         f"drill {last.run} took {took} for {humanize_bytes(last.restore_bytes)} stored; {newest.name} has"
         f" {humanize_bytes(size)}"
     )
+    if shipped and not last.replayed:
+        basis += "; replaying the shipped log comes on top: drill with selection.pointInTime Latest to measure it"
     return Estimate(restore_now_seconds=seconds, restore_now=format_duration(timedelta(seconds=seconds)), basis=basis)
 
 

@@ -77,6 +77,22 @@ def test_an_estimate_grows_with_the_backup_and_never_shrinks_below_what_was_meas
 
     assert (of(3000), of(10)) == (1800, 600)
     assert estimate(None, None) is None
+
+
+def test_an_estimate_says_where_it_leaves_the_log_out() -> None:
+    newest = LastBackup(name="b2", at=NOW, size_bytes=1, restore_bytes=100)
+
+    def basis(*, shipped: bool, replayed: bool) -> str:
+        found = estimate(LAST.model_copy(update={"replayed": replayed}), newest, shipped=shipped)
+        assert found is not None
+        return found.basis
+
+    assert "replaying the shipped log comes on top" in basis(shipped=True, replayed=False)
+    assert "on top" not in basis(shipped=True, replayed=True)
+    assert "on top" not in basis(shipped=False, replayed=False)
+
+
+def test_nothing_is_reckoned_from_nothing() -> None:
     assert estimate(LAST.model_copy(update={"restore_bytes": None}), LastBackup(name="b", at=NOW, size_bytes=1)) is None
 
 

@@ -309,6 +309,7 @@ class LastProven(Model):
     rpo_seconds: int | None = Field(default=None, description="Measured span of lost writes, in seconds.")
     backup: Identifier | None = Field(default=None, description="The Backup that it proved.")
     restore_bytes: int | None = Field(default=None, description="Stored bytes that it read.")
+    replayed: bool = Field(default=False, description="Whether it went on to a point of the shipped log.")
     passed: bool = Field(description="Whether all critical checks passed.")
 
 
