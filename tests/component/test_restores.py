@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from databosun.api.request import BridgeTask, Request, RestoreTask
 from databosun.api.result import Outcome, Result
-from databosun.kube.resources import APPROVALS, JOBS, Object
+from databosun.kube.resources import JOBS, Object
 from support.operator import Rig, backup, conditions, database, restore
-from support.operator_scenarios import HOUR, MINUTE, Condition, Driver, ready, runs_done, seeded
+from support.operator_scenarios import HOUR, MINUTE, Condition, Driver, approval_of, ready, runs_done, seeded
 
 
 async def prepared(rig: Rig, backups: int = 3) -> Driver:
@@ -160,22 +160,6 @@ def in_phase(rig: Rig, phase: str) -> Condition:
     return so
 
 
-def approval(rig: Rig, restore: Object, hash: str | None = None) -> Object:
-    name = restore["metadata"]["name"]
-    spec = {
-        "ref": {"kind": "Restore", "name": name},
-        "planHash": hash or restore["status"]["staged"]["planHash"],
-        "approvedBy": "somebody",
-        "notAfter": (rig.clock.now() + 12 * HOUR).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-    return {
-        "apiVersion": APPROVALS.api_version,
-        "kind": "Approval",
-        "metadata": {"name": f"{name}-{spec['planHash'][:4]}"},
-        "spec": spec,
-    }
-
-
 async def test_in_place_names_what_is_wanted_and_logs_in_to_the_target(rig: Rig) -> None:
     tasks = bridges(rig)
     drive = await prepared(rig)
@@ -234,13 +218,13 @@ async def test_what_is_staged_waits_for_its_approval_and_keeps_no_backup_waiting
     await drive.until(in_phase(rig, "Staged"))
     seen = await rig.get("Restore", "mine")
     assert conditions(seen) == {"Ready": ("False", "Staged")}
-    await rig.create(approval(rig, seen, hash="0" * 16))
+    await rig.create(approval_of(seen, rig.clock.now() + 12 * HOUR, "0" * 16))
     await drive.idle(2 * HOUR)
     assert (await rig.get("Restore", "mine"))["status"]["phase"] == "Staged"
     await rig.create(backup("meanwhile", rig.clock.now() + HOUR))
     await drive.idle(HOUR)
     assert (await rig.get("Backup", "meanwhile"))["status"]["phase"] == "Succeeded"
-    await rig.create(approval(rig, seen))
+    await rig.create(approval_of(seen, rig.clock.now() + 12 * HOUR))
     await drive.until(runs_done(rig, "Restore", "Succeeded"))
     assert [task.mode for task in tasks] == ["Restore", "Promote"]
     assert (await rig.get("Restore", "mine"))["status"]["staged"]["decision"] == "Promote"

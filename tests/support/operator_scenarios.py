@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.request import BackupTask, DrillTask, Request
+from databosun.api.request import BackupTask, BridgeTask, DrillTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import (
     ANNOTATION_RUN_NOW,
@@ -18,7 +18,7 @@ from databosun.domain.plan import (
     LABEL_SCHEDULE,
     LABEL_STORAGE_UID,
 )
-from databosun.kube.resources import BACKUPS, Object
+from databosun.kube.resources import APPROVALS, BACKUPS, Object
 from support.agentsim import SYSTEM
 from support.chaoskube import Fault, Killed, Write
 from support.operator import (
@@ -320,6 +320,41 @@ async def restored(drive: Driver) -> None:
     await drive.until(runs_done(drive.rig, "Restore", "Succeeded"))
 
 
+async def promoted(drive: Driver) -> None:
+    """A restore into the running server stages first; a person consents; its promotion is lost once."""
+    rig = drive.rig
+
+    def script(request: Request) -> str | None:
+        lost = isinstance(request.job, BridgeTask) and request.job.mode == "Promote" and request.attempt == 2
+        return "crash" if lost else None
+
+    rig.agents.script = script
+    await seeded(drive, 2)
+    await drive.until(lambda: ready(rig))
+    wish = {"target": {"databaseRef": {"name": "orders"}}, "selection": {"databases": ["shop"]}, "stageFirst": True}
+    await rig.create(restore("mine", rig.clock.now() + 12 * HOUR, **wish))
+
+    async def staged() -> bool:
+        return (await rig.get("Restore", "mine")).get("status", {}).get("phase") == "Staged"
+
+    await drive.until(staged)
+    await rig.create(approval_of(await rig.get("Restore", "mine"), rig.clock.now() + 12 * HOUR))
+    await drive.until(runs_done(rig, "Restore", "Succeeded"))
+
+
+def approval_of(body: Object, not_after: datetime, plan_hash: str | None = None) -> Object:
+    """Somebody's consent to what a Restore has staged, or to another plan."""
+    name = body["metadata"]["name"]
+    spec = {
+        "ref": {"kind": "Restore", "name": name},
+        "planHash": plan_hash or body["status"]["staged"]["planHash"],
+        "approvedBy": "somebody",
+        "notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    metadata = {"name": f"{name}-{spec['planHash'][:4]}"}
+    return {"apiVersion": APPROVALS.api_version, "kind": "Approval", "metadata": metadata, "spec": spec}
+
+
 async def archived(drive: Driver) -> None:
     """A policy asks for the log; an archiver ships it, loses some of it once, and goes when nobody asks any more."""
     rig = drive.rig
@@ -379,6 +414,7 @@ SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
         drill_by_hand,
         drilled_together,
         restored,
+        promoted,
         archived,
         archived_database_deleted,
     )
