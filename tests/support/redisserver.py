@@ -20,18 +20,27 @@ USER = "backup"
 PASSWORD = "it's: a \\ secret"
 ADMIN = "administrator"
 GRANTS = "+psync +replconf +info +ping +pubsub|numsub"
-PRODUCTS = ("redis", "valkey")
+# The first is Debian's 7.0; the second is 6.2, which knows no functions and keeps its append-only file in one piece.
+PRODUCTS = ("redis", "redis6", "valkey")
+_TOOLS = {"redis6": "redis-6", "valkey": "valkey"}
 
 
 @cache
 def program(product: str) -> Path:
-    """The server of a product: Debian's Redis, or the pinned Valkey."""
+    """The server of a product: Debian's Redis, or a pinned one."""
     if product == "redis":
         found = shutil.which("redis-server")
         assert found, "hack/packages installs it"
         return Path(found)
-    done = subprocess.run([str(ROOT / "hack/tools/tools"), "get", "valkey"], check=True, capture_output=True, text=True)
-    return Path(done.stdout.strip()) / "valkey-server"
+    done = subprocess.run(
+        [str(ROOT / "hack/tools/tools"), "get", _TOOLS[product]], check=True, capture_output=True, text=True
+    )
+    return Path(done.stdout.strip()) / f"{family(product)}-server"
+
+
+def family(product: str) -> str:
+    """As its programs are named."""
+    return product.rstrip("0123456789")
 
 
 class Server:
@@ -153,9 +162,11 @@ def fill(server: Server) -> None:
         ("XREADGROUP", "GROUP", "readers", "one", "COUNT", 40, "STREAMS", "stream", ">"),
         ("XDEL", "stream", "1-1"), ("XADD", "stream:empty", "1-1", "a", "b"), ("XDEL", "stream:empty", "1-1"),
         ("SETEX", "lasts", 100_000, "v"), ("PSETEX", "lasts:packed:" + "p" * 40, 100_000_000, "v"),
-        ("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 1 end)"),
         *(("SET", f"user:{n:020d}", f"name {n}") for n in range(2000)),
     ]  # fmt: skip
+    if server.product != "redis6":
+        library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)"
+        commands.append(("FUNCTION", "LOAD", library))
     server.calls(commands)
     server.calls([("SET", f"other:{n}", n) for n in range(50)] + [("SETEX", "other:lasts", 100_000, 1)], db=5)
 
@@ -203,9 +214,21 @@ def _value(wire: Wire, name: bytes) -> bytes:
         return repr(sorted(zip(said[::2], said[1::2], strict=True), key=repr)).encode()
     if kind == b"zset":
         return repr(wire.call("ZRANGE", name, 0, -1, "WITHSCORES")).encode()
-    dump = wire.call("DUMP", name)
-    assert isinstance(dump, bytes)
-    return dump[:-10]  # without the version of the format, and a checksum
+    if kind == b"list":
+        return repr(wire.call("LRANGE", name, 0, -1)).encode()
+    if kind == b"stream":
+        return repr((wire.call("XRANGE", name, "-", "+"), _groups(wire.call("XINFO", "GROUPS", name)))).encode()
+    found = wire.call("GET", name)
+    assert isinstance(found, bytes)
+    return found
+
+
+def _groups(reply: Reply) -> list[dict[object, object]]:
+    """A stream's groups and how far each is; later versions say more of them."""
+    assert isinstance(reply, list)
+    kept = (b"name", b"consumers", b"pending", b"last-delivered-id")
+    entries = [dict(zip(one[::2], one[1::2], strict=True)) for one in reply if isinstance(one, list)]
+    return [{key: one[key] for key in kept} for one in entries]
 
 
 def served(product: str, data: Path, folder: Path, *settings: str) -> dict[str, tuple[int, int]]:

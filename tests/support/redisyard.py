@@ -13,12 +13,12 @@ from databosun.api.v1alpha1.database import EngineName
 from support.engineyard import EngineYard
 from support.recoverypod import RecoveryPod
 from support.redisdoc import followed, tools_of
-from support.redisserver import PASSWORD, PRODUCTS, USER, Server, content, open_socket, program, served
+from support.redisserver import PASSWORD, USER, Server, content, open_socket, program, served
 
 
 def both() -> str:
     """Where the servers of the image are, for DATABOSUN_REDIS_BIN."""
-    return ":".join(str(program(product).parent) for product in PRODUCTS)
+    return ":".join(str(program(product).parent) for product in ("redis", "valkey"))
 
 
 @dataclass

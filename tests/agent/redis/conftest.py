@@ -24,7 +24,7 @@ from support.redisserver import PASSWORD, PRODUCTS, USER, Server, fill, program
 @pytest.fixture(autouse=True)
 def programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both servers, as the runner image has them."""
-    monkeypatch.setenv("DATABOSUN_REDIS_BIN", ":".join(str(program(product).parent) for product in PRODUCTS))
+    monkeypatch.setenv("DATABOSUN_REDIS_BIN", ":".join(str(program(product).parent) for product in ("redis", "valkey")))
 
 
 @pytest.fixture(scope="session")
