@@ -33,6 +33,9 @@ e2e: setup ## The tests on a real cluster
 bench: setup ## Measure; results belong in docs/benchmarks.md
 	@hack/test bench
 
+soak: setup ## What takes hours to show: kills, a store that is away, long quiet; results belong in docs/benchmarks.md
+	@hack/test soak
+
 fmt: setup ## Format the code
 	@.venv/bin/ruff format operator tests hack && .venv/bin/ruff check --fix --quiet operator tests hack
 
@@ -45,4 +48,4 @@ lock: setup ## Renew uv.lock
 clean: ## Remove what was made in the checkout
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup demo demo-down test lint unit servers e2e bench fmt crds lock clean
+.PHONY: help setup demo demo-down test lint unit servers e2e bench soak fmt crds lock clean

@@ -160,6 +160,12 @@ class Pod:
         """Whether it has not ended by itself."""
         return self.process is not None and self.process.poll() is None
 
+    def peak_mib(self) -> float:
+        """The most memory that this life has had, in MiB."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
+
     def wait_for(self, lsn: str, seconds: float = 120) -> None:
         """Until it says that the store has the log up to a position."""
 

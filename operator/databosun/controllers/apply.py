@@ -154,8 +154,10 @@ class Applier:
             created = await self._context.kube.create(resource, action.namespace, body)
         except AlreadyExists:
             return
+        key = Key(action.kind, action.namespace, action.name)
+        self._context.newborn.created(key, created["metadata"]["uid"])
         self._context.took(action.kind, created)
-        self._context.add(Key(action.kind, action.namespace, action.name), None)
+        self._context.add(key, None)
 
     async def _record_proof(self, action: RecordProof) -> None:
         """The backup that was drilled, if it is still there, and still that one."""

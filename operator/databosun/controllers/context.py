@@ -75,6 +75,21 @@ class Register:
         return tuple(active for key, active in self.active.items() if key != run)
 
 
+@dataclass(slots=True)
+class Newborn:
+    """Runs that this process created and has not looked at yet: they have neither Job nor pod."""
+
+    uids: dict[Key, str] = field(default_factory=dict)
+
+    def created(self, run: Key, uid: str) -> None:
+        """The API server has just taken it, as new."""
+        self.uids[run] = uid
+
+    def first_look(self, run: Key, uid: str) -> bool:
+        """Whether this is the first look at such a run; asked once, for whatever a look does may come after a Job."""
+        return self.uids.pop(run, None) == uid
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Shared by all controllers."""
@@ -95,6 +110,7 @@ class Context:
     """Finished runs of other kinds than Backups, by kind."""
     waiting: dict[Key, set[Key]] = field(default_factory=lambda: defaultdict(set))
     """Who looks again when an object has changed that does not refer to it."""
+    newborn: Newborn = field(default_factory=Newborn)
     workers: dict[Key, set[str]] = field(default_factory=dict)
     """Names of the Jobs and pods that are known to work for an object."""
     observe: Callable[[str, Key, Mapping[str, Any]], None] = lambda _kind, _key, _body: None

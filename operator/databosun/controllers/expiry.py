@@ -72,7 +72,7 @@ class Expiry:
         """Read the records and decide, to the second: that is how a plan is shown and compared."""
         now = now.replace(microsecond=0)
         signature = self._signature(seen)
-        mine = await list_backups(self._context, seen.meta.namespace, of_policy(seen.meta.uid))
+        mine = await self._mine(seen)
         others = await self._strangers(seen, mine)
         storage = cached_storage(self._context, seen.meta.namespace, seen.spec.storage_ref.name)
         lock = lock_span(storage)
@@ -120,6 +120,14 @@ class Expiry:
         wake_at = min((at for at in wakes if at is not None), default=None)
         after = (*carry.after, *settled.after, *trim)
         return Expired(summary, (*carry.before, *settled.before), after, wake_at)
+
+    async def _mine(self, seen: SeenPolicy) -> list[SeenBackup]:
+        """The policy's runs; read only where there are any."""
+        context, meta = self._context, seen.meta
+        unfinished = context.cache.referring("Backup", meta.namespace, f"policy:{meta.name}")
+        if not unfinished and not context.finished.of_policy(meta.uid):
+            return []
+        return await list_backups(context, meta.namespace, of_policy(meta.uid))
 
     async def _strangers(self, seen: SeenPolicy, mine: Sequence[SeenBackup]) -> list[SeenBackup]:
         """The same databases' backups of other policies or by hand: never let go here, what they stand on is kept."""

@@ -123,7 +123,7 @@ class Intake:
             yield from policies
             yield from drill_keys_of(self._context, namespace, key.name)
             for resource in RUN_KINDS:
-                yield from cache.referring(resource.kind, namespace, f"database:{key.name}")
+                yield from self._not_begun(resource.kind, namespace, f"database:{key.name}")
             yield from self._of_policies(policies)
             yield from same_server(self._context, key, body)
         elif kind == "Deployment":
@@ -132,19 +132,19 @@ class Intake:
         elif kind == "BackupStorage":
             policies = cache.referring("BackupPolicy", namespace, f"storage:{key.name}")
             yield from policies
-            yield from cache.referring("Backup", namespace, f"storage:{key.name}")
+            yield from self._not_begun("Backup", namespace, f"storage:{key.name}")
             yield from self._context.waiting.pop(key, ())
             for kind in READERS:
                 yield from cache.keys(kind, namespace)
             yield from self._of_policies(policies)
         elif kind == "BackupPolicy":
             yield from database_keys_of(self._context, namespace, body)
-            yield from cache.referring("Backup", namespace, f"policy:{key.name}")
+            yield from self._not_begun("Backup", namespace, f"policy:{key.name}")
             yield from cache.referring("RestoreDrill", namespace, f"policy:{key.name}")
         elif kind == "RestoreDrill":
             named = body.get("spec", {}).get("databaseRef", {}).get("name")
             yield from [Key("Database", namespace, named)] if named else cache.keys("Database", namespace)
-            yield from cache.referring("RestoreDrillRun", namespace, f"drill:{key.name}")
+            yield from self._not_begun("RestoreDrillRun", namespace, f"drill:{key.name}")
         elif kind == "Approval":
             ref = body.get("spec", {}).get("ref", {})
             if ref.get("kind") in ("BackupPolicy", "Restore"):
@@ -153,7 +153,14 @@ class Intake:
     def _of_policies(self, policies: Iterable[Key]) -> Iterable[Key]:
         """Unfinished Backups that name a policy: one made by hand may name nothing else."""
         for policy in policies:
-            yield from self._context.cache.referring("Backup", policy.namespace, f"policy:{policy.name}")
+            yield from self._not_begun("Backup", policy.namespace, f"policy:{policy.name}")
+
+    def _not_begun(self, kind: str, namespace: str, name: str) -> Iterable[Key]:
+        """Runs that refer to it and have not begun; one that has begun goes by its Jobs and its deadlines."""
+        for key in self._context.cache.referring(kind, namespace, name):
+            known = self._context.cache.get(key) or {}
+            if not known.get("status", {}).get("attempts"):
+                yield key
 
     # --- lists
 

@@ -26,6 +26,7 @@ class Observer:
         self._metrics = metrics
         self._engines: dict[tuple[str, str], str] = {}
         self._ended: dict[Key, str] = {}
+        self._spans: dict[Key, tuple[str, int, timedelta | None]] = {}
 
     def observe(self, kind: str, key: Key, body: Mapping[str, Any]) -> None:
         """Say what the object says; an empty body: it is gone."""
@@ -33,6 +34,7 @@ class Observer:
         if not body:
             objects.drop(kind, key.namespace, key.name)
             self._ended.pop(key, None)
+            self._spans.pop(key, None)
             if kind == "Database":
                 self._engines.pop((key.namespace, key.name), None)
         elif kind == "Database":
@@ -41,12 +43,21 @@ class Observer:
         elif kind == "BackupStorage":
             objects.put(kind, key.namespace, key.name, storage_series(body))
         elif kind == "BackupPolicy":
-            objects.put(kind, key.namespace, key.name, policy_series(body, _expected(body)))
+            objects.put(kind, key.namespace, key.name, policy_series(body, self._expected(key, body)))
         elif kind == "RestoreDrill":
             objects.put(kind, key.namespace, key.name, drill_series(body))
         else:
             objects.put(kind, key.namespace, key.name, other_series(kind, body))
             self._ending(kind, key, body)
+
+    def _expected(self, key: Key, body: Mapping[str, Any]) -> timedelta | None:
+        """Of a policy; worked out once for each of its specs."""
+        metadata = body["metadata"]
+        uid, generation = metadata["uid"], metadata.get("generation", 1)
+        known = self._spans.get(key)
+        if known is None or known[:2] != (uid, generation):
+            known = self._spans[key] = uid, generation, _expected(body)
+        return known[2]
 
     def _ending(self, kind: str, key: Key, body: Mapping[str, Any]) -> None:
         """Count a run's verdict once: between the look that sees it first and the label that it is finished."""

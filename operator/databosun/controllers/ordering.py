@@ -252,7 +252,9 @@ def runner_image(context: Context, database: SeenDatabase | None) -> str:
 
 
 async def history(context: Context, namespace: str, database_uid: str) -> tuple[Done, ...]:
-    """The successful backups of a database, from their records."""
+    """The successful backups of a database, from their records; read only where there are any."""
+    if not any(run.succeeded for run in context.finished.of_database(database_uid)):
+        return ()
     selector = f"{LABEL_DATABASE_UID}={database_uid},{LABEL_FINISHED}=Succeeded"
     found = []
     async for body in context.kube.list(BACKUPS, namespace, label_selector=selector):

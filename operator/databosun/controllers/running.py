@@ -159,6 +159,7 @@ class RunController(ABC, Generic[R, O]):
         self._context.observe(key.kind, key, {})
         self._context.cache.drop(key)
         run = self._context.finished_of(key.kind).drop(key.namespace, key.name)
+        self._context.newborn.uids.pop(key, None)
         let_go_of_pods(self._context, key)
         self._release_claim(key)
         if run is not None:
@@ -253,6 +254,8 @@ class RunController(ABC, Generic[R, O]):
     async def _jobs(self, seen: R) -> tuple[tuple[JobSeen, ...], tuple[JobSeen, ...], tuple[ReleasePod, ...]]:
         """Jobs of the work, Jobs of the look into storage, and finalizers of attempts whose end is recorded."""
         kube, meta = self._context.kube, seen.meta
+        if self._context.newborn.first_look(Key(self.resource.kind, meta.namespace, meta.name), meta.uid):
+            return (), (), ()
         if stage(seen.status) is not Stage.RUNNING:
             first = await kube.get(JOBS, meta.namespace, attempt_job_name(meta.name, 1))
             if first is None and seen.status.phase is not None:

@@ -32,6 +32,9 @@ def merge_conditions(
 def _merge(old: Condition | None, want: Wanted, generation: int, now: datetime) -> Condition:
     status = {True: "True", False: "False", None: "Unknown"}[want.status]
     moved = old is None or old.status != status or old.last_transition_time is None
+    said = (str(want.reason), want.message[:MAX_MESSAGE], generation)
+    if old is not None and not moved and said == (old.reason, old.message, old.observed_generation):
+        return old
     return Condition.model_validate(
         {
             "type": str(want.type),

@@ -20,6 +20,8 @@ def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             if inner := merge_patch(old, new):
                 patch[key] = inner
+        elif old == new and isinstance(old, bool) is isinstance(new, bool):
+            continue
         elif old != (clean := _without_none(new)) or isinstance(old, bool) is not isinstance(clean, bool):
             patch[key] = clean
     return patch

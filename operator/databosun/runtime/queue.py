@@ -23,7 +23,7 @@ LONGEST_NAP = 5.0
 # Beyond what a time server corrects by slewing.
 JUMP = timedelta(seconds=2)
 # Of so many turns one is for hints, however much else waits.
-TURNS = 4
+TURNS = 10
 
 logger = logging.getLogger(__name__)
 

@@ -133,10 +133,8 @@ def test_memory_is_bounded_while_the_store_is_away_and_catches_up(
         write_log(server, 160)  # random, so that it does not compress
         fault.times = 0
         pod.wait_for(current_lsn(server))
-        assert pod.process is not None
-        status = Path(f"/proc/{pod.process.pid}/status").read_text()
-        peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
-    assert peak <= 150 * 1024
+        peak = pod.peak_mib()
+    assert peak <= 150
 
 
 def test_a_signal_ships_what_is_open_and_ends_in_time(make_server: Servers, pods: Pods, key: AgeKey) -> None:

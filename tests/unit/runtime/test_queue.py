@@ -108,18 +108,18 @@ async def test_no_more_run_at_once_than_there_are_workers(work: Work) -> None:
 
 async def test_hints_wait_behind_what_was_added_and_still_get_their_turns(work: Work) -> None:
     queue = Queue(work, work.clock, workers=1)
-    for number in range(8):
+    for number in range(12):
         queue.hint(Key("Database", "shop", str(number)))
         queue.add(Key("Backup", "shop", str(number)))
-    queue.hint(Key("Backup", "shop", "7"))
-    queue.add(Key("Database", "shop", "7"))
-    assert queue.depth == 16
+    queue.hint(Key("Backup", "shop", "11"))
+    queue.add(Key("Database", "shop", "11"))
+    assert queue.depth == 24
     task = asyncio.ensure_future(queue.run())
     await queue.settled()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     names = " ".join(f"{key.kind[0]}{key.name}" for key, _ in work.calls)
-    assert names == "B0 B1 B2 D0 B3 B4 B5 D1 B6 B7 D7 D2 D3 D4 D5 D6"
+    assert names == "B0 B1 B2 B3 B4 B5 B6 B7 B8 D0 B9 B10 B11 D11 D1 D2 D3 D4 D5 D6 D7 D8 D9 D10"
 
 
 async def test_what_is_added_while_it_runs_counts_for_more_than_a_hint(work: Work) -> None:
