@@ -12,7 +12,7 @@ import pytest
 
 from support.clusterapi import Object
 from support.stack import ROOT, SYSTEM, Stack
-from support.stackplace import LABEL_FINISHED, Place
+from support.stackplace import LABEL_FINISHED, Place, database_of, policy, storage
 
 pytestmark = pytest.mark.e2e
 
@@ -144,6 +144,43 @@ def test_a_namespace_that_is_deleted_goes_and_its_data_stay(stack: Stack) -> Non
         place.succeeded("orders-1")
         stack.kubectl("delete", "namespace", place.namespace, "--timeout=120s")
         assert place.files("orders-1", "manifest.json")
+
+
+def test_a_gitops_prune_takes_what_came_from_git_and_the_data_stay(stack: Stack) -> None:
+    """All that Git had is pruned at once, a run under way; what the operator made stays; Git puts it back, and all goes
+    on."""
+    with furnished(stack, "e2e-pruned") as place:
+        from_git = (
+            storage("git", stack.endpoint, s3={"prefix": "git"}),
+            database_of("orders", stack.servers[18].host),
+            policy("orders", storageRef={"name": "git"}, deletionPolicy="Delete", retention={"keepLast": 1}),
+        )
+        mark = {"app.kubernetes.io/instance": "from-git"}
+        for body in from_git:
+            body["metadata"]["labels"] = mark
+        place.apply(*from_git)
+        place.back_up("orders-1", "orders", deletionPolicy="Delete")
+        checksum = place.succeeded("orders-1")["checksum"]
+        place.back_up("orders-2", "orders", deletionPolicy="Delete")
+        place.running_pod("orders-2")
+        kinds = [f"--prune-allowlist=databosun.io/v1alpha1/{body['kind']}" for body in from_git]
+        left = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "left", "labels": mark}}
+        arguments = ("-n", place.namespace, "-l", "app.kubernetes.io/instance=from-git", "--prune", *kinds, "-f", "-")
+        stack.cluster.kubectl("apply", *arguments, input=json.dumps(left))
+        for kind in ("backuppolicies", "databases", "backupstorages"):
+            place.wait(f"{kind} are gone", lambda kind=kind: stack.api.list(kind, place.namespace) == [])  # type: ignore[misc]
+        ended = place.ended("orders-2")
+        assert ended["phase"] in ("Succeeded", "Failed")
+        assert bool(place.files("orders-2", "manifest.json")) == (ended["phase"] == "Succeeded")
+        assert place.status("backups", "orders-1")["checksum"] == checksum
+        assert place.files("orders-1", "manifest.json")
+        place.apply(*from_git)
+        place.ready("databases", "orders")
+        place.back_up("orders-3", "orders", deletionPolicy="Delete")
+        place.succeeded("orders-3")
+        # The Database is another one now, so retention has no say over what was taken of the one before.
+        assert place.files("orders-1", "manifest.json")
+        assert stack.api.get("backups", place.namespace, "orders-1") is not None
 
 
 @pytest.mark.disruptive
