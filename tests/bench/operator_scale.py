@@ -238,7 +238,7 @@ class Process:
                 raise SystemExit(f"the operator ended with {self.process.returncode}")
             before = self.cpu()
             time.sleep(0.25)
-            if self.cpu() - before > 0.1:
+            if self.cpu() - before > 0.03:
                 continue
             page = self.get("/metrics") if (self.get("/readyz") or "").startswith('{"ok": true') else None
             if page is not None and done(page):

@@ -9,11 +9,12 @@ from typing import Any
 
 from databosun.api.quantities import format_duration
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import DatabaseStatus, EffectiveObjectives
+from databosun.api.v1alpha1.database import DatabaseStatus, EffectiveObjectives, PolicyCursor
 from databosun.api.v1alpha1.recovery import Recovery
 from databosun.controllers import archiving as archivist
 from databosun.controllers import logexpiry, proving
 from databosun.controllers import seen as read
+from databosun.controllers.answered import Answered
 from databosun.controllers.apply import Applier
 from databosun.controllers.archiving import Archiving
 from databosun.controllers.claims import asked_of
@@ -65,18 +66,20 @@ class DatabaseController:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._applier = Applier(context, DATABASES)
+        self._answered = Answered()
 
     async def reconcile(self, key: Key) -> datetime | None:
         """One look at one database."""
         body = self._context.cache.get(key) or await self._context.kube.get(DATABASES, key.namespace, key.name)
         if body is None:
             self._context.observe("Database", key, {})
+            self._answered.forget(key)
             let_go_of_pods(self._context, key)
             return None
         self._context.observe("Database", key, body)
         if "deletionTimestamp" in body["metadata"]:
             return await reconcile_going(self._context, self._applier, key, body)
-        seen = read.database(body)
+        seen = self._answered.over(key, read.database(body))
         now = self._context.clock.now()
         looked = await self._look(key, seen, now)
         create = [
@@ -88,6 +91,11 @@ class DatabaseController:
         archiving = looked.archiving
         if (create or archiving.order) and not await self._still_so(seen, looked):
             return now
+        if create and not archiving.order and self._answered.may_wait(create):
+            await self._applier.apply(seen.meta, seen.raw_status, Plan(before=tuple(create)))
+            self._answered.note(key, seen, _cursors(seen.status, looked))
+            self._context.hint(key)
+            return None
         meta, looked = await self._order_archiver(seen, looked)
         status, wake = _status(seen, looked, now)
         plan = Plan(
@@ -96,6 +104,7 @@ class DatabaseController:
             after=(*looked.probed.plan.after, *_events(seen, looked), *archiving.after),
         )
         await self._applier.apply(meta, seen.raw_status, plan)
+        self._answered.forget(key)
         wakes = [
             wake,
             archiving.wake_at,
@@ -159,7 +168,7 @@ class DatabaseController:
 
 
 def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str, Any], datetime | None]:
-    old, policies, probed = seen.status, looked.policies, looked.probed
+    old, probed = seen.status, looked.probed
     objectives = tier_objectives(seen.spec.tier, seen.spec.objectives)
     verdicts = decide_protection(_protection(looked, objectives, now), now)
     wanted = [
@@ -172,8 +181,6 @@ def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str
     newest = looked.newest
     flipped = {one.type: one.status for one in conditions} != {one.type: one.status for one in old.conditions}
     recovery, moved = calm(old.recovery, looked.recovery, objectives.rpo, flipped=flipped)
-    # Where a policy had come to stays, for when it is put right.
-    kept = [entry for entry in old.policies if entry.uid in policies.unusable]
     update: dict[str, Any] = {
         "observed_generation": seen.meta.generation,
         "conditions": conditions,
@@ -183,7 +190,7 @@ def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str
         "recovery": recovery,
         "archiver": calm_archiver(old.archiver, looked.archiving.archiver, moved=moved),
         "log_preflight": old.log_preflight if looked.claim is not None else None,
-        "policies": [*(timetable.entry for timetable in looked.timetables), *kept],
+        "policies": _cursors(old, looked),
         "last_backup": last_backup(newest),
         "engine_version": (newest.engine_version if newest else None) or old.engine_version,
         "system_identifier": (newest.system_identifier if newest else None) or old.system_identifier,
@@ -191,6 +198,12 @@ def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str
         **probed.update,
     }
     return old.model_copy(update=update).dump(), verdicts.wake_at
+
+
+def _cursors(old: DatabaseStatus, looked: Looked) -> list[PolicyCursor]:
+    """How far each policy is; where one had come to stays while it is not usable, for when it is put right."""
+    kept = [entry for entry in old.policies if entry.uid in looked.policies.unusable]
+    return [*(timetable.entry for timetable in looked.timetables), *kept]
 
 
 def _protection(looked: Looked, objectives: Objectives, now: datetime) -> ProtectionFacts:
