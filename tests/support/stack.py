@@ -131,6 +131,7 @@ class Stack:
                 "images": {
                     "PostgreSQL": {str(major): IMAGE.format(major=major) for major in NAMESPACES},
                     "Redis": {"7": REDIS_IMAGE},
+                    "MariaDB": {"10.11": "localhost/databosun/runner-mariadb:10.11-dev"},
                 }
             },
         }
