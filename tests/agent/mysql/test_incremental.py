@@ -156,6 +156,18 @@ def test_without_a_log_each_is_a_full_and_has_no_position(
     assert "BinlogOff" in notes_of(ran)
 
 
+def test_a_log_that_leaves_schemas_out_becomes_a_full(own_maria: Callable[..., MariaServer], yard_of: Yards) -> None:
+    server = own_maria()
+    server.stop()
+    server.configure(binlog_ignore_db="shop")
+    server.start()
+    yard = yard_of(server)
+    ran = yard.back_up("orders-2", on=yard.back_up("orders-1"))
+    assert ran.result.backup
+    assert ran.result.backup.type is BackupType.FULL
+    assert "BinlogOff" in notes_of(ran)
+
+
 def test_a_missing_link_fails_the_drill_by_name(own_maria: Callable[..., MariaServer], yard_of: Yards) -> None:
     yard = yard_of(own_maria())
     full = yard.back_up("orders-1")

@@ -64,6 +64,27 @@ def test_a_broken_replica_is_passed_over_and_refused_alone(
     assert caught.value.reason == "ReplicaUnfit"
 
 
+def test_a_replica_that_does_not_log_what_it_replicates_is_no_footing(
+    pair: tuple[MariaServer, MariaServer], workplace: Path
+) -> None:
+    """Its log has a position and files, and lacks every row."""
+    primary, replica = pair
+    primary.sql("GRANT SLAVE MONITOR ON *.* TO 'backup'@'%'")
+    primary.wait_for(replica)
+    replica.stop()
+    replica.configure(log_slave_updates="OFF")
+    replica.start()
+    replica.sql("START SLAVE")
+    primary.sql("INSERT INTO shop.nothing VALUES (1)")
+    primary.wait_for(replica)
+    alone = target_of(primary, hosts=("127.0.0.2",))
+    found = ENGINE.probe(alone, [Method.LOGICAL], incremental=True).findings
+    assert [(one.reason, one.blocks) for one in found] == [("BinlogOff", [])]
+    captured, _ = back_up(alone, workplace)
+    assert captured.position.binlog is None
+    assert (workplace / "b" / "binlog.json").read_bytes() == b"{}\n"
+
+
 def _broken(replica: MariaServer) -> bool:
     connection = replica.connect()
     try:

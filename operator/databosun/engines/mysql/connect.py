@@ -6,8 +6,8 @@ import queue
 import socket
 import ssl
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -120,6 +120,20 @@ def one(connection: Connection[Any], statement: str, values: Sequence[object] = 
 def quote(name: str) -> str:
     """An identifier."""
     return "`" + name.replace("`", "``") + "`"
+
+
+@contextmanager
+def opened(session: Session, *, read_only: bool = True) -> Iterator[Connection[Any]]:
+    """A session for a while. Where the block raises, what still runs in it is ended at the server, too."""
+    connection = open_sql(session, read_only=read_only)
+    try:
+        yield connection
+    except BaseException:
+        abandon(session, connection)
+        raise
+    # A program that worked in it may have ended it already.
+    with suppress(pymysql.MySQLError, OSError):
+        connection.close()
 
 
 def abandon(session: Session, connection: Connection[Any]) -> None:

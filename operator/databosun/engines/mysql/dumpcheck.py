@@ -13,7 +13,7 @@ from databosun.engines.mysql.definitions import Inventory
 
 _BEGIN = re.compile(rb"\A(?:/\*[^\n]*\n)?-- (?:MariaDB|MySQL) dump ")
 _END = re.compile(rb"\n-- Dump completed(?: on [^\n]*)?\n+\Z")
-_MARKS = (b"\n-- ", b"\n/*!50")
+_MARK = re.compile(rb"\n(?:-- |/\*!50)")
 _KEPT = 4096
 _NAME = rb"`((?:[^`\n]|``)+)`"
 _SCHEMA = re.compile(rb"-- Current Database: " + _NAME)
@@ -63,16 +63,9 @@ class DumpCheck:
         raise WorldFault(Reason.FORMAT_CHECK_FAILED, f"{self._name} {message} ({self._bytes} bytes)")
 
     def _look(self, window: bytes, limit: int) -> None:
-        for mark in _MARKS:
-            if mark in window:
-                break
-        else:
-            return
-        at = window.find(b"\n")
-        while 0 <= at < limit:
-            if window.startswith(_MARKS, at):
-                self._line(window[at + 1 : at + _KEPT])
-            at = min((found for mark in _MARKS if (found := window.find(mark, at + 1)) >= 0), default=-1)
+        for found in _MARK.finditer(window, 0, min(len(window), limit + 8)):
+            if found.start() < limit:
+                self._line(window[found.start() + 1 : found.start() + _KEPT])
 
     def _line(self, line: bytes) -> None:
         if found := _SCHEMA.match(line):

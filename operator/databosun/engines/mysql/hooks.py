@@ -9,7 +9,7 @@ from databosun.api.v1alpha1.backuppolicy import Hook
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, UserFault
 from databosun.engines.base import Target
-from databosun.engines.mysql.connect import Session, abandon, open_sql
+from databosun.engines.mysql.connect import Session, opened
 from databosun.engines.mysql.faults import driver_fault, number_of
 from databosun.engines.mysql.server import choose_primary
 
@@ -25,17 +25,15 @@ def run_sql_hook(target: Target, hook: Hook) -> None:
     if hook.sql is None:
         raise UserFault(Reason.HOOK_FAILED, f"hook {hook.name} has no sql; expected one of sql and exec")
     session = Session(target, choose_primary(target))
-    connection = open_sql(session, read_only=False)
     try:
-        if target.database.database:
-            connection.select_db(target.database.database)
-        with connection.cursor() as cursor:
-            cursor.execute("SET SESSION max_statement_time = %s", (parse_duration(hook.timeout).total_seconds(),))
-            cursor.execute(hook.sql)
+        with opened(session, read_only=False) as connection:
+            if target.database.database:
+                connection.select_db(target.database.database)
+            with connection.cursor() as cursor:
+                cursor.execute("SET SESSION max_statement_time = %s", (parse_duration(hook.timeout).total_seconds(),))
+                cursor.execute(hook.sql)
     except pymysql.MySQLError as error:
         raise _fault(hook, error) from error
-    finally:
-        abandon(session, connection)
 
 
 def _fault(hook: Hook, error: pymysql.MySQLError) -> DatabosunError:

@@ -18,7 +18,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
 from databosun.engines.base import Captured, Parent, Plan, Sink
 from databosun.engines.mysql.binlogfile import BinlogWalk
-from databosun.engines.mysql.connect import Session, abandon, one, open_sql, rows
+from databosun.engines.mysql.connect import Session, one, opened, rows
 from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import read_grants
@@ -57,13 +57,9 @@ def back_up_incremental(
     parent = plan.parent
     if parent is None:
         return None, ()
-    connection = open_sql(session)
-    try:
-        with guarded("reading the binary log's position"):
-            span, why = _span(run, connection, parent)
-            environment = gather_environment(connection, facts, run.schemas) if span else {}
-    finally:
-        abandon(session, connection)
+    with opened(session) as connection, guarded("reading the binary log's position"):
+        span, why = _span(run, connection, parent)
+        environment = gather_environment(connection, facts, run.schemas) if span else {}
     if span is None:
         return None, (f"{why}; a Full was taken instead",)
     last = _take(run, span)
@@ -95,7 +91,12 @@ def _span(run: Run, connection: Connection[Any], parent: Parent) -> tuple[Span |
     if parent.system_identifier != run.facts.system_identifier:
         return None, f"{Reason.ANOTHER_SERVER}: {run.facts.host} is not the server that {parent.id} was taken of"
     (now,) = one(connection, "SELECT UTC_TIMESTAMP(6)")
-    file, position = one(connection, "SHOW MASTER STATUS")[:2]
+    file, position, only, ignored = one(connection, "SHOW MASTER STATUS")[:4]
+    if only or ignored:
+        message = (
+            f"the binary log of {run.facts.host} leaves schemas out (binlog_do_db: {only}; binlog_ignore_db: {ignored})"
+        )
+        return None, f"{Reason.BINLOG_OFF}: {message}"
     (gtid,) = one(connection, "SELECT BINLOG_GTID_POS(%s, %s)", (file, position))
     end = Mark(str(file), int(position), str(gtid or ""))
     sizes = {str(row[0]): int(row[1]) for row in rows(connection, "SHOW BINARY LOGS")}
@@ -104,7 +105,7 @@ def _span(run: Run, connection: Connection[Any], parent: Parent) -> tuple[Span |
         message = f"binary log {begin.file}, where {parent.id} ends, was removed from {run.facts.host} (first: {first})"
         return None, f"{Reason.BINLOG_PURGED}: {message}"
     (found,) = one(connection, "SELECT BINLOG_GTID_POS(%s, %s)", (begin.file, begin.position))
-    if found is None or str(found) != begin.gtid:
+    if found is None or _transactions(str(found)) != _transactions(begin.gtid):
         message = (
             f"binary log {begin.file} of {run.facts.host} is not the one that {parent.id} ends in (GTID {found} at "
             f"{begin.position}, not {begin.gtid}): it was begun anew, or another server answers"
@@ -114,6 +115,11 @@ def _span(run: Run, connection: Connection[Any], parent: Parent) -> tuple[Span |
     files = tuple((name, sizes[name]) for name in names[names.index(begin.file) : names.index(end.file) + 1])
     lag = run.facts.replica.lag if run.facts.replica else None
     return Span(begin, end, files, now.replace(tzinfo=UTC) - lag if lag else now.replace(tzinfo=UTC)), ""
+
+
+def _transactions(gtid: str) -> frozenset[str]:
+    """A position of several domains, whatever their order."""
+    return frozenset(gtid.split(","))
 
 
 def _obstacles(run: Run, connection: Connection[Any]) -> Sequence[Any]:
@@ -143,27 +149,23 @@ def _fetch(run: Run, folder: Path, name: str, begin: int) -> Path:
     run.tool("mariadb-dump")  # of the same package, and unlike the other it says of which series it is
     program = find_tool("mariadb-binlog")
     run.versions["mariadb-binlog"] = tool_version(program)
-    connection = open_sql(run.session)
-    try:
-        with Relay(connection) as relay:
-            argv = [
-                str(program),
-                "--no-defaults",
-                "--protocol=socket",
-                f"--socket={relay.socket_path}",
-                f"--user={run.session.user}",
-                "--read-from-remote-server",
-                "--raw",
-                f"--start-position={begin}",
-                f"--result-file={folder}/",
-                name,
-            ]
-            with Tool(bound(argv), env=environment_of(folder), cwd=folder) as tool:
-                while not tool.ended(within=_LOOK_SECONDS):
-                    run.pulse()
-                tool.require_success(f"fetching binary log {name}")
-    finally:
-        abandon(run.session, connection)
+    with opened(run.session) as connection, Relay(connection) as relay:
+        argv = [
+            str(program),
+            "--no-defaults",
+            "--protocol=socket",
+            f"--socket={relay.socket_path}",
+            f"--user={run.session.user}",
+            "--read-from-remote-server",
+            "--raw",
+            f"--start-position={begin}",
+            f"--result-file={folder}/",
+            name,
+        ]
+        with Tool(bound(argv), env=environment_of(folder), cwd=folder) as tool:
+            while not tool.ended(within=_LOOK_SECONDS):
+                run.pulse()
+            tool.require_success(f"fetching binary log {name}")
     return folder / name
 
 

@@ -17,7 +17,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.engines.base import Captured, Plan, Sink, StreamCheck
 from databosun.engines.mysql.accounts import ENDING, accounts_script
-from databosun.engines.mysql.connect import Session, abandon, one, open_sql
+from databosun.engines.mysql.connect import Session, one, opened
 from databosun.engines.mysql.counting import Counting
 from databosun.engines.mysql.definitions import Definitions, missing_from, read_definitions
 from databosun.engines.mysql.dumpcheck import DumpCheck, ScriptCheck
@@ -78,15 +78,12 @@ def back_up_logical(session: Session, facts: ServerFacts, plan: Plan, sink: Sink
     run = Run(session, facts, plan, sink)
     run.say("prepare")
     whole = session.target.database.database is None
-    connection = open_sql(session)
-    try:
+    with opened(session) as connection:
         environment = gather_environment(connection, facts, run.schemas)
         before = read_definitions(connection, run.schemas, accounts=whole)
         mark, at, objects = _dump(run, connection, before)
         left = _dump_accounts(run, connection) if whole else ()
         after = read_definitions(connection, run.schemas, accounts=whole)
-    finally:
-        abandon(session, connection)
     changed = _demand_unchanged(plan, before, after)
     sink.put_plain(BASE_FILE, mark.document() if mark else b"{}\n")
     return Captured(
@@ -126,7 +123,8 @@ def _dump(
             raise SafetyStop(Reason.DUMP_INCOMPLETE, f"mariadb-dump ended well, and its dump lacks {said}")
         raise WorldFault(Reason.SCHEMA_CHANGED, f"dropped while the dump was on its way: {said}; the next one is whole")
     objects = _count(run, connection) if run.plan.fingerprints else ()
-    mark = Mark(*check.log, gtid=check.gtid or "") if check.log else None
+    # A log that lacks what was replicated is no place to go on from.
+    mark = Mark(*check.log, gtid=check.gtid or "") if check.log and run.facts.logs_all else None
     return mark, at, objects
 
 

@@ -68,6 +68,10 @@ def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None) ->
         message = "log_bin is off, so each Incremental becomes a Full"
         fix = "set log_bin and server_id in the server's configuration, then restart it"
         return [Finding(reason=Reason.BINLOG_OFF, message=message, fix=fix)]
+    if not facts.logs_all:
+        message = f"{facts.host} is a replica that does not log what it replicates, so each Incremental becomes a Full"
+        fix = "set log_slave_updates = ON in its configuration, then restart it"
+        return [Finding(reason=Reason.BINLOG_OFF, message=message, fix=fix)]
     findings = []
     missing = [name for name in BINLOG_PRIVILEGES if not grants.has(name)]
     if missing:

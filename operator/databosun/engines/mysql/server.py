@@ -94,6 +94,11 @@ class ServerFacts:
         """Whether it writes a binary log."""
         return self.settings.get("log_bin") in ("1", "ON")
 
+    @property
+    def logs_all(self) -> bool:
+        """Whether its binary log has all that its data has: a replica logs what it replicates only if told to."""
+        return self.log_bin and (self.replica is None or self.settings.get("log_slave_updates") in ("1", "ON"))
+
 
 def series_of(version: str) -> tuple[int, int]:
     """The release series of a version; (0, 0) where it is none."""
