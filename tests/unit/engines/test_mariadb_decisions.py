@@ -140,6 +140,15 @@ def test_a_piece_of_the_log_is_walked_to_its_end(size: int) -> None:
     assert walk.offset == len(piece()) - len(event(16, b"xid-----", 560))
 
 
+def test_a_piece_of_an_idle_server_ends_where_it_begins() -> None:
+    described = piece()[: len(MAGIC) + len(event(15, b"\x04\x00" + b"\0" * 70 + b"\x01", 0))]
+    for data in (described, piece()):
+        walk = BinlogWalk("bin.000001", 400, 400)
+        walk.feed(memoryview(data))
+        walk.close()
+        assert walk.offset == len(described), "and no more, whatever was written since"
+
+
 def test_a_flipped_bit_anywhere_is_found() -> None:
     good = piece()
     in_use = len(MAGIC) + 17  # whether the server still writes the file: no part of what it says

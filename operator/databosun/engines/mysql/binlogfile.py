@@ -24,10 +24,11 @@ _LONGEST = 2**31
 class BinlogWalk:
     """A StreamCheck. `end`: position in the server's file after the last event; `last_commit`: of its newest commit.
 
-    `offset`: bytes of the piece itself up to the end of the event that ends at the position asked for.
+    `offset`: bytes of the piece itself up to the end of the event that ends at `until`; of a piece from there on (of an
+    idle server), those of its description.
     """
 
-    def __init__(self, name: str, until: int | None = None) -> None:
+    def __init__(self, name: str, begin: int = 0, until: int | None = None) -> None:
         self._name = name
         self._until = until
         self._buffer = bytearray()
@@ -35,7 +36,7 @@ class BinlogWalk:
         self._checksums = False
         self._described = False
         self._bytes = 0
-        self.end = 0
+        self.end = begin
         self.events = 0
         self.last_commit: datetime | None = None
         self.offset: int | None = None

@@ -138,7 +138,7 @@ def _take(run: Run, span: Span) -> datetime | None:
         run.say(f"binary log {name}")
         with guarded("writing to scratch"), tempfile.TemporaryDirectory(prefix="log-", dir=run.plan.scratch) as folder:
             piece = _fetch(run, Path(folder), name, begin)
-            walk = _walk(run, piece, end)
+            walk = _walk(run, piece, begin, end)
             _store(run, piece, f"{PIECES}{number:06d}-{name}.zst", walk.offset or 0)
         last = walk.last_commit or last
     return last
@@ -169,9 +169,9 @@ def _fetch(run: Run, folder: Path, name: str, begin: int) -> Path:
     return folder / name
 
 
-def _walk(run: Run, piece: Path, end: int) -> BinlogWalk:
+def _walk(run: Run, piece: Path, begin: int, end: int) -> BinlogWalk:
     """Demand that the piece is whole, and reaches the position. What the server wrote since lies behind it."""
-    walk = BinlogWalk(piece.name, until=end)
+    walk = BinlogWalk(piece.name, begin, end)
     with piece.open("rb") as file:
         while data := file.read(_CHUNK):
             walk.feed(memoryview(data))
