@@ -173,6 +173,40 @@ def test_one_database_in_place_under_load(own: Callable[[int], Far], major: int)
     assert all(one["began"] <= one["ended"] for one in record["result"]["timeline"])
 
 
+def test_a_whole_server_in_its_own_place(own_server: Callable[..., Server], yard_of: Callable[..., Yard]) -> None:
+    server = own_server(18)
+    fill(server)
+    server.sql("CREATE TABLE jobs AS SELECT 1 AS i")  # in database postgres, where everybody stands
+    yard = yard_of(server)
+    yard.back_up(backup_task("orders-1"))
+    far = Far(yard, server, "orders")
+    expected = {name: far.content(name) for name in far.names()}
+    server.sql("DROP TABLE jobs")
+    server.sql("DELETE FROM customers", "shop")
+    with server.connect("postgres") as standing:
+        standing.execute("SELECT 1")
+        bridged(far.run("orders-1", replace=True))
+    before = {name for name in far.names() if name.endswith(f"_before_{ID}")}
+    assert {name: far.content(name) for name in far.names() - before} == expected
+    assert len(before) == 3
+    assert far.server.sql("SELECT count(*) FROM customers", f"shop_before_{ID}") == [(0,)]
+
+
+def test_prepared_transactions_are_named_before_anything_is_fetched(
+    own_server: Callable[..., Server], yard_of: Callable[..., Yard]
+) -> None:
+    server = own_server(18, max_prepared_transactions="5")
+    fill(server)
+    yard = yard_of(server)
+    yard.back_up(backup_task("orders-1"))
+    far = Far(yard, server, "orders")
+    server.sql("BEGIN; CREATE TABLE half (i int); PREPARE TRANSACTION 'two phases'", "shop")
+    ran = far.run("orders-1", databases=("shop",), replace=True)
+    assert (ran.summary.outcome, ran.summary.reason) == (Outcome.REFUSED, "PreparedTransactions")
+    assert "two phases" in ran.summary.message
+    server.sql("ROLLBACK PREPARED 'two phases'", "shop")
+
+
 def test_done_twice_is_done_once(own: Callable[[int], Far]) -> None:
     far = own(18)
     first = bridged(far.run("orders-1", databases=("shop",), replace=True))
