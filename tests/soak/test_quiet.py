@@ -24,7 +24,12 @@ RESYNC = {"DATABOSUN_RESYNC": "30s"}
 @pytest.fixture
 def kube(kinds: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeClient]:
     monkeypatch.setenv("KUBECONFIG", str(kinds.kubeconfig))
-    client = KubeClient(Transport(load_configuration(str(kinds.kubeconfig)), TransportSettings(threads=10)))
+    client = KubeClient(
+        Transport(
+            load_configuration(str(kinds.kubeconfig)),
+            TransportSettings(threads=10, read_timeout=300, total_timeout=600),
+        )
+    )
     yield client
     asyncio.run(clean(client))
     client.close()
