@@ -48,6 +48,7 @@ def test_what_the_operator_asks_for_is_what_the_architecture_grants() -> None:
         rights(ours, " ".join(KINDS), "get list watch")
         | rights(ours, "backups restoredrillruns", "create delete patch")
         | rights(ours, "restores databases", "patch")
+        | rights(ours, "inquiries", "delete patch")
         | rights(ours, " ".join(f"{kind}/status" for kind in KINDS if kind != "approvals"), "patch")
         | rights("batch", "jobs", "get list watch create delete")
         | rights("apps", "deployments", "get list watch create update delete")
@@ -93,7 +94,8 @@ def test_the_operator_writes_no_spec_but_that_of_a_new_run(default: Rendered) ->
     }
     runs = itertools.product(("backups", "restoredrillruns"), ("create", "delete", "patch"))
     # A Database's finalizer stands while a replication slot does.
-    assert writes == {*runs, ("restores", "patch"), ("databases", "patch")}
+    answered = {("inquiries", "delete"), ("inquiries", "patch")}
+    assert writes == {*runs, ("restores", "patch"), ("databases", "patch"), *answered}
 
 
 def test_the_hook_may_only_stop_the_operator_and_take_finalizers_off(default: Rendered, namespaced: Rendered) -> None:

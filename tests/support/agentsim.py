@@ -6,13 +6,16 @@ is kept for `ChaosKube.pod_log`. What an agent answers is the bucket's state, or
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from databosun.api.comparison import Comparison
 from databosun.api.drill import Level, Rpo, RpoSource, Rto, Verdict
 from databosun.api.request import (
     REQUEST_ANNOTATION,
@@ -24,6 +27,7 @@ from databosun.api.request import (
     DropSlotTask,
     ExpireLogTask,
     HoldTask,
+    InquireTask,
     JointTask,
     ParentBackup,
     ProbeTask,
@@ -50,6 +54,7 @@ from databosun.api.result import (
 )
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.api.v1alpha1.inquiry import RecordsFound
 from databosun.domain.joint import GroupFacts, MemberFacts, judge_joint, measure_joint
 from databosun.domain.plan import TASK_ARCHIVE
 from databosun.domain.wal import format_lsn
@@ -383,6 +388,13 @@ class Agents:
         self.bucket.restores[task.id] = restored
         return good.model_copy(update={"restore": restored, "reason": "Staged" if staged else "Succeeded"})
 
+    def _answer(self, task: InquireTask) -> dict[str, object]:
+        if task.compare is not None:
+            found = Comparison(backup=task.compare.backup.id, live_at=self._clock.now(), host="db:5432")
+            return {"comparison": found.model_copy(update={"counts": {"Same": 3}})}
+        page = zlib.compress(json.dumps(["file:///evidence.json", "{}"]).encode() + b",")
+        return {"records": RecordsFound(count=1, content=base64.b64encode(page).decode())}
+
     def _look(self, task: object) -> dict[str, object]:
         if isinstance(task, ProbeTask):
             now = self._clock.now()
@@ -400,6 +412,8 @@ class Agents:
             return {"storage": StorageResult(owner="tests")}
         if isinstance(task, SweepTask | ExpireLogTask):
             return {"swept": []}
+        if isinstance(task, InquireTask):
+            return self._answer(task)
         assert isinstance(task, CatalogTask)
         return {"catalog": CatalogPage(entries=[])}
 

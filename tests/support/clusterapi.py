@@ -16,6 +16,7 @@ GROUPS = {
     "backuppolicies": OURS,
     "backupstorages": OURS,
     "databases": OURS,
+    "inquiries": OURS,
     "restoredrillruns": OURS,
     "restoredrills": OURS,
     "restores": OURS,

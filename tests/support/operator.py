@@ -415,6 +415,12 @@ def restore(name: str, not_after: datetime, **spec: Any) -> Object:
     return _object("Restore", name, {**base, **spec})
 
 
+def inquiry(name: str, not_after: datetime, **spec: Any) -> Object:
+    """A question; by default for the records in the storage."""
+    base: dict[str, Any] = {} if "comparison" in spec else {"records": {"storageRef": {"name": "prod"}}}
+    return _object("Inquiry", name, {**base, "notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ"), **spec})
+
+
 def _object(kind: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> Object:
     return {
         "apiVersion": "databosun.io/v1alpha1",

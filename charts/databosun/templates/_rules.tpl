@@ -5,7 +5,7 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
 */ -}}
 {{- define "databosun.rules" -}}
 - apiGroups: [databosun.io]
-  resources: [databases, backupstorages, backuppolicies, restoredrills, backups, restoredrillruns, restores, approvals]
+  resources: [databases, backupstorages, backuppolicies, restoredrills, backups, restoredrillruns, restores, inquiries, approvals]
   verbs: [get, list, watch]
 - apiGroups: [databosun.io]
   resources: [backups, restoredrillruns]
@@ -13,6 +13,9 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
 - apiGroups: [databosun.io]
   resources: [restores, databases]
   verbs: [patch]
+- apiGroups: [databosun.io]
+  resources: [inquiries]
+  verbs: [delete, patch]
 - apiGroups: [databosun.io]
   resources:
     - databases/status
@@ -22,6 +25,7 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
     - backups/status
     - restoredrillruns/status
     - restores/status
+    - inquiries/status
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]

@@ -312,6 +312,33 @@ class JointTask(Model):
     lock_seconds: int | None = Field(default=None, description="As in RecordPlace.")
 
 
+class ReadRecords(Model):
+    """Hand over records: evidence of drills, or the record of one restore."""
+
+    restore: str | None = None
+    database: str | None = None
+    since: Instant | None = None
+    after: str | None = Field(default=None, description="Continue behind this key.")
+
+
+class Compare(Model):
+    """Restore a copy into this pod and compare the database with it. Both are only read."""
+
+    backup: BackupRef
+    until: RecoveryPoint = Field(default_factory=RecoveryPoint)
+    database: str | None = Field(default=None, description="Of the server; absent: all.")
+    tables: list[str] = Field(default_factory=list, max_length=64)
+    statement_seconds: Annotated[float, Field(gt=0)] = 600.0
+
+
+class InquireTask(Model):
+    """Answer one question, and change nothing."""
+
+    task: Literal["inquire"] = "inquire"
+    records: ReadRecords | None = None
+    compare: Compare | None = None
+
+
 class ArchiveTask(Model):
     """Ship the database's log until told to stop."""
 
@@ -349,6 +376,7 @@ class ExpireLogTask(Model):
 Task = Annotated[
     RestoreTask
     | BridgeTask
+    | InquireTask
     | DrillTask
     | JointTask
     | ProbeTask

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from databosun.api.comparison import Comparison
 from databosun.api.drill import CheckResult, Level, RecoveryPoint, Rpo, Rto, Verdict
 from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.fields import Instant
+from databosun.api.v1alpha1.inquiry import RecordsFound
 
 MAX_TERMINATION_BYTES = 4096
 MAX_RESULT_BYTES = 256 * 1024
@@ -247,6 +249,8 @@ class Result(Model):
     restore: RestoreResult | None = None
     drill: DrillResult | None = None
     joint: JointResult | None = None
+    records: RecordsFound | None = None
+    comparison: Comparison | None = None
 
 
 class Summary(Model):

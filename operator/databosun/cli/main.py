@@ -24,7 +24,7 @@ from databosun.cli.options import (
     Where,
     span,
 )
-from databosun.cli.reporting import report, review
+from databosun.cli.reporting import assess, report, review
 from databosun.cli.restoring import drill, restore
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def backup(
 
 app.command()(drill)
 app.command()(restore)
+app.command()(assess)
 app.command()(report)
 app.command()(review)
 

@@ -35,14 +35,17 @@ class Screen:
 
     def document(self, output: Output, document: Any) -> None:
         """Write a result for programs. Never coloured, never wrapped."""
-        if output is Output.JSON:
-            text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-        else:
-            import yaml
-
-            text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+        as_json = output is Output.JSON
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n" if as_json else yaml_of(document)
         self.out.file.write(text)
         self.out.file.flush()
+
+
+def yaml_of(document: Any) -> str:
+    """A document as YAML, in the order that it was built in."""
+    import yaml
+
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:

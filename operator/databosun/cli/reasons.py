@@ -9,6 +9,7 @@ class CliReason(StrEnum):
     """Why a command could not do what it was asked for."""
 
     ANONYMOUS = "Anonymous"
+    NO_ANSWER = "NoAnswer"
     BAD_USAGE = "BadUsage"
     SEVERAL_POLICIES = "SeveralPolicies"
     POLICY_DOES_NOT_COVER = "PolicyDoesNotCover"

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from databosun.cli.complete import names_of
-from databosun.cli.options import AllNamespaces, Context, Kubeconfig, Namespace, ReportForm, Where
+from databosun.cli.options import (
+    AllNamespaces,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputFormat,
+    ReportForm,
+    Timeout,
+    Where,
+)
 
 if TYPE_CHECKING:
-    from databosun.api.report import Report
     from databosun.cli.session import Session
 
 
@@ -46,6 +55,21 @@ def report(
         list[Path] | None,
         typer.Option("--public-key", metavar="FILE", help="With --evidence: demand signatures by this key, in PEM."),
     ] = None,
+    restore: Annotated[
+        str | None,
+        typer.Option(
+            "--restore",
+            metavar="NAME",
+            autocompletion=names_of("Restore"),
+            help="Look back at this Restore: timeline, choice, point, checks, hand-over.",
+        ),
+    ] = None,
+    records: Annotated[
+        bool,
+        typer.Option(
+            help="Read the records in the stores, through the operator, and check each. Without: status only."
+        ),
+    ] = True,
     namespace: Namespace = None,
     all_namespaces: AllNamespaces = False,
     kubeconfig: Kubeconfig = None,
@@ -60,33 +84,63 @@ def report(
     """
     from databosun.cli import running
     from databosun.cli.report import command
-    from databosun.domain.errors import UserFault
 
-    wish = command.Wish(
-        tuple(databases or ()),
-        since,
-        command.Format(form) if form else None,
-        file,
-        evidence,
-        tuple(public_key or ()),
-    )
-
-    def finish(made: Report) -> int:
-        command.deliver(wish, command.render(made, wish.format))
-        typer.echo(command.verdict(made), err=True)
-        return running.OK if command.is_sound(made) else running.FAILED
-
+    chosen = command.Format(form) if form else None
+    keys = tuple(public_key or ())
+    wish = command.Wish(tuple(databases or ()), since, chosen, file, evidence, keys, restore, records)
     if evidence is not None:
-        try:
-            raise typer.Exit(finish(command.offline(wish, evidence, datetime.now(UTC))))
-        except UserFault as fault:
-            running.complain(fault)
-            raise typer.Exit(running.FAILED) from fault
+        raise typer.Exit(running.guarded(lambda: command.from_files(wish, evidence, datetime.now(UTC))))
 
     async def work(session: Session) -> int:
-        return finish(await command.online(session, wish))
+        return await command.from_cluster(session, wish)
 
     running.run(Where(kubeconfig, context, namespace, all_namespaces), work)
+
+
+def assess(
+    database: Annotated[str, typer.Argument(help="Name of the Database.", autocompletion=names_of("Database"))],
+    before: Annotated[
+        str | None,
+        typer.Option("--before", metavar="TIME", help="Leave out what happened then and later; with its zone."),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Compare the database with a private copy of it at that point: tables and rows."
+        ),
+    ] = False,
+    within: Annotated[
+        str | None, typer.Option("--in", metavar="NAME", help="With --compare: this database of the server only.")
+    ] = None,
+    tables: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--table", metavar="SCHEMA.TABLE", help="With --compare and --in: this table only; several times."
+        ),
+    ] = None,
+    timeout: Timeout = None,
+    namespace: Namespace = None,
+    output: OutputFormat = Output.TABLE,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+) -> None:
+    """Say what of a database could be brought back.
+
+    From when to when, from which backup, what would be lost and how long it would take; and the command and the Restore
+    that do it. Nothing but the cluster's records is read, unless --compare is given: then a Job restores a copy into
+    its own pod and reads the database beside it, to name lost tables and to count rows that differ. Nothing is
+    written to either.
+
+    The exit code is 1 where nothing can be restored.
+    """
+    from databosun.cli import assess, running
+
+    wish = assess.Wish(database, before, compare, within, tuple(tables or ()), timeout)
+
+    async def work(session: Session) -> int:
+        return await assess.show(session, wish, output)
+
+    running.run(Where(kubeconfig, context, namespace), work)
 
 
 def review(

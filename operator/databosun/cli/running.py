@@ -43,6 +43,15 @@ def run(where: Where, work: Work, *, interrupted: Callable[[Screen], None] | Non
     raise typer.Exit(code)
 
 
+def guarded(work: Callable[[], int]) -> int:
+    """The exit code of work that needs no cluster."""
+    try:
+        return work()
+    except DatabosunError as error:
+        complain(error)
+        return FAILED
+
+
 async def _run(session: Session, work: Work) -> int:
     try:
         return await work(session)

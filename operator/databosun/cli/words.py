@@ -20,6 +20,11 @@ def short(span: timedelta) -> str:
     return _two(days, "d", hours % 24, "h") if days < 8 else f"{days}d"
 
 
+def span_of(seconds: float) -> str:
+    """A span of so many seconds."""
+    return short(timedelta(seconds=seconds))
+
+
 def ago(at: datetime | None, now: datetime) -> str:
     """How long ago; `-` where it never was."""
     return short(now - at) if at is not None else NONE

@@ -36,8 +36,14 @@ logger = logging.getLogger(__name__)
 
 KINDS = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, RESTORE_DRILLS, APPROVALS)
 RUNS = frozenset(resource.kind for resource in RUN_KINDS)
-READERS = ("RestoreDrillRun", "Restore")
-OPERATION_OF = {"Backup": Operation.BACKUP, "RestoreDrillRun": Operation.DRILL, "Restore": Operation.RESTORE}
+READERS = ("RestoreDrillRun", "Restore", "Inquiry")
+EXPIRING = "Inquiry"
+OPERATION_OF = {
+    "Backup": Operation.BACKUP,
+    "RestoreDrillRun": Operation.DRILL,
+    "Restore": Operation.RESTORE,
+    "Inquiry": Operation.DRILL,
+}
 UNFINISHED = f"!{LABEL_FINISHED}"
 FINISHED = LABEL_FINISHED
 OURS = "app.kubernetes.io/managed-by=databosun"
@@ -108,7 +114,7 @@ class Intake:
         if self._context.finished_of(kind).put(run):
             for key in owners_of(self._context, run):
                 self._context.hint(key)
-            if run.deleting:
+            if run.deleting or kind == EXPIRING:
                 self._context.add(Key(kind, run.namespace, run.name), None)
 
     def _tell(self, kind: str, key: Key, body: Body) -> None:

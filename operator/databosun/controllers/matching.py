@@ -62,6 +62,12 @@ def _database_refs(body: Mapping[str, Any]) -> list[str]:
     return [f"system:{system}"] if system else []
 
 
+def _inquiry_refs(body: Mapping[str, Any]) -> list[str]:
+    asked, chosen = body.get("spec", {}).get("comparison", {}), body.get("status", {}).get("backup", {}).get("name")
+    refs = [("database", asked.get("databaseRef", {}).get("name")), ("backup", chosen)]
+    return [f"{kind}:{name}" for kind, name in refs if name]
+
+
 INDEXERS: Mapping[str, Indexer] = {
     "Database": _database_refs,
     "BackupPolicy": _policy_refs,
@@ -69,6 +75,7 @@ INDEXERS: Mapping[str, Indexer] = {
     "RestoreDrill": _drill_refs,
     "RestoreDrillRun": _drill_run_refs,
     "Restore": _restore_refs,
+    "Inquiry": _inquiry_refs,
     "Approval": _approval_refs,
 }
 
@@ -126,7 +133,7 @@ def readers_of(context: Context, namespace: str, backups: Iterable[str]) -> list
     keys = {
         key
         for name in backups
-        for kind in ("RestoreDrillRun", "Restore")
+        for kind in ("RestoreDrillRun", "Restore", "Inquiry")
         for key in context.cache.referring(kind, namespace, f"backup:{name}")
     }
     return [f"{key.kind} {key.name}" for key in sorted(keys) if not _over(context.cache.get(key))]

@@ -15,6 +15,7 @@ from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicySt
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorageStatus
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
+from databosun.api.v1alpha1.inquiry import InquirySpec, InquiryStatus
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restore import RestoreSpec, RestoreStatus
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec, RestoreDrillStatus
@@ -64,6 +65,7 @@ SeenBackup = Seen[BackupSpec, BackupStatus]
 SeenDrill = Seen[RestoreDrillSpec, RestoreDrillStatus]
 SeenDrillRun = Seen[RestoreDrillRunSpec, RestoreDrillRunStatus]
 SeenRestore = Seen[RestoreSpec, RestoreStatus]
+SeenInquiry = Seen[InquirySpec, InquiryStatus]
 
 
 def read_meta(body: Mapping[str, Any]) -> Meta:
@@ -138,6 +140,11 @@ def drill_run(body: Mapping[str, Any]) -> SeenDrillRun:
 def restore(body: Mapping[str, Any]) -> SeenRestore:
     """Parse a Restore."""
     return parse(body, RestoreSpec, RestoreStatus)
+
+
+def inquiry(body: Mapping[str, Any]) -> SeenInquiry:
+    """Parse an Inquiry."""
+    return parse(body, InquirySpec, InquiryStatus)
 
 
 def database_name(backup: SeenBackup) -> str:

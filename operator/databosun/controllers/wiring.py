@@ -12,6 +12,7 @@ from databosun.controllers.backup import BackupController
 from databosun.controllers.context import Context, EventSink, Images, Leadership, Reconciler, Register
 from databosun.controllers.database import DatabaseController
 from databosun.controllers.drill import DrillController
+from databosun.controllers.inquiry import InquiryController
 from databosun.controllers.intake import Intake
 from databosun.controllers.jointrun import DrillRuns
 from databosun.controllers.matching import INDEXERS
@@ -102,6 +103,7 @@ def wire(
         "RestoreDrill": DrillController(context).reconcile,
         "RestoreDrillRun": DrillRuns(context).reconcile,
         "Restore": RestoreController(context).reconcile,
+        "Inquiry": InquiryController(context).reconcile,
         "Approval": _nothing,
         "Deployment": _nothing,
         "Pod": PodController(context).reconcile,

@@ -25,8 +25,9 @@ OPERATIONS = {
     "joint": Operation.DRILL,
     "restore": Operation.RESTORE,
     "bridge": Operation.RESTORE,
+    "inquire": Operation.DRILL,
 }
-"""What a run does, by the task of its Jobs."""
+"""What a run does, by the task of its Jobs. An inquiry reads what a drill reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class KnownDatabase:
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
-    """All that is at hand. `records_read`: a run's record that is not in `found` is missing from where it should lie.
+    """All that is at hand.
 
     `backups` None: nothing says which backups there are. `only`: names of the databases that are wanted; none: all.
     """
@@ -55,7 +55,6 @@ class ReportFacts:
     manifests: Mapping[str, frozenset[str]] = field(default_factory=dict)
     only: frozenset[str] = frozenset()
     sources: Sequence[str] = ()
-    records_read: bool = True
 
 
 def build_report(facts: ReportFacts, now: datetime, version: str) -> Report:
@@ -93,7 +92,7 @@ def _drills(facts: ReportFacts, records: Sequence[Record]) -> dict[Of, list[Repo
     for at, run in runs.items():
         if at in told or run.verdict is None or run.completed_at is None or run.completed_at < facts.since:
             continue
-        if facts.records_read and run.sha256 is not None:
+        if run.looked_for and run.sha256 is not None:
             found[run.namespace, run.database].append(missing_drill(run, run.verdict, run.completed_at))
         else:
             found[run.namespace, run.database].append(drill_of_status(run, run.verdict, run.completed_at))

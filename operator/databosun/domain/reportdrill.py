@@ -14,7 +14,10 @@ from databosun.domain.records import Record
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
-    """A finished RestoreDrillRun. `verdict` None: it said nothing about a backup (Refused, Error)."""
+    """A finished RestoreDrillRun. `verdict` None: it said nothing about a backup (Refused, Error).
+
+    `looked_for`: the storage of its record was read, so a record that was not found there is missing.
+    """
 
     namespace: str
     name: str
@@ -36,6 +39,8 @@ class KnownRun:
     notes: tuple[str, ...] = ()
     uri: str | None = None
     sha256: str | None = None
+    storage: str | None = None
+    looked_for: bool = True
     review: Review | None = None
 
 

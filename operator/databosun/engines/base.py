@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from databosun.api.comparison import TableDifference
 from databosun.api.drill import Check, CheckResult, Level, RecoveryPoint
 from databosun.api.request import DatabaseTarget
 from databosun.api.result import ProbeResult
@@ -175,6 +176,34 @@ class Engine(Protocol):
 
     def recover(self, plan: RecoveryPlan, source: Source) -> AbstractContextManager[Copy]:
         """Restore and recover; the copy runs while the block does, and nothing of it runs after."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CompareScope:
+    """What to compare: all databases of the server or one, all tables or some. `statement_seconds`: at the database."""
+
+    database: str | None
+    tables: tuple[str, ...]
+    statement_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What differs. `host`: the server that was looked at, `at` by its own clock."""
+
+    tables: tuple[TableDifference, ...]
+    host: str
+    at: datetime
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """What an engine may do besides: compare a database with a copy of it."""
+
+    def compare(self, target: Target, copy: Copy, scope: CompareScope, pulse: Callable[[], None]) -> Compared:
+        """Read both sides, write to neither. What cannot be compared is said for each table, never left out."""
         ...
 
 

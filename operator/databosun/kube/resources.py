@@ -66,6 +66,7 @@ BACKUPS: Final = Resource(GROUP, VERSION, "backups", "Backup")
 RESTORE_DRILLS: Final = Resource(GROUP, VERSION, "restoredrills", "RestoreDrill")
 RESTORE_DRILL_RUNS: Final = Resource(GROUP, VERSION, "restoredrillruns", "RestoreDrillRun")
 RESTORES: Final = Resource(GROUP, VERSION, "restores", "Restore")
+INQUIRIES: Final = Resource(GROUP, VERSION, "inquiries", "Inquiry")
 APPROVALS: Final = Resource(GROUP, VERSION, "approvals", "Approval")
 
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
@@ -78,7 +79,7 @@ CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
 
-RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES)
+RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES, INQUIRIES)
 """The kinds that are runs: their watches leave finished ones out."""
 
 OWN_KINDS: Final = (
@@ -89,6 +90,7 @@ OWN_KINDS: Final = (
     BACKUPS,
     RESTORE_DRILL_RUNS,
     RESTORES,
+    INQUIRIES,
     APPROVALS,
 )
 """The kinds of this project, in the order in which a start lists them: what others refer to comes first."""

@@ -52,6 +52,7 @@ REQUIRED: Final = (
     *(Right(kind, ("create", "delete", "patch")) for kind in (r.BACKUPS, r.RESTORE_DRILL_RUNS)),
     Right(r.RESTORES, ("patch",)),
     Right(r.DATABASES, ("patch",)),
+    Right(r.INQUIRIES, ("delete", "patch")),
     *(Right(kind, ("patch",), "status") for kind in OWN_KINDS if kind is not r.APPROVALS),
     Right(r.JOBS, (*_READ, "create", "delete")),
     Right(r.DEPLOYMENTS, (*_READ, "create", "update", "delete")),

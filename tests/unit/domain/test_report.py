@@ -90,7 +90,7 @@ def test_a_record_that_the_cluster_remembers_and_the_store_has_not_is_missing() 
 
 def test_where_no_store_was_read_the_status_is_shown_as_what_it_is() -> None:
     told = KnownRun("shop", "r", "orders", "Passed", Verdict.PASSED, START, sha256="b" * 64, proven=True)
-    made = report([], runs=[told], records_read=False)
+    made = report([], runs=[replace(told, looked_for=False)])
     assert made.databases[0].drills[0].record.trust is Trust.STATUS_ONLY
     assert (made.databases[0].state, made.totals.broken) == (State.PROVEN, 0)
 

@@ -10,6 +10,7 @@ from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicySt
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorageStatus
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
+from databosun.api.v1alpha1.inquiry import InquirySpec, InquiryStatus
 from databosun.api.v1alpha1.restore import RestoreSpec, RestoreStatus
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec, RestoreDrillStatus
 from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunSpec, RestoreDrillRunStatus
@@ -253,6 +254,31 @@ RESTORE = Kind(
     ),
 )
 
+INQUIRY = Kind(
+    kind="Inquiry",
+    plural="inquiries",
+    singular="inquiry",
+    short_name="binq",
+    description="A question to a store or a database that only reads. Answered once; gone a day after it was asked.",
+    spec=InquirySpec,
+    status=InquiryStatus,
+    name_limit=57,
+    selectable=(".status.phase",),
+    columns=(
+        Column(
+            "Of", ".spec['records','comparison']['storageRef','databaseRef'].name", description="Storage or Database."
+        ),
+        Column("Phase", ".status.phase"),
+        Column("Records", ".status.records.count", "integer"),
+        Column("Lost", ".status.comparison.counts.Lost", "integer", description="Tables that are gone."),
+        Column("Differing", ".status.comparison.counts.Differs", "integer", description="Tables whose rows differ."),
+        Column("Duration", ".status.duration"),
+        _AGE,
+        Column("Backup", ".status.backup.name", wide=True),
+        _MESSAGE,
+    ),
+)
+
 APPROVAL = Kind(
     kind="Approval",
     plural="approvals",
@@ -279,6 +305,7 @@ KINDS = (
     RESTORE_DRILL,
     RESTORE_DRILL_RUN,
     RESTORE,
+    INQUIRY,
     APPROVAL,
 )
 """In the order in which people meet them."""

@@ -390,7 +390,10 @@ class Reason(StrEnum):
         "Choose that one database (spec.selection), or a target whose connection names none.",
     )
     TABLE_IN_USE = "TableInUse", "See the message for what uses the table, and for the ways that there are."
-    NO_SUCH_TABLE = "NoSuchTable", "Correct spec.selection.tables: at that point the database has no such table."
+    NO_SUCH_TABLE = (
+        "NoSuchTable",
+        "Name the table with its schema: at that point, or now, the database has no such table.",
+    )
     NO_SUCH_SCHEMA = "NoSuchSchema", "Create the schema at the target, or restore the whole database."
     PREPARED_TRANSACTIONS = "PreparedTransactions", "Commit or roll back the prepared transactions that are named."
     BRIDGE_UNSUPPORTED = "BridgeUnsupported", "Restore into a volume: the engine has no way into a running server."
@@ -423,6 +426,7 @@ class Reason(StrEnum):
     BACKUP_GONE = "BackupGone", "Start another run: the chosen backup was deleted meanwhile."
     IN_USE = "InUse", "Nothing: a drill or a restore reads it; it is deleted afterwards."
     PRODUCTION_VOLUME = "ProductionVolume", "Restore into a volume of its own: the named one is a database's own."
+    ANSWERED = "Answered", "Read the answer in the status; it is gone a day after the question."
     RESTORED = "Restored", "Follow the steps in status.handOver."
     RESTORE_FAILED = "RestoreFailed", "See the message: it says why, and in which state the target is."
     RESTORE_REFUSED = "RestoreRefused", "Put right what the message names; nothing was touched."

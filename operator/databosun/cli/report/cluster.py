@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ class Known:
     runs: tuple[KnownRun, ...]
     backups: tuple[KnownBackup, ...]
     storages: tuple[SeenStorage, ...]
+    manifests: Mapping[str, frozenset[str]]
     notes: tuple[str, ...]
 
 
@@ -58,6 +60,7 @@ async def ask(session: Session) -> Known:
         ),
         backups=tuple(_backup(one) for one in backups),
         storages=tuple(storages),
+        manifests=_manifests(backups),
         notes=tuple(notes),
     )
 
@@ -109,18 +112,21 @@ def _run(seen: SeenDrillRun) -> KnownRun:
         level_asked=status.level,
         level_reached=status.level_reached,
         proven=status.proven,
-        checks=tuple(_check(one) for one in status.checks or ()),
+        checks=tuple(copy_check(one) for one in status.checks or ()),
         rto=_rto(status.rto),
         rpo=_rpo(status.rpo),
         until=describe_point(recovery_point(status.until)) if status.until else "",
         notes=tuple(status.notes or ()),
         uri=status.evidence.uri if status.evidence else None,
         sha256=status.evidence.sha256 if status.evidence else None,
+        storage=status.backup.storage if status.backup else None,
+        looked_for=False,
         review=review_of(seen.meta.annotations),
     )
 
 
-def _check(one: CopyCheckResult) -> CheckResult:
+def copy_check(one: CopyCheckResult) -> CheckResult:
+    """The result of a check as an agent reports it, from a status."""
     known = CheckType(one.type) if one.type in set(CheckType) else CheckType.QUERY
     return CheckResult(
         name=one.name,
@@ -158,6 +164,14 @@ def _rpo(found: MeasuredRpo | None) -> Rpo | None:
 
 def _seconds(text: str | None) -> float | None:
     return parse_duration(text).total_seconds() if text else None
+
+
+def _manifests(backups: Iterable[SeenBackup]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for one in backups:
+        if one.status.checksum is not None:
+            found[one.meta.name].add(one.status.checksum.lower())
+    return {name: frozenset(digests) for name, digests in found.items()}
 
 
 def _backup(seen: SeenBackup) -> KnownBackup:

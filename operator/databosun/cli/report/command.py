@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,10 +12,14 @@ from pathlib import Path
 from databosun import __version__
 from databosun.api.quantities import parse_duration
 from databosun.api.report import Report
+from databosun.cli import asking
 from databosun.cli.reasons import CliReason
 from databosun.cli.report import cluster, files
+from databosun.cli.running import FAILED, OK, explain
 from databosun.cli.session import Session
-from databosun.domain.errors import UserFault
+from databosun.controllers.seen import SeenStorage
+from databosun.domain.errors import DatabosunError, UserFault
+from databosun.domain.records import Found
 from databosun.domain.report import ReportFacts, build_report
 
 
@@ -38,6 +42,8 @@ class Wish:
     file: Path | None
     evidence: Path | None
     keys: tuple[Path, ...]
+    restore: str | None = None
+    records: bool = True
 
     @property
     def format(self) -> Format:
@@ -89,30 +95,101 @@ def offline(wish: Wish, folder: Path, now: datetime) -> Report:
 
 
 async def online(session: Session, wish: Wish) -> Report:
-    """The report of what a cluster knows."""
+    """The report of what a cluster knows, and of the records in its stores."""
     now = session.clock.now()
+    since = start_of(wish.since, now)
     known = await cluster.ask(session)
+    stored = await _stored(session, wish, known.storages, since) if wish.records else Stored((), frozenset(), _NOT_READ)
+    runs = [replace(run, looked_for=(run.namespace, run.storage) in stored.read) for run in known.runs]
     where = "all namespaces" if session.scope is None else f"namespace {session.scope}"
     facts = ReportFacts(
         scope=_scope(where, wish.databases),
-        since=start_of(wish.since, now),
+        since=since,
+        found=stored.found,
         databases=known.databases,
-        runs=known.runs,
+        runs=runs,
         backups=known.backups,
+        manifests=known.manifests,
         only=frozenset(wish.databases),
-        sources=[*_of_cluster(), *known.notes],
-        records_read=False,
+        sources=[*stored.notes, *_of_cluster(), *known.notes],
     )
     return build_report(facts, now, __version__)
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Records that were handed over. `read`: namespace and name of the storages that were read to their end."""
+
+    found: tuple[Found, ...]
+    read: frozenset[tuple[str, str | None]]
+    notes: tuple[str, ...]
+
+
+_NOT_READ = ("the records in the stores were not read: what is shown is what the cluster remembers of them",)
+
+
+async def _stored(session: Session, wish: Wish, storages: Iterable[SeenStorage], since: datetime) -> Stored:
+    """A storage that cannot be read leaves the report without its records, and is named in it."""
+    found: list[Found] = []
+    read_ones: set[tuple[str, str | None]] = set()
+    notes: list[str] = []
+    only = wish.databases[0] if len(wish.databases) == 1 else None
+    for one in storages:
+        name = f"BackupStorage {one.meta.namespace}/{one.meta.name}"
+        try:
+            handed, skipped = await asking.records(session, one, only, since)
+        except DatabosunError as error:
+            notes.append(
+                f"{name} could not be read, so its drills are shown as the cluster remembers: {explain(error)}"
+            )
+            continue
+        found += handed
+        read_ones.add((one.meta.namespace, one.meta.name))
+        signed = "signatures were demanded" if one.spec.signing else "it does not sign, so nothing says who wrote them"
+        notes.append(f"{len(handed)} records of drills in {name}, each looked at to the byte; {signed}")
+        if skipped:
+            notes.append(f"{skipped} objects in {name} were too large for a record, or no text, and were left out")
+    return Stored(tuple(found), frozenset(read_ones), tuple(notes))
+
+
 def _of_cluster() -> Iterable[str]:
     yield "Databases, Backups and RestoreDrillRuns of the cluster, as they stand now"
-    yield "the records in the store were not read: what is shown is what the cluster remembers of them"
 
 
 def _scope(where: str, databases: tuple[str, ...]) -> str:
     return f"{where}, {', '.join(databases)}" if databases else where
+
+
+def from_files(wish: Wish, folder: Path, now: datetime) -> int:
+    """Report on a copy of a store; the exit code."""
+    from databosun.cli.report import lookback
+
+    if wish.restore is not None:
+        found = lookback.offline(wish, wish.restore, folder, now)
+        deliver(wish, lookback.render(found, wish.format))
+        return _code(sound=found.record is not None and not found.record.problems)
+    return _finish(wish, offline(wish, folder, now))
+
+
+async def from_cluster(session: Session, wish: Wish) -> int:
+    """Report on what a cluster knows; the exit code."""
+    from databosun.cli.report import lookback
+
+    if wish.restore is not None:
+        found = await lookback.online(session, wish.restore, records=wish.records)
+        deliver(wish, lookback.render(found, wish.format))
+        return _code(sound=found.record is None or not found.record.problems)
+    return _finish(wish, await online(session, wish))
+
+
+def _finish(wish: Wish, report: Report) -> int:
+    deliver(wish, render(report, wish.format))
+    sys.stderr.write(f"{verdict(report)}\n")
+    return _code(sound=is_sound(report))
+
+
+def _code(*, sound: bool) -> int:
+    return OK if sound else FAILED
 
 
 def render(report: Report, form: Format) -> bytes:

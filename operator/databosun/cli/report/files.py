@@ -58,6 +58,20 @@ def read_folder(root: Path, keys: tuple[Ed25519PublicKey, ...]) -> Folder:
     return Folder(tuple(evidence), tuple(backups) if backups else None, digests, tuple(skipped))
 
 
+def read_restore(root: Path, name: str, keys: tuple[Ed25519PublicKey, ...]) -> Found:
+    """The record of one restore, wherever in a folder it lies. UserFault where there is not exactly one."""
+    found = [path for path in sorted(root.rglob("result.json")) if path.parent.name == name and path.is_file()]
+    if len(found) != 1:
+        what = "several records" if found else "no record"
+        message = f"{root} holds {what} of restore {name}; expected one …/restores/{name}/result.json"
+        raise UserFault(CliReason.BAD_USAGE, message)
+    try:
+        return Found(str(found[0]), _read(found[0]), keys)
+    except OSError as error:
+        message = f"{found[0]}: {error.strerror or error}"
+        raise UserFault(CliReason.BAD_USAGE, message) from error
+
+
 def read_keys(files: tuple[Path, ...]) -> tuple[Ed25519PublicKey, ...]:
     """The public keys in these files. UserFault names the one that holds none."""
     found = []

@@ -24,16 +24,17 @@ def as_json(report: Model) -> str:
 
 def as_html(report: Report) -> str:
     """One file with all that it needs; whatever a name or a message holds, it is shown as text."""
-    return _environment().get_template("report.html.j2").render(report=report, picture=_picture, **_common())
+    return rendered("report.html.j2", report=report, picture=_picture)
 
 
 def as_markdown(report: Report) -> str:
     """For a ticket, a wiki or a terminal."""
-    return _environment().get_template("report.md.j2").render(report=report, **_common())
+    return rendered("report.md.j2", report=report)
 
 
-def _common() -> dict[str, object]:
-    return {"w": words, "disclaimer": DISCLAIMER}
+def rendered(template: str, **values: object) -> str:
+    """A template with these values, and what all of them use."""
+    return _environment().get_template(template).render(w=words, disclaimer=DISCLAIMER, **values)
 
 
 def _picture(database: object, which: str) -> Markup:

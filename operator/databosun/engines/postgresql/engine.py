@@ -9,9 +9,22 @@ from typing import Any
 
 from databosun.api.result import ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
-from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.base import (
+    Captured,
+    Compared,
+    CompareScope,
+    Copy,
+    Engine,
+    Plan,
+    RecoveryPlan,
+    RestoreDoc,
+    Sink,
+    Source,
+    Target,
+)
 from databosun.engines.postgresql.checks.artefacts import inspect_artefacts
 from databosun.engines.postgresql.choose import choose_method
+from databosun.engines.postgresql.compare import compare_with_copy
 from databosun.engines.postgresql.connect import Session, choose_endpoint
 from databosun.engines.postgresql.faults import guarded
 from databosun.engines.postgresql.hooks import run_sql_hook
@@ -85,6 +98,10 @@ class PostgreSQL:
     def hand_over(self, manifest: Mapping[str, Any], data: str) -> list[str]:
         """How a StatefulSet or CloudNativePG takes the volume."""
         return hand_over_steps(read_backup(manifest), data)
+
+    def compare(self, target: Target, copy: Copy, scope: CompareScope, pulse: Callable[[], None]) -> Compared:
+        """Compare the server's tables with those of a copy."""
+        return compare_with_copy(target, copy, scope, pulse)
 
     def recover(self, plan: RecoveryPlan, source: Source) -> AbstractContextManager[Copy]:
         """Restore a chain or a dump into a server of our own."""

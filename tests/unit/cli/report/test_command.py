@@ -192,7 +192,7 @@ async def filled(terminal: Terminal) -> Terminal:
 
 
 async def test_what_a_cluster_remembers_is_reported_as_that(filled: Terminal) -> None:
-    wish = command.Wish((), "1y", None, None, None, ())
+    wish = command.Wish((), "1y", None, None, None, (), records=False)
     made = await command.online(filled.session, wish)
     one = made.databases[0]
     assert one.objectives.rto == 900
@@ -214,7 +214,7 @@ async def test_an_object_that_cannot_be_read_is_named_and_the_rest_is_shown(fill
 async def test_a_note_stands_in_the_report(filled: Terminal) -> None:
     filled.kube.reviews["SelfSubjectReview"] = lambda _: {"userInfo": {"username": "jo"}}
     assert await note(filled.session, "r-1", "slow disk", "RB-1") == 0
-    made = await command.online(filled.session, command.Wish((), "1y", None, None, None, ()))
+    made = await command.online(filled.session, command.Wish((), "1y", None, None, None, (), records=False))
     review = made.databases[0].drills[0].review
     assert review is not None
     assert (review.findings, review.runbooks) == ("slow disk", "RB-1")
