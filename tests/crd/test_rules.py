@@ -354,6 +354,15 @@ BROKEN = [
         "tables needs databases with the one database that they are in",
         put=(("selection.databases", ["shop", "other"]),),
     ),
+    Broken("Inquiry", "records", "exactly one of records and comparison is required", drop=("records",)),
+    Broken(
+        "Inquiry",
+        "records",
+        "exactly one of records and comparison is required",
+        put=(("comparison", {"databaseRef": REF}),),
+    ),
+    Broken("Inquiry", "what-is-missing", "database is required with them", drop=("comparison.database",)),
+    Broken("Inquiry", "records", "spec.notAfter: Required value", drop=("notAfter",)),
 ]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from databosun.api.evidence import Evidence
+from databosun.api.evidence import Evidence, JointEvidence
 from databosun.domain.records import Found
-from databosun.domain.sealing import digest_of
+from databosun.domain.sealing import canonical, digest_of
 from databosun.storage.manifest import seal
 
 START = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
@@ -120,3 +120,19 @@ def chain_of(count: int, *, key: Ed25519PrivateKey | None = None) -> Chain:
 def all_of(chains: Sequence[Chain]) -> list[Found]:
     """The records of several chains."""
     return [one for chain in chains for one in chain.found]
+
+
+def joint(found: Sequence[Found], **more: Any) -> Found:
+    """The record of a drill of many: of the database whose record is `found`, and of one whose drill said nothing."""
+    members = [
+        {"database": "orders", "group": 1, "run": "orders-01", "verdict": "Passed", "reason": "Passed",
+         "evidenceSha256": digest_of(found[0].data), "readySeconds": 60.0, "objective": 900.0, "met": True},
+        {"database": "gone", "group": 2, "run": "gone-01", "verdict": "Error", "reason": "NoResult"},
+    ]  # fmt: skip
+    values = {
+        "run": "whole", "attempt": 1, "cluster": "c", "storage": "prod", "namespace": "shop", "startedAt": START,
+        "completedAt": START, "verdict": "Failed", "reason": "MembersFailed", "message": "one is missing",
+        "seconds": 61.0, "met": False, "groups": [], "members": members, "databosunVersion": "0.1.0", **more,
+    }  # fmt: skip
+    document = JointEvidence.model_validate(values).dump()
+    return Found("s3://backups/shop/_drills/whole/evidence.json", canonical(document))

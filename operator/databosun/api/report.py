@@ -131,6 +131,38 @@ class ReportDatabase(Model):
     problems: list[str] = Field(default_factory=list, description="What is wrong with its records.")
 
 
+class JointMember(Model):
+    """One database of a drill of many. `ready_seconds`: from the start of the whole until it was back."""
+
+    database: str
+    run: str
+    verdict: Verdict
+    group: int
+    seconds: float | None = None
+    ready_seconds: float | None = None
+    objective: float | None = None
+    met: bool | None = None
+    record: Literal["Matches", "Differs", "NotSeen", "None"] = Field(
+        description="Whether the record of that database that was at hand has the digest that stands here."
+    )
+
+
+class JointDrill(Model):
+    """One drill of many databases together: a disaster, rehearsed."""
+
+    namespace: str
+    run: str
+    drill: str | None = None
+    at: Instant
+    verdict: Verdict
+    reason: str
+    message: str
+    seconds: float | None = Field(default=None, description="Until the last database was back.")
+    met: bool | None = None
+    members: list[JointMember]
+    record: RecordSeen
+
+
 class Control(Model):
     """A requirement of a framework, and what of this report supports it. Never a claim to comply."""
 
@@ -171,5 +203,6 @@ class Report(Model):
     totals: Totals
     problems: list[str] = Field(default_factory=list, description="What is wrong with files that fit no database.")
     databases: list[ReportDatabase]
+    joint: list[JointDrill] = Field(default_factory=list, description="Drills of many databases, newest first.")
     controls: list[Control]
     databosun_version: str

@@ -20,6 +20,7 @@ from databosun.controllers.errand import merge_secrets
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.running import Ordering, RunController
 from databosun.controllers.seen import SeenDatabase, SeenInquiry, SeenStorage
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.drillrun import too_old
 from databosun.domain.errors import UserFault
 from databosun.domain.inquiry import INQUIRY_RUN, KEPT, InquiryFacts, InquiryOrder, decide_inquiry
@@ -194,7 +195,9 @@ class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
         known: Known,
     ) -> InquiryOrder:
         context, engine = self._context, database.spec.engine
-        target, logins = database_target(database.meta.named, database.spec, backup.engine_version)
+        target, logins = database_target(
+            database.meta.named, database.spec, CAPABILITIES[engine].port, backup.engine_version
+        )
         place, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
         reading = [one for one in secrets if one.use != "signing"]
         return InquiryOrder(

@@ -60,10 +60,22 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class JointRecord:
+    """One record of a drill of many databases, read."""
+
+    where: str
+    sha256: str
+    evidence: JointEvidence
+    signed: bool = False
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """What came of reading files: records, and sentences about those that are none."""
 
     records: tuple[Record, ...] = ()
+    joint: tuple[JointRecord, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -108,28 +120,45 @@ def is_joint(data: bytes) -> bool:
 def read_records(found: Iterable[Found]) -> Read:
     """Every record, each looked at by itself."""
     records: dict[tuple[str, str, str, str], Record] = {}
+    joint: dict[str, JointRecord] = {}
     problems: list[str] = []
     for one in found:
-        if is_joint(one.data):
-            continue  # what it says of each database stands in that database's own record
         try:
-            evidence = parse_record(one.data)
+            evidence = parse_any(one.data)
         except ValueError as error:
             problems.append(f"{one.where}: {error}")
             continue
+        if isinstance(evidence, JointEvidence):
+            whole = _look_joint(one, evidence)
+            joint.setdefault(whole.sha256, whole)
+            continue
         record = _look(one, evidence)
         records.setdefault((*record.of, record.run, record.sha256), record)
-    return Read(tuple(records.values()), tuple(problems))
+    return Read(tuple(records.values()), tuple(joint.values()), tuple(problems))
+
+
+def _look_joint(one: Found, evidence: JointEvidence) -> JointRecord:
+    signed, problems = _seal(one)
+    match one.where.replace("\\", "/").split("/"):
+        case [*_, namespace, "_drills", run, "evidence.json"] if (namespace, run) != (evidence.namespace, evidence.run):
+            problems.append(f"it lies in the place of {namespace}, run {run}, and says it is run {evidence.run}")
+    return JointRecord(one.where, digest_of(one.data), evidence, signed, tuple(problems))
+
+
+def _seal(one: Found) -> tuple[bool, list[str]]:
+    """Whether it is signed, and what is wrong with form and signature."""
+    problems = [] if is_canonical(one.data) else [EDITED]
+    signed = any(is_signed(one.data, key) for key in one.keys)
+    if one.keys and not signed:
+        problems.append(UNSIGNED)
+    return signed, problems
 
 
 def _look(one: Found, evidence: Evidence) -> Record:
     place, about = place_of(one.where), evidence.database
     namespace = about.namespace if about else place.namespace if place else "unknown"
     database = about.name if about else place.database if place else "unknown"
-    problems = [] if is_canonical(one.data) else [EDITED]
-    signed = any(is_signed(one.data, key) for key in one.keys)
-    if one.keys and not signed:
-        problems.append(UNSIGNED)
+    signed, problems = _seal(one)
     if place is not None and (place.namespace, place.database, place.run) != (namespace, database, evidence.run):
         lies = f"{place.namespace}/{place.database}, run {place.run}"
         problems.append(f"it lies in the place of {lies}, and says it is of {namespace}/{database}, run {evidence.run}")

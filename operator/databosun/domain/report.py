@@ -9,6 +9,7 @@ from datetime import datetime
 
 from databosun.api.drill import Verdict
 from databosun.api.report import (
+    JointDrill,
     Report,
     ReportCondition,
     ReportDatabase,
@@ -19,9 +20,9 @@ from databosun.api.report import (
     Trust,
 )
 from databosun.domain.controls import CONTROLS
-from databosun.domain.records import Found, Record, chained, read_records
+from databosun.domain.records import Found, JointRecord, Record, chained, read_records
 from databosun.domain.reportcoverage import KnownBackup, coverage_of
-from databosun.domain.reportdrill import KnownRun, drill_of_record, drill_of_status, missing_drill
+from databosun.domain.reportdrill import KnownRun, drill_of_record, drill_of_status, joint_of, missing_drill
 
 Of = tuple[str, str]
 """Namespace and name of a database."""
@@ -66,17 +67,27 @@ def build_report(facts: ReportFacts, now: datetime, version: str) -> Report:
     known = {(one.namespace, one.name): one for one in facts.databases}
     names = sorted(of for of in {*known, *drills, *missing} if not facts.only or of[1] in facts.only)
     databases = [_database(facts, of, known.get(of), drills.get(of, []), missing.get(of, [])) for of in names]
+    joint = _joint(facts, read.joint, records)
     return Report(
         generated_at=now,
         since=facts.since,
         scope=facts.scope,
         sources=list(facts.sources),
-        totals=_totals(databases),
+        totals=_totals(databases, joint),
         problems=list(read.problems),
         databases=databases,
+        joint=joint,
         controls=list(CONTROLS),
         databosun_version=version,
     )
+
+
+def _joint(facts: ReportFacts, found: Sequence[JointRecord], records: Sequence[Record]) -> list[JointDrill]:
+    """Drills of many databases within the period; with names asked for, those that any of them was part of."""
+    digests = {(one.namespace, one.run): one.sha256 for one in records}
+    made = [joint_of(one, digests) for one in found if one.evidence.completed_at >= facts.since]
+    wanted = [one for one in made if not facts.only or facts.only & {member.database for member in one.members}]
+    return sorted(wanted, key=lambda one: (one.at, one.run), reverse=True)
 
 
 def _drills(facts: ReportFacts, records: Sequence[Record]) -> dict[Of, list[ReportDrill]]:
@@ -158,7 +169,7 @@ def _failing_since(trusted: Sequence[ReportDrill]) -> datetime | None:
     return since
 
 
-def _totals(databases: Sequence[ReportDatabase]) -> Totals:
+def _totals(databases: Sequence[ReportDatabase], joint: Sequence[JointDrill]) -> Totals:
     states = Counter(one.state for one in databases)
     drills = [drill for one in databases for drill in one.drills]
     trusted = [one for one in drills if one.record.trust is not Trust.BROKEN]
@@ -175,7 +186,7 @@ def _totals(databases: Sequence[ReportDatabase]) -> Totals:
         rto_missed=sum(one is not None and one.rto is not None and one.rto.met is False for one in newest),
         rpo_missed=sum(one is not None and one.rpo is not None and one.rpo.met is False for one in newest),
         signed=sum(one.record.trust is Trust.SIGNED for one in drills),
-        broken=len(drills) - len(trusted) + gone,
+        broken=len(drills) - len(trusted) + gone + sum(one.record.trust is Trust.BROKEN for one in joint),
         backups=sum(one.coverage.backups for one in databases),
         drilled=sum(one.coverage.drilled for one in databases),
     )

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Literal
 
 from databosun.api.drill import CheckResult, Level, PointKind, RecoveryPoint, Rpo, Rto, Verdict
-from databosun.api.report import RecordSeen, ReportDrill, Review, Trust
-from databosun.domain.records import Record
+from databosun.api.report import JointDrill, JointMember, RecordSeen, ReportDrill, Review, Trust
+from databosun.domain.records import JointRecord, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,46 @@ def _from_status(run: KnownRun, verdict: Verdict, at: datetime, record: RecordSe
         record=record,
         review=run.review,
     )
+
+
+def joint_of(record: JointRecord, digests: Mapping[tuple[str, str], str]) -> JointDrill:
+    """A drill of many as its record tells it. `digests`: of the records at hand, by namespace and run."""
+    told = record.evidence
+    trust = Trust.BROKEN if record.problems else Trust.SIGNED if record.signed else Trust.UNSIGNED
+    return JointDrill(
+        namespace=told.namespace,
+        run=told.run,
+        drill=told.drill,
+        at=told.completed_at,
+        verdict=told.verdict,
+        reason=told.reason,
+        message=told.message,
+        seconds=told.seconds,
+        met=told.met,
+        members=[
+            JointMember(
+                database=one.database,
+                run=one.run,
+                verdict=one.verdict,
+                group=one.group,
+                seconds=one.seconds,
+                ready_seconds=one.ready_seconds,
+                objective=one.objective,
+                met=one.met,
+                record=_member(one.evidence_sha256, digests.get((told.namespace, one.run))),
+            )
+            for one in told.members
+        ],
+        record=RecordSeen(where=record.where, sha256=record.sha256, trust=trust, problems=list(record.problems)),
+    )
+
+
+def _member(wanted: str | None, seen: str | None) -> Literal["Matches", "Differs", "NotSeen", "None"]:
+    if wanted is None:
+        return "None"
+    if seen is None:
+        return "NotSeen"
+    return "Matches" if wanted.lower() == seen else "Differs"
 
 
 def describe_point(until: RecoveryPoint) -> str:

@@ -78,6 +78,16 @@ def test_the_largest_page_fits_its_field(place: Workplace) -> None:
     assert page.count > 10
 
 
+def test_drills_of_many_databases_are_handed_over_too(full: Workplace) -> None:
+    path = full.root / "volume" / "shop" / "_drills" / "whole" / "evidence.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    pairs = unpack(ask(full).content)
+    assert pairs == [(f"file://{path}", b"{}"), *stored(full)]
+    after = "shop/_drills/whole/evidence.json"
+    assert unpack(ask(full, after=after).content) == stored(full)
+
+
 def test_what_is_no_text_is_left_out_and_counted(full: Workplace) -> None:
     path = full.root / "volume" / "shop" / "b" / "drills" / "spoilt" / "evidence.json"
     path.parent.mkdir(parents=True)

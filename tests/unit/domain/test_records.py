@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from databosun.domain.records import Found, Place, Record, chained, place_of, read_records
 from databosun.domain.sealing import digest_of
 from databosun.storage.manifest import seal
-from support.evidence import Chain, chain_of, document
+from support.evidence import Chain, chain_of, document, joint
 
 KEY = Ed25519PrivateKey.generate()
 PUBLIC = (KEY.public_key(),)
@@ -167,5 +167,7 @@ def test_what_is_taken_out_of_the_middle_is_missed(gone: set[int]) -> None:
 
 def test_the_record_of_many_databases_is_no_record_of_one_and_no_fault_either() -> None:
     chain = chain_of(2)
-    whole = Found("shop/_drills/all/evidence.json", b'{"kind":"JointDrill","schema":1}')
-    assert read_records([*chain.found, whole]) == read_records(chain.found)
+    read = read_records([*chain.found, joint(chain.found)])
+    assert ([one.run for one in read.records], read.problems) == (["orders-01", "orders-02"], ())
+    assert [one.evidence.run for one in read.joint] == ["whole"]
+    assert judged([*chain.found, joint(chain.found)]) == judged(chain.found)

@@ -16,7 +16,7 @@ from databosun.domain.report import KnownDatabase, ReportFacts, build_report
 from databosun.domain.reportcoverage import KnownBackup
 from databosun.domain.reportdrill import KnownRun
 from databosun.domain.sealing import digest_of
-from support.evidence import START, Chain, chain_of
+from support.evidence import START, Chain, chain_of, joint
 
 NOW = START + timedelta(days=100)
 ORDERS = KnownDatabase(
@@ -151,6 +151,28 @@ def test_only_what_was_asked_for_is_shown() -> None:
     made = report([*chain_of(1).found, *billing.found], only=frozenset({"billing"}))
     assert [one.name for one in made.databases] == ["billing"]
     assert made.totals.databases == 1
+
+
+def test_a_drill_of_many_is_shown_with_each_and_names_their_records_by_digest() -> None:
+    found = chain_of(1).found
+    made = report([*found, joint(found)])
+    (one,) = made.joint
+    assert (one.seconds, one.met, one.record.trust) == (61.0, False, Trust.UNSIGNED)
+    assert [(member.database, member.record) for member in one.members] == [("orders", "Matches"), ("gone", "None")]
+    assert [database.name for database in made.databases] == ["orders"]
+    assert report([joint(found)]).joint[0].members[0].record == "NotSeen"
+    assert report([*found, joint(found)], only=frozenset({"billing"})).joint == []
+
+
+def test_a_drill_of_many_that_was_changed_counts_for_nothing() -> None:
+    found = chain_of(1).found
+    whole = joint(found)
+    moved = replace(whole, where="s3://backups/bank/_drills/whole/evidence.json")
+    edited = replace(whole, data=whole.data + b" ")
+    for spoilt in (moved, edited):
+        made = report([*found, spoilt])
+        assert made.joint[0].record.trust is Trust.BROKEN
+        assert made.totals.broken == 1
 
 
 VERDICTS = st.lists(st.sampled_from(["Passed", "Failed", "Partial"]), max_size=8)

@@ -17,6 +17,7 @@ from databosun.storage.port import ObjectMissing
 
 # Of 256 KiB for the whole result; base64 takes a third more.
 PAGE_BYTES = 180 * 1024
+JOINT = "_drills"  # the folder of drills of many databases
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 
 
@@ -57,7 +58,7 @@ def _keys(ctx: Context, asked: ReadRecords) -> Iterator[str]:
     after = asked.after.removeprefix(root) if asked.after and asked.after.startswith(root) else ""
     databases = [asked.database] if asked.database else ctx.store.folders(ctx.layout.root)
     for database in sorted(databases):
-        if not is_name(database) or database < after.partition("/")[0]:
+        if not (is_name(database) or database == JOINT) or database < after.partition("/")[0]:
             continue
         for key in sorted(_evidence(ctx, database, asked)):
             if database > after.partition("/")[0] or key > root + after:
@@ -65,7 +66,7 @@ def _keys(ctx: Context, asked: ReadRecords) -> Iterator[str]:
 
 
 def _evidence(ctx: Context, database: str, asked: ReadRecords) -> Iterator[str]:
-    folder = f"{ctx.layout.root}/{database}/drills"
+    folder = f"{ctx.layout.root}/{database}" + ("" if database == JOINT else "/drills")
     for one in ctx.store.list(folder):
         if one.key.endswith("/evidence.json") and (asked.since is None or one.modified >= asked.since):
             yield one.key

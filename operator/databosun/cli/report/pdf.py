@@ -29,7 +29,9 @@ def as_pdf(report: Report) -> bytes:
     for one in report.databases:
         if one.drills or one.problems:
             story += _database(one)
-    return make(f"Recovery report: {report.scope}", [*story, *_controls(report)], report.databosun_version)
+    return make(
+        f"Recovery report: {report.scope}", [*story, *_joint(report), *_controls(report)], report.databosun_version
+    )
 
 
 def make(title: str, story: list[Flowable], version: str) -> bytes:
@@ -173,10 +175,9 @@ def _drills(one: ReportDatabase) -> list[Flowable]:
             ]
             for check in newest.checks
         ]
-        story += [GAP, says(measured), table(columns, checks, (18, 14, 10, 9, 40, 26), INSIDE)]
-    for drill in one.drills:
-        story += _remarks(drill)
-    return story
+        story += [GAP, CondPageBreak(25 * mm), says(measured), table(columns, checks, (18, 14, 10, 9, 40, 26), INSIDE)]
+    remarks = [remark for drill in one.drills for remark in _remarks(drill)]
+    return [*story, *([GAP, *remarks] if remarks else [])]
 
 
 def _drill_row(drill: ReportDrill) -> list[str | Flowable]:
@@ -214,6 +215,28 @@ def _remarks(drill: ReportDrill) -> list[Flowable]:
             text += f" {words('Runbooks updated:', bold=True)} {words(drill.review.runbooks)}"
         story.append(says(text))
     return story
+
+
+def _joint(report: Report) -> list[Flowable]:
+    if not report.joint:
+        return []
+    head = ("When", "Run", "Verdict", "All back after", "Databases", "Record")
+    rows = []
+    for one in report.joint:
+        members = "<br/>".join(words(w.member(member), w.tone(member.verdict)) for member in one.members)
+        wrong = "".join(f"<br/>{words(problem, 'bad')}" for problem in one.record.problems)
+        trust = words(w.TRUSTS[one.record.trust], w.tone(one.record.trust))
+        rows.append(
+            [
+                words(w.instant(one.at)),
+                words(f"{one.namespace}/{one.run}"),
+                f"{words(one.verdict, w.tone(one.verdict), bold=True)}<br/>{words(one.message)}",
+                words(w.joint_time(one), "bad" if one.met is False else "plain"),
+                members,
+                f"{trust}{wrong}<br/>{words(one.record.where)}<br/>SHA-256 {one.record.sha256}",
+            ]
+        )
+    return [says("Drills of many databases together", "h2"), table(head, rows, (14, 18, 20, 12, 34, 34), INSIDE)]
 
 
 def _controls(report: Report) -> list[Flowable]:

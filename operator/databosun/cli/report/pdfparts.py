@@ -51,8 +51,12 @@ def _styles() -> dict[str, ParagraphStyle]:
     common: dict[str, Any] = {"fontName": REGULAR, "textColor": INK, "splitLongWords": 1}
     made = (
         ParagraphStyle("title", fontSize=20, leading=25, **{**common, "fontName": BOLD}),
-        ParagraphStyle("h2", fontSize=13, leading=17, spaceBefore=14, spaceAfter=5, **{**common, "fontName": BOLD}),
-        ParagraphStyle("h3", fontSize=11, leading=14, spaceBefore=10, spaceAfter=2, **{**common, "fontName": BOLD}),
+        ParagraphStyle(
+            "h2", keepWithNext=1, fontSize=13, leading=17, spaceBefore=14, spaceAfter=5, **{**common, "fontName": BOLD}
+        ),
+        ParagraphStyle(
+            "h3", keepWithNext=1, fontSize=11, leading=14, spaceBefore=10, spaceAfter=2, **{**common, "fontName": BOLD}
+        ),
         ParagraphStyle("body", fontSize=8.5, leading=12, spaceAfter=3, **common),
         ParagraphStyle("soft", fontSize=7.5, leading=10.5, spaceAfter=2, **{**common, "textColor": SOFT}),
         ParagraphStyle("cell", fontSize=7.2, leading=9.4, **common),

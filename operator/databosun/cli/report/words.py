@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from databosun.api.drill import CheckOutcome
 from databosun.api.quantities import format_duration
-from databosun.api.report import ReportDatabase, ReportDrill, State, Trust
+from databosun.api.report import JointDrill, JointMember, ReportDatabase, ReportDrill, State, Trust
 
 NONE = "-"
 
@@ -98,6 +98,19 @@ def checks(drill: ReportDrill) -> str:
         return "none"
     passed = sum(one.outcome is CheckOutcome.PASSED for one in drill.checks)
     return f"{passed} of {len(drill.checks)} passed"
+
+
+def joint_time(joint: JointDrill) -> str:
+    """How long until all were back, with MISSED where one was late."""
+    return f"{span(joint.seconds)}{', MISSED' if joint.met is False else ''}"
+
+
+def member(one: JointMember) -> str:
+    """`shop-db: Passed, back after 4m12s of 15m`."""
+    back = f", back after {span(one.ready_seconds)}" if one.ready_seconds is not None else ""
+    aim = f" of {limit(one.objective)}" if back and one.objective is not None else ""
+    wrong = "; its record is another one than this names" if one.record == "Differs" else ""
+    return f"{one.database}: {one.verdict}{back}{aim}{', MISSED' if one.met is False else ''}{wrong}"
 
 
 def coverage(database: ReportDatabase) -> str:

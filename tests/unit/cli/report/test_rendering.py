@@ -23,7 +23,7 @@ from databosun.domain.records import Found
 from databosun.domain.report import KnownDatabase, ReportFacts, build_report
 from databosun.domain.reportcoverage import KnownBackup
 from databosun.domain.reportdrill import KnownRun
-from support.evidence import START, Chain, chain_of, check
+from support.evidence import START, Chain, chain_of, check, joint
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = "<script>alert(1)</script>|`x` *y* \u202e \x00 [z](http://q) 日本"
@@ -84,6 +84,20 @@ def test_a_report_reads_as_it_did(form: str, write: Any) -> None:
 def pdf_text(report: Report) -> str:
     pages = PdfReader(io.BytesIO(as_pdf(report))).pages
     return " ".join(" ".join(page.extract_text().split()) for page in pages)
+
+
+@pytest.mark.parametrize("write", [as_html, as_markdown, pdf_text])
+def test_a_drill_of_many_is_in_every_form(write: Any) -> None:
+    found = chain_of(1).found
+    report = made([*found, joint(found)])
+    text = write(report).replace("\\", "")
+    for said in (
+        "Drills of many databases together",
+        "orders: Passed, back after 1m of 15m",
+        "gone: Error",
+        "1m1s, MISSED",
+    ):
+        assert said in text, said
 
 
 @pytest.mark.parametrize("write", [as_html, as_markdown, pdf_text])
