@@ -53,8 +53,9 @@ def choose_source(target: Target, pulse: Callable[[], None] = lambda: None) -> S
 
 
 def choose_master(target: Target, pulse: Callable[[], None] = lambda: None) -> ServerFacts:
-    """The node that takes writes. WorldFault(ServerNotReady) where only replicas answer."""
+    """The node that takes writes. WorldFault(ServerNotReady, SeveralMasters) where there is none, or more than one."""
     search = _look_around(target, pulse)
+    _demand_one_history(search)
     masters = [facts for facts in search.seen.values() if facts.master and facts.mode != "sentinel"]
     if masters:
         return masters[0]
