@@ -41,7 +41,7 @@ from databosun.domain.running import RunState
 from databosun.domain.selection import chain_of, choose, chosen, instant_between
 from databosun.domain.tiers import Objectives, override, tier_objectives
 from databosun.engines.registry import supported
-from databosun.kube.resources import DATABASES, RESTORE_DRILL_RUNS, RESTORE_DRILLS
+from databosun.kube.resources import BACKUPS, DATABASES, RESTORE_DRILL_RUNS, RESTORE_DRILLS
 from databosun.runtime.queue import Key
 
 NO_DRILL = RestoreDrillSpec.model_validate({"databaseRef": {"name": "none"}})
@@ -121,6 +121,15 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
         if proof is None or backup is None:
             return ()
         return (RecordProof(seen.meta.namespace, backup.name, backup.checksum, proof),)
+
+    async def learn(self, seen: SeenDrillRun) -> None:
+        """No watch tells of the mark that a proof left on its Backup: two leaders would contradict each other."""
+        backup = seen.status.backup
+        if backup is None or proof_of(seen.meta.name, seen.status) is None:
+            return
+        body = await self._context.kube.get(BACKUPS, seen.meta.namespace, backup.name)
+        if body is not None:
+            self._context.took("Backup", body)
 
     def finish_labels(self, seen: SeenDrillRun) -> Mapping[str, str]:
         return finish_labels(seen.meta.name, seen.status)

@@ -123,6 +123,9 @@ class RunController(ABC, Generic[R, O]):
         """Labels of its own that a finished one is found by."""
         return {}
 
+    async def learn(self, seen: R) -> None:
+        """It was finished by another process: take in what that one knows by having done so."""
+
     async def going(self, seen: R) -> datetime | None:
         """It is being deleted."""
         return None
@@ -147,6 +150,7 @@ class RunController(ABC, Generic[R, O]):
         if run is not None:
             self._settle(key, seen)
             if self._context.finished_of(key.kind).put(run):
+                await self.learn(seen)
                 self._tell_dependants(seen)
             return None
         self._context.cache.put(key.kind, body)
