@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from databosun.api.drill import Check, CheckResult
 from databosun.domain.drill import CheckReason
-from databosun.engines.redis.checks.scene import Scene, failed, passed, skipped
+from databosun.engines.checking import compare_count, failed, passed, skipped
+from databosun.engines.redis.checks.scene import Scene
 from databosun.engines.redis.rdbfacts import Keyspace, name_hash
 from databosun.engines.redis.resp import Wire, encode
 
@@ -67,15 +68,8 @@ def _bounded(scene: Scene, check: Check) -> CheckResult:
         else:
             said = wire.call("DBSIZE")
             count = said if isinstance(said, int) else 0
-    what = f"keys like {check.table} in db{number}" if check.table else f"keys in db{number}"
-    wanted = " and ".join(
-        [f"at least {check.min}"] * (check.min is not None) + [f"at most {check.max}"] * (check.max is not None)
-    )
-    low, high = check.min is not None and count < check.min, check.max is not None and count > check.max
-    if low or high:
-        message = f"{count} {what}; {wanted} were expected"
-        return failed(check, CheckReason.ROW_COUNT_WRONG, message, observed=str(count), expected=wanted)
-    return passed(check, observed=str(count), expected=wanted or None)
+    where = f"{check.table} in db{number}" if check.table else f"db{number}"
+    return compare_count(check.model_copy(update={"table": where}), count)
 
 
 def _scan(wire: Wire, pattern: str | None, scene: Scene) -> Iterator[list[bytes]]:

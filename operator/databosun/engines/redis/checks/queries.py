@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 import re
 import shlex
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from databosun.api.drill import Check, CheckResult, Operator
-from databosun.domain.drill import CheckReason
-from databosun.engines.redis.checks.scene import Scene, failed, passed
+from databosun.api.drill import Check, CheckResult
+from databosun.engines.checking import compare_age, compare_canary, compare_value
+from databosun.engines.redis.checks.scene import Scene
 from databosun.engines.redis.resp import Wire
 
-_COMPARE: Mapping[Operator, Callable[[Decimal | str, Decimal | str], bool]] = {
-    Operator.EQUAL: operator.eq,
-    Operator.UNEQUAL: operator.ne,
-    Operator.LESS: operator.lt,
-    Operator.AT_MOST: operator.le,
-    Operator.GREATER: operator.gt,
-    Operator.AT_LEAST: operator.ge,
-}
 _STREAM_ID = re.compile(r"(\d{13})-\d+")
 # Beyond this a number of seconds would be in the year 5138: it counts milliseconds.
 _MILLISECONDS_FROM = 100_000_000_000
@@ -51,33 +41,18 @@ def check_query(scene: Scene, check: Check) -> CheckResult:
     if check.value is None:
         msg = f"check {check.name} of type Query needs the value to compare with"
         raise ValueError(msg)
-    return _judged(check, ask(scene, check), check.value, CheckReason.CHECK_FAILED)
+    return compare_value(check, ask(scene, check))
 
 
 def check_canary(scene: Scene, check: Check) -> CheckResult:
     """A known value is there, exactly."""
-    if check.value is None:
-        msg = f"check {check.name} of type Canary needs the value that is expected"
-        raise ValueError(msg)
-    equal = check.model_copy(update={"operator": Operator.EQUAL})
-    return _judged(equal, ask(scene, equal), check.value, CheckReason.CANARY_MISSING)
+    return compare_canary(check, ask(scene, check))
 
 
 def check_freshness(scene: Scene, check: Check) -> CheckResult:
     """The newest instant that the command gives is no older than asked, at the instant of the drill."""
-    if check.max_age_seconds is None or scene.assumed_at is None:
-        msg = f"check {check.name} of type Freshness needs maxAge"
-        raise ValueError(msg)
     found = ask(scene, check)
-    if found is None:
-        return failed(check, CheckReason.STALE, "the command gives nothing: there is no such key", observed="nil")
-    newest = instant_of(found)
-    age = (scene.assumed_at - newest).total_seconds()
-    expected = f"at most {check.max_age_seconds:.0f} s before {scene.assumed_at.isoformat()}"
-    if age > check.max_age_seconds:
-        message = f"the newest is of {newest.isoformat()}, {age:.0f} s old; {check.max_age_seconds:.0f} s are allowed"
-        return failed(check, CheckReason.STALE, message, observed=newest.isoformat(), expected=expected)
-    return passed(check, observed=newest.isoformat(), expected=expected)
+    return compare_age(check, None if found is None else instant_of(found), scene.assumed_at)
 
 
 def instant_of(text: str) -> datetime:
@@ -107,15 +82,6 @@ def _demand_reading(wire: Wire, words: list[str]) -> None:
     if not isinstance(flags, list) or b"readonly" not in flags:
         msg = f"{words[0]} is no command that only reads; a check may not change what it looks at"
         raise ValueError(msg)
-
-
-def _judged(check: Check, found: str | None, expected: str, reason: CheckReason) -> CheckResult:
-    shown, wanted = ("nil" if found is None else found[:500]), f"{check.operator} {expected}"
-    left, right = _number(shown), _number(expected)
-    both = (left, right) if left is not None and right is not None else (shown, expected)
-    if found is not None and _COMPARE[check.operator](both[0], both[1]):
-        return passed(check, observed=shown, expected=wanted)
-    return failed(check, reason, f"found {shown}, expected {wanted}", observed=shown, expected=wanted)
 
 
 def _number(text: str) -> Decimal | None:

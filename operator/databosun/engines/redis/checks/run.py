@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from databosun.api.drill import Check, CheckResult, CheckType, Level
 from databosun.domain.drill import CheckReason
 from databosun.domain.errors import UserFault, WorldFault
+from databosun.engines.checking import failed, passed, skipped
 from databosun.engines.redis.checks.keys import check_key_count, check_names
 from databosun.engines.redis.checks.queries import check_canary, check_freshness, check_query
-from databosun.engines.redis.checks.scene import Scene, failed, passed, skipped
+from databosun.engines.redis.checks.scene import Scene
 from databosun.engines.redis.recovery.facts import Backup
 from databosun.engines.redis.recovery.private import FILE
 from databosun.engines.redis.recovery.programs import check_rdb

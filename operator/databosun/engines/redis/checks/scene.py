@@ -1,4 +1,4 @@
-"""What checks have at hand, and how one speaks."""
+"""What checks have at hand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from databosun.api.drill import Check, CheckOutcome, CheckResult
-from databosun.domain.drill import CheckReason
+from databosun.api.drill import Check
 from databosun.engines.redis.recovery.facts import Backup
 from databosun.engines.redis.recovery.private import PrivateServer
 from databosun.engines.redis.resp import Wire
@@ -42,40 +41,3 @@ class Scene:
             msg = f"database is {check.database!r}; expected a number such as 0"
             raise ValueError(msg)
         return int(number)
-
-
-def passed(check: Check, *, observed: str, expected: str | None = None, message: str = "") -> CheckResult:
-    """All is well."""
-    return _result(check, CheckOutcome.PASSED, None, observed, expected, message)
-
-
-def failed(
-    check: Check, reason: CheckReason, message: str, *, observed: str | None = None, expected: str | None = None
-) -> CheckResult:
-    """It is not as it should be."""
-    return _result(check, CheckOutcome.FAILED, reason, observed, expected, message)
-
-
-def skipped(check: Check, message: str) -> CheckResult:
-    """Nothing can be said."""
-    return _result(check, CheckOutcome.SKIPPED, None, None, None, message)
-
-
-def _result(
-    check: Check,
-    outcome: CheckOutcome,
-    reason: CheckReason | None,
-    observed: str | None,
-    expected: str | None,
-    message: str,
-) -> CheckResult:
-    return CheckResult(
-        name=check.name,
-        type=check.type,
-        severity=check.severity,
-        outcome=outcome,
-        reason=reason,
-        observed=observed,
-        expected=expected,
-        message=message,
-    )

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
+from databosun.engines.program import bound
 from databosun.engines.redis.reasons import Reason
-from databosun.engines.redis.recovery.programs import Program, bound, clean_environment
+from databosun.engines.redis.recovery.programs import Program, clean_environment
 from databosun.engines.redis.resp import Reply, ReplyError, Wire
 
 FILE = "dump.rdb"

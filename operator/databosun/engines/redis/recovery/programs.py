@@ -8,11 +8,12 @@ import shutil
 import signal
 import subprocess  # every call is a list of arguments, no shell
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from databosun.domain.errors import UserFault, WorldFault
+from databosun.engines.program import bound
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.recovery.facts import Backup
 
@@ -81,15 +82,6 @@ def _described(path: Path) -> Program | None:
         return None
     found = _VERSION.search(done.stdout)
     return Program(path, found[1], f"{found[2]}.{found[3]}{found[4] or ''}") if found else None
-
-
-def bound(argv: Sequence[str]) -> list[str]:
-    """The command, ended by the kernel once this process is gone: also where it is killed and can end nothing itself.
-
-    Containers die as a whole; where `setpriv` is not there, that has to do.
-    """
-    setpriv = shutil.which("setpriv", path=os.defpath)
-    return [setpriv, "--pdeathsig=KILL", "--", *argv] if setpriv else list(argv)
 
 
 def clean_environment(home: Path) -> dict[str, str]:
