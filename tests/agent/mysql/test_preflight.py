@@ -107,6 +107,16 @@ def test_tables_without_transactions_are_refused_unless_the_policy_allows_them(
     assert findings_of(target_of(server)) == {}
 
 
+def test_a_view_that_no_dump_gets_past_is_the_users_to_mend(
+    own_maria: Callable[..., MariaServer], workplace: Path
+) -> None:
+    server = own_maria()
+    server.sql("CREATE TABLE gone (id INT);\nCREATE VIEW aa AS SELECT id FROM gone;\nDROP TABLE gone", "shop")
+    with pytest.raises(UserFault, match="aa") as caught:
+        back_up(target_of(server), workplace)
+    assert caught.value.reason == "ViewInvalid"
+
+
 def test_physical_is_said_not_to_be(maria: MariaServer, workplace: Path) -> None:
     with pytest.raises(UserFault) as caught:
         back_up(target_of(maria), workplace, method=Method.PHYSICAL)

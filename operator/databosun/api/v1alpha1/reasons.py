@@ -334,6 +334,7 @@ class Reason(StrEnum):
     NOT_TRANSACTIONAL = "NotTransactional", "Turn the tables into InnoDB, or set consistency: Partial in the policy."
     REPLICA_UNFIT = "ReplicaUnfit", "Mend the replication, or grant SLAVE MONITOR so that its lag can be seen."
     ACCOUNTS_LEFT = "AccountsLeft", "Drop or rename the accounts that the message names: nobody can log in to them."
+    VIEW_INVALID = "ViewInvalid", "Mend or drop the view that the message names: what it stands on is gone."
     AUTH_UNSUPPORTED = "AuthUnsupported", "Use an account that logs in by password, over the network."
     BINLOG_UNREADABLE = "BinlogUnreadable", "See the message for the server's own words; a Full is taken where it must."
     SCHEMA_CHANGED = "SchemaChanged", "Nothing: tables changed as the backup began; the run is tried again."

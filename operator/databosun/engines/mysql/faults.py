@@ -94,6 +94,8 @@ _SERVER: Mapping[int, _Meaning] = {
     **dict.fromkeys((1317, 1969), _CANCELED),
     **dict.fromkeys((126, 127, 1034, 1035, 1194, 1195, 1712, 1877, 1932), _DAMAGED),
     **dict.fromkeys((1020, 1021, 1037, 1038, 1041, 1135), _SCARCE),
+    1356: (UserFault, Reason.VIEW_INVALID, "mend or drop the view: no dump gets past it"),
+    1449: (UserFault, Reason.VIEW_INVALID, "create the account, or give the view another definer"),
     1053: (WorldFault, Reason.SERVER_STOPPED, "wait for the server"),
     1205: (WorldFault, Reason.LOCK_TIMEOUT, f"SHOW PROCESSLIST shows who keeps the table locked; {_AGAIN}"),
     1213: (WorldFault, Reason.DEADLOCK, _AGAIN),
