@@ -10,7 +10,7 @@ import pytest
 
 from databosun.cli.uninstall import clean_up
 from databosun.kube.errors import Conflict, ResourceAbsent, Unavailable
-from databosun.kube.resources import BACKUPS, DEPLOYMENTS, LEASES, PODS
+from databosun.kube.resources import BACKUPS, DATABASES, DEPLOYMENTS, LEASES, PODS
 from databosun.runtime.settings import Settings, load_settings
 from support.terminal import Terminal
 
@@ -36,6 +36,8 @@ def terminal() -> Terminal:
     pod(made, "somebody", ["databosun.io/result"], labels={})
     held = {"name": "orders-1", "finalizers": ["databosun.io/data", "example.com/mine"], "labels": {"a": "b"}}
     made.kube.put(BACKUPS, {"metadata": held, "spec": {"type": "Full"}, "status": {"phase": "Succeeded"}})
+    slot = {"name": "orders", "finalizers": ["databosun.io/slot", "example.com/mine"]}
+    made.kube.put(DATABASES, {"metadata": slot, "spec": {"engine": "PostgreSQL"}})
     return made
 
 
@@ -50,7 +52,7 @@ def pod(terminal: Terminal, name: str, finalizers: list[str], namespace: str = "
 
 
 def finalizers(terminal: Terminal) -> dict[str, list[str]]:
-    bodies = (*terminal.kube.all(PODS), *terminal.kube.all(BACKUPS))
+    bodies = (*terminal.kube.all(PODS), *terminal.kube.all(BACKUPS), *terminal.kube.all(DATABASES))
     return {body["metadata"]["name"]: body["metadata"]["finalizers"] for body in bodies}
 
 
@@ -62,6 +64,7 @@ async def test_our_finalizers_go_and_others_stay(terminal: Terminal) -> None:
         "agent-2": [],
         "somebody": ["databosun.io/result"],
         "orders-1": ["example.com/mine"],
+        "orders": ["example.com/mine"],
     }
     after = terminal.kube.one(BACKUPS, "orders-1")
     assert (after["spec"], after["status"], after["metadata"]["labels"]) == (
