@@ -61,7 +61,7 @@ async def probe(context: Context, key: Key, seen: SeenDatabase, wish: Wish, now:
 
 async def _probe(context: Context, key: Key, seen: SeenDatabase, wish: Wish, now: datetime) -> Probed:
     target, secrets = target_of(seen)
-    name = task_job_name("probe", seen.meta.name, _token(seen))
+    name = task_job_name("probe", seen.meta.name, _token(seen, wish))
     found = await errand.look(context, key, seen.meta, "probe", name)
     if found.ending is not None and found.job is not None:
         looked = found.ending.result.probe if found.ending.result is not None else None
@@ -167,6 +167,8 @@ def _log_due(seen: SeenDatabase, wish: Wish, last: datetime, now: datetime) -> d
     return None
 
 
-def _token(seen: SeenDatabase) -> str:
-    last = seen.status.last_probe_time
-    return f"{seen.meta.uid}/{seen.meta.generation}/{last.isoformat() if last else ''}"
+def _token(seen: SeenDatabase, wish: Wish) -> str:
+    """A look that was not asked for the log says nothing of it: one that is asked has another name."""
+    last, continuous = seen.status.last_probe_time, wish.continuous
+    log = f"/log:{continuous.allow_unbounded_slot}" if continuous is not None else ""
+    return f"{seen.meta.uid}/{seen.meta.generation}/{last.isoformat() if last else ''}{log}"

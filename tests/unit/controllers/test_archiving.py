@@ -198,6 +198,29 @@ async def test_a_server_without_a_limit_for_slots_is_refused_with_the_statement(
     await drive.until(lambda: archiving(drive), limit=HOUR)
 
 
+async def test_a_look_that_was_not_asked_for_the_log_says_nothing_of_it(drive: Driver) -> None:
+    """The policy comes while the first look at the database is under way."""
+    rig = drive.rig
+    fix = "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'"
+    rig.agents.archivers.source.finding = Finding(
+        reason="SlotUnbounded", message="it is -1", fix=fix, blocks=["Continuous"]
+    )
+    rig.agents.script = lambda request: "hang" if request.job.task == "probe" else None
+    await rig.create(storage(), database())
+    process = await drive.process()
+    await rig.rest(process)
+    assert [body for body in await rig.objects("Job") if body["metadata"]["name"].startswith("probe-")]
+    await rig.create(policy(continuous=CONTINUOUS))
+    rig.agents.script = lambda _request: None
+
+    async def refused() -> bool:
+        return await health(drive) == ("False", "SlotUnbounded")
+
+    await drive.until(refused, limit=5 * MINUTE)
+    assert not await rig.objects("Deployment")
+    assert rig.agents.archivers.started == 0
+
+
 async def test_an_archiver_waits_for_its_storage(drive: Driver) -> None:
     away = Result(outcome=Outcome.FAILED, reason="StorageUnreachable", message="no answer", retryable=True)
     drive.rig.agents.script = lambda request: away if request.job.task == "validate" else None
