@@ -22,8 +22,10 @@ from databosun.controllers.stalled import tell
 from databosun.controllers.storage import StorageController
 from databosun.controllers.strays import PodController
 from databosun.domain.errors import SafetyStop, UserFault
+from databosun.kube.errors import NotFound
 from databosun.kube.jobs import JobDefaults
 from databosun.kube.port import KubePort
+from databosun.kube.resources import OWN_KINDS
 from databosun.runtime.cache import Cache, FinishedIndex
 from databosun.runtime.clock import Clock
 from databosun.runtime.queue import Key, Queue
@@ -126,8 +128,18 @@ async def _reconcile(
         outcome = "user_fault"
         await tell(context, key, fault)
         raise
+    except NotFound:
+        await _forget_ghost(context, key)
+        raise
     finally:
         told.reconciled(key.kind, outcome, time.monotonic() - begin)
+
+
+async def _forget_ghost(context: Context, key: Key) -> None:
+    """A stale event may have brought back into the cache what is gone; without this only the resync would find out."""
+    resource = next((one for one in OWN_KINDS if one.kind == key.kind), None)
+    if resource is not None and await context.kube.get(resource, key.namespace, key.name) is None:
+        context.cache.drop(key)
 
 
 async def _nothing(_key: Key) -> datetime | None:
