@@ -228,7 +228,7 @@ def deliver(wish: Wish, data: bytes) -> None:
 def verdict(report: Report) -> str:
     """What is on the first page, in one line."""
     t = report.totals
-    wrong = f"; {t.broken} records are missing or not as written" if t.broken else ""
+    wrong = f"; records missing or not as written: {t.broken}" if t.broken else ""
     return (
         f"{t.databases} databases: {t.proven} proven, {t.failing} failing, {t.not_proven + t.never_drilled} not proven"
         f" or never drilled; {t.drills} drills{wrong}"

@@ -70,7 +70,7 @@ def test_a_changed_record_makes_the_exit_code_one_and_the_report_is_written_all_
     file = tmp_path / "report.html"
     done = run("--evidence", str(stored(tmp_path / "copy", chain)), "-o", str(file))
     assert done.exit_code == 1
-    assert "1 records are missing or not as written" in done.stderr
+    assert "records missing or not as written: 1" in done.stderr
     assert "<!doctype html>" in file.read_text()
     assert "NOT AS WRITTEN" in file.read_text()
 
