@@ -246,7 +246,19 @@ def _guard(
         return Guard.IN_FLIGHT
     if fact.id in guarded:
         return guarded[fact.id]
-    standing = [
-        child for child in above.get(fact.id, ()) if (child.succeeded or child.in_flight) and child.id not in going
-    ]
-    return Guard.NEEDED if standing else None
+    return Guard.NEEDED if _carries(fact, above, going) else None
+
+
+def _carries(fact: BackupFact, above: Mapping[str, Sequence[BackupFact]], going: Collection[str]) -> bool:
+    """Whether anything good that stays stands on it, however far above: one that is called failed may have data that a
+    later one was taken against."""
+    seen, looking = {fact.id}, [fact.id]
+    while looking:
+        for child in above.get(looking.pop(), ()):
+            if child.id in going or child.id in seen:
+                continue
+            if child.succeeded or child.in_flight:
+                return True
+            seen.add(child.id)
+            looking.append(child.id)
+    return False

@@ -275,3 +275,11 @@ def test_deleting_all_of_them_leaves_the_newest_chain() -> None:
         "full": RetainInstead(Guard.NEEDED),
         "child": RetainInstead(Guard.NEWEST),
     }
+
+
+def test_what_a_good_one_stands_on_through_one_called_failed_stays() -> None:
+    full, first = fulls(1)[0], backup("i1", START + HOUR, on=fulls(1)[0])
+    failed = backup("i2", START + 2 * HOUR, on=first, succeeded=False)
+    good = backup("i3", START + 3 * HOUR, on=failed)
+    later = backup("later", START + DAY)
+    assert verdict("i1", full, first, failed, good, later) == RetainInstead(Guard.NEEDED)
