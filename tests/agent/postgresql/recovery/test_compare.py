@@ -153,7 +153,7 @@ def test_nothing_differs_where_nothing_happened(lossy: Callable[..., Yard]) -> N
 def test_a_dropped_database_is_lost_with_all_its_tables(lossy: Callable[..., Yard]) -> None:
     yard = lossy(18)
     yard.back_up(backup_task("orders-1", method=Method.PHYSICAL))
-    yard.server.sql("DROP DATABASE shop WITH (FORCE)")
+    yard.server.sql("DROP DATABASE loss WITH (FORCE)")
     found = compared(ask(yard, database="loss"))
     assert {one.state for one in found.tables} == {TableState.LOST}
     assert by_name(found)["public.customers"].copy_rows == 2000
