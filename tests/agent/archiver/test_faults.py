@@ -337,6 +337,20 @@ def test_a_server_whose_store_hangs_can_be_stopped(weed: Seaweed, make_server: S
         assert not (server.data / "postmaster.pid").exists()
 
 
+def test_a_server_that_is_asked_gently_to_stop_need_not_wait(make_server: Servers, pods: Pods) -> None:
+    """SIGTERM, as Kubernetes sends it, is a smart shutdown: it waits for every session to end by itself."""
+    server = make_server(18)
+    make_table(server)
+    pod = pods(server)
+    pod.start()
+    pod.wait_until_streaming()
+    sessions = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'databosun' AND backend_type = 'client backend'"
+    eventually("the archiver has a session", lambda: bool(server.sql(sessions)), 30)
+    server.run("pg_ctl", f"--pgdata={server.data}", "--wait", "--timeout=25", "--mode=smart", "stop")
+    assert not (server.data / "postmaster.pid").exists()
+    pod.stop()
+
+
 def test_the_slot_goes_with_the_policy(make_server: Servers, pods: Pods) -> None:
     server = make_server(14)
     system = system_identifier(server)

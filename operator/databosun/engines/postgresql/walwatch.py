@@ -25,6 +25,8 @@ SIBLING_SECONDS = 15.0
 # A server that stops waits for its archiver. Where the store does not take the rest, the archiver goes instead: the
 # slot keeps what is missing, and nobody's restart hangs.
 STOPPING_SECONDS = 10.0
+# A smart shutdown, which is what SIGTERM asks for, waits for every session: none of ours may last.
+RENEW_SECONDS = 5.0
 HEARTBEAT = "databosun"
 WATCH, SIBLINGS = "watch", "siblings"
 
@@ -56,6 +58,7 @@ class WalWatch:
         self._state = state
         self._done = threading.Event()
         self._connection: Connection | None = None
+        self._connected_at = float("-inf")
         self._stopping_since: float | None = None
         self._beat_at = float("-inf")
         self._threads = [threading.Thread(target=self._run, name="watch the log", daemon=True)]
@@ -88,7 +91,7 @@ class WalWatch:
         self._forget()
 
     def _look(self) -> None:
-        connection = self._connection = self._connection or open_sql(self._watched.session)
+        connection = self._session()
         with guarded("reading the server's clock and position"):
             row = connection.execute(_SAMPLE).fetchone()
         if row is None or not isinstance(row[0], datetime):
@@ -102,6 +105,14 @@ class WalWatch:
         self._state.know(server_now=at, server_lsn=str(row[2]))
         self._judge_slot(connection)
         self._beat(connection)
+
+    def _session(self) -> Connection:
+        """A session that is not old; a server that is about to stop gives no new one, and says so."""
+        if time.monotonic() - self._connected_at >= RENEW_SECONDS:
+            self._forget()
+        if self._connection is None:
+            self._connection, self._connected_at = open_sql(self._watched.session), time.monotonic()
+        return self._connection
 
     def _judge_slot(self, connection: Connection) -> None:
         name = self._watched.slot
