@@ -19,7 +19,9 @@ EVERY_RUNBOOK = pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: pa
 SHELL = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 # Commands on objects of the alert's namespace that end by themselves, and what they speak of.
 RUNNABLE = re.compile(r"((BACKUP|RUN)=\$\()?kubectl (get|annotate|label|patch) (?!.*--watch)")
-SETTINGS = "NS={namespace} DB=orders POLICY=nightly STORAGE=prod OP={namespace} KIND=BackupPolicy NAME=nightly"
+SETTINGS = (
+    "NS={namespace} DB=orders POLICY=nightly STORAGE=prod DRILL=orders OP={namespace} KIND=BackupPolicy NAME=nightly"
+)
 
 
 def blocks(runbook: Path) -> list[str]:

@@ -82,5 +82,6 @@ async def test_what_the_api_server_refuses_is_the_archivers_health_and_backups_g
     body = await rig.get("Database", "orders")
     assert conditions(body)["ContinuousHealthy"] == ("False", "NameTaken")
     assert conditions(body)["Ready"][0] == "True"
-    assert [one["status"]["phase"] for one in await rig.objects("Backup")] == ["Succeeded"]
+    phases = {one["status"]["phase"] for one in await rig.objects("Backup")}
+    assert phases == {"Succeeded"}, "one or two slots are due in a quarter of an hour, whenever it begins"
     assert (await rig.get("Deployment", NAME))["metadata"].get("labels", {}) == {}
