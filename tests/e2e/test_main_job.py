@@ -130,7 +130,7 @@ def test_kubectl_shows_what_is_protected(shops: Shops, stack: Stack) -> None:
         "the Database is protected", lambda: database("databases", "orders", "Protected")["status"] == "True"
     )
     (row,) = _table(stack, "bdb", "orders")
-    assert (row["ENGINE"], row["TIER"], row["PROTECTED"], row["READY"]) == ("PostgreSQL", "3", "True", "True")
+    assert (row["ENGINE"], row["TIER"], row["PROTECTED"], row["READY"]) == ("PostgreSQL", "1", "True", "True")
     assert row["VERSION"].startswith("18")
     assert re.fullmatch(r"\d+[smh](\d+s)?", row["RPO"]), row
     rows = {row["NAME"]: row for row in _table(stack, "bbk")}

@@ -79,4 +79,4 @@ def test_a_damaged_backup_fails_its_drill(shop: Place) -> None:
     shop.stack.s3.put_object(Bucket="backups", Key=key, Body=bytes(body))
     drill(shop, "damaged", "shop", level="Restore", backupRef={"name": "shop-1"})
     status = verdict(shop, "damaged")
-    assert (status["phase"], status["reason"]) == ("Failed", "ArtefactCorrupt"), status
+    assert (status["phase"], status["failure"]["reason"]) == ("Failed", "ArtefactCorrupt"), status

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -167,8 +168,8 @@ def test_a_gitops_prune_takes_what_came_from_git_and_the_data_stay(stack: Stack)
         left = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "left", "labels": mark}}
         arguments = ("-n", place.namespace, "-l", "app.kubernetes.io/instance=from-git", "--prune", *kinds, "-f", "-")
         stack.cluster.kubectl("apply", *arguments, input=json.dumps(left))
-        for kind in ("backuppolicies", "databases", "backupstorages"):
-            place.wait(f"{kind} are gone", lambda kind=kind: stack.api.list(kind, place.namespace) == [])  # type: ignore[misc]
+        for kind, name in (("backuppolicies", "orders"), ("databases", "orders"), ("backupstorages", "git")):
+            place.wait(f"{kind} {name} is gone", partial(_is_gone, place, kind, name))
         ended = place.ended("orders-2")
         assert ended["phase"] in ("Succeeded", "Failed")
         assert bool(place.files("orders-2", "manifest.json")) == (ended["phase"] == "Succeeded")
@@ -181,6 +182,10 @@ def test_a_gitops_prune_takes_what_came_from_git_and_the_data_stay(stack: Stack)
         # The Database is another one now, so retention has no say over what was taken of the one before.
         assert place.files("orders-1", "manifest.json")
         assert stack.api.get("backups", place.namespace, "orders-1") is not None
+
+
+def _is_gone(place: Place, kind: str, name: str) -> bool:
+    return place.stack.api.get(kind, place.namespace, name) is None
 
 
 @pytest.mark.disruptive
