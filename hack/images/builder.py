@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hack import debian
+from hack import debian, mongodb
 from hack.cluster.kind import docker_answers
 from hack.common import cache_dir, file_lock, progress, run
 from hack.images import base
 from hack.images.catalog import ROOT, Image
+
+# What is built on this machine for an image, by the name in the list.
+PROGRAMS = {"mongodb": mongodb.programs}
 
 
 def build(images: Sequence[Image], arguments: Mapping[str, str]) -> None:
@@ -20,7 +23,10 @@ def build(images: Sequence[Image], arguments: Mapping[str, str]) -> None:
     with file_lock(cache_dir() / "locks" / "images.lock", "other images are being built"):
         for image in images:
             progress(f"building {image.reference}")
-            run(command(image, {**own, **image.args, **arguments}, docker=docker), cwd=ROOT)
+            words = command(image, {**own, **image.args, **arguments}, docker=docker)
+            if image.programs:
+                words.insert(2, f"--build-context=programs={PROGRAMS[image.programs]()}")
+            run(words, cwd=ROOT)
 
 
 def command(image: Image, arguments: Mapping[str, str], *, docker: bool) -> list[str]:

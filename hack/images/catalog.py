@@ -11,18 +11,19 @@ from hack.common import Failure
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOG = Path(__file__).with_name("images.toml")
-KEYS = frozenset({"name", "target", "tag", "args", "file"})
+KEYS = frozenset({"name", "target", "tag", "args", "file", "programs"})
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image to build: a target of a build file, with its arguments."""
+    """One image to build: a target of a build file, with its arguments; ``programs`` are built on this machine."""
 
     name: str
     target: str
     tag: str = "dev"
     args: Mapping[str, str] = field(default_factory=dict)
     file: str = "Dockerfile"
+    programs: str = ""
 
     @property
     def reference(self) -> str:
@@ -35,7 +36,9 @@ def read(file: Path = CATALOG) -> list[Image]:
     found = []
     for entry in tomllib.loads(file.read_text()).get("image", []):
         if not {"name", "target"} <= entry.keys() <= KEYS:
-            raise Failure(f"{file.name}: an image has a name and a target, and may have tag, args and file: {entry}")
+            raise Failure(
+                f"{file.name}: an image has a name and a target, and may have tag, args, file and programs: {entry}"
+            )
         found.append(Image(**entry))
     return found
 

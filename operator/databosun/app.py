@@ -6,26 +6,24 @@ import asyncio
 import logging
 import random
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import kopf
-
+from databosun import watching
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers.context import Images
-from databosun.controllers.intake import KINDS, OURS, UNFINISHED, Intake
+from databosun.controllers.intake import Intake
 from databosun.controllers.observing import Observer
 from databosun.controllers.wiring import Installation, Watchers, Wired, wire
-from databosun.domain.errors import UserFault
+from databosun.domain.errors import UserFault, WorldFault
 from databosun.kube.client import KubeClient
 from databosun.kube.jobs import JobDefaults
 from databosun.kube.lease import KubeLease
 from databosun.kube.ratelimit import TokenBucket
-from databosun.kube.resources import DEPLOYMENTS, EVENTS, JOBS, NAMESPACES, PODS, RUN_KINDS, Resource
+from databosun.kube.resources import EVENTS, NAMESPACES
 from databosun.kube.selfcheck import check_rights, wait_for_kinds
-from databosun.kube.transport import Endpoint, Transport, TransportSettings, load_configuration
+from databosun.kube.transport import Transport, TransportSettings, load_configuration
 from databosun.runtime.clock import Clock, SystemClock
 from databosun.runtime.events import EventRecorder
 from databosun.runtime.health import HealthServer
@@ -37,6 +35,8 @@ from databosun.runtime.settings import Settings
 logger = logging.getLogger(__name__)
 
 FINISHED_EVERY = 60.0
+FIRST_LOOKS = 20.0
+FILL_AGAIN = 5.0
 # Fifteen lists of 10,000 objects fit in this; a queue that moves nothing for longer will not recover by itself.
 STUCK_AFTER = 180.0
 GRACE = 15.0
@@ -141,7 +141,7 @@ class Operator:
         filled, kopf_stop = asyncio.Event(), asyncio.Event()
 
         async def fill() -> None:
-            await intake.fill()
+            await self._fill(intake)
             self._state.filled = True
             logger.info("all objects are listed", extra={"fields": {"objects": len(wired.context.cache)}})
             filled.set()
@@ -151,13 +151,23 @@ class Operator:
             await filled.wait()
             await work()
 
-        watching = asyncio.ensure_future(once_filled(lambda: self._watch(kube.endpoint, intake, kopf_stop)))
+        async def watch_after_looks() -> None:
+            # Kopf lists everything anew, which at 10,000 objects takes the time that their first looks need.
+            waited = [asyncio.ensure_future(one) for one in (wired.queue.settled(), kopf_stop.wait())]
+            await asyncio.wait(waited, timeout=FIRST_LOOKS, return_when=asyncio.FIRST_COMPLETED)
+            for one in waited:
+                one.cancel()
+            await watching.watch(kube.endpoint, intake, self._settings.namespaces, kopf_stop)
+            # Kopf takes the signals of a process whose main thread it runs in; its end is then our order to stop.
+            self._stop.set()
+
+        watched = asyncio.ensure_future(once_filled(watch_after_looks))
         works: tuple[Callable[[], Awaitable[None]], ...] = (
             wired.queue.run,
             lambda: self._resync(intake),
             lambda: self._refresh(intake),
         )
-        parts = [watching, holding, asyncio.ensure_future(fill())]
+        parts = [watched, holding, asyncio.ensure_future(fill())]
         parts += [asyncio.ensure_future(once_filled(work)) for work in works]
         told = asyncio.ensure_future(self._stop.wait())
         try:
@@ -170,9 +180,19 @@ class Operator:
                 part.cancel()
             kopf_stop.set()
             if filled.is_set():
-                await asyncio.wait({watching}, timeout=GRACE)
-            watching.cancel()
+                await asyncio.wait({watched}, timeout=GRACE)
+            watched.cancel()
             await asyncio.gather(told, *parts, return_exceptions=True)
+
+    async def _fill(self, intake: Intake) -> None:
+        """List everything, however long the API server is away or too slow: nothing can be decided before."""
+        while True:
+            try:
+                return await intake.fill()
+            except WorldFault as fault:
+                fields = {"reason": fault.reason, "why": fault.message, "seconds": FILL_AGAIN}
+                logger.warning("not all objects could be listed; trying again", extra={"fields": fields})
+                await self._clock.sleep(FILL_AGAIN)
 
     async def _wire(self, kube: KubeClient, leader: Leader) -> Wired:
         settings = self._settings
@@ -181,7 +201,7 @@ class Operator:
         )
         installation = Installation(
             cluster_id=await self._cluster_id(kube),
-            images=Images(settings.runner.images),
+            images=Images(settings.runner.images, settings.runner.for_storage),
             jobs=JobDefaults(
                 pull_policy=settings.runner.pull_policy,
                 fixed_uid=settings.runner.fixed_uid,
@@ -226,38 +246,6 @@ class Operator:
             # The watches go on meanwhile; whatever is wrong with the API server, the queue's own calls will say.
             logger.exception("a list failed; trying again at its next turn")
 
-    async def _watch(self, endpoint: Callable[[], Endpoint], intake: Intake, stop: asyncio.Event) -> None:
-        """Run Kopf as the source of events."""
-        registry = kopf.OperatorRegistry()
-        settings = kopf.OperatorSettings()
-        settings.scanning.disabled = True
-        settings.posting.enabled = False
-        settings.peering.standalone = True
-        settings.watching.server_timeout = 600
-        settings.watching.chunk_size = 500
-        settings.networking.request_timeout = 30
-        settings.persistence.diffbase_storage = _NothingKept()
-        settings.persistence.progress_storage = _NoProgress()
-        for resource in RUN_KINDS:
-            settings.watching.label_selectors[resource.group, resource.plural] = UNFINISHED
-        for resource in (JOBS, PODS, DEPLOYMENTS):
-            settings.watching.label_selectors[resource.group, resource.plural] = OURS
-        kopf.on.login(registry=registry)(_login(endpoint))
-        for resource in (*KINDS, *RUN_KINDS, DEPLOYMENTS):
-            _subscribe(registry, resource, partial(_take_object, intake, resource.kind))
-        for resource in (JOBS, PODS):
-            _subscribe(registry, resource, partial(_take_worker, intake, resource.kind))
-        namespaces = list(self._settings.namespaces)
-        await kopf.operator(
-            registry=registry,
-            settings=settings,
-            stop_flag=stop,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-        )
-        # Kopf takes the signals of a process whose main thread it runs in; its end is then our order to stop.
-        self._stop.set()
-
     # --- probes
 
     def _tell_absent(self, missing: tuple[str, ...]) -> None:
@@ -279,39 +267,6 @@ class Operator:
         self._metrics.api_request(call.verb, call.resource.plural, outcome, seconds)
 
 
-class _NothingKept(kopf.DiffBaseStorage):
-    """Kopf copies each object to compare it with an earlier one, for handlers that we have none of: a third of a busy
-    operator's time."""
-
-    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
-        return kopf.BodyEssence({})
-
-    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
-        return kopf.BodyEssence({})
-
-    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        return
-
-
-class _NoProgress(kopf.ProgressStorage):
-    """Of the handlers that we have none of."""
-
-    def fetch(self, *, key: Any, body: kopf.Body) -> None:
-        return
-
-    def store(self, *, key: Any, record: Any, body: kopf.Body, patch: kopf.Patch) -> None:
-        return
-
-    def purge(self, *, key: Any, body: kopf.Body, patch: kopf.Patch) -> None:
-        return
-
-    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:
-        return
-
-    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
-        return essence
-
-
 def _why_ended(parts: Sequence[asyncio.Future[Any]]) -> str | None:
     """After a first part ended: the words of a lost Lease; any other failure is raised."""
     for part in parts:
@@ -324,47 +279,6 @@ def _why_ended(parts: Sequence[asyncio.Future[Any]]) -> str | None:
             message = "a part of the operator that never ends came to an end"
             raise RuntimeError(message)
     return None
-
-
-def _take_object(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool) -> None:
-    if gone:
-        intake.deleted(kind, body)
-    else:
-        intake.changed(kind, body)
-
-
-def _take_worker(intake: Intake, kind: str, body: Mapping[str, Any], gone: bool) -> None:
-    intake.worker(kind, body, gone=gone)
-
-
-def _login(endpoint_of: Callable[[], Endpoint]) -> Callable[..., kopf.ConnectionInfo]:
-    """Kopf logs in as the client does; it asks again when a token is refused, so the endpoint is read each time."""
-
-    def login(**_: Any) -> kopf.ConnectionInfo:
-        endpoint = endpoint_of()
-        scheme, _space, token = (endpoint.authorization or "").partition(" ")
-        return kopf.ConnectionInfo(
-            server=endpoint.server,
-            insecure=not endpoint.verify,
-            ca_path=endpoint.ca_file,
-            certificate_path=endpoint.certificate_file,
-            private_key_path=endpoint.key_file,
-            scheme=scheme or None,
-            token=token or None,
-        )
-
-    return login
-
-
-def _subscribe(
-    registry: kopf.OperatorRegistry, resource: Resource, take: Callable[[Mapping[str, Any], bool], None]
-) -> None:
-    async def handler(event: Any, **_: Any) -> None:
-        body = event["object"]
-        take(body, event["type"] == "DELETED")
-
-    decorate = kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=resource.plural)
-    decorate(handler)
 
 
 def main(settings: Settings) -> int:

@@ -1,4 +1,5 @@
-"""How long a drill's RTO is beside extracting and starting by hand, on the same files in turns.
+"""How long a drill's RTO is beside extracting and starting by hand, on the same files in turns; and its verification
+beside counting all rows.
 
     BENCH_SCALE=130 BENCH_ROUNDS=5 pytest -s -m bench tests/bench/bench_recovery.py
 
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from databosun.api.drill import Level, Rto
+from databosun.api.drill import Level, Rto, Verdict
 from support.agentrun import backup_task
 from support.pgbenchdata import fill_for_bench
 from support.pgsample import BACKUP_ROLE
@@ -47,10 +48,15 @@ class Bench:
         self.server.sql(f"ALTER ROLE \"{BACKUP_ROLE}\" PASSWORD '{quoted}'")
         self.yard = Yard(self.server, self.folder / "yard")
         self.yard.back_up(backup_task("orders-1"))
+        names = self.server.sql("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND oid > 16383", "bench")
+        self.counted = [
+            (str(one[0]), self.server.sql(f"SELECT count(*) FROM {one[0]}", "bench")[0][0]) for one in names
+        ]
         self.server.stop()
         hand_over(self.folder)
         self.runs = 0
         self.reported: list[Rto] = []
+        self.checks: list[dict[str, float]] = []
         self.watched: list[float] = []
 
     def close(self) -> None:
@@ -92,11 +98,33 @@ class Bench:
             argv = [str(self.server.bin / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]
             subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, **identity())
 
-    def drill(self, pod: RecoveryPod) -> Rto:
+    def drop_cache(self) -> None:
+        """Have everything of the copy on the disk, and nothing of it in memory."""
+        os.sync()
+        for path in (self.folder / "by-hand" / "data").rglob("*"):
+            if path.is_file():
+                descriptor = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(descriptor)
+
+    def count_by_hand(self) -> float:
+        """Seconds that `count(*)` of all tables takes on the copy that was started by hand."""
+        env = {"PATH": f"{self.server.bin}:{os.environ['PATH']}", "PGHOST": str(self.folder / "by-hand")}
+        env |= {"PGUSER": "postgres", "PGDATABASE": "bench"}
+        tables = [str(row[0]) for row in self.counted]
+        script = "".join(f"SELECT count(*) FROM {table};" for table in tables)
+        began = time.perf_counter()
+        said = subprocess.run(["psql", "-XAtq", "-c", script], env=env, check=True, capture_output=True, **identity())
+        assert [int(line) for line in said.stdout.split()] == [row[1] for row in self.counted]
+        return time.perf_counter() - began
+
+    def drill(self, pod: RecoveryPod, level: Level = Level.RESTORE) -> Rto:
         """One drill; the RTO that it reports."""
         self.runs += 1
         began = time.perf_counter()
-        found = drilled(self.yard.drill("orders-1", pod=pod, run=f"bench-{self.runs}", level=Level.RESTORE))
+        found = drilled(self.yard.drill("orders-1", pod=pod, run=f"bench-{self.runs}", level=level))
+        assert found.verdict is Verdict.PASSED, found
+        self.checks.append({one.name: round(one.seconds, 2) for one in found.checks})
         self.watched.append(time.perf_counter() - began)
         assert found.rto
         self.reported.append(found.rto)
@@ -129,6 +157,27 @@ def test_rto(bench: Bench) -> None:
         print(f"{name}: {sorted(seconds)[len(seconds) // 2]:.2f} (ratio {ratios[len(ratios) // 2]:.2f}) {seconds}")
     for rto in bench.reported:
         print(rto.model_dump(exclude_none=True))
+
+
+def test_deep_verification(bench: Bench) -> None:
+    """A drill writes past the page cache, so its copy is read from the disk; by hand, both ways."""
+    figures: dict[str, list[float]] = {"count(*), page cache": [], "count(*), disk": [], "Deep": []}
+    for _ in range(ROUNDS):
+        for name in ("count(*), page cache", "count(*), disk"):
+            _settle()
+            bench.by_hand(tuned=True)
+            if name.endswith("disk"):
+                bench.drop_cache()
+            figures[name].append(bench.count_by_hand())
+            bench.stop_by_hand()
+            shutil.rmtree(bench.folder / "by-hand")
+        _settle()
+        figures["Deep"].append(bench.drill(bench.yard.pod(), Level.DEEP).verify)
+    print(f"\n### Verification, level Deep (PostgreSQL {MAJOR}, pgbench scale {SCALE}, {ROUNDS} rounds, seconds)\n")
+    for name, seconds in figures.items():
+        ratios = sorted(one / base for one, base in zip(figures["Deep"], seconds, strict=True))
+        print(f"{name}: {sorted(seconds)}, Deep is {ratios[len(ratios) // 2]:.2f} times that")
+    print(f"of which {bench.checks[-1]}")
 
 
 def _settle() -> None:

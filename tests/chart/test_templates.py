@@ -160,6 +160,12 @@ def test_runner_images_are_built_from_parts_or_taken_whole(helm: Helm) -> None:
     assert images["16"] == pinned
 
 
+def test_work_on_storage_alone_takes_the_image_that_is_named_for_it(helm: Helm) -> None:
+    for engine in ("PostgreSQL", "Redis"):
+        rendered = helm.render(runners={"forStorage": engine})
+        assert load_settings(environment(operator_container(rendered))).runner.for_storage == engine
+
+
 def test_every_postgresql_major_of_the_project_has_a_runner(default: Rendered) -> None:
     settings = load_settings(environment(operator_container(default)))
     assert settings.runner.images["PostgreSQL"].keys() == {"14", "15", "16", "17", "18"}

@@ -70,7 +70,7 @@ async def test_an_unknown_time_zone_is_refused_by_the_server_and_else_named(rig:
 
 
 async def test_an_engine_that_is_not_served_says_so(rig: Rig) -> None:
-    await rig.create(database("cache", engine="MongoDB"), database("orders"), storage(), policy())
+    await rig.create(database("cache", engine="MySQL"), database("orders"), storage(), policy())
     drive = Driver(rig)
     await drive.idle(5 * MINUTE)
     stalled = condition(await rig.get("Database", "cache"), "Stalled")

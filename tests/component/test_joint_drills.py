@@ -193,15 +193,14 @@ async def test_what_members_wait_for_each_other_is_in_the_time_until_all_are_bac
     assert [one["rto"]["milliseconds"] for one in status["members"]] == [90_000] * 3
 
 
-async def test_a_drill_of_many_that_covers_none_or_asks_for_an_instance_says_so(rig: Rig) -> None:
+async def test_a_drill_of_many_that_covers_none_says_so(rig: Rig) -> None:
     nobody = {"databaseSelector": {"matchLabels": {"team": "nobody"}}}
     body = drill_run("of-none", rig.clock.now() + HOUR, drillRef={"name": "none"})
     del body["spec"]["databaseRef"]
-    await rig.create(database(), drill("none", **nobody), drill("cloud", maxInstanceHours=4), body)
+    await rig.create(database(), drill("none", **nobody), body)
     drive = Driver(rig)
     await drive.until(runs_done(rig, "RestoreDrillRun", "Refused"))
     assert (await rig.get("RestoreDrillRun", "of-none"))["status"]["failure"]["reason"] == "DatabaseNotFound"
-    assert conditions(await rig.get("RestoreDrill", "cloud"))["Stalled"] == ("True", "InvalidSpec")
 
 
 async def test_databases_that_were_lost_with_their_cluster_are_drilled_by_name_from_what_the_bucket_holds(

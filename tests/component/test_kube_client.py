@@ -82,6 +82,18 @@ async def test_a_cluster_wide_object_is_read(kube: KubeClient) -> None:
     assert found["metadata"]["uid"]
 
 
+async def test_what_is_remembered_is_no_older_than_asked_for(kube: KubeClient, namespace: str) -> None:
+    newest = 0
+    for number in range(12):
+        made = await kube.create(WIDGETS, namespace, widget(f"w{number:02}", labels={"odd": str(number % 2)}))
+        newest = int(made["metadata"]["resourceVersion"])
+        remembered = kube.list_remembered(WIDGETS, namespace, since=newest)
+        assert [item["metadata"]["name"] async for item in remembered] == [f"w{n:02}" for n in range(number + 1)]
+    odd = kube.list_remembered(WIDGETS, namespace, label_selector="odd=1", since=newest)
+    assert [item["metadata"]["name"] async for item in odd] == [f"w{n:02}" for n in range(1, 12, 2)]
+    assert [item["kind"] async for item in kube.list_remembered(WIDGETS, namespace)] == [WIDGETS.kind] * 12
+
+
 async def test_lists_come_page_by_page_whole_and_with_their_kind(kube: KubeClient, namespace: str) -> None:
     names = [f"w{number:02}" for number in range(11)]
     for name in names:

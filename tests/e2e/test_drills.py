@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from databosun.domain.sealing import digest_of
-from support.clusterapi import Object
 from support.stack import BUCKET
-from support.stackplace import GROUP, LABEL_FINISHED, NEVER, Place
+from support.stackplace import DRILL_RUNS, GROUP, NEVER, Place, ask_for_drill
 
 pytestmark = pytest.mark.e2e
 
-RUNS = "restoredrillruns"
 CUSTOMERS = {"name": "customers", "type": "RowCount", "database": "shop", "table": "public.customers", "min": 2000}
 SCHEDULES = [
     {"name": "full", "type": "Full", "cron": NEVER},
     {"name": "incr", "type": "Incremental", "cron": NEVER},
 ]
-
-
-def drill(place: Place, name: str, of: str, **spec: Any) -> None:
-    """Ask for a drill by hand."""
-    soon = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    given = {"databaseRef": {"name": of}, "level": "Restore", "notAfter": soon, **spec}
-    place.apply({"apiVersion": GROUP, "kind": "RestoreDrillRun", "metadata": {"name": name}, "spec": given})
-
-
-def verdict(place: Place, name: str) -> Object:
-    """Wait for it; the run's status."""
-    found: list[Object] = []
-
-    def ended() -> bool:
-        found[:] = [place.stack.api.read(RUNS, place.namespace, name)]
-        return LABEL_FINISHED in found[0]["metadata"].get("labels", {})
-
-    place.wait(f"the drill {place.namespace}/{name} has a verdict", ended, 300)
-    status: Object = found[0]["status"]
-    return status
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +32,8 @@ def proved(place: Place) -> Place:
 
 def test_a_chain_is_proven_and_nothing_but_evidence_is_left(proved: Place) -> None:
     before = _backups(proved)
-    drill(proved, "deep", "proved", level="Deep", checks=[CUSTOMERS])
-    status = verdict(proved, "deep")
+    ask_for_drill(proved, "deep", "proved", level="Deep", checks=[CUSTOMERS])
+    status = proved.verdict("deep")
     assert status["phase"] == "Passed", status
     assert (status["backup"]["name"], status["levelReached"], status["proven"]) == ("proved-2", "Deep", True)
     assert {check["result"] for check in status["checks"]} == {"Passed"}, status["checks"]
@@ -81,13 +57,13 @@ def test_a_drill_of_a_schedule_answers_when_it_is_asked_to(proved: Place) -> Non
     found: list[str] = []
 
     def answered() -> bool:
-        runs = proved.stack.api.list(RUNS, proved.namespace)
+        runs = proved.stack.api.list(DRILL_RUNS, proved.namespace)
         found[:] = [one["metadata"]["name"] for one in runs if one["spec"].get("drillRef") == {"name": "weekly"}]
         return bool(found)
 
     proved.wait("run-now of the drill is answered", answered)
     assert len(found) == 1
-    assert verdict(proved, found[0])["phase"] == "Passed"
+    assert proved.verdict(found[0])["phase"] == "Passed"
     condition = proved.condition
     proved.wait("Proven is True", lambda: condition("databases", "proved", "Proven").get("status") == "True")
 
@@ -100,8 +76,8 @@ def test_a_flipped_bit_fails_the_drill_and_is_named(proved: Place) -> None:
     data = bytearray(proved.stack.download(key))
     data[len(data) // 2] ^= 1
     proved.stack.s3.put_object(Bucket=BUCKET, Key=key, Body=bytes(data))
-    drill(proved, "flipped", "spoiled")
-    status = verdict(proved, "flipped")
+    ask_for_drill(proved, "flipped", "spoiled")
+    status = proved.verdict("flipped")
     assert status["phase"] == "Failed", status
     assert status["failure"]["reason"] == "ArtefactCorrupt", status["failure"]
     assert "base.tar.zst" in status["failure"]["message"]
@@ -122,7 +98,7 @@ def _backups(place: Place) -> dict[str, bytes]:
 def _evidence(place: Place, run: str) -> str:
     keys = place.stack.keys(f"{place.namespace}/")
     (key,) = (key for key in keys if key.endswith(f"/drills/{run}/evidence.json"))
-    stored = place.status(RUNS, run)["evidence"]
+    stored = place.status(DRILL_RUNS, run)["evidence"]
     assert stored["uri"].endswith(key)
     assert digest_of(place.stack.download(key)).endswith(stored["sha256"].removeprefix("sha256:"))
     return key

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from e2e.test_drills import CUSTOMERS, SCHEDULES, drill, verdict
+from e2e.test_drills import CUSTOMERS, SCHEDULES
 from support.clusterapi import Object
 from support.stack import ROOT
-from support.stackplace import Place, database_of, policy
+from support.stackplace import Place, ask_for_drill, database_of, policy
 
 pytestmark = pytest.mark.e2e
 
@@ -56,8 +56,8 @@ def test_the_database_is_known(shop: Place) -> None:
 
 def test_a_chain_is_proven_after_its_source_is_gone(shop: Place) -> None:
     shop.stack.kubectl("scale", "-n", shop.namespace, "deployment/mariadb", "--replicas=0", "--timeout=60s")
-    drill(shop, "chain", "shop", level="Deep", checks=[ROWS])
-    status = verdict(shop, "chain")
+    ask_for_drill(shop, "chain", "shop", level="Deep", checks=[ROWS])
+    status = shop.verdict("chain")
     assert status["phase"] == "Passed", status
     assert (status["backup"]["name"], status["levelReached"], status["proven"]) == ("shop-2", "Deep", True)
     assert {check["result"] for check in status["checks"]} == {"Passed"}, status["checks"]
@@ -65,8 +65,8 @@ def test_a_chain_is_proven_after_its_source_is_gone(shop: Place) -> None:
 
 
 def test_the_full_is_compared_row_for_row(shop: Place) -> None:
-    drill(shop, "full", "shop", level="Deep", backupRef={"name": "shop-1"})
-    status = verdict(shop, "full")
+    ask_for_drill(shop, "full", "shop", level="Deep", backupRef={"name": "shop-1"})
+    status = shop.verdict("full")
     assert status["phase"] == "Passed", status
     assert {"schema", "rows", "structure"} <= {check["name"] for check in status["checks"]}
 
@@ -77,6 +77,6 @@ def test_a_damaged_backup_fails_its_drill(shop: Place) -> None:
     body = bytearray(shop.stack.download(key))
     body[len(body) // 2] ^= 1
     shop.stack.s3.put_object(Bucket="backups", Key=key, Body=bytes(body))
-    drill(shop, "damaged", "shop", level="Restore", backupRef={"name": "shop-1"})
-    status = verdict(shop, "damaged")
+    ask_for_drill(shop, "damaged", "shop", level="Restore", backupRef={"name": "shop-1"})
+    status = shop.verdict("damaged")
     assert (status["phase"], status["failure"]["reason"]) == ("Failed", "ArtefactCorrupt"), status

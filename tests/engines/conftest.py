@@ -12,6 +12,9 @@ from support.engineyard import EngineYard
 from support.mariasample import fill as fill_mariadb
 from support.mariaserver import MariaServer
 from support.mariayard import MariaYard
+from support.mongosample import fill as fill_mongodb
+from support.mongoserver import MongoServer
+from support.mongoyard import MongoYard
 from support.pgsample import fill as fill_postgresql
 from support.pgserver import Server, bin_dir, open_folder
 from support.pgyard import PostgreSQLYard
@@ -28,7 +31,7 @@ def make_postgresql(folder: Path, patch: pytest.MonkeyPatch, request: pytest.Fix
     request.addfinalizer(server.remove)
     patch.setenv("DATABOSUN_POSTGRESQL_BIN", str(bin_dir(PG_MAJOR)))
     server.init("--wal-segsize=4")
-    server.configure()
+    server.configure(max_slot_wal_keep_size="'1GB'")
     server.start()
     fill_postgresql(server)
     return PostgreSQLYard(folder, server=server)
@@ -42,6 +45,14 @@ def make_mariadb(folder: Path, _: pytest.MonkeyPatch, request: pytest.FixtureReq
     server.start()
     fill_mariadb(server)
     return MariaYard(folder, server=server)
+
+
+def make_mongodb(folder: Path, _: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
+    """A new server of the stand-in, with an oplog."""
+    server = MongoServer()
+    request.addfinalizer(server.remove)
+    fill_mongodb(server)
+    return MongoYard(folder, server=server)
 
 
 def make_redis(folder: Path, patch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
@@ -65,6 +76,7 @@ def _redis(product: str, folder: Path, patch: pytest.MonkeyPatch, request: pytes
 MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch, pytest.FixtureRequest], EngineYard]] = {
     "postgresql": make_postgresql,
     "mariadb": make_mariadb,
+    "mongodb": make_mongodb,
     "redis": make_redis,
     "valkey": make_valkey,
 }

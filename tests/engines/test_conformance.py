@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
-from databosun.api.drill import CheckOutcome, Level, Verdict
+from databosun.api.drill import CheckOutcome, Level, PointKind, RecoveryPoint, Verdict
 from databosun.api.request import DrillTask
 from databosun.api.result import DrillResult, Outcome
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.engines.base import Plan, RestoreDoc
+from databosun.engines.registry import load_archiver
 from support.agekeys import make_age_key
-from support.agentrun import Ran, backup_task
+from support.agentrun import NAMESPACE, Ran, backup_task
+from support.archiving import Pod
 from support.engineyard import EngineYard
 from support.foldersink import FolderSink
 from support.pgserver import free_port
@@ -170,6 +172,54 @@ def test_the_commands_of_restore_md_restore_it(yard: EngineYard) -> None:
     assert yard.password not in document
     with yard.followed(document, folder) as found:
         assert found == before
+
+
+def test_the_shipped_log_goes_on_from_a_backup_and_is_whole_or_refused(yard: EngineYard) -> None:
+    if not yard.continuous:
+        with pytest.raises(UserFault) as caught:
+            load_archiver(yard.name)
+        assert caught.value.reason == "ContinuousUnsupported"
+        return
+    with shipped(yard) as pod:
+        yard.back_up()
+        yard.change()
+        yard.roll()
+        written, after = datetime.now(UTC), yard.contents()
+        eventually("what was written is in the store", lambda: recoverable(pod) > written)
+    latest = RecoveryPoint(kind=PointKind.LATEST)
+    recovery = yard.pod()
+    restored = yard.restore(pod=recovery, until=latest).result.restore
+    assert restored
+    with yard.served(recovery.restored / restored.data_directory) as found:
+        assert found == after
+    max(path for path in log_of(yard).rglob("*.zst") if ".partial." not in path.name).unlink()
+    refused = drilled(yard.drill(until=latest))
+    assert (refused.verdict, refused.reason) == (Verdict.FAILED, "LogGap"), refused
+
+
+@contextmanager
+def shipped(yard: EngineYard) -> Iterator[Pod]:
+    """An archiver that streams; stopped, so that all it has is in the store."""
+    pod = yard.archiver()
+    try:
+        pod.start()
+        pod.wait_until_streaming()
+        yield pod
+        pod.stop()
+    finally:
+        pod.kill()
+
+
+def recoverable(pod: Pod) -> datetime:
+    """The newest instant whose commits are all in the store."""
+    line = pod.latest()
+    return line.recoverable_at if line and line.recoverable_at else datetime.min.replace(tzinfo=UTC)
+
+
+def log_of(yard: EngineYard) -> Path:
+    """Where the log lies in the store."""
+    (found,) = (yard.place.paths.volume / NAMESPACE / "_log").iterdir()
+    return found
 
 
 def test_a_damaged_artefact_fails_the_drill_whichever_it_is(yard: EngineYard) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -14,8 +15,10 @@ from databosun.domain.logretention import (
     LogBase,
     Show,
     Shown,
+    Stop,
     decide_log_expiry,
     decide_log_retention,
+    log_plan_hash,
     log_window,
     may_go,
 )
@@ -123,19 +126,51 @@ def test_log_goes_only_after_it_was_shown_for_the_grace_and_never_what_is_needed
     if isinstance(decision, Expire):
         assert decision.keep.base == shown.base
         assert shown.since + GRACE <= NOW
-    else:
+    elif isinstance(decision, Show):
         assert decision.until > NOW
+
+
+@given(histories(), windows, st.data())
+def test_a_log_that_most_backups_need_goes_by_consent_to_that_very_plan_only(
+    bases: list[LogBase], window: timedelta, data: st.DataObject
+) -> None:
+    shown = Shown(data.draw(st.sampled_from([base.id for base in bases])), NOW - 2 * GRACE) if bases else None
+    facts = expiry(bases, window, shown)
+    decision = decide_log_expiry(facts, NOW)
+    if isinstance(decision, Stop):
+        assert decision.lost > 1
+        assert 2 * decision.lost > decision.of
+        other = replace(facts, approved=frozenset({log_plan_hash("another")}))
+        assert decide_log_expiry(other, NOW) == decision
+        agreed = decide_log_expiry(replace(facts, approved=frozenset({decision.hash})), NOW)
+        assert isinstance(agreed, Expire | Show)
+        assert agreed.keep == decision.keep
+    elif isinstance(decision, Expire):
+        going = [base for base in bases if base.at < decision.keep.since and base.start.lsn < decision.keep.start.lsn]
+        assert len(going) <= max(1, len(bases) // 2)
+
+
+def test_a_window_that_was_cut_to_a_tenth_stops_the_plan() -> None:
+    bases = [LogBase(f"day{age}", WalPoint(1, 1000 - age), NOW - timedelta(days=age)) for age in range(30)]
+    decision = decide_log_expiry(expiry(bases, timedelta(days=3), None), NOW)
+    assert isinstance(decision, Stop)
+    assert (decision.keep.base, decision.lost, decision.of) == ("day3", 26, 30)
+    assert log_plan_hash("day3") in decision.message
+    steady = decide_log_expiry(expiry(bases[:5], timedelta(days=3), None), NOW)
+    assert isinstance(steady, Show)
 
 
 @given(histories(), windows)
 def test_a_plan_that_is_shown_stands_until_it_is_carried_out(bases: list[LogBase], window: timedelta) -> None:
-    first = decide_log_expiry(expiry(bases, window, None), NOW)
+    approved = frozenset(log_plan_hash(base.id) for base in bases)
+    first = decide_log_expiry(replace(expiry(bases, window, None), approved=approved), NOW)
     if first is None:
         return
     assert isinstance(first, Show)
     later = NOW + GRACE
     newest = LogBase("new", WalPoint(9, 10**6), later)
-    due = decide_log_expiry(expiry([*bases, newest], window, Shown(first.keep.base, NOW)), later)
+    facts = expiry([*bases, newest], window, Shown(first.keep.base, NOW))
+    due = decide_log_expiry(replace(facts, approved=approved), later)
     assert due == Expire(first.keep)
 
 

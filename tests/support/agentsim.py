@@ -62,7 +62,7 @@ from databosun.kube.errors import AlreadyExists, Conflict, NamespaceTerminating,
 from databosun.kube.port import KubePort
 from databosun.kube.resources import JOBS, PODS, Object
 from databosun.runtime.clock import Clock
-from support.archiversim import SYSTEM, Archivers, position_at
+from support.archiversim import Archivers, position_at
 from support.chaoskube import Births
 
 
@@ -447,7 +447,7 @@ class Agents:
             snapshot_time=now,
             completed_at=now,
             engine_version="18.1",
-            system_identifier=SYSTEM,
+            system_identifier=self.archivers.source.system,
             position=Position(start_lsn=format_lsn(position_at(now)), lsn=format_lsn(position_at(now)), timeline=1),
             parent=parent.id if parent else None,
             base=parent.base if parent else id,

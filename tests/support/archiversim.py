@@ -36,6 +36,8 @@ class Source:
     """Where the log in the store ends, while the archive stands still; None: it keeps up."""
     trouble: Trouble | None = None
     gaps: list[LogGap] = field(default_factory=list)
+    diverged_bytes: int | None = None
+    """What is stored of the timeline that a new primary left."""
     silent: bool = False
     """Whether the archiver's pod says nothing."""
 
@@ -166,6 +168,7 @@ class Archivers:
             behind_bytes=position_at(now) - position_at(until),
             retained_bytes=0,
             slot=SLOT,
+            diverged_bytes=self.source.diverged_bytes,
             gaps=len(self.source.gaps),
             newest_gaps=self.source.gaps[-5:],
             trouble=self.source.trouble,

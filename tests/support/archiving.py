@@ -49,10 +49,13 @@ BOUND = {"max_slot_wal_keep_size": "'4GB'"}
 
 @dataclass
 class Pod:
-    """One archiver's pod; `start` and `kill` it as often as you like. All lives of it share one log file."""
+    """One archiver's pod; `start` and `kill` it as often as you like. All lives of it share one log file.
+
+    `weed` None: it writes to its volume.
+    """
 
     place: Workplace
-    weed: Seaweed
+    weed: Seaweed | None
     bucket: str
     hosts: Sequence[str]
     port: int
@@ -60,24 +63,31 @@ class Pod:
     endpoint: str | None = None
     task: dict[str, Any] = field(default_factory=dict)
     volume: bool = False
+    prefix: str = "prod"
+    engine: EngineName = EngineName.POSTGRESQL
+    user: str = BACKUP_ROLE
+    password: str = PASSWORD
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def store(self) -> ObjectStore:
         """The bucket, past any proxy, or the volume."""
-        return VolumeStore(self.place.paths.volume) if self.volume else self.weed.store(self.bucket)
+        if self.volume or self.weed is None:
+            return VolumeStore(self.place.paths.volume)
+        return self.weed.store(self.bucket)
 
     @property
     def layout(self) -> Layout:
         """The names there."""
-        return Layout("prod", NAMESPACE)
+        return Layout(self.prefix, NAMESPACE)
 
     def start(self) -> None:
         """Write the request and run."""
-        self.place.s3 = None if self.volume else self.weed.target(self.bucket, endpoint=self.endpoint)
-        self.place.storage = {"age_recipients": [self.key.recipient] if self.key else [], "prefix": "prod"}
+        where = None if self.volume else self.weed
+        self.place.s3 = where.target(self.bucket, endpoint=self.endpoint) if where else None
+        self.place.storage = {"age_recipients": [self.key.recipient] if self.key else [], "prefix": self.prefix}
         self.place.secrets = {
-            "database": {"username": BACKUP_ROLE, "password": PASSWORD},
+            "database": {"username": self.user, "password": self.password},
             "storage": {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY},
         }
         values = {"database_uid": UID, "max_lag_seconds": 1.0, "max_retained_bytes": 1 << 32, **self.task}
@@ -97,7 +107,7 @@ class Pod:
             namespace=NAMESPACE,
             name="orders",
             uid=UID,
-            engine=EngineName.POSTGRESQL,
+            engine=self.engine,
             hosts=list(self.hosts),
             port=self.port,
             tls=TLSMode.DISABLE,
@@ -109,8 +119,8 @@ class Pod:
 
     def preflight(self, *, allow_unbounded: bool) -> list[Finding]:
         """What is missing at the source."""
-        target = Target(self.database, Credentials(BACKUP_ROLE, PASSWORD))
-        return load_archiver(EngineName.POSTGRESQL).preflight(target, allow_unbounded=allow_unbounded)
+        target = Target(self.database, Credentials(self.user, self.password))
+        return load_archiver(self.engine).preflight(target, allow_unbounded=allow_unbounded)
 
     def kill(self) -> None:
         """End it as a lost node does."""
@@ -182,9 +192,11 @@ class Pod:
         def fine() -> bool:
             assert self.running(), self.log_file.read_text()[-4000:]
             line = self.latest()
-            return line is not None and line.slot is not None and line.trouble is None
+            if line is None or line.trouble is not None:
+                return False
+            return line.slot is not None if self.engine is EngineName.POSTGRESQL else line.recoverable_at is not None
 
-        eventually("the archiver streams", fine, seconds)
+        eventually(f"the archiver streams; {self.latest()}", fine, seconds)
 
     # --- what it left
 
@@ -194,7 +206,7 @@ class Pod:
 
     def log(self, system: str) -> WalLog:
         """The log as the bucket has it."""
-        return read_log(self.store, self.layout.wal(system))
+        return read_log(self.store, self.layout.wal(system, self.engine))
 
     def fetch_all(self, system: str, target: Path, timeline: int = 1) -> None:
         """Every segment along a timeline's history, and its history file, as `pg_wal` would have them."""

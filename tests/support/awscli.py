@@ -1,15 +1,19 @@
-"""A stand-in for the two forms of `aws s3 cp` that RESTORE.md uses, where the real program cannot be had.
+"""A stand-in for what RESTORE.md uses of `aws`, where the real program cannot be had: two forms of `s3 cp`, and `rds`.
 
-It takes nothing else, and finds credentials where the real one does: in the environment.
+It takes nothing else, and finds credentials, region and endpoints where the real one does: in the environment. Options
+of `rds` become parameters of the API by their names alone, and botocore refuses those that the API does not know.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import boto3
+import jmespath
 from botocore.config import Config
 
 
@@ -25,6 +29,44 @@ def install(folder: Path) -> Path:
 
 
 def main(argv: list[str]) -> None:
+    """By service."""
+    if argv[0] == "rds":
+        rds(argv[1:])
+    else:
+        s3(argv)
+
+
+def rds(argv: list[str]) -> None:
+    """`rds [wait] ACTION --option [value…] [--query JMESPATH] [--output text]`."""
+    client = boto3.client("rds", endpoint_url=os.environ.get("AWS_ENDPOINT_URL_RDS"))
+    words, options = _read(argv)
+    query, output = options.pop("Query", None), options.pop("Output", "json")
+    if words[0] == "wait":
+        client.get_waiter(words[1].replace("-", "_")).wait(**options)
+        return
+    (action,) = words
+    answer = getattr(client, action.replace("-", "_"))(**options)
+    found = jmespath.search(query, answer) if query else answer
+    assert output in ("json", "text"), output
+    print("\t".join(map(str, found)) if output == "text" else found)
+
+
+def _read(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
+    words: list[str] = []
+    given: dict[str, list[str]] = {}
+    name = None
+    for one in argv:
+        if one.startswith("--"):
+            name = "".join("DB" if part == "db" else part.capitalize() for part in one[2:].split("-"))
+            given[name] = []
+        elif name is None:
+            words.append(one)
+        else:
+            given[name].append(one)
+    return words, {key: values if key.endswith("Ids") else " ".join(values) for key, values in given.items()}
+
+
+def s3(argv: list[str]) -> None:
     """`s3 cp --endpoint-url URL [--recursive] --only-show-errors s3://bucket/key TARGET`."""
     parser = argparse.ArgumentParser(prog="aws")
     parser.add_argument("service", choices=["s3"])

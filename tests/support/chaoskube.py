@@ -132,6 +132,15 @@ class ChaosKube:
             self._alive()
             yield self._births.seen(body)
 
+    async def list_remembered(
+        self, resource: Resource, namespace: str, *, label_selector: str = "", since: int = 0
+    ) -> AsyncIterator[Object]:
+        self._alive()
+        remembered = self._real.list_remembered(resource, namespace, label_selector=label_selector, since=since)
+        async for body in remembered:
+            self._alive()
+            yield self._births.seen(body)
+
     async def list_metadata(
         self,
         resource: Resource,

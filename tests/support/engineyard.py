@@ -20,6 +20,7 @@ from databosun.engines import registry
 from databosun.engines.base import Credentials, Engine, Target
 from support.agekeys import AgeKey
 from support.agentrun import NAMESPACE, UID, Ran, Workplace, backup_task, child_of
+from support.archiving import Pod
 from support.fakeengine import FakeEngine
 from support.recoverypod import RecoveryPod
 
@@ -38,6 +39,8 @@ class EngineYard(ABC):
     password: str = field(init=False)
     # Whether an Incremental is one, or becomes a Full and says so.
     incremental: bool = field(init=False, default=False)
+    # Whether its log is shipped.
+    continuous: bool = field(init=False, default=False)
     # Whether a server has an identity that outlives a failover, which backups of another one would not share.
     identified: bool = field(init=False, default=True)
 
@@ -62,6 +65,10 @@ class EngineYard(ABC):
     @abstractmethod
     def change(self) -> None:
         """Write something that `contents` shows."""
+
+    def roll(self) -> None:
+        """Have the log go on in its next file, and write there; of an engine whose log is shipped."""
+        raise NotImplementedError
 
     @abstractmethod
     def sessions(self) -> int:
@@ -140,6 +147,27 @@ class EngineYard(ABC):
         if self.key:
             pod.secrets["age-0"] = {"identity": self.key.identity.read_text()}
         return pod
+
+    def archiver(self, **task: Any) -> Pod:
+        """A pod that ships the server's log into this store."""
+        place = Workplace(self.folder / "archiver")
+        mount = place.root / "volume"
+        if not mount.is_symlink():
+            mount.rmdir()
+            mount.symlink_to(self.place.paths.volume)
+        return Pod(
+            place,
+            None,
+            "",
+            ["127.0.0.1"],
+            self.port,
+            key=self.key,
+            task={"max_lag_seconds": 0.5, **task},
+            prefix="",
+            engine=self.name,
+            user=self.username,
+            password=self.password,
+        )
 
     def drill(self, backup_id: str = "orders-1", *, pod: RecoveryPod | None = None, **more: Any) -> Ran:
         """Drill one backup."""

@@ -96,6 +96,13 @@ class FakeKube:
             if _labelled(metadata.get("labels", {}), label_selector) and _fields(body, field_selector):
                 yield body
 
+    async def list_remembered(
+        self, resource: Resource, namespace: str, *, label_selector: str = "", since: int = 0
+    ) -> AsyncIterator[Object]:
+        """It remembers all."""
+        async for body in self.list(resource, namespace, label_selector=label_selector):
+            yield body
+
     async def list_metadata(
         self,
         resource: Resource,

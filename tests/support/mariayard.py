@@ -35,6 +35,7 @@ class MariaYard(EngineYard):
     username = BACKUP_USER
     password = PASSWORD
     incremental = True
+    continuous = True
 
     @property
     def its(self) -> MariaServer:
@@ -61,6 +62,10 @@ class MariaYard(EngineYard):
             "INSERT INTO added SELECT seq FROM seq_1_to_50",
             "shop",
         )
+
+    def roll(self) -> None:
+        """The file is ended."""
+        self.its.sql("FLUSH BINARY LOGS;\nINSERT INTO shop.nothing VALUES (77)")
 
     def sessions(self) -> int:
         """Of the backup's account."""

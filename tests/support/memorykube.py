@@ -28,6 +28,7 @@ class MemoryKube:
         self._now = now
         self._objects: dict[At, Object] = {}
         self._versions = itertools.count(1)
+        self._history: list[tuple[int, At, Object | None]] = []
         self.terminating: set[str] = set()
         """Namespaces and CRDs that are being deleted."""
 
@@ -66,6 +67,19 @@ class MemoryKube:
         for at in wanted:
             if at in self._objects:
                 yield copy.deepcopy(self._objects[at])
+
+    async def list_remembered(
+        self, resource: Resource, namespace: str, *, label_selector: str = "", since: int = 0
+    ) -> AsyncIterator[Object]:
+        """As a real one whose memory is as old as the caller allows."""
+        await self._turn()
+        then: dict[At, Object | None] = {}
+        for version, at, body in self._history:
+            if version <= since and at[:2] == (resource.kind, namespace):
+                then[at] = body
+        for _, body in sorted(then.items()):
+            if body is not None and _selected(body["metadata"].get("labels", {}), label_selector):
+                yield copy.deepcopy(body)
 
     async def list_metadata(
         self,
@@ -184,6 +198,7 @@ class MemoryKube:
 
     def _remove(self, at: At) -> None:
         uid = self._objects.pop(at)["metadata"]["uid"]
+        self._history.append((next(self._versions), at, None))
         for other, body in list(self._objects.items()):
             if other in self._objects and any(
                 owner["uid"] == uid for owner in body["metadata"].get("ownerReferences", ())
@@ -204,6 +219,7 @@ class MemoryKube:
             return copy.deepcopy(known)  # a write that changes nothing is none
         body["metadata"]["resourceVersion"] = str(next(self._versions))
         self._objects[at] = copy.deepcopy(body)
+        self._history.append((int(body["metadata"]["resourceVersion"]), at, self._objects[at]))
         if "deletionTimestamp" in body["metadata"] and not body["metadata"].get("finalizers"):
             self._remove(at)
         return body

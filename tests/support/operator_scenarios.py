@@ -19,7 +19,7 @@ from databosun.domain.plan import (
     LABEL_STORAGE_UID,
 )
 from databosun.kube.resources import APPROVALS, BACKUPS, Object
-from support.agentsim import SYSTEM
+from support.archiversim import SYSTEM
 from support.chaoskube import Fault, Killed, Write
 from support.operator import (
     Deliver,
@@ -343,10 +343,10 @@ async def promoted(drive: Driver) -> None:
 
 
 def approval_of(body: Object, not_after: datetime, plan_hash: str | None = None) -> Object:
-    """Somebody's consent to what a Restore has staged, or to another plan."""
+    """Somebody's consent to what a Restore has staged, or to the plan with that hash."""
     name = body["metadata"]["name"]
     spec = {
-        "ref": {"kind": "Restore", "name": name},
+        "ref": {"kind": body["kind"], "name": name},
         "planHash": plan_hash or body["status"]["staged"]["planHash"],
         "approvedBy": "somebody",
         "notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -27,6 +27,7 @@ class PostgreSQLYard(EngineYard):
     username = BACKUP_ROLE
     password = PASSWORD
     incremental = True
+    continuous = True
 
     @property
     def its(self) -> Server:
@@ -51,6 +52,11 @@ class PostgreSQLYard(EngineYard):
             "CREATE TABLE added AS SELECT generate_series(1, 50) AS id",
             "shop",
         )
+
+    def roll(self) -> None:
+        """The rest of the segment is left empty."""
+        self.its.sql("SELECT pg_switch_wal()")
+        self.its.sql("SELECT pg_logical_emit_message(true, 'test', 'in the next segment')")
 
     def sessions(self) -> int:
         """Of the backup's role."""

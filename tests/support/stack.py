@@ -31,6 +31,7 @@ ACCESS_KEY, SECRET_KEY = "databosun", "databosun-secret"  # of hack/demo/objects
 PASSWORD = "only-for-the-demo"  # of hack/demo/orders.yaml
 AUDITOR = "auditor"
 IMAGE = "localhost/databosun/runner-postgresql:{major}-dev"
+MONGODB_IMAGE = "localhost/databosun/peer-mongodb:dev"
 REDIS_IMAGE = "localhost/databosun/runner-redis:7-dev"
 NAMESPACES = {18: SHOP_NAMESPACE, 15: "shop-15"}
 # Bytes that no compression makes smaller: an artefact of several parts.
@@ -93,6 +94,13 @@ class Stack:
         """Run kubectl; its output."""
         return self.cluster.kubectl(*arguments, input=input, check=check).stdout
 
+    def bosun(self, *arguments: str, code: int = 0) -> str:
+        """Run the project's own command line, which ends with that code; what it prints."""
+        argv = [sys.executable, "-m", "databosun", *arguments]
+        done = subprocess.run(argv, env=self.cluster.environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == code, f"{' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
     def apply(self, *objects: dict[str, Any], namespace: str | None = None) -> None:
         """Apply objects as a person would."""
         text = "\n---\n".join(json.dumps(one) for one in objects)
@@ -131,6 +139,7 @@ class Stack:
                 "images": {
                     "PostgreSQL": {str(major): IMAGE.format(major=major) for major in NAMESPACES},
                     "Redis": {"7": REDIS_IMAGE},
+                    "MongoDB": {"7.0": MONGODB_IMAGE},
                     "MariaDB": {"10.11": "localhost/databosun/runner-mariadb:10.11-dev"},
                 }
             },

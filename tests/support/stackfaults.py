@@ -41,6 +41,29 @@ def kill(pod: Object, program: str) -> None:
     os.kill(found[0], signal.SIGKILL)
 
 
+def freeze(pod: Object, program: str) -> list[int]:
+    """Stop every process of the pod whose command line names the program; their pids. A SIGCONT wakes them."""
+    found = sorted(pid for pid, line in processes_of(pod).items() if program in line)
+    assert found, f"{program} does not run in {pod['metadata']['name']}"
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    return found
+
+
+def wake(pids: list[int]) -> None:
+    """Have them go on, those that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def end(pids: list[int]) -> None:
+    """Kill them, those that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 @dataclass
 class Dam:
     """Holds back what first attempts write until it is opened; everything else passes.

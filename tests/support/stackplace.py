@@ -18,6 +18,7 @@ GROUP = "databosun.io/v1alpha1"
 NEVER = "0 0 29 2 *"
 PATIENCE = 180.0
 LABEL_FINISHED = "databosun.io/finished"
+DRILL_RUNS = "restoredrillruns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,18 @@ class Place:
         assert f"{reason}" in self.events(name)
         return status
 
+    def verdict(self, name: str, seconds: float = 300) -> Object:
+        """Wait for the verdict of a drill; the run's status."""
+        found: list[Object] = []
+
+        def ended() -> bool:
+            found[:] = [self.stack.api.read(DRILL_RUNS, self.namespace, name)]
+            return LABEL_FINISHED in found[0]["metadata"].get("labels", {})
+
+        self.wait(f"the drill {self.namespace}/{name} has a verdict", ended, seconds)
+        status: Object = found[0]["status"]
+        return status
+
     def wait(self, what: str, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Wait; where it takes too long, say what the namespace looks like."""
         try:
@@ -193,6 +206,13 @@ class Place:
         (key,) = (key for key in self.keys() if key.endswith(f"/backups/{run}/manifest.json"))
         found: Object = json.loads(self.stack.download(key))
         return found
+
+
+def ask_for_drill(place: Place, name: str, of: str, **spec: Any) -> None:
+    """Ask for a drill by hand."""
+    soon = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    given = {"databaseRef": {"name": of}, "level": "Restore", "notAfter": soon, **spec}
+    place.apply({"apiVersion": GROUP, "kind": "RestoreDrillRun", "metadata": {"name": name}, "spec": given})
 
 
 def secret(name: str, **values: str) -> Object:

@@ -78,6 +78,7 @@ def compose_manifest(ctx: Context, task: BackupTask, taken: Taken) -> Manifest:
         stored_bytes=taken.stored_bytes,
         artefacts=[_artefact(one, ctx.storage.age_recipients) for one in taken.stored],
         objects=list(captured.objects),
+        elsewhere=list(captured.elsewhere),
         schema_hash=captured.schema_hash,
         client_versions=dict(captured.client_versions),
         notes=[*captured.notes, *taken.notes],

@@ -28,14 +28,17 @@ from databosun.api.request import (
     SECRETS_PATH,
     TERMINATION_PATH,
     VOLUME_PATH,
+    BackupTask,
     DatabaseTarget,
+    DrillTask,
+    ProbeTask,
     RecordPlace,
     Request,
     StorageTarget,
 )
 from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.errors import UserFault
-from databosun.engines.base import Credentials, Engine, Target
+from databosun.engines.base import Credentials, Engine, Managed, ManagedEngine, Target, Visit
 from databosun.storage.layout import Layout
 from databosun.storage.manifest import load_private_key, load_public_key
 from databosun.storage.owner import Claimant
@@ -105,8 +108,27 @@ class Context:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine of the database."""
-        return self.load_engine(self.database.engine)
+        """The engine of the database; one whose backups a cloud keeps has the login at hand."""
+        return self.managed or self.load_engine(self.database.engine)
+
+    @cached_property
+    def managed(self) -> ManagedEngine | None:
+        """The engine where a cloud keeps the backups; None for all others, and where the request names no database."""
+        database, job = self.request.database, self.request.job
+        engine = self.load_engine(database.engine) if database is not None else None
+        if database is None or not isinstance(engine, Managed):
+            return None
+        storage, look = self.request.storage, job.managed if isinstance(job, ProbeTask) else None
+        visit = Visit(
+            cluster=storage.cluster_id if storage is not None else look.cluster_id if look is not None else "",
+            namespace=database.namespace,
+            database=database.name,
+            database_uid=database.uid,
+            run=job.id if isinstance(job, BackupTask | DrillTask) else "",
+            attempt=self.request.attempt,
+            until=self.request.deadline,
+        )
+        return engine.visit(self.target, visit, self.stop.check)
 
     @cached_property
     def target(self) -> Target:
@@ -116,12 +138,14 @@ class Context:
     def read_target(self, database: DatabaseTarget | None = None) -> Target:
         """The same with the Secret as it is now; for tasks that outlive a password. `database`: another one, which the
         mounted Secrets are of."""
+        key_id, secret = self.secrets.text("cloud", "accessKeyId"), self.secrets.text("cloud", "secretAccessKey")
         credentials = Credentials(
             username=self.secrets.text("database", "username") or "",
             password=self.secrets.text("database", "password") or "",
             ca=self.secrets.path("database-ca", "ca.crt"),
             cert=self.secrets.path("database-client", "tls.crt"),
             key=self.secrets.path("database-client", "tls.key"),
+            cloud=(key_id, secret) if key_id and secret else None,
         )
         return Target(database or self.database, credentials)
 

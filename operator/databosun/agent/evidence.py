@@ -81,12 +81,13 @@ _SHARED = (
 
 def measured_on(ctx: Context) -> MeasuredOn:
     """What the figures were measured on."""
+    way = ctx.managed.way if ctx.managed is not None else None
     return MeasuredOn(
         storage=ctx.store.describe(),
         cpus=len(os.sched_getaffinity(0)),
         arch=platform.machine(),
         image=ctx.request.image,
-        path=f"{ctx.store.describe()} to {ctx.paths.scratch} of the Job's own pod",
+        path=way or f"{ctx.store.describe()} to {ctx.paths.scratch} of the Job's own pod",
     )
 
 

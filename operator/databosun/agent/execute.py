@@ -65,7 +65,7 @@ def execute(ctx: Context) -> Result:
     except OSError as error:
         ctx.log.exception("failed", error)
         result = _of_fault(ctx, _of_system(ctx, error))
-    except BaseException as error:
+    except BaseException as error:  # whatever it is, the run ends with a result that says so
         ctx.log.exception("bug", error)
         message = f"a bug in the agent, {type(error).__name__}: {error}; its traceback is in the log of the Job"
         result = _of_fault(ctx, WorldFault(AgentReason.INTERNAL_ERROR, message))

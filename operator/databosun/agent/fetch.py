@@ -72,7 +72,7 @@ class ChainSource:
         stream.start()
         try:
             yield stream
-        except BaseException as error:
+        except BaseException as error:  # whatever the reader met, damage behind it explains it
             stream.explain(error)
             raise
         else:
@@ -177,7 +177,7 @@ class ArtefactStream:
     def _run_fetch(self) -> None:
         try:
             self._fetch()
-        except BaseException as error:
+        except BaseException as error:  # carried to the reader
             self._damage = error
             self._channel.fail(error)
         finally:
@@ -193,7 +193,7 @@ class ArtefactStream:
                 self._channel.put(chunk)
             age.demand_success()
             self._channel.put(None)
-        except BaseException as error:
+        except BaseException as error:  # carried to the reader
             if not self._dropping:
                 self._undecrypted = error
             self._dropping = True
@@ -231,7 +231,7 @@ class ArtefactStream:
                 self._channel.put(piece)
         except Stopped:
             raise
-        except BaseException:
+        except BaseException:  # a decryption that has failed tells why; only the digest goes on
             self._dropping = self._dropping or self._age is not None
             if not self._dropping:
                 raise

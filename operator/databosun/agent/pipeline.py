@@ -84,7 +84,7 @@ class PipelineSink:
         self._slots.acquire()
         try:
             writer = PipelineWriter(self._lane, name, self._heavy, compress=compress, check=check, done=self._done)
-        except BaseException:
+        except BaseException:  # also an interrupt: the slot must be given back
             self._slots.release()
             raise
         with self._lock:
@@ -211,7 +211,7 @@ class PipelineWriter:
         try:
             self._raise()
             self._upload.verify(self._lane.stop.check)
-        except BaseException as error:
+        except BaseException as error:  # also an interrupt: the begun upload must not stay
             self.abort(error)
             raise
         self._let_go()
@@ -248,7 +248,7 @@ class PipelineWriter:
     def _hand_over(self, chunk: Buffer | None) -> None:
         try:
             self._channel.put(chunk)
-        except BaseException as error:
+        except BaseException as error:  # also an interrupt: the begun upload must not stay
             self.abort(error)
             self._raise()
             raise
@@ -284,7 +284,7 @@ class PipelineWriter:
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except BaseException as error:
+        except BaseException as error:  # carried to the writer: this is a thread
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:

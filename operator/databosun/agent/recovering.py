@@ -38,7 +38,9 @@ class Wanted:
 @contextmanager
 def recovering(ctx: Context, wanted: Wanted, *, source: Source | None = None) -> Iterator[tuple[Copy, Goal]]:
     """The copy, running while the block does. What does not fit is refused before anything is fetched."""
-    goal = resolve(ctx, wanted.chosen.last, wanted.until, wanted.timeline)
+    # A cloud that keeps the backups keeps the log too, and judges it by itself.
+    managed = ctx.managed is not None
+    goal = Goal(wanted.until) if managed else resolve(ctx, wanted.chosen.last, wanted.until, wanted.timeline)
     chain = tuple(member.manifest.dump() for member in wanted.chosen.members)
     demand_room(ctx, wanted.place, ctx.engine.room_for(chain) + _log_room(goal))
     ctx.started = True
@@ -53,6 +55,7 @@ def recovering(ctx: Context, wanted: Wanted, *, source: Source | None = None) ->
             timeline=goal.timeline,
             log=supply,
             expected=goal.expected,
+            surely=goal.surely,
             verify=wanted.verify,
             assumed_at=instant or wanted.assumed_at,
             pulse=ctx.stop.check,

@@ -5,7 +5,7 @@ A point that the log does not cover is refused here with the nearest ones, never
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from databosun.agent.chain import Member
@@ -13,6 +13,7 @@ from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.api.archive import TimePair
 from databosun.api.drill import PointKind, RecoveryPoint
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.wal import History, format_lsn, parse_lsn
 from databosun.storage.layout import WalFolder
@@ -24,7 +25,8 @@ _WITHOUT_LOG = frozenset({PointKind.NONE, PointKind.IMMEDIATE})
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Where recovery is to end, and what it needs of the log. `covers`: the instant that the log is complete up to."""
+    """Where recovery is to end, and what it needs of the log. `covers`: the instant that the log is complete up to.
+    `surely`: of an instant, a position up to which all lies before it."""
 
     until: RecoveryPoint
     timeline: int | None = None
@@ -33,6 +35,7 @@ class Goal:
     log: WalLog | None = None
     coverage: Coverage | None = None
     covers: datetime | None = None
+    surely: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ def resolve(ctx: Context, member: Member, until: RecoveryPoint, timeline: int | 
     """Judge the log. UserFault(LogMissing, PointNotCovered), SafetyStop(LogGap)."""
     if until.kind in _WITHOUT_LOG:
         return Goal(until)
+    capabilities = CAPABILITIES.get(ctx.request.database.engine if ctx.request.database else "")
+    if until.kind is PointKind.TIME and capabilities is not None and capabilities.log_in_chain:
+        return Goal(until, covers=until.time)  # the engine has the log in the chain itself, and judges it
     way = _find_way(ctx, member, timeline)
     match until.kind:
         case PointKind.TIME if until.time is not None:
@@ -69,7 +75,7 @@ def _find_way(ctx: Context, member: Member, timeline: int | None) -> _Way:
     if not system or not start or not end or not position.timeline:
         message = f"backup {manifest.id} ({manifest.method}) carries no position to replay a log from"
         raise UserFault(AgentReason.LOG_MISSING, message)
-    folder = ctx.layout.wal(system)
+    folder = ctx.layout.wal(system, manifest.database.engine)
     try:
         log = read_log(ctx.store, folder, since=parse_lsn(start))
     except ObjectMissing as error:
@@ -145,8 +151,9 @@ def _to_time(way: _Way, at: datetime) -> Goal:
     if not coverage.whole and before is not None and coverage.reached >= parse_lsn(before.lsn):
         # Pairs lie up to half a minute apart: the first commit after the instant may lie before the hole. If it does
         # not, recovery ends before its target, and says so: nothing vouches for what would come up then.
-        return _goal(way, until, coverage, None, at)
-    return _goal(way, until, _whole(way, parse_lsn(after.lsn)), after.lsn, at)
+        return replace(_goal(way, until, coverage, None, at), surely=before.lsn)
+    goal = _goal(way, until, _whole(way, parse_lsn(after.lsn)), after.lsn, at)
+    return replace(goal, surely=before.lsn if before is not None else None)
 
 
 def _to_lsn_or_end(way: _Way, pair: TimePair, at: datetime) -> Goal:

@@ -150,7 +150,7 @@ def put_verified(store: ObjectStore, key: str, data: bytes) -> Written:
         try:
             volume.write(memoryview(data))
             written = volume.close()
-        except BaseException:
+        except BaseException:  # also an interrupt: the begun upload must not stay
             volume.writer.abort()
             raise
     verify_object(store, written)

@@ -29,23 +29,35 @@ class Known:
 
 @dataclass(slots=True)
 class Encoded:
-    """A segment, or its open part. `sha256` and `length`: of the plaintext. `sealed`: encrypted in place by now."""
+    """A segment, or its open part. `sha256` and `length`: of the plaintext. `sealed`: encrypted in place by now.
+
+    `last`: the server's file ends in it, after `length` bytes. `mark`: where a stream behind it may be resumed.
+    """
 
     timeline: int
     number: int
+    begin: int
     end: WalPoint
     full: bool
     sha256: str
     length: int
     data: bytes | bytearray
     sealed: bool = False
+    last: bool = False
+    mark: str | None = None
+
+    @property
+    def data_end(self) -> int | None:
+        """What its name says beside the segment: where its data ends, unless it is filled."""
+        return self.end.lsn if not self.full else self.begin + self.length if self.last else None
 
 
 class OpenSegment:
     """One segment being filled. Used by one thread at a time."""
 
-    def __init__(self, at: WalPoint, segment_bytes: int, known: Known | None = None) -> None:
+    def __init__(self, at: WalPoint, segment_bytes: int, known: Known | None = None, mark: str | None = None) -> None:
         self._begin = at
+        self._mark = mark
         self._size = segment_bytes
         self._known = known
         self._digest = hashlib.sha256()
@@ -58,6 +70,11 @@ class OpenSegment:
     def encoded_bytes(self) -> int:
         """Bytes held for it."""
         return len(self._stored)
+
+    @property
+    def begin(self) -> int:
+        """Its first position."""
+        return self._begin.lsn
 
     @property
     def number(self) -> int:
@@ -82,15 +99,30 @@ class OpenSegment:
         self._frame = self._frame or self._compressor.compressobj()
         self._stored += self._frame.compress(data)
 
-    def encode(self) -> Encoded:
-        """All of it so far. A full segment is handed over as it is: nothing is written to it any more."""
+    def encode(self, *, next_at: WalPoint | None = None, mark: str | None = None) -> Encoded:
+        """All of it so far. A full segment is handed over as it is: nothing is written to it any more.
+
+        `next_at`: the server's file ends here, and the log goes on there. `mark`: of a full one, where it may be
+        resumed behind it; an open one has to be sent anew from its beginning.
+        """
+        if next_at is not None and self._frame is None and not self._stored:
+            self._frame = self._compressor.compressobj()  # a file that ended with the segment before: no bytes, framed
         if self._frame:
             self._stored += self._frame.flush()
             self._frame = None
-        data = bytes(self._stored) if self.room else self._stored
-        end = WalPoint(self._begin.timeline, self.end)
-        length = self.end - self._begin.lsn
-        return Encoded(end.timeline, self.number, end, self.room == 0, self._digest.hexdigest(), length, data)
+        full = self.room == 0 or next_at is not None
+        return Encoded(
+            timeline=self._begin.timeline,
+            number=self.number,
+            begin=self._begin.lsn,
+            end=next_at or WalPoint(self._begin.timeline, self.end),
+            full=full,
+            sha256=self._digest.hexdigest(),
+            length=self.end - self._begin.lsn,
+            data=self._stored if full else bytes(self._stored),
+            last=next_at is not None,
+            mark=mark if full else self._mark,
+        )
 
     def _compare(self, known: Known) -> None:
         if self._digest.hexdigest() != known.sha256:
@@ -111,7 +143,7 @@ def encrypt(children: Children, recipients: Sequence[str], data: bytes | bytearr
         try:
             age.feed(data)
             age.close()
-        except BaseException as error:
+        except BaseException as error:  # carried to the thread that waits
             fault.append(error)
 
     feeder = threading.Thread(target=feed, name="age-feed", daemon=True)

@@ -30,8 +30,8 @@ class WalFetcher:
     children: Children
     identities: Sequence[Path] = ()
 
-    def fetch(self, segment: StoredSegment, segment_bytes: int, target: Path) -> None:
-        """Leave the segment at `target`, padded with zeros to its full size, or leave nothing there.
+    def fetch(self, segment: StoredSegment, segment_bytes: int, target: Path, *, padded: bool = True) -> None:
+        """Leave the segment at `target`, padded with zeros to its full size where that is asked, or nothing at all.
 
         ObjectMissing where it is gone (an open part may have been replaced by a longer one: list again);
         SafetyStop(LogCorrupt) where its plaintext is not what was archived; UserFault(IdentityMissing, IdentityWrong).
@@ -48,7 +48,8 @@ class WalFetcher:
                 said = metadata.get(DIGEST)
                 if (digest.hexdigest(), str(length)) != (said, metadata.get(LENGTH)) or length > segment_bytes:
                     raise self._corrupt(segment, f"{length} bytes with SHA-256 {digest.hexdigest()}, not {said}")
-                file.truncate(segment_bytes)
+                if padded:
+                    file.truncate(segment_bytes)
             beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
@@ -99,7 +100,7 @@ def _feed(age: AgeDecoder, stored: Iterator[Buffer], failed: Callable[[BaseExcep
         with suppress(BrokenPipeError):  # age says itself why it takes no more
             for piece in stored:
                 age.feed(piece)
-    except BaseException as error:
+    except BaseException as error:  # carried to the thread that waits
         failed(error)
     finally:
         age.close()

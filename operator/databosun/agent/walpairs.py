@@ -73,7 +73,7 @@ class Recoverable:
             if dirty:
                 try:
                     bucket.put_pairs(timeline, hour, pairs)
-                except BaseException:
+                except BaseException:  # also an interrupt: the pairs are to be written again
                     with lock:
                         book.dirty = True
                     raise

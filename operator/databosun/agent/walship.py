@@ -21,7 +21,7 @@ from databosun.agent.walstore import WalBucket
 from databosun.agent.waltails import Tails
 from databosun.api.archive import GAP_EVENT, GAPS_TOLD, LogGap
 from databosun.domain.errors import DatabosunError
-from databosun.domain.wal import History, WalPoint, format_lsn, parse_lsn
+from databosun.domain.wal import History, WalPoint, format_lsn, next_file, parse_lsn
 from databosun.engines.archiving import ArchiveState
 from databosun.storage.walog import LogDescription
 
@@ -58,6 +58,7 @@ class Shipper:
         self._system = ""
         self._size = 0
         self._open: OpenSegment | None = None
+        self._mark: object = None
         self._timeline = 0
         self._queue: deque[Encoded] = deque()
         self._in_flight = False
@@ -78,12 +79,12 @@ class Shipper:
 
     # --- the receiver's side
 
-    def adopt(self, system_identifier: str, segment_bytes: int, block_bytes: int) -> None:
+    def adopt(self, system_identifier: str, segment_bytes: int, block_bytes: int, *, files: bool = False) -> None:
         """Open the log of that server."""
         if self._system == system_identifier and self._size == segment_bytes:
             return
         description = LogDescription(
-            system_identifier=system_identifier, segment_bytes=segment_bytes, block_bytes=block_bytes
+            system_identifier=system_identifier, segment_bytes=segment_bytes, block_bytes=block_bytes, files=files
         )
 
         def opened() -> WalBucket:
@@ -111,6 +112,10 @@ class Shipper:
                     self._state.know(recoverable_at=newest.at)
         return found
 
+    def mark_of(self, timeline: int) -> str | None:
+        """What was said by `mark` of the newest that the store has of a timeline."""
+        return self._tails.of(timeline).mark
+
     def beyond(self, history: History) -> int:
         """Bytes that the store has of ancestors beyond the points where the history left them."""
         return self._tails.beyond(history)
@@ -130,7 +135,7 @@ class Shipper:
                 raise RuntimeError(msg)
             while len(self._queue) > self._in_flight:
                 self._queue.pop()
-            self._open = OpenSegment(at, self._size, known)
+            self._open = OpenSegment(at, self._size, known, self._said())
             self._timeline = at.timeline
             self._written = self._shipped_to = None
             self._recoverable.on(at.timeline)
@@ -148,13 +153,37 @@ class Shipper:
                 segment.write(piece)
                 rest = rest[len(piece) :]
                 if not segment.room:
-                    self._enqueue(segment.encode())
-                    following = WalPoint(self._timeline, segment.end)
-                    known = self._tails.known(self._timeline, segment.number + 1)
-                    segment = self._open = OpenSegment(following, self._size, known)
-            self._written = WalPoint(self._timeline, segment.end)
-            if not self._in_flight:
-                self._changed.notify_all()
+                    segment = self._follow(segment.encode(mark=self._said()))
+            self._wrote(segment)
+
+    def end_file(self, mark: object) -> None:
+        """The server's file ends here; the next one begins."""
+        with self._changed:
+            segment = self._open
+            if segment is None:
+                raise Drained
+            self._mark = mark
+            following = WalPoint(self._timeline, next_file(segment.begin))
+            self._wrote(self._follow(segment.encode(next_at=following, mark=self._said())))
+
+    def mark(self, mark: object) -> None:
+        """A stream may be resumed at what was written so far."""
+        self._mark = mark
+
+    def _follow(self, done: Encoded) -> OpenSegment:
+        """One segment is full: open the next."""
+        self._queue.append(done)
+        known = self._tails.known(self._timeline, done.end.lsn // self._size)
+        self._open = OpenSegment(done.end, self._size, known, self._said())
+        return self._open
+
+    def _wrote(self, segment: OpenSegment) -> None:
+        self._written = WalPoint(self._timeline, segment.end)
+        if not self._in_flight:
+            self._changed.notify_all()
+
+    def _said(self) -> str | None:
+        return None if self._mark is None else str(self._mark)
 
     def ship(self) -> None:
         """Store the open part now."""
@@ -219,7 +248,7 @@ class Shipper:
             self._run()
         except Drained:
             return
-        except BaseException as error:
+        except BaseException as error:  # carried to the agent: the shipper is a thread
             self.failure = error
             self._failed(error)
 
@@ -306,9 +335,6 @@ class Shipper:
             self._log.warning("not swept", reason=error.reason, message=error.message)
         with self._changed:
             self._tails.garbage = [key for key in self._tails.garbage if key not in keys]
-
-    def _enqueue(self, encoded: Encoded) -> None:
-        self._queue.append(encoded)
 
     @property
     def _there(self) -> WalBucket:

@@ -20,6 +20,7 @@ from databosun.storage.walog import (
     DIGEST,
     INSTANT,
     LENGTH,
+    MARK,
     MAX_SMALL_BYTES,
     LogDescription,
     StoredSegment,
@@ -32,6 +33,8 @@ from databosun.storage.walog import (
 from databosun.storage.waltail import timeline_tail
 
 WINDOW_BYTES = 4 * 1024 * 1024
+# S3 takes 2 KB of metadata and refuses the object beyond; without a mark the log is stored, and a restart finds a gap.
+LONGEST_MARK = 1024
 PARTS_KEPT = 2  # the newest, and the one before it: a reader that has just listed must find what it saw
 
 
@@ -39,7 +42,7 @@ PARTS_KEPT = 2  # the newest, and the one before it: a reader that has just list
 class Tail:
     """The end of a timeline in the store: where, what of the open segment is known, and which parts are there.
 
-    `replaced`: parts whose full segment is there too.
+    `replaced`: parts whose full segment is there too. `mark`: where a stream that goes on from `end` may be resumed.
     """
 
     end: WalPoint | None = None
@@ -47,6 +50,7 @@ class Tail:
     parts: dict[int, list[str]] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)
     newest: TimePair | None = None
+    mark: str | None = None
 
 
 @dataclass
@@ -96,19 +100,22 @@ class WalBucket:
             return tail
         tail.end = WalPoint(timeline, newest.end)
         tail.newest = newest_pair_up_to(self.store, self.folder, newest)
-        if (last := (tail.end.lsn - 1) // self.segment_bytes) not in full:
-            digest = self.store.head(max(tail.parts[last])).metadata.get(DIGEST)
-            if digest:
-                tail.known[last] = Known(tail.end.lsn, digest)
+        said = self.store.head(newest.key).metadata
+        tail.mark = said.get(MARK)
+        if not newest.full and (digest := said.get(DIGEST)):
+            tail.known[newest.number] = Known(tail.end.lsn, digest)
         return tail
 
     def put_segment(self, encoded: Encoded, at: datetime | None) -> str:
         """Store a segment or an open part; its key. SafetyStop(LogConflict) where another plaintext is there."""
         name = segment_name(encoded.timeline, encoded.number, self.segment_bytes)
-        key = self.folder.segment(name, end=None if encoded.full else encoded.end.lsn, encrypted=bool(self.recipients))
+        encrypted = bool(self.recipients)
+        key = self.folder.segment(name, end=encoded.data_end, encrypted=encrypted, last=encoded.last)
         metadata = {DIGEST: encoded.sha256, LENGTH: str(encoded.length)}
         if at is not None:
             metadata[INSTANT] = at.isoformat()
+        if encoded.mark is not None and len(encoded.mark) <= LONGEST_MARK:
+            metadata[MARK] = encoded.mark
         try:
             digest = self._put_encrypted(key, encoded, metadata)
             size = len(encoded.data)
@@ -172,7 +179,7 @@ class WalBucket:
 
     def sweep(self, keys: Sequence[str]) -> None:
         """Delete open parts that a longer or full one has replaced."""
-        strange = [key for key in keys if (name := parse_wal(key)) is None or name.end is None]
+        strange = [key for key in keys if (name := parse_wal(key)) is None or not name.open]
         if strange:
             msg = f"{strange[0]} is no open part; only those are ever swept"
             raise ValueError(msg)

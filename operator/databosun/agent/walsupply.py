@@ -51,6 +51,11 @@ class WalSupply:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The segments that the goal needs, in order."""
+        return tuple(self._order)
+
     def take(self, name: str) -> Path | None:
         """A verified file with that segment or history, the caller's to move away; None where the log has none."""
         timeline = parse_history_name(name)
@@ -72,15 +77,19 @@ class WalSupply:
         size = self.log.segment_bytes
         target = self.spool / segment_name(segment.timeline, segment.number, size)
         try:
-            self.fetcher.fetch(segment, size, target)
+            self._get(segment, target)
         except ObjectMissing:
             # An open part gave way to a longer one, or to the full segment.
             again = read_log(self.fetcher.store, self.folder, since=segment.start)
             newer = again.stored(segment.timeline, segment.number)
             if newer is None or newer.end < segment.end:
                 raise
-            self.fetcher.fetch(newer, size, target)
+            self._get(newer, target)
         return target
+
+    def _get(self, segment: StoredSegment, target: Path) -> None:
+        padded = not self.log.description.files
+        self.fetcher.fetch(segment, self.log.segment_bytes, target, padded=padded)
 
     def _history(self, timeline: int, name: str) -> Path | None:
         try:

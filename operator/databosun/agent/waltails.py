@@ -68,4 +68,5 @@ class Tails:
             parts.sort()
             self.garbage += parts[:-PARTS_KEPT]
             del parts[:-PARTS_KEPT]
+        tail.mark = encoded.mark
         tail.end = encoded.end if tail.end is None else max(tail.end, encoded.end)

@@ -64,6 +64,9 @@ class PositionLine(Model):
     host: str | None = None
     timeline: int | None = None
     lsn: str | None = Field(default=None, description="End of what is in the store.")
+    begin: str | None = Field(
+        default=None, description="A position from which on the store has the log, where that is known to lie before."
+    )
     recoverable_at: Instant | None = Field(
         default=None, description="The newest instant, by the server's clock, all of whose commits are in the store."
     )

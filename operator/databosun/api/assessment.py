@@ -9,14 +9,28 @@ from pydantic import Field
 from databosun.api.comparison import Comparison
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant
+from databosun.api.v1alpha1.recovery import Gap
+
+
+class Span(Model):
+    """Instants that can be restored, any between the two: the log is replayed onto that backup or a later one."""
+
+    begin: Instant = Field(alias="from")
+    end: Instant = Field(alias="to")
+    backup: str
 
 
 class Window(Model):
-    """Instants that can be restored: any between the two, or only those of the backups."""
+    """Instants that can be restored: those of the backups between the two, and any within `spans`.
+
+    `continuous`: one span reaches to the newest of them.
+    """
 
     earliest: Instant
     latest: Instant
     continuous: bool
+    spans: list[Span] = Field(default_factory=list, description="Oldest first.")
+    gaps: list[Gap] = Field(default_factory=list, description="Stretches whose log is in no store, oldest first.")
 
 
 class AssessedBackup(Model):

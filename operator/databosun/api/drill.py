@@ -150,6 +150,12 @@ class Rto(Model):
     start: float = 0.0
     sync: float = Field(default=0.0, description="Flushing what the copy had not: it runs without fsync.")
     verify: float = 0.0
+    available: float | None = Field(
+        default=None, description="Where a cloud made the copy: seconds until it called the instance available."
+    )
+    readable: float | None = Field(
+        default=None, description="Where a cloud made the copy: seconds until all of it had been read."
+    )
 
 
 class Rpo(Model):

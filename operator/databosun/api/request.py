@@ -32,10 +32,41 @@ class SecretUse(Model):
     """A Secret mounted under `/run/databosun/secrets/<use>/`; named so that the agent can say which one is missing."""
 
     use: str = Field(
-        description="database, database-ca, database-client, storage, storage-ca, signing, age-0 …, notify"
+        description="database, database-ca, database-client, cloud, storage, storage-ca, signing, age-0 …, notify"
     )
     secret: str
     keys: dict[str, str] = Field(description="File name in the folder -> key in the Secret.")
+
+
+class CopyTarget(Model):
+    """A region that takes second copies of snapshots."""
+
+    region: str
+    kms_key_id: str | None = None
+
+
+class DrillPlace(Model):
+    """Where a drill makes its temporary instance."""
+
+    parameter_group: str
+    cluster_parameter_group: str | None = None
+    subnet_group: str
+    security_group_ids: list[str]
+    instance_class: str | None = None
+
+
+class RDSTarget(Model):
+    """An instance or cluster of Amazon RDS as the agent sees it."""
+
+    instance: str | None = None
+    cluster: str | None = None
+    region: str
+    engine: Literal["PostgreSQL", "MySQL", "MariaDB"]
+    endpoint: str | None = None
+    has_credentials: bool = Field(description="False: workload identity.")
+    secret: str | None = Field(default=None, description="Name of the Secret with the keys, for messages.")
+    copy_to: CopyTarget | None = None
+    drill: DrillPlace | None = None
 
 
 class DatabaseTarget(Model):
@@ -51,6 +82,7 @@ class DatabaseTarget(Model):
     tls: TLSMode = TLSMode.REQUIRE
     version: str | None = None
     environment: str = "Production"
+    rds: RDSTarget | None = None
 
 
 class S3Target(Model):
@@ -108,6 +140,16 @@ class BackupRef(Model):
     )
 
 
+class ManagedLook(Model):
+    """What a look does besides where the cloud keeps the backups: `backups` must be there, and what drills have left is
+    removed, but for that of the runs in `active`. Runs that began since `ordered_at` are not judged by `active`."""
+
+    cluster_id: str
+    backups: list[str] = Field(default_factory=list, max_length=1000)
+    active: list[str] = Field(default_factory=list, max_length=1000)
+    ordered_at: Instant | None = None
+
+
 class ProbeTask(Model):
     """Look at the database: reachable, version, every grant and setting that the asked methods need."""
 
@@ -118,6 +160,7 @@ class ProbeTask(Model):
     incremental: bool = False
     continuous: bool = Field(default=False, description="Also what archiving the log needs.")
     allow_unbounded_slot: bool = False
+    managed: ManagedLook | None = None
 
 
 class BackupTask(Model):
@@ -140,6 +183,11 @@ class BackupTask(Model):
     )
     held: str | None = Field(
         default=None, description="Reason of a legal hold in force, or empty text for a hold without one."
+    )
+    log_begin: str | None = Field(
+        default=None,
+        description="Physical: the newest part of the shipped log can be replayed only onto a backup that starts here"
+        " or later.",
     )
 
 

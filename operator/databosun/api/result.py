@@ -71,6 +71,18 @@ class Finding(Model):
     )
 
 
+class ManagedState(Model):
+    """What a cloud says of its own backups, and what became of ours there."""
+
+    earliest: Instant | None = None
+    latest: Instant | None = None
+    retention_days: int = 0
+    multi_az: bool = False
+    encrypted: bool = False
+    missing: list[str] = Field(default_factory=list, description="Backups whose data are gone.")
+    removed: list[str] = Field(default_factory=list, description="What drills had left.")
+
+
 class ProbeResult(Model):
     """What a look at the database found."""
 
@@ -82,6 +94,7 @@ class ProbeResult(Model):
     bytes: int | None = None
     findings: list[Finding] = Field(default_factory=list)
     now: Instant | None = None
+    managed: ManagedState | None = None
 
 
 class StorageResult(Model):

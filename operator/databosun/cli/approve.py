@@ -13,6 +13,7 @@ from rich.text import Text
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import PendingDeletions
 from databosun.api.v1alpha1.conditions import ConditionType
+from databosun.api.v1alpha1.recovery import LogExpiry
 from databosun.cli.findings import breaker_tripped
 from databosun.cli.output import table
 from databosun.cli.reasons import CliReason
@@ -23,7 +24,7 @@ from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenBackup, SeenPolicy
 from databosun.domain.conditions import find
 from databosun.domain.errors import SafetyStop
-from databosun.kube.resources import APPROVALS, BACKUP_POLICIES, BACKUPS, Object
+from databosun.kube.resources import APPROVALS, BACKUP_POLICIES, BACKUPS, DATABASES, Object
 
 SHOWN_HASH: Final = 8
 MAX_OF: Final = 45  # of a name, so that the Approval's own is one
@@ -60,6 +61,38 @@ async def approve(session: Session, name: str, valid_for: timedelta, expected: s
     return OK
 
 
+async def approve_log(session: Session, name: str, valid_for: timedelta, expected: str | None, ask: Ask) -> int:
+    """The same for the part of a Database's log that goes next."""
+    plan = _expiring(await session.find(DATABASES, name))
+    if plan is None or plan.stopped is None or plan.hash is None:
+        planned = (
+            f"the log before {_time(plan.before)} goes by itself" if plan is not None else "no log is to be deleted"
+        )
+        session.screen.out.print(f"Database {name}: {planned}; there is nothing to approve", markup=False)
+        return OK
+    _demand_hash(plan.hash, expected)
+    session.screen.out.print(
+        f"Database {session.namespace}/{name} plans to delete its log before {_time(plan.before)}, where Backup"
+        f" {plan.base} begins\nplan {plan.hash}, shown since {_time(plan.since)}\nStopped: {plan.stopped}",
+        markup=False,
+    )
+    user = await session.user()
+    if not ask(f"Approve the deletion of the log before {_time(plan.before)} as {user}, for {valid_for}?"):
+        session.screen.note("not approved")
+        return FAILED
+    again = _expiring(await session.find(DATABASES, name))
+    _demand_hash(again.hash if again is not None else None, plan.hash)
+    body = approval(DATABASES.kind, session.namespace, name, plan.hash, user, session.clock.now() + valid_for)
+    created = await session.kube.create(APPROVALS, session.namespace, body)
+    session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
+    return OK
+
+
+def _expiring(body: Object) -> LogExpiry | None:
+    archiver = read.database(body).status.archiver
+    return archiver.expiring if archiver is not None else None
+
+
 def approval(kind: str, namespace: str, of: str, plan_hash: str, user: str, not_after: datetime) -> Object:
     """The Approval of one plan."""
     name = f"{of[:MAX_OF]}-{plan_hash[:SHOWN_HASH]}-{secrets.token_hex(2)}"
@@ -78,7 +111,11 @@ def approval(kind: str, namespace: str, of: str, plan_hash: str, user: str, not_
 
 def _demand(plan: PendingDeletions | None, expected: str | None) -> None:
     """SafetyStop where the plan is not the expected one."""
-    found = plan.hash if plan is not None else "none"
+    _demand_hash(plan.hash if plan is not None else None, expected)
+
+
+def _demand_hash(found: str | None, expected: str | None) -> None:
+    found = found or "none"
     if expected is not None and found != expected:
         message = (
             f"the plan is not the one expected: found {found}, expected {expected}; nothing was approved, look again"

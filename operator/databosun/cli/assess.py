@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from databosun.api.assessment import Assessment
+from databosun.api.assessment import Assessment, Window
 from databosun.api.comparison import Comparison, TableDifference, TableState
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
@@ -26,6 +26,7 @@ from databosun.domain.assess import AssessFacts, assess
 from databosun.domain.conditions import is_true
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED
+from databosun.domain.recovery import log_reach
 from databosun.domain.selection import Candidate
 from databosun.domain.tiers import tier_objectives
 from databosun.kube.resources import BACKUPS, DATABASES
@@ -47,11 +48,12 @@ async def gather(session: Session, database: str, before: str | None) -> AssessF
     bodies = session.kube.list(BACKUPS, session.namespace, label_selector=selector)
     backups = [read.backup(body) async for body in bodies]
     found = [(one, _candidate(one)) for one in backups]
+    recovery, archiver = seen.status.recovery, seen.status.archiver
     return AssessFacts(
         namespace=seen.meta.namespace,
         database=seen.meta.name,
         objectives=tier_objectives(seen.spec.tier, seen.spec.objectives),
-        recovery=seen.status.recovery,
+        log=log_reach(archiver, recovery.gaps) if archiver is not None and recovery is not None else None,
         candidates=[candidate for _, candidate in found if candidate is not None],
         proven={one.meta.name: one.status.proven.level for one in backups if one.status.proven is not None},
         last_proven=seen.status.last_proven,
@@ -76,6 +78,8 @@ def _candidate(one: SeenBackup) -> Candidate | None:
         parent=status.parent,
         storage=one.spec.storage_ref.name if one.spec.storage_ref else None,
         unverified=is_true(status.conditions, ConditionType.UNVERIFIED),
+        system_identifier=status.system_identifier,
+        start_lsn=status.position.start_lsn if status.position else None,
     )
 
 
@@ -135,8 +139,7 @@ def lines(found: Assessment) -> Iterator[str]:
     """The assessment for people."""
     yield f"Database {found.namespace}/{found.database}, as its records stand at {_at(found.assessed_at)}"
     if found.window is not None:
-        any_time = "any instant" if found.window.continuous else "only the instants of its backups"
-        yield f"  recoverable: {any_time} from {_at(found.window.earliest)} to {_at(found.window.latest)}"
+        yield from _recoverable(found.window)
     yield from (f"  passed over: {one}" for one in found.passed_over)
     if found.obstacle is not None or found.backup is None or found.point is None or found.loss_seconds is None:
         yield f"  NOTHING can be restored: {found.obstacle}"
@@ -159,14 +162,25 @@ def lines(found: Assessment) -> Iterator[str]:
     yield ""
     yield str(found.command)
     yield ""
-    yield from yaml_of(found.restore).splitlines()
-    yield ""
+    if found.restore is not None:
+        yield from yaml_of(found.restore).splitlines()
+        yield ""
     if found.comparison is not None:
         yield from compared(found.comparison)
         yield ""
     yield "what to do, in order:"
     names = {"compare": _compare_command(found), "report": "kubectl bosun report --restore NAME"}
     yield from (f"  {number}. {step.format(**names)}" for number, step in enumerate(NEXT, 1))
+
+
+def _recoverable(window: Window) -> Iterator[str]:
+    """The instants that can be had, and the stretches between that cannot."""
+    yield f"  recoverable: the instants of its backups, from {_at(window.earliest)} to {_at(window.latest)}"
+    for span in window.spans:
+        yield f"  any instant: from {_at(span.begin)} to {_at(span.end)}, onto {span.backup}"
+    for gap in window.gaps:
+        begin = _at(gap.begin) if gap.begin else "an unknown time"
+        yield f"  the log is missing: from {begin} to {_at(gap.end)} ({gap.reason})"
 
 
 def _compare_command(found: Assessment) -> str:

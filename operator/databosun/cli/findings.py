@@ -56,11 +56,21 @@ def of_database(seen: SeenDatabase, failed: Mapping[str, BackupStatus], now: dat
     yield from _first("Database", seen.meta, (stalled, "True"), (reachable, "False"))
     yield from _first("Database", seen.meta, (protected, "False"), (met, "False"))
     yield from _first("Database", seen.meta, (find(conditions, ConditionType.CONTINUOUS_HEALTHY), "False"))
+    yield from _log_stopped(seen)
     proven = find(conditions, ConditionType.PROVEN)
     if proven is not None and proven.reason == Reason.NEVER_PROVEN:
         proven = None  # nobody has asked for a drill, or the first is still to come
     yield from _first("Database", seen.meta, (proven, "False"), (find(conditions, ConditionType.RTO_MET), "False"))
     yield from _failing(seen, failed)
+
+
+def _log_stopped(seen: SeenDatabase) -> Iterable[Finding]:
+    """A deletion of log that waits for a person."""
+    plan = seen.status.archiver.expiring if seen.status.archiver is not None else None
+    if plan is not None and plan.stopped is not None:
+        todo = f"If that is right: kubectl bosun approve {seen.meta.name} --log -n {seen.meta.namespace}"
+        reason = str(Reason.MASS_DELETION)
+        yield Finding("Database", seen.meta.namespace, seen.meta.name, reason, plan.stopped, todo)
 
 
 def _failing(seen: SeenDatabase, failed: Mapping[str, BackupStatus]) -> Iterable[Finding]:

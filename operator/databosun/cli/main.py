@@ -133,7 +133,15 @@ app.command()(review)
 
 @app.command()
 def approve(
-    policy: Annotated[str, typer.Argument(help="Name of the BackupPolicy.", autocompletion=names_of("BackupPolicy"))],
+    policy: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name of the BackupPolicy or Database.", autocompletion=names_of("BackupPolicy")
+        ),
+    ],
+    log: Annotated[
+        bool, typer.Option("--log", help="NAME is a Database: approve the deletion of a part of its log.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     plan: Annotated[
         str | None, typer.Option("--plan", metavar="HASH", help="Approve this plan only; another one is an error.")
@@ -154,7 +162,8 @@ def approve(
 
     async def work(session: Session) -> int:
         ask = (lambda _: True) if yes else (lambda question: typer.confirm(question, err=True))
-        return await approve.approve(session, policy, valid_for, plan, ask)
+        consent = approve.approve_log if log else approve.approve
+        return await consent(session, policy, valid_for, plan, ask)
 
     running.run(Where(kubeconfig, context, namespace), work)
 

@@ -15,7 +15,7 @@ from typing import Final
 from databosun.cli.running import FAILED, OK
 from databosun.cli.session import Session
 from databosun.domain.errors import WorldFault
-from databosun.domain.plan import FINALIZER_DATA, FINALIZER_RESULT, FINALIZER_SLOT, MANAGED_BY
+from databosun.domain.plan import FINALIZER_DATA, FINALIZER_INSTANCES, FINALIZER_RESULT, FINALIZER_SLOT, MANAGED_BY
 from databosun.kube.errors import Conflict, NotFound, ResourceAbsent
 from databosun.kube.lease import KubeLease
 from databosun.kube.resources import BACKUPS, DATABASES, PODS, Resource
@@ -43,6 +43,7 @@ WORK: Final = (
     Stripping(PODS, FINALIZER_RESULT, OURS),
     Stripping(BACKUPS, FINALIZER_DATA),
     Stripping(DATABASES, FINALIZER_SLOT),
+    Stripping(DATABASES, FINALIZER_INSTANCES),
 )
 
 

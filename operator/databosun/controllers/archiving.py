@@ -25,8 +25,7 @@ from databosun.domain.conditions import Wanted, is_true
 from databosun.domain.errors import UserFault
 from databosun.domain.names import archiver_name
 from databosun.domain.plan import FINALIZER_SLOT, Action, PatchMetadata
-from databosun.domain.recovery import LogReach, cause_of_full, merge_gaps, open_gap
-from databosun.domain.wal import parse_lsn
+from databosun.domain.recovery import LogReach, cause_of_full, log_reach, merge_gaps, open_gap
 from databosun.kube.resources import BACKUP_POLICIES
 from databosun.runtime.queue import Key
 
@@ -90,9 +89,12 @@ def health(
 
 
 def cause(archiving: Archiving, asked: Asked, one: Covering, recovery: Recovery | None) -> str | None:
-    """Why the policy that owns the log takes a full now, beside its schedules."""
+    """Why the policy that owns the log takes a full now, beside its schedules.
+
+    Not before it is written down where the log begins: the backup has to start there or later.
+    """
     owner = asked.served
-    if archiving.reach is None or owner is None or owner.policy.uid != one.seen.meta.uid:
+    if archiving.reach is None or archiving.again or owner is None or owner.policy.uid != one.seen.meta.uid:
         return None
     return cause_of_full(recovery, archiving.reach)
 
@@ -104,7 +106,7 @@ def with_expiry(archiving: Archiving, expiring: Expiring) -> Archiving:
     return replace(
         archiving,
         archiver=new,
-        reach=_reach(new, reach.gaps) if new is not None and reach is not None else reach,
+        reach=log_reach(new, reach.gaps) if new is not None and reach is not None else reach,
         again=archiving.again or moved,
         before=(*archiving.before, *expiring.before),
         after=(*archiving.after, *expiring.after),
@@ -134,7 +136,7 @@ async def _unknown(context: Context, seen: SeenDatabase, kept: Archiver, policie
 def _as_it_was(seen: SeenDatabase, kept: Archiver, now: datetime) -> Archiving:
     message = f"BackupPolicy {kept.policy} cannot be read at the moment; archiver {kept.name} goes on as it was"
     health = Wanted(ConditionType.CONTINUOUS_HEALTHY, None, "ArchiverUnknown", message)
-    return Archiving(archiver=kept, reach=_reach(kept, _known_gaps(seen)), health=health, wake_at=now + WAIT_AGAIN)
+    return Archiving(archiver=kept, reach=log_reach(kept, _known_gaps(seen)), health=health, wake_at=now + WAIT_AGAIN)
 
 
 def _hindered(context: Context, key: Key, seen: SeenDatabase, claim: Claim) -> Wanted | None:
@@ -185,7 +187,7 @@ async def _keep(context: Context, seen: SeenDatabase, asked: Asked, lead: Claim,
     gap = seen.status.recovery is not None and list(gaps) != list(_known_gaps(seen))
     return Archiving(
         archiver=archiver,
-        reach=_reach(archiver, gaps),
+        reach=log_reach(archiver, gaps),
         facts=facts,
         order=order,
         again=(begins_elsewhere or gap) and archiver.log_begin is not None,
@@ -228,8 +230,9 @@ def _updated(seen: SeenDatabase, claim: Claim, found: ArchiverSeen, now: datetim
             "lag_seconds": max(0, int((now - recoverable).total_seconds())) if recoverable else None,
             "behind_bytes": line.behind_bytes,
             "retained_bytes": line.retained_bytes,
+            "diverged_bytes": line.diverged_bytes,
             "gaps": line.gaps,
-            "log_begin": kept.log_begin or (line.lsn if line.recoverable_at else None),
+            "log_begin": kept.log_begin or ((line.begin or line.lsn) if line.recoverable_at else None),
         }
     return kept.model_copy(update=update)
 
@@ -258,11 +261,6 @@ def _trouble(old: Trouble | None, hindrance: Hindrance | None, now: datetime) ->
 
 def _known_gaps(seen: SeenDatabase) -> Sequence[Gap]:
     return seen.status.recovery.gaps if seen.status.recovery else []
-
-
-def _reach(archiver: Archiver, gaps: Sequence[Gap]) -> LogReach:
-    begin = parse_lsn(archiver.log_begin) if archiver.log_begin else None
-    return LogReach(archiver.system_identifier, archiver.storage, begin, archiver.recoverable_at, tuple(gaps))
 
 
 def _health(reason: str, message: str) -> Wanted:

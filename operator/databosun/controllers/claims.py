@@ -41,7 +41,7 @@ def asked_of(seen: SeenDatabase, policies: Covered) -> Asked:
         return Asked()
     covering = by_uid[claim.policy.uid]
     database = seen.spec.connection.database if seen.spec.connection else None
-    return Asked(claim, covering, refusal(claim, covering.effective.method, database))
+    return Asked(claim, covering, refusal(claim, seen.spec.engine, covering.effective.method, database))
 
 
 def _claim(seen: SeenDatabase, one: Covering) -> Claim:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from databosun.domain.capabilities import series_of, series_order
+from databosun.domain.capabilities import is_managed, series_of, series_order
 from databosun.domain.interlock import Active
 from databosun.kube.jobs import JobDefaults
 from databosun.kube.port import KubePort
@@ -35,12 +35,21 @@ class EventSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Runner images by engine and release series; the highest serves where the version is not known."""
+    """Runner images by engine and release series; the highest serves where the version is not known.
+
+    `for_storage`: the engine whose image does the work that touches storage alone, where there is one.
+    """
 
     by_engine: Mapping[str, Mapping[str, str]]
+    for_storage: str = ""
 
     def runner(self, engine: str, version: str | None) -> str | None:
-        """The image for a server version such as `15.20`; None where this installation has none."""
+        """The image for a server version such as `15.20`; None where this installation has none.
+
+        Where a cloud keeps the backups, a Job needs none of the server's programs: any image will do.
+        """
+        if is_managed(engine):
+            return self.any_runner()
         known = self.by_engine.get(engine, {})
         if not known:
             return None
@@ -50,7 +59,7 @@ class Images:
 
     def any_runner(self) -> str | None:
         """An image for work that touches storage alone."""
-        for images in self.by_engine.values():
+        for images in (self.by_engine.get(self.for_storage, {}), *self.by_engine.values()):
             if images:
                 return images[max(images, key=series_order)]
         return None

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from databosun.api.request import DatabaseTarget, SecretUse
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import PodTemplate
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.matching import policy_keys_of, selects
 from databosun.controllers.seen import SeenDatabase, SeenPolicy
+from databosun.domain.capabilities import CAPABILITIES, is_managed
 from databosun.domain.errors import UserFault
 from databosun.domain.presets import EffectivePolicy, effective
+from databosun.domain.requests import database_target
+from databosun.runtime.queue import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,18 @@ def covered(context: Context, seen: SeenDatabase) -> Covered:
 def methods_of(policies: Iterable[SeenPolicy]) -> list[Method]:
     """The methods that policies ask for."""
     return sorted({policy.spec.method for policy in policies} - {Method.SNAPSHOT}) or [Method.AUTO]
+
+
+def login_of(context: Context, namespace: str, name: str) -> tuple[DatabaseTarget | None, list[SecretUse]]:
+    """The Database of that name and its Secrets, for work on backups that a cloud keeps; nothing for all others."""
+    body = context.cache.get(Key("Database", namespace, name))
+    if body is None:
+        return None, []
+    seen = read.database(body)
+    if not is_managed(seen.spec.engine):
+        return None, []
+    port = CAPABILITIES[seen.spec.engine].port
+    return database_target(seen.meta.named, seen.spec, port, seen.status.engine_version)
 
 
 def ask_incremental(policies: Iterable[SeenPolicy]) -> bool:

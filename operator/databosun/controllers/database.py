@@ -12,7 +12,7 @@ from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.database import DatabaseStatus, EffectiveObjectives, PolicyCursor
 from databosun.api.v1alpha1.recovery import Recovery
 from databosun.controllers import archiving as archivist
-from databosun.controllers import logexpiry, proving
+from databosun.controllers import logexpiry, parting, proving
 from databosun.controllers import seen as read
 from databosun.controllers.answered import Answered
 from databosun.controllers.apply import Applier
@@ -20,7 +20,15 @@ from databosun.controllers.archiving import Archiving
 from databosun.controllers.claims import asked_of
 from databosun.controllers.context import Context
 from databosun.controllers.covering import Covered, Covering, covered
-from databosun.controllers.history import History, as_success, backups_of, due_of, gather_history, last_backup
+from databosun.controllers.history import (
+    History,
+    as_success,
+    backups_of,
+    due_of,
+    gather_history,
+    last_backup,
+    without,
+)
 from databosun.controllers.probing import Probed, Wish, probe
 from databosun.controllers.proving import Drilling
 from databosun.controllers.seen import Meta, SeenDatabase
@@ -30,9 +38,9 @@ from databosun.domain.archiving import Claim
 from databosun.domain.conditions import Wanted, find, kstatus, merge_conditions
 from databosun.domain.database import Timetabled
 from databosun.domain.errors import UserFault
-from databosun.domain.plan import Plan, PostEvent
+from databosun.domain.plan import FINALIZER_INSTANCES, Plan, PostEvent
 from databosun.domain.protection import ProtectionFacts, Success, decide_protection
-from databosun.domain.recovery import calm, calm_archiver, decide_recovery
+from databosun.domain.recovery import calm, calm_archiver, decide_recovery, with_managed
 from databosun.domain.schedule import interval
 from databosun.domain.tiers import Objectives, objective_out_of_reach, tier_objectives
 from databosun.kube.errors import QuotaExceeded
@@ -78,6 +86,8 @@ class DatabaseController:
             return None
         self._context.observe("Database", key, body)
         if "deletionTimestamp" in body["metadata"]:
+            if FINALIZER_INSTANCES in body["metadata"].get("finalizers", ()):
+                return await parting.part(self._context, self._applier, key, body)
             return await reconcile_going(self._context, self._applier, key, body)
         seen = self._answered.over(key, read.database(body))
         now = self._context.clock.now()
@@ -101,7 +111,7 @@ class DatabaseController:
         plan = Plan(
             before=(*archiving.before, *create, *looked.probed.plan.before),
             status=status,
-            after=(*looked.probed.plan.after, *_events(seen, looked), *archiving.after),
+            after=(*looked.probed.plan.after, *_events(seen, looked), *archiving.after, *parting.bind(seen)),
         )
         await self._applier.apply(meta, seen.raw_status, plan)
         self._answered.forget(key)
@@ -125,8 +135,12 @@ class DatabaseController:
         if archiving.lead:
             expiring = await logexpiry.look(context, key, seen, asked, archiving.archiver)
             archiving = archivist.with_expiry(archiving, expiring)
-        history = await gather_history(context, seen, again=archiving.again)
+        managed = probed.update.get("managed", seen.status.managed)
+        gone = frozenset(managed.missing) if managed is not None else frozenset()
+        again = archiving.again or managed != seen.status.managed
+        history = without(await gather_history(context, seen, again=again), gone)
         recovery = decide_recovery(seen.status.recovery, history.successes, archiving.reach, now)
+        recovery = with_managed(recovery, managed, now)
         health, gap, until = archivist.health(archiving, recovery, now)
         timetables = tuple(
             due_of(seen, one, history, now, archivist.cause(archiving, asked, one, recovery)) for one in policies.usable
@@ -192,8 +206,7 @@ def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str
         "log_preflight": old.log_preflight if looked.claim is not None else None,
         "policies": _cursors(old, looked),
         "last_backup": last_backup(newest),
-        "engine_version": (newest.engine_version if newest else None) or old.engine_version,
-        "system_identifier": (newest.system_identifier if newest else None) or old.system_identifier,
+        **_server(old, newest),
         **looked.drilling.update,
         **probed.update,
     }
@@ -232,6 +245,15 @@ def _events(seen: SeenDatabase, looked: Looked) -> tuple[PostEvent, ...]:
     if health.status is False and (was != "False" or (before is not None and before.reason != health.reason)):
         return (PostEvent(health.reason, health.message, warning=True),)
     return (PostEvent(health.reason, health.message),) if health.status and was == "False" else ()
+
+
+def _server(old: DatabaseStatus, newest: Success | None) -> dict[str, str | None]:
+    """Version and identity of the server: of the newest backup, unless a look at the server is younger than that."""
+    version = newest.engine_version if newest is not None else None
+    system = newest.system_identifier if newest is not None else None
+    if newest is None or (old.last_probe_time is not None and newest.at <= old.last_probe_time):
+        return {"engine_version": old.engine_version or version, "system_identifier": old.system_identifier or system}
+    return {"engine_version": version or old.engine_version, "system_identifier": system or old.system_identifier}
 
 
 def _newest(old: DatabaseStatus, history: History) -> Success | None:

@@ -148,7 +148,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
         except UserFault as fault:
             doomed = doomed or Doomed(fault.reason, f"RestoreDrill {drill_name}: {fault.message}")
         ordered = DrillOrdered(
-            limits=effective.limits,
+            limits=effective.limits if database is None else effective.limits_of(database.spec.engine),
             evidence_lock=effective.evidence_lock,
             doomed=doomed,
             database_uid=known_uid or (database.meta.uid if database else None),
@@ -277,16 +277,16 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
     ) -> DrillOrder:
         context, database, drill = self._context, asked.database, asked.drill
         spec = asked.run.spec
-        target, _ = database_target(
-            database.meta.named, database.spec, CAPABILITIES[database.spec.engine].port, backup.engine_version
-        )
+        known_engine = CAPABILITIES[database.spec.engine]
+        target, login = database_target(database.meta.named, database.spec, known_engine.port, backup.engine_version)
         place, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
         checks = spec.checks if spec.checks is not None else (drill.spec.checks if drill else [])
         objectives = asked.objectives
         return DrillOrder(
             database=target,
             storage=place,
-            secrets=(*secrets, *identity_secrets(storage.spec)),
+            # Only a copy that a cloud makes needs a login; no other drill is given any of the source.
+            secrets=(*secrets, *identity_secrets(storage.spec), *(login if known_engine.managed else ())),
             image=found_backups.reader_image(context, database, database.spec.engine, backup.engine_version),
             backup=backup,
             until=until,

@@ -15,17 +15,19 @@ from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.controllers import errand, holds
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
-from databosun.controllers.facts import backup_fact, cached_storage, list_backups, lock_span, of_database, of_policy
+from databosun.controllers.covering import login_of
+from databosun.controllers.facts import cached_storage
+from databosun.controllers.judging import judge
 from databosun.controllers.matching import readers_of
 from databosun.controllers.seen import SeenBackup, SeenPolicy
 from databosun.domain.conditions import Wanted
-from databosun.domain.deletion import ApprovedPlan, Blocked, Go, Nothing, PendingPlan, Wait, decide_deletion
+from databosun.domain.deletion import Blocked, Go, Nothing, Wait
 from databosun.domain.names import task_job_name
-from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_POLICY_UID, Action, DeleteObject
+from databosun.domain.plan import Action, DeleteObject
 from databosun.domain.policy import RetentionSummary
 from databosun.domain.presets import EffectivePolicy
 from databosun.domain.requests import storage_target
-from databosun.domain.retention import RetentionPlan, decide_retention, failed_records_to_trim
+from databosun.domain.retention import RetentionPlan, failed_records_to_trim
 from databosun.domain.run import DEADLINE_MARGIN
 from databosun.kube.merge import merge_patch
 from databosun.kube.resources import BACKUPS
@@ -72,19 +74,9 @@ class Expiry:
         """Read the records and decide, to the second: that is how a plan is shown and compared."""
         now = now.replace(microsecond=0)
         signature = self._signature(seen)
-        mine = await self._mine(seen)
-        others = await self._strangers(seen, mine)
+        judged = await judge(self._context, seen, effective, now)
+        mine, plan, decision = judged.mine, judged.plan, judged.decision
         storage = cached_storage(self._context, seen.meta.namespace, seen.spec.storage_ref.name)
-        lock = lock_span(storage)
-        held = seen.spec.legal_hold
-        facts = [
-            backup_fact(one, lock, governed=one.meta.labels.get(LABEL_POLICY_UID) == seen.meta.uid, policy_holds=held)
-            for one in (*mine, *others)
-        ]
-        plan = decide_retention(facts, effective.retention, now, effective.zone)
-        shown = seen.status.pending_deletions
-        pending = PendingPlan(shown.hash, shown.since, shown.count, tuple(shown.names)) if shown else None
-        decision = decide_deletion(plan, pending, self._approvals(seen), now, effective.retention.grace)
         by_name = {one.meta.name: one for one in mine}
         readers = readers_of(self._context, seen.meta.namespace, decision.ids) if isinstance(decision, Go) else []
         go = isinstance(decision, Go) and not seen.spec.suspend and not readers
@@ -101,7 +93,9 @@ class Expiry:
             self._context, key, seen.meta, "BackupPolicy", mine, storage, policy_holds=seen.spec.legal_hold, now=now
         )
         trim = tuple(
-            _delete(by_name[name]) for name in failed_records_to_trim(facts, FAILED_RECORDS_KEPT) if name in by_name
+            _delete(by_name[name])
+            for name in failed_records_to_trim(judged.facts, FAILED_RECORDS_KEPT)
+            if name in by_name
         )
         busy = bool(marked) or go or settled.wake_at is not None
         if busy:
@@ -120,27 +114,6 @@ class Expiry:
         wake_at = min((at for at in wakes if at is not None), default=None)
         after = (*carry.after, *settled.after, *trim)
         return Expired(summary, (*carry.before, *settled.before), after, wake_at)
-
-    async def _mine(self, seen: SeenPolicy) -> list[SeenBackup]:
-        """The policy's runs; read only where there are any."""
-        context, meta = self._context, seen.meta
-        unfinished = context.cache.referring("Backup", meta.namespace, f"policy:{meta.name}")
-        if not unfinished and not context.finished.of_policy(meta.uid):
-            return []
-        return await list_backups(context, meta.namespace, of_policy(meta.uid))
-
-    async def _strangers(self, seen: SeenPolicy, mine: Sequence[SeenBackup]) -> list[SeenBackup]:
-        """The same databases' backups of other policies or by hand: never let go here, what they stand on is kept."""
-        found: list[SeenBackup] = []
-        for uid in {one.meta.labels.get(LABEL_DATABASE_UID, "") for one in mine} - {""}:
-            all_of_it = await list_backups(self._context, seen.meta.namespace, of_database(uid))
-            found += [one for one in all_of_it if one.meta.labels.get(LABEL_POLICY_UID) != seen.meta.uid]
-        return found
-
-    def _approvals(self, seen: SeenPolicy) -> list[ApprovedPlan]:
-        keys = self._context.cache.referring("Approval", seen.meta.namespace, f"BackupPolicy:{seen.meta.name}")
-        found = [read.approval(body) for key in keys if (body := self._context.cache.get(key)) is not None]
-        return [ApprovedPlan(spec.plan_hash, spec.not_after, meta.name) for meta, spec in found]
 
     async def _mark(self, one: SeenBackup) -> None:
         """Write phase Deleting: from here on nobody takes this backup for good."""
@@ -215,11 +188,13 @@ class Expiry:
         if storage is None or image is None:
             return None
         target, secrets = storage_target(storage.meta.named, storage.spec, self._context.cluster_id)
+        login, more = login_of(self._context, seen.meta.namespace, database)
         request = Request(
             run=seen.meta.name,
             deadline=errand.deadline(now, 6 * errand.ERRAND_DEADLINE),
+            database=login,
             storage=target,
-            secrets=list(secrets),
+            secrets=[*secrets, *more],
             image=image,
             job=DeleteTask(database=database, ids=names),
         )

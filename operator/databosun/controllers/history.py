@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,6 +22,8 @@ from databosun.kube.resources import BACKUPS
 from databosun.runtime.cache import FinishedRun
 from databosun.runtime.queue import Key
 
+FEW = 3
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -38,6 +40,13 @@ async def gather_history(context: Context, seen: SeenDatabase, *, again: bool = 
     runs = [*((run.policy_uid, _past(run)) for run in finished), *_active(context, seen)]
     successes, completed = await _successes(context, seen, again=again)
     return History(tuple(runs), successes, completed)
+
+
+def without(history: History, gone: Collection[str]) -> History:
+    """The same without backups whose data are known to be gone: nothing can be restored from those."""
+    if history.successes is None or not gone:
+        return history
+    return replace(history, successes=tuple(one for one in history.successes if one.name not in gone))
 
 
 def due_of(
@@ -131,10 +140,8 @@ async def _successes(
     """The successful backups, read only where there is news; None: as in status."""
     if not again and not news_of(context, seen):
         return None, {}
-    selector = f"{LABEL_DATABASE_UID}={seen.meta.uid},{LABEL_FINISHED}=Succeeded"
     found, times, sizes = [], {}, {}
-    async for body in context.kube.list(BACKUPS, seen.meta.namespace, label_selector=selector):
-        one = read.backup(body)
+    async for one in _good(context, seen):
         going = one.meta.deleting or one.status.phase is BackupPhase.DELETING
         if going or one.status.size is None:
             continue
@@ -153,6 +160,22 @@ async def _successes(
             )
         )
     return _with_chains(found, sizes), times
+
+
+async def _good(context: Context, seen: SeenDatabase) -> AsyncIterator[SeenBackup]:
+    """The successful backups: a few by name, as the index knows them, since a list reads all of the namespace."""
+    names = [run.name for run in context.finished.of_database(seen.meta.uid) if run.succeeded]
+    if len(names) <= FEW:
+        for name in names:
+            body = await context.kube.get(BACKUPS, seen.meta.namespace, name)
+            labels = body["metadata"].get("labels", {}) if body is not None else {}
+            mine = (labels.get(LABEL_DATABASE_UID), labels.get(LABEL_FINISHED)) == (seen.meta.uid, "Succeeded")
+            if body is not None and mine:
+                yield read.backup(body)
+        return
+    selector = f"{LABEL_DATABASE_UID}={seen.meta.uid},{LABEL_FINISHED}=Succeeded"
+    async for body in context.kube.list(BACKUPS, seen.meta.namespace, label_selector=selector):
+        yield read.backup(body)
 
 
 def _with_chains(found: Sequence[Success], sizes: Mapping[str, tuple[str | None, int]]) -> tuple[Success, ...]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from databosun.api.drill import PointKind
 from databosun.api.quantities import parse_duration
-from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.inquiry import INQUIRY_FINAL, ComparisonAsked
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason
@@ -178,7 +177,7 @@ class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
                 message = f"Backup {asked.backup_ref.name} is no successful backup of Database {where}"
                 raise UserFault(Reason.BACKUP_NOT_FOUND, message)
             return chosen(one, known, now), until
-        usable = [each for each in known.values() if at is None or each.method is not Method.LOGICAL]
+        usable = [each for each in known.values() if at is None or each.takes_log]
         fit = before(usable, at)
         if not fit:
             when = f" from before {at.isoformat()} that a log can be replayed on" if at else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -38,6 +39,8 @@ KINDS = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, RESTORE_DRILLS, APPROVALS)
 RUNS = frozenset(resource.kind for resource in RUN_KINDS)
 READERS = ("RestoreDrillRun", "Restore", "Inquiry")
 EXPIRING = "Inquiry"
+# More at once would each be slower, and come nearer to the time that a request may take.
+LISTS_AT_ONCE = 3
 OPERATION_OF = {
     "Backup": Operation.BACKUP,
     "RestoreDrillRun": Operation.DRILL,
@@ -153,7 +156,7 @@ class Intake:
             yield from self._not_begun("RestoreDrillRun", namespace, f"drill:{key.name}")
         elif kind == "Approval":
             ref = body.get("spec", {}).get("ref", {})
-            if ref.get("kind") in ("BackupPolicy", "Restore"):
+            if ref.get("kind") in ("BackupPolicy", "Database", "Restore"):
                 yield Key(ref["kind"], namespace, ref["name"])
 
     def _of_policies(self, policies: Iterable[Key]) -> Iterable[Key]:
@@ -185,11 +188,20 @@ class Intake:
 
     async def resync(self) -> None:
         """List every kind, and sweep what is gone: watches do not report what went while they were cut."""
-        for resource in KINDS:
-            await self._mark_and_sweep(resource, "")
-        for resource in RUN_KINDS:
-            await self._mark_and_sweep(resource, UNFINISHED)
-        await self._mark_and_sweep(DEPLOYMENTS, OURS)
+        gate = asyncio.Semaphore(LISTS_AT_ONCE)
+
+        async def one_of_few(resource: Resource, selector: str) -> None:
+            async with gate:
+                await self._mark_and_sweep(resource, selector)
+
+        wanted = [(resource, "") for resource in KINDS]
+        wanted += [(resource, UNFINISHED) for resource in RUN_KINDS]
+        tasks = [asyncio.ensure_future(one_of_few(*one)) for one in (*wanted, (DEPLOYMENTS, OURS))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
         await self.refresh_finished()
         await self._list_workers()
 

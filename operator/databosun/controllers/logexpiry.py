@@ -9,6 +9,7 @@ from typing import Any
 
 from databosun.api.request import ExpireLogTask, Request
 from databosun.api.v1alpha1.backup import BackupPhase
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.recovery import Archiver, LogExpiry
 from databosun.controllers import errand
 from databosun.controllers import seen as read
@@ -27,7 +28,9 @@ from databosun.domain.logretention import (
     LogBase,
     Show,
     Shown,
+    Stop,
     decide_log_expiry,
+    log_plan_hash,
     log_window,
 )
 from databosun.domain.names import task_job_name
@@ -65,9 +68,12 @@ async def look(context: Context, key: Key, seen: SeenDatabase, asked: Asked, arc
     if found.job is not None:
         wake_at = min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN)
         return Expiring(archiver, after=found.leftovers, wake_at=wake_at)
-    policy = asked.covering.effective.retention
-    if not news_of(context, seen) and (shown is None or now < shown.since + policy.grace):
-        return Expiring(archiver, after=found.leftovers, wake_at=shown.since + policy.grace if shown else None)
+    policy, approved = asked.covering.effective.retention, _approved(context, seen, now)
+    released = shown is not None and shown.stopped is not None and shown.hash in approved
+    due = shown is not None and shown.stopped is None and now >= shown.since + policy.grace
+    if not (news_of(context, seen) or due or released):
+        until = shown.since + policy.grace if shown and shown.stopped is None else None
+        return Expiring(archiver, after=found.leftovers, wake_at=until)
     policies = _policies(context, seen)
     backups = await _backups(context, seen, archiver)
     facts = ExpiryFacts(
@@ -77,6 +83,7 @@ async def look(context: Context, key: Key, seen: SeenDatabase, asked: Asked, arc
         held=any(one.seen.spec.legal_hold or one.seen.spec.suspend for one in policies),
         begins=WalPoint(archiver.timeline, parse_lsn(archiver.log_begin)),
         shown=Shown(shown.base, shown.since) if shown else None,
+        approved=approved,
     )
     decision = decide_log_expiry(facts, now)
     if isinstance(decision, Expire):
@@ -84,13 +91,30 @@ async def look(context: Context, key: Key, seen: SeenDatabase, asked: Asked, arc
     return _shown(archiver, decision, found.leftovers, now)
 
 
-def _shown(archiver: Archiver, decision: Show | None, leftovers: tuple[Action, ...], now: datetime) -> Expiring:
+def _approved(context: Context, seen: SeenDatabase, now: datetime) -> frozenset[str]:
+    """The plans of this Database that a person agrees to now."""
+    keys = context.cache.referring("Approval", seen.meta.namespace, f"Database:{seen.meta.name}")
+    found = [read.approval(body) for key in keys if (body := context.cache.get(key)) is not None]
+    return frozenset(spec.plan_hash for _, spec in found if now <= spec.not_after)
+
+
+def _shown(archiver: Archiver, decision: Show | Stop | None, leftovers: tuple[Action, ...], now: datetime) -> Expiring:
     if decision is None:
         return Expiring(archiver.model_copy(update={"expiring": None}), after=leftovers)
     keep, old = decision.keep, archiver.expiring
-    since = old.since if old is not None and old.base == keep.base else now.replace(microsecond=0)
-    shown = LogExpiry(base=keep.base, before=keep.since.replace(microsecond=0), since=since)
-    return Expiring(archiver.model_copy(update={"expiring": shown}), after=leftovers, wake_at=decision.until)
+    stopped = decision.message if isinstance(decision, Stop) else None
+    shown = LogExpiry(
+        base=keep.base,
+        before=keep.since.replace(microsecond=0),
+        since=old.since if old is not None and old.base == keep.base else now.replace(microsecond=0),
+        hash=log_plan_hash(keep.base),
+        stopped=stopped,
+    )
+    after = leftovers
+    if stopped is not None and (old is None or (old.base, old.stopped is None) != (keep.base, False)):
+        after = (*leftovers, PostEvent(str(Reason.MASS_DELETION), stopped, warning=True))
+    wake_at = decision.until if isinstance(decision, Show) else None
+    return Expiring(archiver.model_copy(update={"expiring": shown}), after=after, wake_at=wake_at)
 
 
 def _expire(

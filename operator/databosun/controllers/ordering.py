@@ -24,6 +24,7 @@ from databosun.domain.conditions import find, is_true
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_HOLD, LABEL_STORAGE_UID
 from databosun.domain.presets import effective
+from databosun.domain.recovery import log_begin
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed, Limits
 from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES, Resource
@@ -204,6 +205,7 @@ async def _order(
         previous_bytes=previous_bytes(footing.type, method, done),
         notes=(footing.note,) if footing.note else (),
         held=_held(seen, policy),
+        log_begin=log_begin(database.status.archiver, database.status.recovery, storage.meta.name),
         **common,
         **(_from_policy(policy) if policy else {}),
     )

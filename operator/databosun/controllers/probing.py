@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.request import DatabaseTarget, ProbeTask, Request, SecretUse
+from databosun.api.request import DatabaseTarget, ManagedLook, ProbeTask, Request, SecretUse
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import errand
@@ -15,21 +15,25 @@ from databosun.controllers.context import Context
 from databosun.controllers.covering import ask_incremental, methods_of, pod_template_of
 from databosun.controllers.ordering import runner_image
 from databosun.controllers.seen import SeenDatabase, SeenPolicy
-from databosun.domain.capabilities import CAPABILITIES
+from databosun.domain.capabilities import CAPABILITIES, is_managed
 from databosun.domain.conditions import Wanted, find, kstatus
 from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import LABEL_DATABASE_UID, Plan, StartJob
 from databosun.domain.presets import EffectiveContinuous
-from databosun.domain.protection import judge_log, judge_probe
+from databosun.domain.protection import judge_log, judge_probe, managed_of
 from databosun.domain.requests import database_target
 from databosun.domain.run import DEADLINE_MARGIN
 from databosun.domain.storage import retry_after
+from databosun.domain.tiers import tier_objectives
 from databosun.engines.registry import supported
 from databosun.runtime.queue import Key
 
 # A server that is another one than its archiver was started for is looked at no more often than this.
 AGAIN = timedelta(minutes=1)
+# How far a cloud's own backups reach is known by asking alone; it moves about every five minutes.
+MANAGED_SHORTEST, MANAGED_LONGEST = timedelta(minutes=5), timedelta(hours=1)
+MOST_LOOKED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ async def _probe(context: Context, key: Key, seen: SeenDatabase, wish: Wish, now
                 "engine_version": looked.engine_version or seen.status.engine_version,
                 "system_identifier": looked.system_identifier or seen.status.system_identifier,
                 "log_preflight": judge_log(looked, wish.continuous, seen.status.log_preflight),
+                "managed": managed_of(looked, seen.status.managed),
             }
         after = (*await errand.dismiss(context, seen.meta, found.job), *found.leftovers)
         return Probed(Plan(after=after), verdict, update, now)
@@ -120,11 +125,22 @@ def _order(
             incremental=ask_incremental(wish.policies),
             continuous=wish.continuous is not None,
             allow_unbounded_slot=wish.continuous is not None and wish.continuous.allow_unbounded_slot,
+            managed=_managed_look(context, seen, now) if is_managed(seen.spec.engine) else None,
         ),
     )
     labels = {LABEL_DATABASE_UID: seen.meta.uid}
     template = pod_template_of(wish.policies)
     return errand.order(seen.meta, "Database", name, request, image, labels=labels, pod_template=template)
+
+
+def _managed_look(context: Context, seen: SeenDatabase, now: datetime) -> ManagedLook:
+    """What must be there, and what may be; the newest of either."""
+    good = [one.name for one in context.finished.of_database(seen.meta.uid) if one.succeeded and not one.deleting]
+    runs = context.cache.referring("RestoreDrillRun", seen.meta.namespace, f"database:{seen.meta.name}")
+    active = sorted(key.name for key in runs)
+    return ManagedLook(
+        cluster_id=context.cluster_id, backups=good[-MOST_LOOKED:], active=active[-MOST_LOOKED:], ordered_at=now
+    )
 
 
 def _looking(seen: SeenDatabase) -> Sequence[Wanted] | None:
@@ -144,6 +160,9 @@ def _due(context: Context, seen: SeenDatabase, wish: Wish, now: datetime) -> dat
     if ready is None or ready.status != "True":
         return status.last_probe_time + retry_after(status.conditions, now)
     log_due = _log_due(seen, wish, status.last_probe_time, now)
+    if is_managed(seen.spec.engine):
+        half = tier_objectives(seen.spec.tier, seen.spec.objectives).rpo / 2
+        log_due = status.last_probe_time + min(max(half, MANAGED_SHORTEST), MANAGED_LONGEST)
     runs = context.finished.of_database(seen.meta.uid)
     if runs and not runs[-1].succeeded and runs[-1].created > status.last_probe_time:
         return now

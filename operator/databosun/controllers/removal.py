@@ -10,6 +10,7 @@ from databosun.controllers import errand
 from databosun.controllers import seen as read
 from databosun.controllers.apply import Applier
 from databosun.controllers.context import Context
+from databosun.controllers.covering import login_of
 from databosun.controllers.facts import backup_fact, list_backups, lock_span, of_database
 from databosun.controllers.matching import readers_of
 from databosun.controllers.seen import SeenBackup
@@ -170,13 +171,16 @@ async def _start(context: Context, applier: Applier, seen: SeenBackup, name: str
     target, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
     policy = await _policy_of(context, seen)
     ref = seen.spec.database_ref or (policy.spec.database_ref if policy is not None else None)
+    database = ref.name if ref is not None else ""
+    login, more = login_of(context, seen.meta.namespace, database)
     request = Request(
         run=seen.meta.name,
         deadline=errand.deadline(now),
+        database=login,
         storage=target,
-        secrets=list(secrets),
+        secrets=[*secrets, *more],
         image=image,
-        job=DeleteTask(database=ref.name if ref is not None else "", ids=[seen.meta.name]),
+        job=DeleteTask(database=database, ids=[seen.meta.name]),
     )
     claim = storage.spec.volume.claim_name if storage.spec.volume else None
     job = errand.order(

@@ -10,7 +10,6 @@ from typing import Any
 from databosun.api.drill import PointKind
 from databosun.api.quantities import parse_duration
 from databosun.api.request import DatabaseTarget, SecretUse
-from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason
@@ -33,7 +32,7 @@ from databosun.domain.restoreorder import RestoreOrder
 from databosun.domain.restorerun import RESTORE_RUN, RestoreFacts, decide_restore
 from databosun.domain.run import Doomed, Limits
 from databosun.domain.running import RunState
-from databosun.domain.selection import Candidate, before, chain_of, chosen
+from databosun.domain.selection import Candidate, before, chain_of, chosen, within
 from databosun.kube.resources import BACKUPS, DATABASES, RESTORES
 from databosun.runtime.queue import Key
 
@@ -264,8 +263,10 @@ def _engine(sought: Sought, backup: str) -> EngineName:
 
 def _fit(known: Known, point: TargetPoint) -> list[Candidate]:
     """Newest first: those that do not lie behind the point; with a log to replay, only those that one can be replayed
-    on."""
-    usable = [one for one in known.values() if point.kind in _NO_LOG or one.method is not Method.LOGICAL]
+    on. Where chains hold the log, those whose chain reaches over it."""
+    if point.time is not None and (reaching := within(known, point.time)):
+        return list(reaching)
+    usable = [one for one in known.values() if point.kind in _NO_LOG or one.takes_log]
     ahead = [one for one in usable if point.lsn is None or not one.behind(point.lsn)]
     return list(before(ahead, point.time))
 

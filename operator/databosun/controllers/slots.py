@@ -66,7 +66,7 @@ async def reconcile_going(context: Context, applier: Applier, key: Key, body: Ma
     meta = read.read_meta(body)
     try:
         seen = read.database(body)
-        left = await _left_alone(context, meta.namespace)
+        left = await left_alone(context, meta.namespace)
         ending = _released(seen, left) if left else await let_go(context, key, seen, context.clock.now())
     except UserFault as fault:
         # What cannot be read must not hang.
@@ -76,7 +76,7 @@ async def reconcile_going(context: Context, applier: Applier, key: Key, body: Ma
     return ending.wake_at
 
 
-async def _left_alone(context: Context, namespace: str) -> str | None:
+async def left_alone(context: Context, namespace: str) -> str | None:
     """Why no Job can be started any more."""
     body = await context.kube.get(NAMESPACES, "", namespace)
     if body is None or "deletionTimestamp" in body["metadata"]:

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from databosun.api.quantities import format_duration
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.conditions import ConditionType
+from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.recovery import Gap
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.conditions import Wanted
 from databosun.domain.presets import EffectiveContinuous
 from databosun.domain.requests import Named
@@ -50,7 +52,7 @@ def choose_lead(claims: Sequence[Claim], incumbent: str | None) -> Claim | None:
     return having or min(claims, key=lambda one: (one.database_created, one.database.name), default=None)
 
 
-def refusal(claim: Claim, method: Method, database: str | None) -> Wanted | None:
+def refusal(claim: Claim, engine: EngineName, method: Method, database: str | None) -> Wanted | None:
     """Why a log can never serve this database as its spec stands."""
     kind = ConditionType.CONTINUOUS_HEALTHY
     if database is not None:
@@ -59,10 +61,10 @@ def refusal(claim: Claim, method: Method, database: str | None) -> Wanted | None
             f"spec.connection.database names {database!r} alone; leave that out, or set continuous.enabled to false"
         )
         return Wanted(kind, False, "OneDatabaseOnly", message)
-    if method is Method.LOGICAL:
+    if not CAPABILITIES[engine].replays_onto(method):
         message = (
-            f"BackupPolicy {claim.policy.name} asks for the log and for logical backups, onto which no log can be "
-            "replayed; set method to Auto or Physical, or continuous.enabled to false"
+            f"BackupPolicy {claim.policy.name} asks for the log and for {method} backups, onto which no log can be "
+            f"replayed; set method to Auto or {CAPABILITIES[engine].log_onto}, or continuous.enabled to false"
         )
         return Wanted(kind, False, "LogicalHasNoLog", message)
     return None
@@ -117,7 +119,7 @@ def decide_health(facts: LogFacts, now: datetime) -> tuple[Wanted, datetime | No
         said = f": {hindrance.reason}: {hindrance.message}" if hindrance else ""
         return _wanted(None, "ArchiverStarting", f"archiver {facts.name} has said no position yet{said}"), late_at
     if not facts.has_base:
-        message = "the log is shipped; no physical backup is there yet that it could be replayed onto"
+        message = "the log is shipped; no backup is there yet that it could be replayed onto"
         return _wanted(None, "NoBase", message), late_at
     return _wanted(True, "Archiving", f"archiver {facts.name} ships the log to BackupStorage {facts.storage}"), late_at
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from databosun.api.assessment import AssessedBackup, Assessment, Window
+from databosun.api.assessment import AssessedBackup, Assessment, Span, Window
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.database import LastProven
-from databosun.api.v1alpha1.recovery import Recovery
+from databosun.domain.recovery import LogReach, replayable
 from databosun.domain.selection import Candidate, chain_of
 from databosun.domain.tiers import Objectives
 
@@ -30,7 +30,7 @@ class AssessFacts:
     namespace: str
     database: str
     objectives: Objectives
-    recovery: Recovery | None
+    log: LogReach | None
     candidates: Sequence[Candidate]
     proven: Mapping[str, str]
     last_proven: LastProven | None
@@ -40,31 +40,27 @@ class AssessFacts:
 def assess(facts: AssessFacts, now: datetime) -> Assessment:
     """The newest point that can be had, and the backup that it begins with."""
     known = {one.name: one for one in facts.candidates}
-    point, until = _aim(facts, now)
-    fit, passed_over = _fit(facts, known, point, until)
-    if fit is None and until != "EndOfBackup":
-        # No backup that a log can be replayed on: what a backup holds by itself is better than nothing.
-        until = "EndOfBackup"
-        fit, more = _fit(facts, known, facts.before and facts.before - JUST_BEFORE, until)
-        passed_over += more
+    aim = (facts.before - JUST_BEFORE).replace(microsecond=0) if facts.before else now
+    reach, passed_over = _furthest(facts, known, aim)
     common = {
         "namespace": facts.namespace,
         "database": facts.database,
         "assessed_at": now,
         "before": facts.before,
-        "window": _window(facts),
+        "window": _window(facts, known),
         "passed_over": passed_over,
         "rpo_seconds": facts.objectives.rpo.total_seconds(),
         "rto_seconds": facts.objectives.rto.total_seconds(),
     }
-    if fit is None:
+    if reach is None:
         return Assessment(**common, restore_basis="there is nothing to restore", obstacle=_obstacle(facts))
-    reached = fit.at if until == "EndOfBackup" or point is None else point
-    loss = max(0.0, ((facts.before or now) - reached).total_seconds())
+    fit, point = reach.base, min(reach.until, aim)
+    until = _until(facts, reach, point)
+    loss = max(0.0, ((facts.before or now) - point).total_seconds())
     seconds, basis = _estimate(facts, known, fit, until)
     return Assessment(
         **common,
-        point=reached,
+        point=point,
         until=until,
         backup=_shown(facts, known, fit),
         loss_seconds=loss,
@@ -72,38 +68,61 @@ def assess(facts: AssessFacts, now: datetime) -> Assessment:
         restore_seconds=seconds,
         restore_basis=basis,
         rto_met=None if seconds is None else seconds <= facts.objectives.rto.total_seconds(),
-        command=_command(facts, fit, until, reached),
-        restore=_manifest(facts, fit, until, reached, now),
+        command=_by_hand(fit) if _with_a_cloud(fit) else _command(facts, fit, until, point),
+        restore=None if _with_a_cloud(fit) else _manifest(facts, fit, until, point, now),
     )
 
 
-def _aim(facts: AssessFacts, now: datetime) -> tuple[datetime | None, Until]:
-    """The point to ask for: by the log as far as it is shipped, else the end of a backup."""
-    recovery = facts.recovery
-    latest = recovery.latest if recovery is not None and recovery.continuous else None
-    if latest is None:
-        return (facts.before - JUST_BEFORE if facts.before else None), "EndOfBackup"
-    if facts.before is None or facts.before > latest + JUST_BEFORE:
-        return latest, "Latest"
-    return (facts.before - JUST_BEFORE).replace(microsecond=0), "Time"
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What a backup can be brought forward to by the log; `until` is the backup's own instant where there is none."""
+
+    base: Candidate
+    until: datetime
+
+    @property
+    def by_log(self) -> bool:
+        return self.until > self.base.at
 
 
-def _fit(
-    facts: AssessFacts, known: Mapping[str, Candidate], point: datetime | None, until: Until
-) -> tuple[Candidate | None, list[str]]:
-    """The newest backup that does not lie behind the point and whose chain is there; and why newer ones do not do."""
-    passed_over: list[str] = []
-    for one in sorted(facts.candidates, key=lambda each: (each.at, each.name), reverse=True):
-        if point is not None and one.at > point:
-            continue
-        if until != "EndOfBackup" and one.method is Method.LOGICAL:
-            passed_over.append(f"{one.name}: no log can be replayed on a logical backup")
-            continue
-        if missing := _missing(one, known):
-            passed_over.append(f"{one.name}: it stands on {missing}, which is not there")
-            continue
-        return one, passed_over
-    return None, passed_over
+def _reach(facts: AssessFacts, one: Candidate) -> _Reach:
+    log = facts.log
+    if log is None or one.start_lsn is None:
+        return _Reach(one, one.at)
+    if (one.system_identifier, one.storage) != (log.system_identifier, log.storage):
+        return _Reach(one, one.at)
+    until = replayable(one.start_lsn, log)
+    return _Reach(one, max(one.at, until.replace(microsecond=0)) if until is not None else one.at)
+
+
+def _furthest(facts: AssessFacts, known: Mapping[str, Candidate], aim: datetime) -> tuple[_Reach | None, list[str]]:
+    """The backup that comes nearest to the point, the newest of those that come as near; and why newer ones do not."""
+    fit = [_reach(facts, one) for one in facts.candidates if one.at <= aim and not _missing(one, known)]
+    best = max(fit, key=lambda one: (min(one.until, aim), one.base.at, one.base.name), default=None)
+    newer = [
+        one
+        for one in sorted(facts.candidates, key=lambda each: (each.at, each.name), reverse=True)
+        if one.at <= aim and (best is None or (one.at, one.name) > (best.base.at, best.base.name))
+    ]
+    return best, [f"{one.name}: {_why_not(facts, known, one)}" for one in newer]
+
+
+def _why_not(facts: AssessFacts, known: Mapping[str, Candidate], one: Candidate) -> str:
+    if missing := _missing(one, known):
+        return f"it stands on {missing}, which is not there"
+    if not one.takes_log:
+        return "no log can be replayed on it"
+    reached = _reach(facts, one)
+    if reached.by_log:
+        return f"the log beyond {reached.until.isoformat()} is missing"
+    return "the log does not reach it"
+
+
+def _until(facts: AssessFacts, reach: _Reach, point: datetime) -> Until:
+    if not reach.by_log or point <= reach.base.at:
+        return "EndOfBackup"
+    newest = facts.log.recoverable_at if facts.log is not None else None
+    return "Latest" if newest is not None and point == newest.replace(microsecond=0) else "Time"
 
 
 def _missing(one: Candidate, known: Mapping[str, Candidate]) -> str | None:
@@ -111,14 +130,24 @@ def _missing(one: Candidate, known: Mapping[str, Candidate]) -> str | None:
     return last.parent if last.parent is not None and last.type is not BackupType.FULL else None
 
 
-def _window(facts: AssessFacts) -> Window | None:
-    recovery = facts.recovery
-    if recovery is not None and recovery.earliest is not None and recovery.latest is not None:
-        return Window(earliest=recovery.earliest, latest=recovery.latest, continuous=recovery.continuous)
+def _window(facts: AssessFacts, known: Mapping[str, Candidate]) -> Window | None:
     if not facts.candidates:
         return None
-    instants = [one.at for one in facts.candidates]
-    return Window(earliest=min(instants), latest=max(instants), continuous=False)
+    spans: dict[datetime, Span] = {}
+    for reach in (_reach(facts, one) for one in sorted(facts.candidates, key=lambda each: (each.at, each.name))):
+        if reach.by_log and reach.until not in spans and not _missing(reach.base, known):
+            spans[reach.until] = Span.model_validate(
+                {"from": reach.base.at, "to": reach.until, "backup": reach.base.name}
+            )
+    instants = [*(one.at for one in facts.candidates), *spans]
+    newest = facts.log.recoverable_at if facts.log is not None else None
+    return Window(
+        earliest=min(instants),
+        latest=max(instants),
+        continuous=newest is not None and newest.replace(microsecond=0) in spans,
+        spans=[spans[end] for end in sorted(spans)],
+        gaps=list(facts.log.gaps) if facts.log is not None else [],
+    )
 
 
 def _obstacle(facts: AssessFacts) -> str:
@@ -161,6 +190,17 @@ def _estimate(
     if until != "EndOfBackup":
         basis += "; replaying the log since that backup comes on top"
     return seconds, basis
+
+
+def _with_a_cloud(one: Candidate) -> bool:
+    return one.method is Method.SNAPSHOT
+
+
+def _by_hand(one: Candidate) -> str:
+    return (
+        f"{one.name} is a snapshot that a cloud keeps: RESTORE.md beside its manifest in BackupStorage {one.storage} "
+        "has the cloud's own commands for it"
+    )
 
 
 def _claim(facts: AssessFacts) -> str:

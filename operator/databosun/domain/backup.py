@@ -63,6 +63,7 @@ class Order:
     parent: ParentBackup | None = None
     previous_bytes: int | None = None
     held: str | None = None
+    log_begin: str | None = None
     storage_claim: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -118,6 +119,7 @@ def _start(facts: BackupFacts, step: Start, now: datetime) -> Plan:
         hooks=order.hooks,
         previous_bytes=order.previous_bytes,
         held=order.held,
+        log_begin=order.log_begin,
     )
     request = Request(
         run=ref.name,

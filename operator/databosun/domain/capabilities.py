@@ -14,20 +14,37 @@ class Capabilities:
     """`series`: how many leading numbers of a version name a release series, the servers that read each other's files.
 
     `incremental_on`: the method whose backups an Incremental or Differential stands on; None where there are none.
-    `continuous`: whether the log is shipped.
+    `log_onto`: the method onto whose backups the log is replayed; None where it is not shipped. `log_in_chain`: whether
+    an Incremental holds the log since its parent, so that its chain recovers to any time within it.
+    `managed`: a cloud keeps backups and log, in the store lies a note of each; so every Job needs the login, and none
+    needs the server's programs.
     """
 
     port: int
     series: int = 1
     incremental_on: Method | None = None
-    continuous: bool = False
+    log_onto: Method | None = None
+    managed: bool = False
+    log_in_chain: bool = False
+
+    def replays_onto(self, method: Method | None) -> bool:
+        """Whether the log is replayed onto backups of a method; Auto becomes the right one."""
+        return self.log_onto is not None and method in (Method.AUTO, self.log_onto)
 
 
 CAPABILITIES: Mapping[str, Capabilities] = {
-    EngineName.POSTGRESQL: Capabilities(5432, incremental_on=Method.PHYSICAL, continuous=True),
-    EngineName.MARIADB: Capabilities(3306, series=2, incremental_on=Method.LOGICAL),
+    EngineName.POSTGRESQL: Capabilities(5432, incremental_on=Method.PHYSICAL, log_onto=Method.PHYSICAL),
+    EngineName.MARIADB: Capabilities(3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL),
+    EngineName.MONGODB: Capabilities(27017, series=2, incremental_on=Method.LOGICAL, log_in_chain=True),
     EngineName.REDIS: Capabilities(6379),
+    EngineName.RDS: Capabilities(5432, managed=True),
 }
+
+
+def is_managed(engine: str | None) -> bool:
+    """Whether a cloud keeps the backups of this engine's databases."""
+    known = CAPABILITIES.get(engine) if engine else None
+    return known is not None and known.managed
 
 
 def series_of(engine: str, version: str | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.database import DrillCursor, EngineName, PolicyCursor
 from databosun.api.v1alpha1.restoredrill import HistoryLimits, RestoreDrillSpec
-from databosun.domain.capabilities import series_of
+from databosun.domain.capabilities import is_managed, series_of
 from databosun.domain.database import RunOrder
 from databosun.domain.plan import CreateRun, Owner
 from databosun.domain.presets import invalid_spec, read_span
@@ -47,6 +47,14 @@ class EffectiveDrill:
     starting_deadline: timedelta
     limits: Limits
     evidence_lock: timedelta | None = None
+    instance_limit: timedelta | None = None
+
+    def limits_of(self, engine: EngineName) -> Limits:
+        """For databases of an engine: where a drill needs an instance of a cloud, no attempt outlives its ceiling."""
+        if self.instance_limit is None or not is_managed(engine):
+            return self.limits
+        deadline = min(self.limits.deadline, self.instance_limit)
+        return replace(self.limits, deadline=deadline, start_deadline=min(self.limits.start_deadline, deadline))
 
     def interval(self, at: datetime) -> timedelta:
         """The longest time between two slots."""
@@ -55,12 +63,6 @@ class EffectiveDrill:
 
 def effective_drill(spec: RestoreDrillSpec, tier: int) -> EffectiveDrill:
     """Read every value; the schedule is the tier's where none is given. UserFault(InvalidSpec) names the field."""
-    if spec.max_instance_hours is not None:
-        message = (
-            f"spec.maxInstanceHours is {spec.max_instance_hours}; it bounds instances of a cloud, which no engine of "
-            "this release drills in: leave it out, a drill runs in a pod of its own and ends by deadline"
-        )
-        raise invalid_spec(message)
     schedule = spec.schedule
     cron, zone = (schedule.cron, schedule.time_zone) if schedule else (_BY_TIER.get(tier, _MONTHLY), "UTC")
     if problem := check_cron(cron):
@@ -86,6 +88,7 @@ def effective_drill(spec: RestoreDrillSpec, tier: int) -> EffectiveDrill:
         evidence_lock=read_span("spec.evidence.retention", spec.evidence.retention, _SECOND, 100 * _YEAR)
         if spec.evidence and spec.evidence.retention
         else None,
+        instance_limit=timedelta(hours=spec.max_instance_hours) if spec.max_instance_hours is not None else None,
     )
 
 

@@ -72,7 +72,7 @@ TOLD = {
 @dataclass(frozen=True, slots=True)
 class DrillOrder:
     """All that the Job of one drill needs to be told. `secrets` are those of the store and the age identities: none of
-    the source, which a drill never talks to."""
+    the source, which a drill never talks to; where a cloud makes the copy, also the logins to that cloud and to it."""
 
     database: DatabaseTarget
     storage: StorageTarget

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from databosun.domain.claims import RetentionRules
+from databosun.domain.deletion import plan_hash
 from databosun.domain.wal import WalPoint
 
 
@@ -71,7 +72,10 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class ExpiryFacts:
-    """What decides over a server's log. `held`: a legal hold, or a policy that rests; `begins`: its oldest position."""
+    """What decides over a server's log. `held`: a legal hold, or a policy that rests; `begins`: its oldest position.
+
+    `approved`: hashes of plans that a person agrees to, in force now.
+    """
 
     bases: tuple[LogBase, ...]
     window: timedelta | None
@@ -79,6 +83,7 @@ class ExpiryFacts:
     held: bool
     begins: WalPoint
     shown: Shown | None
+    approved: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,31 @@ class Expire:
     keep: KeepFrom
 
 
-def decide_log_expiry(facts: ExpiryFacts, now: datetime) -> Show | Expire | None:
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The breaker: show the plan, and wait for a person, however long. `lost` of `of` backups would lose their log."""
+
+    keep: KeepFrom
+    hash: str
+    lost: int
+    of: int
+
+    @property
+    def message(self) -> str:
+        """For people: what would be lost, and what to do."""
+        return (
+            f"the plan takes the log from {self.lost} of the {self.of} backups that it can be replayed onto; expected"
+            f" at most half at once. Create an Approval of this Database with planHash {self.hash}, or raise"
+            " retention.recoveryWindow"
+        )
+
+
+def log_plan_hash(base: str) -> str:
+    """The hash that names the plan to delete the log before that backup."""
+    return plan_hash(("log", base))
+
+
+def decide_log_expiry(facts: ExpiryFacts, now: datetime) -> Show | Expire | Stop | None:
     """Whether a part of the log may go. None: nothing does, and nothing is shown.
 
     What is shown stays what it is while newer backups come, or no plan would ever stand for its grace; it falls where
@@ -110,6 +139,8 @@ def decide_log_expiry(facts: ExpiryFacts, now: datetime) -> Show | Expire | None
         base = next((one for one in facts.bases if one.id == shown.base), None)
         if base is not None and base.start.lsn <= needed.start.lsn and base.start.timeline <= needed.start.timeline:
             keep = KeepFrom(base.id, base.start, base.at)
+            if (stop := _breaks(facts, keep)) is not None:
+                return stop
             return Expire(keep) if now >= shown.since + facts.grace else Show(keep, shown.since + facts.grace)
     whole = needed.since <= now - facts.window
     if not whole or needed.start.lsn <= facts.begins.lsn:
@@ -117,7 +148,17 @@ def decide_log_expiry(facts: ExpiryFacts, now: datetime) -> Show | Expire | None
     base = next(one for one in facts.bases if one.id == needed.base)
     if base.start != needed.start:
         return None  # a later backup begins earlier: the next one settles it
-    return Show(needed, now + facts.grace)
+    return _breaks(facts, needed) or Show(needed, now + facts.grace)
+
+
+def _breaks(facts: ExpiryFacts, keep: KeepFrom) -> Stop | None:
+    """A plan that takes the log from more than half of the backups, and more than one, without a person's consent."""
+    served = [base for base in facts.bases if base.start.lsn >= facts.begins.lsn]
+    lost = [base for base in served if base.at < keep.since and base.start.lsn < keep.start.lsn]
+    name = log_plan_hash(keep.base)
+    if len(lost) <= 1 or 2 * len(lost) <= len(served) or name in facts.approved:
+        return None
+    return Stop(keep, name, len(lost), len(served))
 
 
 def may_go(timeline: int, end: int, keep: KeepFrom) -> bool:

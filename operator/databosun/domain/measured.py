@@ -91,6 +91,8 @@ def measured_rto(rto: Rto | None) -> MeasuredRto | None:
         objective=_objective(rto.objective),
         met=rto.met,
         breakdown=Breakdown(**parts),
+        available_seconds=math.ceil(rto.available) if rto.available is not None else None,
+        readable_seconds=math.ceil(rto.readable) if rto.readable is not None else None,
     )
 
 

@@ -41,6 +41,7 @@ ANNOTATION_REVIEWED_AT = "databosun.io/reviewed-at"
 FINALIZER_RESULT = "databosun.io/result"
 FINALIZER_DATA = "databosun.io/data"
 FINALIZER_SLOT = "databosun.io/slot"
+FINALIZER_INSTANCES = "databosun.io/instances"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from databosun.api.quantities import format_duration, parse_duration, parse_quantity
 from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupType, Continuous, Method, Retention, Schedule
 from databosun.api.v1alpha1.database import EngineName
-from databosun.domain.capabilities import CAPABILITIES
+from databosun.domain.capabilities import CAPABILITIES, is_managed
 from databosun.domain.errors import UserFault
 from databosun.domain.retention import RetentionRules
 from databosun.domain.schedule import check_cron, check_zone
@@ -159,6 +159,7 @@ def _effective(
         message = f"spec.timeZone: {problem}"
         raise invalid_spec(message)
     log, notes = _continuous(continuous or base.continuous, engine)
+    rows, more = _taken(_schedules(schedules) or base.schedules, engine)
     starting_deadline = read_span("spec.startingDeadline", spans[1], _SECOND, _YEAR)
     jitter = read_span("spec.jitter", spans[0], _NONE, starting_deadline - _SECOND)
     deadline = read_span("spec.deadline", spans[3], _SECOND, _YEAR)
@@ -166,7 +167,7 @@ def _effective(
         preset=preset,
         method=method,
         zone=zone,
-        schedules=_schedules(schedules) or base.schedules,
+        schedules=rows,
         continuous=log,
         retention=_retention(retention or Retention(), base.retention),
         jitter=jitter,
@@ -174,8 +175,20 @@ def _effective(
         start_deadline=min(read_span("spec.startDeadline", spans[2], _SECOND, _YEAR), deadline),
         deadline=deadline,
         retries=retries,
-        notes=notes,
+        notes=(*notes, *more),
     )
+
+
+def _taken(
+    rows: tuple[EffectiveSchedule, ...], engine: EngineName | None
+) -> tuple[tuple[EffectiveSchedule, ...], tuple[str, ...]]:
+    """Where a cloud keeps log and increments, each run would be a snapshot of its own, and their number is bounded:
+    incrementals between fulls are the cloud's."""
+    fulls = tuple(row for row in rows if row.type is BackupType.FULL)
+    if not is_managed(engine) or not fulls or len(fulls) == len(rows):
+        return rows, ()
+    left = ", ".join(row.name for row in rows if row not in fulls)
+    return fulls, (f"ManagedByCloud: {left} starts no run; the cloud's own backups reach every instant in between",)
 
 
 def _schedules(rows: Sequence[Schedule]) -> tuple[EffectiveSchedule, ...]:
@@ -201,8 +214,12 @@ def _continuous(
         synchronous=asked.synchronous,
     )
     known = CAPABILITIES.get(engine) if engine else None
-    if known and known.continuous:
+    if known and known.log_onto is not None:
         return found, ()
+    if known and known.managed:
+        return None, (
+            "ManagedByCloud: the cloud keeps the log; status.managed of the Database says how far it reaches",
+        )
     whose = f"{engine}'s log" if engine else "a database's log"
     note = f"ContinuousUnsupported: this release does not ship {whose}; the recovery point is that of the newest backup"
     return None, (note,)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from databosun.api.quantities import format_duration
 from databosun.api.result import ProbeResult
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.recovery import LogPreflight, Trouble
+from databosun.api.v1alpha1.recovery import LogPreflight, ManagedRecovery, Trouble
 from databosun.domain.conditions import Wanted, kstatus
 from databosun.domain.presets import EffectiveContinuous
 from databosun.domain.run import Ending
@@ -114,6 +114,10 @@ def _plus(at: datetime, span: timedelta) -> datetime:
 
 def judge_probe(probe: ProbeResult | None, ending: Ending, wanted_methods: Sequence[str]) -> tuple[Wanted, ...]:
     """Turn the agent's look into `Ready` and `Reachable`. Findings that block every wanted method: not ready."""
+    if probe is not None and not probe.reachable and probe.findings:
+        first = probe.findings[0]
+        gone = Wanted(ConditionType.REACHABLE, False, first.reason, first.message)
+        return (*kstatus(ready=False, reason=first.reason, message=first.message, stalled=True), gone)
     if probe is None or not probe.reachable:
         message = ending.message or "the database did not answer"
         again = message if ending.retryable else None
@@ -148,3 +152,17 @@ def judge_log(probe: ProbeResult, asked: EffectiveContinuous | None, known: LogP
         advice = f"; fix: {first.fix}" if first.fix else ""
         blocked = Trouble(reason=first.reason, message=f"{first.message}{advice}")
     return LogPreflight(allow_unbounded_slot=asked.allow_unbounded_slot, blocked=blocked)
+
+
+def managed_of(probe: ProbeResult, known: ManagedRecovery | None) -> ManagedRecovery | None:
+    """What a cloud says that it can restore. A look that could not be taken leaves what was known."""
+    if not probe.reachable and probe.managed is None:
+        return known
+    if probe.managed is None:
+        return None
+    state = probe.managed.model_dump(exclude={"removed"})
+    return ManagedRecovery(**{**state, "earliest": _whole(state["earliest"]), "latest": _whole(state["latest"])})
+
+
+def _whole(at: datetime | None) -> datetime | None:
+    return at.replace(microsecond=0) if at is not None else None

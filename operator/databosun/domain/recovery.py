@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from databosun.api.archive import LogGap
-from databosun.api.v1alpha1.recovery import Archiver, Gap, Recovery
+from databosun.api.v1alpha1.recovery import Archiver, Gap, ManagedRecovery, Recovery
 from databosun.domain.protection import Success
 from databosun.domain.wal import format_lsn, parse_lsn
 
@@ -32,6 +32,32 @@ class LogReach:
         if self.begin is None:
             return None
         return max([self.begin, *(parse_lsn(gap.resume) for gap in self.gaps)])
+
+
+def log_reach(archiver: Archiver, gaps: Sequence[Gap]) -> LogReach:
+    """The log as an archiver's state tells of it."""
+    begin = parse_lsn(archiver.log_begin) if archiver.log_begin else None
+    return LogReach(archiver.system_identifier, archiver.storage, begin, archiver.recoverable_at, tuple(gaps))
+
+
+def log_begin(archiver: Archiver | None, recovery: Recovery | None, storage: str) -> str | None:
+    """Where a backup in that storage must start for the newest part of the log to be replayed onto it; None: no log."""
+    if archiver is None or archiver.storage != storage:
+        return None
+    fence = log_reach(archiver, recovery.gaps if recovery is not None else ()).fence
+    return format_lsn(fence) if fence is not None else None
+
+
+def replayable(start_lsn: str, log: LogReach) -> datetime | None:
+    """The instant up to which the log can be replayed onto a backup that starts there: the next gap, or the log's end.
+
+    None: not at all, as far as is known.
+    """
+    start = parse_lsn(start_lsn)
+    if log.begin is None or start < log.begin:
+        return None
+    ahead = [gap for gap in log.gaps if parse_lsn(gap.resume) > start]
+    return min(ahead, key=lambda gap: parse_lsn(gap.resume)).begin if ahead else log.recoverable_at
 
 
 def merge_gaps(known: Sequence[Gap], told: Sequence[LogGap]) -> tuple[Gap, ...]:
@@ -73,6 +99,23 @@ def decide_recovery(
     gaps = list(log.gaps) if log is not None else []
     update = {"latest": latest, "continuous": start is not None, "continuous_from": start, "gaps": gaps}
     return found.model_copy(update=update)
+
+
+def with_managed(found: Recovery | None, managed: ManagedRecovery | None, now: datetime) -> Recovery | None:
+    """The same with what a cloud says that it can restore by itself: every instant from its earliest to its latest."""
+    if managed is None or managed.earliest is None or managed.latest is None:
+        return found
+    found = found or Recovery()
+    latest = min(managed.latest, now).replace(microsecond=0)
+    earliest = managed.earliest
+    return found.model_copy(
+        update={
+            "earliest": min(found.earliest or earliest, earliest),
+            "latest": max(found.latest or latest, latest),
+            "continuous": True,
+            "continuous_from": earliest,
+        }
+    )
 
 
 def open_gap(recovery: Recovery | None, log: LogReach) -> Gap | None:

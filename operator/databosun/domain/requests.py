@@ -6,14 +6,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from databosun.api.quantities import parse_duration
-from databosun.api.request import EVIDENCE, DatabaseTarget, Immutable, S3Target, SecretUse, StorageTarget
+from databosun.api.request import (
+    EVIDENCE,
+    CopyTarget,
+    DatabaseTarget,
+    DrillPlace,
+    Immutable,
+    RDSTarget,
+    S3Target,
+    SecretUse,
+    StorageTarget,
+)
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec
-from databosun.api.v1alpha1.database import DatabaseSpec, TLSMode
+from databosun.api.v1alpha1.database import Connection, DatabaseSpec, RDSInstance, TLSMode
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 
 IDENTITY = "age-"
 """What the uses of age identities begin with."""
+_CLOUD_KEYS = {"accessKeyId": "accessKeyId", "secretAccessKey": "secretAccessKey"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +41,61 @@ def database_target(
 ) -> tuple[DatabaseTarget, list[SecretUse]]:
     """The database as the agent sees it, and its Secrets. UserFault(InvalidSpec) where the connection is not said."""
     connection = spec.connection
-    if connection is None:
+    if connection is None and spec.rds is None:
         raise UserFault(Reason.INVALID_SPEC, f"spec.connection is missing; engine {spec.engine} needs it")
+    target = DatabaseTarget(
+        namespace=ref.namespace,
+        name=ref.name,
+        uid=ref.uid,
+        engine=spec.engine,
+        hosts=[],
+        port=default_port,
+        version=version or spec.version,
+        environment=spec.environment,
+        rds=_rds_target(spec.rds) if spec.rds is not None else None,
+    )
+    keys = spec.rds.credentials_secret_ref if spec.rds is not None else None
+    secrets = [SecretUse(use="cloud", secret=keys.name, keys=_CLOUD_KEYS)] if keys is not None else []
+    if connection is None:
+        return target, secrets
+    return _connected(target, connection, default_port), [*_login(connection), *secrets]
+
+
+def _rds_target(rds: RDSInstance) -> RDSTarget:
+    keys = rds.credentials_secret_ref
+    if rds.copy_to is not None and rds.copy_to.region == rds.region:
+        message = f"spec.rds.copyTo.region is {rds.region}, where the instance is; expected another region"
+        raise UserFault(Reason.INVALID_SPEC, message)
+    if rds.cluster is not None and rds.drill is not None and rds.drill.cluster_parameter_group is None:
+        message = "spec.rds.drill.clusterParameterGroup is missing, which a drill of spec.rds.cluster needs"
+        raise UserFault(Reason.INVALID_SPEC, message)
+    return RDSTarget(
+        instance=rds.instance,
+        cluster=rds.cluster,
+        region=rds.region,
+        engine=rds.engine,
+        endpoint=rds.endpoint,
+        has_credentials=keys is not None,
+        secret=keys.name if keys is not None else None,
+        copy_to=CopyTarget(**rds.copy_to.model_dump()) if rds.copy_to is not None else None,
+        drill=DrillPlace(**rds.drill.model_dump()) if rds.drill is not None else None,
+    )
+
+
+def _connected(target: DatabaseTarget, connection: Connection, default_port: int) -> DatabaseTarget:
     hosts = list(connection.hosts or ([connection.host] if connection.host else []))
     if not hosts:
         raise UserFault(Reason.INVALID_SPEC, "spec.connection names no host; expected exactly one of host and hosts")
+    where = {
+        "hosts": hosts,
+        "port": connection.port or default_port,
+        "database": connection.database,
+        "tls": connection.tls.mode if connection.tls else TLSMode.REQUIRE,
+    }
+    return target.model_copy(update=where)
+
+
+def _login(connection: Connection) -> list[SecretUse]:
     tls = connection.tls
     credentials = connection.credentials_secret_ref
     secrets = [
@@ -51,19 +112,7 @@ def database_target(
     if tls and tls.client_cert_secret_ref:
         keys = {"tls.crt": "tls.crt", "tls.key": "tls.key"}
         secrets.append(SecretUse(use="database-client", secret=tls.client_cert_secret_ref.name, keys=keys))
-    target = DatabaseTarget(
-        namespace=ref.namespace,
-        name=ref.name,
-        uid=ref.uid,
-        engine=spec.engine,
-        hosts=hosts,
-        port=connection.port or default_port,
-        database=connection.database,
-        tls=tls.mode if tls else TLSMode.REQUIRE,
-        version=version or spec.version,
-        environment=spec.environment,
-    )
-    return target, secrets
+    return secrets
 
 
 def storage_target(ref: Named, spec: BackupStorageSpec, cluster_id: str) -> tuple[StorageTarget, list[SecretUse]]:
@@ -79,8 +128,7 @@ def storage_target(ref: Named, spec: BackupStorageSpec, cluster_id: str) -> tupl
             has_credentials=spec.s3.credentials_secret_ref is not None,
         )
         if spec.s3.credentials_secret_ref is not None:
-            keys = {"accessKeyId": "accessKeyId", "secretAccessKey": "secretAccessKey"}
-            secrets.append(SecretUse(use="storage", secret=spec.s3.credentials_secret_ref.name, keys=keys))
+            secrets.append(SecretUse(use="storage", secret=spec.s3.credentials_secret_ref.name, keys=_CLOUD_KEYS))
         if spec.s3.ca_secret_ref is not None:
             secrets.append(
                 SecretUse(

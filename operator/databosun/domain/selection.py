@@ -11,6 +11,7 @@ from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup
 from databosun.api.v1alpha1.restoredrill import SelectFrom
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.wal import parse_lsn
 
 MAX_CANDIDATES = 20
@@ -21,6 +22,7 @@ class Candidate:
     """A good backup: Succeeded, its manifest's digest known, not on its way out. `at`: the instant that it shows.
 
     `unverified`: the digest was read from the store itself. `policy_uid` is empty where no policy is known.
+    `start_lsn`: where replay onto it begins; None where no log can be replayed onto it.
     """
 
     name: str
@@ -42,6 +44,12 @@ class Candidate:
     storage_uid: str = ""
     unverified: bool = False
     end_lsn: str | None = None
+    start_lsn: str | None = None
+
+    @property
+    def takes_log(self) -> bool:
+        """Whether a log can be replayed onto it: a dump says where that would begin, or none can."""
+        return self.method is not Method.LOGICAL or self.start_lsn is not None
 
     def behind(self, lsn: str) -> bool:
         """Whether it ends after that position, as far as both can be read: then it cannot be restored to it."""
@@ -74,6 +82,17 @@ def before(candidates: Sequence[Candidate], until: datetime | None) -> tuple[Can
     """The backups to try for a restore, newest first: all, or those that do not lie behind `until`."""
     fit = [one for one in candidates if until is None or one.at <= until]
     return tuple(sorted(fit, key=lambda one: (one.at, one.name), reverse=True)[:MAX_CANDIDATES])
+
+
+def within(candidates: Mapping[str, Candidate], at: datetime) -> tuple[Candidate, ...]:
+    """The backups whose chain holds the log from before `at` to behind it, the one with the least to replay first."""
+    fit = []
+    for one in candidates.values():
+        capabilities = CAPABILITIES.get(one.engine or "")
+        base = chain_of(one.name, candidates)[-1]
+        if capabilities and capabilities.log_in_chain and base.type is BackupType.FULL and base.at <= at <= one.at:
+            fit.append(one)
+    return tuple(sorted(fit, key=lambda one: (one.at, one.name))[:MAX_CANDIDATES])
 
 
 def instant_between(seed: str, earliest: datetime, latest: datetime) -> datetime:

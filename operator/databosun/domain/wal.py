@@ -1,7 +1,9 @@
-"""Arithmetic of PostgreSQL's write-ahead log: positions, segments of any size, timelines and their history.
+"""Arithmetic of a server's log: positions, segments of any size, timelines and their history.
 
-A position (LSN) is a number of bytes since the server was made. The names of files are those of PostgreSQL's own
-`pg_wal` (manual, "WAL Internals").
+A position (LSN) of PostgreSQL is a number of bytes since the server was made. The names of files are those of its own
+`pg_wal` (manual, "WAL Internals"). Of a server whose log is numbered files that end anywhere, the upper half of a
+position is the file's number and the lower half an offset in it: the last segment of a file may end early, and the
+position behind it is the beginning of the next file.
 """
 
 from __future__ import annotations
@@ -51,6 +53,11 @@ def segment_number(lsn: int, segment_bytes: int) -> int:
 def segment_start(lsn: int, segment_bytes: int) -> int:
     """The first position of the segment that holds the byte at a position."""
     return lsn - lsn % segment_bytes
+
+
+def next_file(lsn: int) -> int:
+    """Where the file after the one that holds a position begins, of a log of files."""
+    return (lsn | 0xFFFFFFFF) + 1
 
 
 def segment_name(timeline: int, number: int, segment_bytes: int) -> str:

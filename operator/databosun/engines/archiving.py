@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from databosun.api.archive import LogGap, PositionLine, Sibling, Trouble
 from databosun.api.result import Finding
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
 from databosun.domain.wal import History, WalPoint
 from databosun.engines.base import Target
+
+SOURCE = "source"
+"""The place of a trouble with the server that is archived."""
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +43,20 @@ class WalSink(Protocol):
     Faults of the store are not raised here but tried again for ever and reported, but for a SafetyStop, which ends all.
     """
 
-    def adopt(self, system_identifier: str, segment_bytes: int, block_bytes: int) -> None:
-        """Open the log of that server. SafetyStop where the store has it with another segment size."""
+    def adopt(self, system_identifier: str, segment_bytes: int, block_bytes: int, *, files: bool = False) -> None:
+        """Open the log of that server. SafetyStop where the store has it with another segment size.
+
+        `files`: it is a row of numbered files, and positions count them (domain/wal).
+        """
         ...
 
     def stored_end(self, history: History) -> WalPoint | None:
         """Where the store's newest WAL along a history ends; None where it has none of it."""
+        ...
+
+    def mark_of(self, timeline: int) -> str | None:
+        """What was said by `mark` of the newest that the store has of a timeline: where to resume behind it, at the
+        beginning of its segment where that is open. None where nothing was."""
         ...
 
     def beyond(self, history: History) -> int:
@@ -58,6 +73,14 @@ class WalSink(Protocol):
 
     def write(self, data: memoryview) -> None:
         """Take the next bytes, in order; the buffer may be overwritten afterwards."""
+        ...
+
+    def mark(self, mark: object) -> None:
+        """A stream may be resumed at what was written so far; its text says where, in the engine's own terms."""
+        ...
+
+    def end_file(self, mark: object) -> None:
+        """The server's file ends with what was written so far, and the next one begins."""
         ...
 
     def ship(self) -> None:
@@ -88,6 +111,41 @@ class WalSink(Protocol):
     def subscribe(self, wake: Callable[[], None]) -> None:
         """Be called, from another thread, whenever `durable` has moved."""
         ...
+
+
+class Sessions(Protocol):
+    """All connections of one archiver, one after the other. `streamed`: the last got as far as streaming."""
+
+    streamed: bool
+
+    def session(self) -> None:
+        """One connection's worth of work. Raises what ended it; returns where the archiver is to stop."""
+        ...
+
+
+def keep_archiving(
+    plan: ArchivePlan, state: ArchiveState, sessions: Sessions, guarded: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """One session after the other until `plan.stop`, with growing pauses where none gets anywhere.
+
+    `guarded`: turns what the driver raises into faults. Raises SafetyStop, and WorldFault(AnotherServer) where another
+    server answers now.
+    """
+    pause = FIRST_PAUSE
+    while not plan.stop.is_set():
+        sessions.streamed = False
+        try:
+            with guarded():
+                sessions.session()
+            continue
+        except SafetyStop:
+            raise
+        except DatabosunError as fault:
+            if fault.reason == Reason.ANOTHER_SERVER:
+                raise
+            state.trouble(SOURCE, fault)
+        pause = FIRST_PAUSE if sessions.streamed else min(pause * 2, LONGEST_PAUSE)
+        plan.stop.wait(pause)
 
 
 @dataclass

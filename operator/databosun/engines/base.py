@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,19 +13,20 @@ from databosun.api.comparison import TableDifference
 from databosun.api.drill import Check, CheckResult, Level, RecoveryPoint
 from databosun.api.request import DatabaseTarget
 from databosun.api.result import ProbeResult
-from databosun.api.v1alpha1.backup import ObjectCount, Position
+from databosun.api.v1alpha1.backup import HeldPart, ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How to log in. `ca`, `cert` and `key` are files; never printed."""
+    """How to log in. `ca`, `cert` and `key` are files; `cloud` is an access key, its id first; never printed."""
 
     username: str
     password: str = field(repr=False)
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    cloud: tuple[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is wanted of one backup."""
+    """What is wanted of one backup. `log_begin`: onto a physical one that starts before, the log cannot be replayed."""
 
     type: BackupType
     method: Method
@@ -62,6 +63,7 @@ class Plan:
     deadline: datetime
     label: str
     fingerprints: bool = True
+    log_begin: str | None = None
 
 
 class ArtefactWriter(Protocol):
@@ -124,6 +126,7 @@ class Captured:
     chain_length: int
     environment: Mapping[str, Any]
     objects: tuple[ObjectCount, ...] = ()
+    elsewhere: tuple[HeldPart, ...] = ()
     schema_hash: str | None = None
     client_versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -176,6 +179,80 @@ class Engine(Protocol):
 
     def recover(self, plan: RecoveryPlan, source: Source) -> AbstractContextManager[Copy]:
         """Restore and recover; the copy runs while the block does, and nothing of it runs after."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """On whose behalf something is made or removed where a cloud keeps the backups: it is named and tagged after this.
+
+    `run` is empty for a look. `until`: nothing temporary may live longer.
+    """
+
+    cluster: str
+    namespace: str
+    database: str
+    database_uid: str
+    run: str
+    attempt: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose a backup was when it was taken, as its manifest says; that outlives cluster and Database."""
+
+    cluster: str
+    namespace: str
+    database_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tended:
+    """`missing`: backups whose data are gone. `removed`: what drills had left. `unclaimed`: data of runs that are not
+    among the backups, by the cloud's own names; they are only told of, since a bucket may have been lost."""
+
+    missing: tuple[str, ...]
+    removed: tuple[str, ...]
+    unclaimed: tuple[str, ...] = ()
+
+
+class ManagedEngine(Engine, Protocol):
+    """An engine with the login at hand, since its backups stay with a cloud: in the store lies a note of each."""
+
+    @property
+    def way(self) -> str:
+        """What a drill measures, in a few words: from where to where."""
+        ...
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What went wrong beside the work so far, each `Reason: sentence`, such as an instance that is left."""
+        ...
+
+    def refusal(self, backup: str, origin: Origin | None, held: Sequence[HeldPart]) -> str | None:
+        """Why the data of a backup must stay; None where they are ours, or gone. Nothing is changed."""
+        ...
+
+    def release(self, backup: str, origin: Origin | None, held: Sequence[HeldPart]) -> None:
+        """Delete the data of one backup, and wait until they are gone. Touches nothing that `refusal` would not let go.
+
+        `origin` None: its manifest is gone, and then they are found by the name that this Database would have given.
+        """
+        ...
+
+    def tend(self, backups: Sequence[str], active: Collection[str], known_at: datetime | None) -> Tended:
+        """Look for the data of `backups`, and remove what drills have left but for the runs in `active`, as known at
+        `known_at`: what began since then stays. None: no run begins any more."""
+        ...
+
+
+@runtime_checkable
+class Managed(Protocol):
+    """What an engine is besides whose databases' backups a cloud keeps."""
+
+    def visit(self, target: Target, visit: Visit, pulse: Callable[[], None]) -> ManagedEngine:
+        """The engine for one Job. `pulse` raises where the agent is to stop: call it at least every second."""
         ...
 
 
@@ -245,6 +322,11 @@ class Source(Protocol):
 class LogSupply(Protocol):
     """The server's log on its way back, fetched ahead of the replay."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The segments that the goal needs, in order."""
+        ...
+
     def take(self, name: str) -> Path | None:
         """A verified file with that segment or history, the caller's to move away; None where the log has none."""
         ...
@@ -254,7 +336,8 @@ class LogSupply(Protocol):
 class RecoveryPlan:
     """What is to be made of a chain. `chain`: the manifests, base first. `place`: an empty folder for the data.
 
-    `expected`: the position that the replay must reach, where the log promises one. `timeline`: the one to end on;
+    `expected`: the position that the replay must reach, where the log promises one. `surely`: of a point in time, a
+    position up to which all lies before it, where one is known. `timeline`: the one to end on;
     None: the backup's own. `verify`: have the engine check the files against its own manifest before it recovers.
     `assumed_at`: the instant that the age of data is measured against.
     """
@@ -267,6 +350,7 @@ class RecoveryPlan:
     timeline: int | None = None
     log: LogSupply | None = None
     expected: str | None = None
+    surely: str | None = None
     verify: bool = False
     assumed_at: datetime | None = None
     pulse: Callable[[], None] = lambda: None
@@ -274,10 +358,14 @@ class RecoveryPlan:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Where recovery ended. `last_commit`: instant of the newest recovered transaction, where one was replayed."""
+    """Where recovery ended. `last_commit`: instant of the newest recovered transaction, where one was replayed.
+
+    `covers`: the instant that it is complete up to by the word of a cloud that replayed its own log.
+    """
 
     position: Position
     last_commit: datetime | None = None
+    covers: datetime | None = None
 
 
 class Copy(Protocol):

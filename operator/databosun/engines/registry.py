@@ -11,12 +11,17 @@ from databosun.engines.archiving import Archiver
 from databosun.engines.base import Engine
 from databosun.engines.bridging import Bridge
 
-_ARCHIVERS = {EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver"}
+_ARCHIVERS = {
+    EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver",
+    EngineName.MARIADB: "databosun.engines.mysql.archiver",
+}
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
     EngineName.REDIS: "databosun.engines.redis",
     EngineName.MARIADB: "databosun.engines.mysql",
+    EngineName.MONGODB: "databosun.engines.mongodb",
+    EngineName.RDS: "databosun.engines.rds",
 }
 
 

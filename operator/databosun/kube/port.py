@@ -12,6 +12,9 @@ from typing import Any, Literal, Protocol
 
 from databosun.kube.resources import Object, Resource
 
+PAGE = 200
+"""Objects an answer: several kinds are listed at once, and each page is held twice, as text and as objects."""
+
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
 
@@ -39,9 +42,18 @@ class KubePort(Protocol):
         *,
         label_selector: str = "",
         field_selector: str = "",
-        page_size: int = 500,
+        page_size: int = PAGE,
     ) -> AsyncIterator[Object]:
         """Read all objects of a kind, page by page, in the server's order; None: all namespaces. Expired."""
+        ...
+
+    def list_remembered(
+        self, resource: Resource, namespace: str, *, label_selector: str = "", since: int = 0
+    ) -> AsyncIterator[Object]:
+        """Read objects as the server remembers them (its watch cache), from a state no older than version `since`.
+
+        Cheap where a live list must read a whole namespace from etcd; good to look with, never to delete by.
+        """
         ...
 
     def list_metadata(
@@ -51,7 +63,7 @@ class KubePort(Protocol):
         *,
         label_selector: str = "",
         field_selector: str = "",
-        page_size: int = 500,
+        page_size: int = PAGE,
     ) -> AsyncIterator[Object]:
         """As `list`, but only `metadata` of each object is sent (PartialObjectMetadata)."""
         ...

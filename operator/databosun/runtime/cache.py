@@ -204,6 +204,8 @@ class FinishedIndex:
         self._runs: dict[tuple[str, str], FinishedRun] = {}
         self._by_database: dict[str, set[tuple[str, str]]] = defaultdict(set)
         self._by_policy: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        self.newest = 0
+        """The newest version of a run that was taken in."""
 
     def put(self, run: FinishedRun) -> bool:
         """Take in a finished run; says whether it was news."""
@@ -213,6 +215,7 @@ class FinishedIndex:
             return False
         self.drop(*at)
         self._runs[at] = run
+        self.newest = max(self.newest, run.version)
         self._by_database[run.database_uid].add(at)
         self._by_policy[run.policy_uid].add(at)
         return True

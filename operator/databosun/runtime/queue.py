@@ -180,6 +180,8 @@ class Queue:
                     self._push(key, hinted=self._dirty[key])
                 elif not self.depth and not self._running:
                     self._idle.set()
+            # A look that asks nobody anything never suspends: 20,000 of them would keep the loop from the Lease.
+            await asyncio.sleep(0)
 
     async def _once(self, key: Key) -> None:
         self._wake_of.pop(key, None)

@@ -73,6 +73,8 @@ class RunnerSettings:
 
     images: Json[dict[str, dict[str, str]]] = field(default_factory=dict)
     """JSON: the image by engine and major version, `{"PostgreSQL": {"16": "registry/runner:tag"}}`."""
+    for_storage: str = "PostgreSQL"
+    """The engine whose newest image does the work that touches storage alone; any other's where it has none."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When the kubelet pulls them."""
     image_pull_secrets: Annotated[tuple[ObjectName, ...], BeforeValidator(_items)] = ()

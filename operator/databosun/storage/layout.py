@@ -24,7 +24,7 @@ _ATTEMPT = re.compile(r"a([1-9][0-9]?)")
 _VOLUME = re.compile(r"(.+)\.([0-9]{4,})")
 _LOG_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TIMELINE = re.compile(r"[0-9A-F]{8}")
-_WAL = re.compile(r"([0-9A-F]{24})(?:\.partial\.([0-9A-F]{16}))?\.zst(\.age)?")
+_WAL = re.compile(r"([0-9A-F]{24})(?:\.(partial|last)\.([0-9A-F]{16}))?\.zst(\.age)?")
 _HOUR = re.compile(r"[0-9]{8}T[0-9]{2}")
 
 
@@ -85,16 +85,23 @@ class BackupFolder:
 
 @dataclass(frozen=True, slots=True)
 class WalFile:
-    """The name of a stored WAL segment, understood. `end`: where an open segment ends so far; None for a full one."""
+    """The name of a stored segment, understood. `end`: where an open one ends so far, or the last one of a file of the
+    server; None for a full one."""
 
     segment: str
     end: int | None
     encrypted: bool
+    last: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether more of it may come."""
+        return self.end is not None and not self.last
 
 
 @dataclass(frozen=True, slots=True)
 class WalFolder:
-    """The log of one PostgreSQL server: WAL by timeline, and beside it what says which instants it reaches."""
+    """The log of one server: its segments by timeline, and beside them what says which instants they reach."""
 
     root: str
 
@@ -120,10 +127,10 @@ class WalFolder:
         """A timeline's history file, as the server has it: never encrypted, since who archives must read it again."""
         return f"{self.timeline(timeline)}/{timeline:08X}.history"
 
-    def segment(self, name: str, *, end: int | None, encrypted: bool) -> str:
-        """A stored segment by its name in `pg_wal`: full, or the open one as far as `end`."""
-        open_part = "" if end is None else f".partial.{end:016X}"
-        return f"{self.root}/{name[:8]}/{name}{open_part}.zst{'.age' if encrypted else ''}"
+    def segment(self, name: str, *, end: int | None, encrypted: bool, last: bool = False) -> str:
+        """A stored segment by its name in `pg_wal`: full, the open one as far as `end`, or the last one of a file."""
+        part = "" if end is None else f".{'last' if last else 'partial'}.{end:016X}"
+        return f"{self.root}/{name[:8]}/{name}{part}.zst{'.age' if encrypted else ''}"
 
     def times(self, timeline: int) -> str:
         """The folder of a timeline's pairs of wall clock and position."""
@@ -139,7 +146,7 @@ def parse_wal(key: str) -> WalFile | None:
     found = _WAL.fullmatch(key.rpartition("/")[2])
     if not found:
         return None
-    return WalFile(found[1], int(found[2], 16) if found[2] else None, found[3] is not None)
+    return WalFile(found[1], int(found[3], 16) if found[3] else None, found[4] is not None, found[2] == "last")
 
 
 def parse_timeline_folder(name: str) -> int | None:
@@ -179,9 +186,9 @@ class Layout:
         of = _whole(_LOG_PART, engine.lower(), "an engine")
         return f"{self.root}/_log/{of}/{_whole(_LOG_PART, system_id, 'a system id')}"
 
-    def wal(self, system_id: str) -> WalFolder:
-        """The log of one PostgreSQL server."""
-        return WalFolder(self.log("PostgreSQL", system_id))
+    def wal(self, system_id: str, engine: str = "PostgreSQL") -> WalFolder:
+        """The log of one server."""
+        return WalFolder(self.log(engine, system_id))
 
     def backups(self, database: str) -> str:
         """The folder of all backups of one database."""

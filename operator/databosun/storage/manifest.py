@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import Field, ValidationError
 
-from databosun.api.v1alpha1.backup import ObjectCount, Position
+from databosun.api.v1alpha1.backup import HeldPart, ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant
@@ -97,6 +97,9 @@ class Manifest(Model):
     artefacts: list[Artefact]
     files: list[StoredFile] = Field(default_factory=list)
     objects: list[ObjectCount] = Field(default_factory=list)
+    elsewhere: list[HeldPart] = Field(
+        default_factory=list, description="What lies outside of the store, and is released with the backup."
+    )
     schema_hash: str | None = None
     client_versions: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)

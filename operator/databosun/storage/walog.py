@@ -1,4 +1,4 @@
-"""The log of a PostgreSQL server as a bucket has it: what is there, whether it is whole, which instants it reaches.
+"""The log of a server as a bucket has it: what is there, whether it is whole, which instants it reaches.
 
 Everything is read from names and small objects, so that the bucket alone proves it, in few requests: one for the
 timelines, one a thousand segments from where the caller begins, one or two for the newest instant.
@@ -25,6 +25,7 @@ from databosun.domain.wal import (
     first_history,
     format_lsn,
     history_name,
+    next_file,
     parse_history,
     parse_lsn,
     parse_segment,
@@ -39,16 +40,18 @@ MAX_SMALL_BYTES = 4 * 1024 * 1024
 DIGEST = "sha256"  # of the plaintext: age's output differs every time
 LENGTH = "bytes"  # of the plaintext
 INSTANT = "at"  # every commit up to then lies in this segment or before
+MARK = "mark"  # where a stream that goes on from here may be resumed, in the engine's own terms
 _PAIRS = TypeAdapter(list[TimePair])
 
 
 class LogDescription(Model):
-    """`log.json`: what the log is of. Written once, before anything else."""
+    """`log.json`: what the log is of. Written once and first. `files`: positions count files (domain/wal)."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     system_identifier: str
     segment_bytes: int
     block_bytes: int = 8192
+    files: bool = False
 
     def encode(self) -> bytes:
         """As stored."""
@@ -57,7 +60,10 @@ class LogDescription(Model):
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """One object with WAL: bytes `start` to before `end`. `full`: the whole segment; else the open one, so far."""
+    """One object of a log: bytes `start` to before `end`. `full`: the whole segment; else the open one, so far.
+
+    The last one of a file is full, and ends where the next file begins.
+    """
 
     key: str
     timeline: int
@@ -134,16 +140,17 @@ class WalLog:
             last = self.end_along(history)
             end = last.lsn if last else begin
         needed: list[StoredSegment] = []
-        reached = begin
-        for number in range(begin // size, max(end - 1, begin) // size + 1):
+        reached, number = begin, begin // size
+        while number <= max(end - 1, begin) // size:
             found, covered = self._best(history, number)
             wanted = min(end, (number + 1) * size)
             if found is not None:
                 needed.append(found)
-                reached = max(reached, min(covered, wanted))
+                reached = max(reached, min(covered, end))
             if covered < wanted:
                 name = segment_name(history.branch_at(max(reached, number * size)).timeline, number, size)
                 return Coverage(begin, end, tuple(needed), reached, name)
+            number = max(number + 1, covered // size)
         return Coverage(begin, end, tuple(needed), reached, None)
 
     def _best(self, history: History, number: int) -> tuple[StoredSegment | None, int]:
@@ -291,9 +298,10 @@ def segment_of(one: ObjectInfo, size: int) -> StoredSegment | None:
         return None
     start = number * size
     end = start + size if name.end is None else name.end
-    if not start < end <= start + size:
+    if not start + (not name.last) <= end <= start + size:
         return None
-    return StoredSegment(one.key, timeline, number, start, end, name.end is None, name.encrypted, one.size)
+    end = next_file(start) if name.last else end
+    return StoredSegment(one.key, timeline, number, start, end, not name.open, name.encrypted, one.size)
 
 
 def _keep_best(by_number: dict[int, StoredSegment], found: StoredSegment | None) -> None:

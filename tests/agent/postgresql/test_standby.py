@@ -10,8 +10,10 @@ import pytest
 from agent.postgresql.conftest import Workshop, target_of
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.errors import WorldFault
+from databosun.domain.wal import parse_lsn
 from databosun.engines.base import RestoreDoc
 from databosun.engines.postgresql import ENGINE
+from support.archiving import beside
 from support.pgsample import NOISE, ROLES, content
 from support.pgserver import Server
 from support.restoredoc import followed
@@ -33,18 +35,15 @@ def pair() -> Iterator[tuple[Server, Server]]:
     )
     # More than the sockets between server and sink can hold: a backup is not over before its first bytes are taken.
     primary.sql(NOISE.format(rows=4000))
-    standby = Server(18, settings={"listen_addresses": "'127.0.0.2'", "max_standby_streaming_delay": "'0'"})
-    standby.port = primary.port
-    primary.run("pg_basebackup", f"--pgdata={standby.data}", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
-    standby.configure()
-    standby.start()
+    standby = beside(primary)
     yield primary, standby
     standby.remove()
     primary.remove()
 
 
 def caught_up(primary: Server, standby: Server) -> None:
-    """Wait until the standby has replayed everything."""
+    """Wait until the standby has replayed everything, a last write among it."""
+    primary.sql("INSERT INTO t VALUES (0, 'newest')")
     position = primary.sql("SELECT pg_current_wal_flush_lsn()")[0][0]
     eventually(
         "the standby has caught up",
@@ -74,6 +73,30 @@ def test_the_standby_is_preferred_and_its_backup_restores(
         primary.connect() as source,
     ):
         assert content(connection) == content(source)
+
+
+def test_a_backup_of_the_primary_where_the_standbys_would_begin_before_the_log(
+    pair: tuple[Server, Server], workshop_of: Callable[[Server], Workshop]
+) -> None:
+    primary, standby = pair
+    caught_up(primary, standby)
+    workshop, target = workshop_of(primary), target_of(primary, hosts=("127.0.0.1", "127.0.0.2"))
+    redo = str(standby.sql("SELECT redo_lsn FROM pg_control_checkpoint()")[0][0])
+    captured, manifest = workshop.back_up("before", Method.PHYSICAL, target=target, log_begin=redo)
+    assert manifest["environment"]["inRecovery"] is True
+    assert not [note for note in captured.notes if note.startswith("ReplicaTooOld")]
+    primary.sql("INSERT INTO t SELECT i, 'more' FROM generate_series(1, 100) AS i")
+    begin = str(primary.sql("SELECT pg_current_wal_lsn()")[0][0])
+    captured, manifest = workshop.back_up("behind", Method.PHYSICAL, target=target, log_begin=begin)
+    assert manifest["environment"]["inRecovery"] is False
+    assert captured.position.start_lsn is not None
+    assert parse_lsn(captured.position.start_lsn) >= parse_lsn(begin)
+    (note,) = [note for note in captured.notes if note.startswith("ReplicaTooOld")]
+    assert f"127.0.0.1:{primary.port} was read" in note
+    _, manifest = workshop.back_up(
+        "alone", Method.PHYSICAL, target=target_of(primary, hosts=("127.0.0.2",)), log_begin="F/0"
+    )
+    assert manifest["environment"]["inRecovery"] is True, "better an old backup than none"
 
 
 def test_a_promotion_in_the_middle_spoils_the_backup(

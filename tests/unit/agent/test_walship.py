@@ -21,7 +21,7 @@ from databosun.agent.stop import Stop
 from databosun.agent.walencode import Known, OpenSegment
 from databosun.agent.walpairs import PairBook
 from databosun.agent.walship import MAX_WAITING, Shipper, ShipPlan
-from databosun.agent.walstore import WalBucket
+from databosun.agent.walstore import LONGEST_MARK, WalBucket
 from databosun.api.archive import LogGap, PositionLine, TimePair
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.domain.wal import WalPoint, first_history, format_lsn, parse_history
@@ -292,6 +292,19 @@ def test_only_open_parts_can_be_swept(yard: Yard) -> None:
         bucket.sweep([FOLDER.segment("000000010000000000000003", end=None, encrypted=True)])
 
 
+@pytest.mark.parametrize(("length", "kept"), [(LONGEST_MARK, True), (LONGEST_MARK + 1, False)])
+def test_a_mark_that_a_store_would_refuse_costs_itself_and_not_the_log(yard: Yard, length: int, kept: bool) -> None:
+    shipper = yard.shipper()
+    shipper.mark("1" * length)
+    shipper.begin(WalPoint(1, START))
+    shipper.write(memoryview(wal(START, START + 5000)))
+    shipper.ship()
+    eventually("it is stored", lambda: shipper.durable == WalPoint(1, START + 5000))
+    again = yard.shipper()
+    assert again.stored_end(first_history()) == WalPoint(1, START + 5000)
+    assert again.mark_of(1) == ("1" * length if kept else None)
+
+
 def test_a_segment_reads_the_same_however_often_it_was_shipped() -> None:
     segment = OpenSegment(WalPoint(1, START), MIB)
     encoded = None
@@ -326,3 +339,70 @@ def test_pairs_are_thinned_and_idle_stretches_keep_both_ends() -> None:
     before: Mapping[str, Any] = {"at": NOW - timedelta(seconds=5), "timeline": 1, "lsn": "0/0"}
     book.load([TimePair.model_validate(before)])
     assert book.pairs[0].at == NOW - timedelta(seconds=5)
+
+
+FILES = 7 << 32  # the beginning of the server's seventh file
+
+
+def test_a_log_of_files_goes_on_where_the_next_file_begins(yard: Yard) -> None:
+    """One ends in the middle of a segment, one with a segment, one before its first segment is full."""
+    shipper = yard.shipper()
+    shipper.begin(WalPoint(1, FILES), after_gap=True)
+    sizes = [MIB + 1234, 2 * MIB, 99]
+    for place, size in enumerate(sizes):
+        feed(shipper, FILES + (place << 32), FILES + (place << 32) + size)
+        shipper.end_file(f"behind {place}")
+    feed(shipper, FILES + (3 << 32), FILES + (3 << 32) + 50)
+    end = FILES + (3 << 32) + 50
+    eventually("all is stored", stored_up_to(shipper, end))
+    assert shipper.finish(10)
+    found = read_log(yard.store, FOLDER).coverage(first_history(), FILES)
+    assert (found.whole, found.reached, found.end) == (True, end, end)
+    texts = [yard.plaintext(one.key) for one in found.segments]
+    assert [len(text) for text in texts] == [MIB, 1234, MIB, MIB, 0, 99, 50]
+    assert texts[5] == bytes(wal(FILES + (2 << 32), FILES + (2 << 32) + 99))
+
+
+@pytest.mark.parametrize("missing", range(6))
+def test_a_log_of_files_that_lacks_any_of_its_pieces_has_a_hole(yard: Yard, missing: int) -> None:
+    shipper = yard.shipper()
+    shipper.begin(WalPoint(1, FILES), after_gap=True)
+    for place, size in enumerate((MIB + 1234, 2 * MIB, 99)):
+        feed(shipper, FILES + (place << 32), FILES + (place << 32) + size)
+        shipper.end_file("")
+    assert shipper.finish(10)
+    found = read_log(yard.store, FOLDER).coverage(first_history(), FILES)
+    assert (found.whole, found.reached) == (True, FILES + (3 << 32))
+    gone = found.segments[missing]
+    yard.store.delete([gone.key])
+    # What comes behind is known from elsewhere, such as a pair of clock and position.
+    after = read_log(yard.store, FOLDER).coverage(first_history(), FILES, FILES + (3 << 32))
+    assert not after.whole
+    assert after.reached <= gone.start
+
+
+def test_a_life_resumes_at_the_mark_of_what_is_newest(yard: Yard) -> None:
+    """Of an open part where its segment began; of a full segment behind it; of a file that ended in the next one."""
+    shipper = yard.shipper()
+    shipper.mark("at the beginning")
+    shipper.begin(WalPoint(1, FILES), after_gap=True)
+    feed(shipper, FILES, FILES + 1000)
+    shipper.mark("later")
+    feed(shipper, FILES + 1000, FILES + 2000)
+    eventually("the open part is stored", stored_up_to(shipper, FILES + 2000))
+    assert yard.shipper().mark_of(1) == "at the beginning"
+    feed(shipper, FILES + 2000, FILES + MIB)
+    eventually("the segment is stored", stored_up_to(shipper, FILES + MIB))
+    assert yard.shipper().mark_of(1) == "later"
+    feed(shipper, FILES + MIB, FILES + MIB + 10)
+    shipper.end_file("the next file")
+    eventually("the file is stored", stored_up_to(shipper, FILES + (1 << 32)))
+    again = yard.shipper()
+    assert again.mark_of(1) == "the next file"
+    assert again.stored_end(first_history()) == WalPoint(1, FILES + (1 << 32))
+
+
+def test_the_last_piece_of_a_file_is_never_swept(yard: Yard) -> None:
+    bucket = WalBucket(yard.store, FOLDER, yard.children, [], lambda: None)
+    with pytest.raises(ValueError, match="no open part"):
+        bucket.sweep([FOLDER.segment("000000010000000000000003", end=77, encrypted=True, last=True)])

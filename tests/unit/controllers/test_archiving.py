@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from databosun.api.archive import Trouble
-from databosun.api.request import REQUEST_ANNOTATION, ArchiveTask, ExpireLogTask, Request
+from databosun.api.request import REQUEST_ANNOTATION, ArchiveTask, BackupTask, ExpireLogTask, Request
 from databosun.api.result import Finding, Outcome, Result
 from databosun.domain.plan import FINALIZER_SLOT
 from databosun.kube.resources import Object, Resource
 from support.archiversim import SYSTEM
 from support.operator import Rig, conditions, database, policy, storage
-from support.operator_scenarios import Driver, all_done, ready
+from support.operator_scenarios import Driver, all_done, approval_of, ready
 
 NAME = f"archiver-{SYSTEM}"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -176,6 +176,34 @@ async def test_a_gap_is_recorded_and_one_full_is_taken_behind_it(drive: Driver) 
     assert body["status"]["recovery"]["gaps"] == [gap]
     await drive.idle(HOUR)
     assert len(await drive.rig.objects("Backup")) == 2, "one full for each gap"
+
+
+async def test_the_full_that_the_log_asks_for_is_told_where_it_has_to_begin(drive: Driver) -> None:
+    """A replica's backup could begin before; and the same full is not asked for twice."""
+    told: list[str | None] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, BackupTask):
+            told.append(request.job.log_begin)
+
+    drive.rig.agents.script = script
+    await start(drive)
+    begin = (await drive.rig.get("Database", "orders"))["status"]["archiver"]["logBegin"]
+    assert told == [begin]
+    await drive.idle(10 * MINUTE)
+    now = drive.rig.clock.now()
+    drive.rig.agents.archivers.lose(now - 5 * MINUTE, now - MINUTE)
+    await drive.idle(5 * MINUTE)
+    (gap,) = (await drive.rig.get("Database", "orders"))["status"]["recovery"]["gaps"]
+    assert told == [begin, gap["resume"]]
+
+
+async def test_what_only_an_old_primary_had_stands_in_the_status(drive: Driver) -> None:
+    await start(drive)
+    assert "divergedBytes" not in (await drive.rig.get("Database", "orders"))["status"]["archiver"]
+    drive.rig.agents.archivers.source.diverged_bytes = 4711
+    await drive.idle(MINUTE)
+    assert (await drive.rig.get("Database", "orders"))["status"]["archiver"]["divergedBytes"] == 4711
 
 
 async def test_a_server_without_a_limit_for_slots_is_refused_with_the_statement(drive: Driver) -> None:
@@ -374,6 +402,9 @@ async def test_a_recreated_server_gets_an_archiver_of_its_own(drive: Driver) -> 
     assert await deployments(drive) == ["archiver-7300000000000000002"]
     body = await drive.rig.get("Database", "orders")
     assert body["status"]["archiver"]["systemIdentifier"] == source.system
+    # The look at the server counts, not what an older backup says of the one before.
+    assert body["status"]["systemIdentifier"] == source.system
+    assert await archiving(drive)
 
 
 async def test_log_that_the_window_needs_no_more_is_shown_then_deleted(drive: Driver) -> None:
@@ -408,6 +439,38 @@ async def test_log_that_the_window_needs_no_more_is_shown_then_deleted(drive: Dr
     assert body["status"]["archiver"]["logBegin"] == order.keep_lsn != first
     assert body["status"]["recovery"]["continuousFrom"] == plan["before"]
     assert "LogExpired" in rig.told.reasons("orders")
+
+
+async def test_a_log_that_most_backups_need_waits_for_a_person(drive: Driver) -> None:
+    rig = drive.rig
+    hourly = [{"name": "full", "type": "Full", "cron": "0 * * * *"}]
+    await start(drive, schedules=hourly, retention={"recoveryWindow": "30d", "grace": "1h", "keepLast": 100})
+    await drive.idle(9 * HOUR)
+    assert "expiring" not in (await rig.get("Database", "orders"))["status"]["archiver"]
+
+    def cut(body: Object) -> None:
+        body["spec"]["retention"]["recoveryWindow"] = "1h"
+
+    await rig.edit("BackupPolicy", "nightly", cut)
+
+    async def stopped() -> bool:
+        return "stopped" in (await rig.get("Database", "orders"))["status"]["archiver"].get("expiring", {})
+
+    await drive.until(stopped, limit=3 * HOUR)
+    assert "MassDeletion" in rig.told.reasons("orders")
+    await drive.idle(5 * HOUR)
+    body = await rig.get("Database", "orders")
+    plan = body["status"]["archiver"]["expiring"]
+    assert "logExpired" not in body["status"]["archiver"]
+    assert plan["hash"] in plan["stopped"]
+
+    await rig.create(approval_of(body, rig.clock.now() + HOUR, plan["hash"]))
+
+    async def gone() -> bool:
+        return "logExpired" in (await rig.get("Database", "orders"))["status"]["archiver"]
+
+    await drive.until(gone, limit=HOUR)
+    assert (await rig.get("Database", "orders"))["status"]["archiver"]["logBase"] == plan["base"]
 
 
 async def test_a_legal_hold_keeps_the_whole_log(drive: Driver) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from databosun.api.archive import LogGap
 from databosun.api.v1alpha1.backuppolicy import Method
+from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.recovery import Archiver, Gap, Recovery
 from databosun.domain.archiving import (
     FIRST_LINE,
@@ -36,6 +37,7 @@ from databosun.domain.recovery import (
     calm_archiver,
     cause_of_full,
     decide_recovery,
+    log_begin,
     merge_gaps,
     open_gap,
 )
@@ -67,16 +69,22 @@ def test_the_database_that_speaks_for_a_server_goes_on_doing_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "database", "reason"),
+    ("engine", "method", "database", "reason"),
     [
-        (Method.AUTO, None, None),
-        (Method.PHYSICAL, None, None),
-        (Method.LOGICAL, None, "LogicalHasNoLog"),
-        (Method.AUTO, "orders", "OneDatabaseOnly"),
+        (EngineName.POSTGRESQL, Method.AUTO, None, None),
+        (EngineName.POSTGRESQL, Method.PHYSICAL, None, None),
+        (EngineName.POSTGRESQL, Method.LOGICAL, None, "LogicalHasNoLog"),
+        (EngineName.POSTGRESQL, Method.AUTO, "orders", "OneDatabaseOnly"),
+        (EngineName.MARIADB, Method.AUTO, None, None),
+        (EngineName.MARIADB, Method.LOGICAL, None, None),
+        (EngineName.MARIADB, Method.PHYSICAL, None, "LogicalHasNoLog"),
+        (EngineName.MARIADB, Method.LOGICAL, "orders", "OneDatabaseOnly"),
     ],
 )
-def test_what_a_log_can_never_serve_is_refused(method: Method, database: str | None, reason: str | None) -> None:
-    found = refusal(claim("orders", "nightly"), method, database)
+def test_what_a_log_can_never_serve_is_refused(
+    engine: EngineName, method: Method, database: str | None, reason: str | None
+) -> None:
+    found = refusal(claim("orders", "nightly"), engine, method, database)
     assert (found.reason if found else None) == reason
     assert found is None or "nightly" in found.message
 
@@ -198,6 +206,19 @@ def test_a_gap_is_bridged_only_by_a_backup_behind_it() -> None:
     assert open_gap(behind, log) is None
     assert cause_of_full(behind, log) is None
     assert behind.gaps == [GAP]
+
+
+def test_a_backup_is_told_where_the_log_begins_that_it_is_to_carry() -> None:
+    archiver = Archiver(
+        name="a", system_identifier="7", policy="p", policy_uid="u", storage="prod", port=1, started=NOW,
+        log_begin="0/100",
+    )  # fmt: skip
+    gap = merge_gaps([], [told(0x200, 0x300, 60)])
+    assert log_begin(archiver, None, "prod") == "0/100"
+    assert log_begin(archiver, Recovery(gaps=list(gap)), "prod") == "0/300"
+    assert log_begin(archiver, None, "elsewhere") is None
+    assert log_begin(archiver.model_copy(update={"log_begin": None}), None, "prod") is None
+    assert log_begin(None, None, "prod") is None
 
 
 def test_a_gap_from_before_the_log_that_counts_is_history() -> None:

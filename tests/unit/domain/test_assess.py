@@ -11,20 +11,28 @@ from hypothesis import strategies as st
 
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.database import LastProven
-from databosun.api.v1alpha1.recovery import Recovery
+from databosun.api.v1alpha1.recovery import Gap
 from databosun.api.v1alpha1.restore import RestoreSpec
 from databosun.domain.assess import AssessFacts, assess
+from databosun.domain.recovery import LogReach
 from databosun.domain.selection import Candidate
 from databosun.domain.tiers import Objectives
+from databosun.domain.wal import parse_lsn
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
+def position(age: timedelta) -> str:
+    """Where the log was then: a byte a second."""
+    return f"0/{int(timedelta(days=60).total_seconds() - age.total_seconds()):X}"
+
+
 def backup(name: str, age: timedelta, **more: Any) -> Candidate:
     at = NOW - age
+    values: dict[str, Any] = {"start_lsn": position(age), "storage": "prod", "system_identifier": "7", **more}
     return Candidate(
-        name=name, database="orders", at=at, completed=at + HOUR / 60, checksum="x", stored_bytes=100, **more
+        name=name, database="orders", at=at, completed=at + HOUR / 60, checksum="x", stored_bytes=100, **values
     )
 
 
@@ -33,7 +41,7 @@ def facts(*candidates: Candidate, **more: Any) -> AssessFacts:
         "namespace": "shop",
         "database": "orders",
         "objectives": Objectives(rto=HOUR, rpo=5 * HOUR),
-        "recovery": None,
+        "log": None,
         "candidates": candidates,
         "proven": {},
         "last_proven": None,
@@ -42,8 +50,20 @@ def facts(*candidates: Candidate, **more: Any) -> AssessFacts:
     return AssessFacts(**values)
 
 
-def shipped(latest: timedelta) -> Recovery:
-    return Recovery(earliest=NOW - 9 * DAY, latest=NOW - latest, continuous=True, backups=2)
+def gap(begin: timedelta | None, end: timedelta) -> Gap:
+    return Gap.model_validate(
+        {
+            "from": NOW - begin if begin is not None else None,
+            "to": NOW - end,
+            "reason": "SlotLost",
+            "position": f"{position(begin or end)} on timeline 1",
+            "resume": position(end),
+        }
+    )
+
+
+def shipped(latest: timedelta, *gaps: Gap, since: timedelta = 30 * DAY) -> LogReach:
+    return LogReach("7", "prod", parse_lsn(position(since)), NOW - latest, gaps)
 
 
 def test_without_a_log_the_newest_backup_is_what_can_be_had() -> None:
@@ -58,7 +78,7 @@ def test_without_a_log_the_newest_backup_is_what_can_be_had() -> None:
 
 def test_with_a_log_any_instant_just_before_the_harm() -> None:
     before = NOW - 3 * HOUR
-    found = assess(facts(backup("old", DAY), backup("late", HOUR), recovery=shipped(HOUR / 60), before=before), NOW)
+    found = assess(facts(backup("old", DAY), backup("late", HOUR), log=shipped(HOUR / 60), before=before), NOW)
     assert (found.until, found.backup and found.backup.name) == ("Time", "old")
     assert found.point == before - timedelta(seconds=1)
     assert found.loss_seconds == 1
@@ -66,7 +86,7 @@ def test_with_a_log_any_instant_just_before_the_harm() -> None:
 
 
 def test_a_time_that_the_log_has_not_reached_ends_where_the_log_does() -> None:
-    found = assess(facts(backup("old", DAY), recovery=shipped(HOUR), before=NOW), NOW)
+    found = assess(facts(backup("old", DAY), log=shipped(HOUR), before=NOW), NOW)
     assert (found.until, found.loss_seconds) == ("Latest", 3600)
 
 
@@ -86,10 +106,18 @@ def test_a_chain_is_named_and_counted() -> None:
 
 
 def test_where_only_dumps_are_there_no_log_is_promised() -> None:
-    dump = backup("dump", HOUR, method=Method.LOGICAL)
-    found = assess(facts(dump, recovery=shipped(HOUR / 60)), NOW)
+    dump = backup("dump", HOUR, method=Method.LOGICAL, start_lsn=None)
+    found = assess(facts(dump, log=shipped(HOUR / 60)), NOW)
     assert (found.until, found.loss_seconds) == ("EndOfBackup", 3600)
-    assert "no log can be replayed" in found.passed_over[0]
+    assert found.window is not None
+    assert (found.window.continuous, found.window.spans) == (False, [])
+
+
+def test_a_newer_dump_is_passed_over_for_what_the_log_reaches() -> None:
+    dump = backup("dump", HOUR, method=Method.LOGICAL, start_lsn=None)
+    found = assess(facts(backup("full", DAY), dump, log=shipped(HOUR / 60)), NOW)
+    assert (found.until, found.backup and found.backup.name) == ("Latest", "full")
+    assert found.passed_over == ["dump: no log can be replayed on it"]
 
 
 @pytest.mark.parametrize("candidates", [(), (backup("late", HOUR),)])
@@ -106,6 +134,56 @@ def test_the_time_grows_with_the_size_and_is_not_invented() -> None:
     assert (found.restore_seconds, found.rto_met) == (200, True)
 
 
+def test_a_time_within_a_gap_ends_where_the_gap_begins() -> None:
+    log = shipped(HOUR / 60, gap(6 * HOUR, 3 * HOUR))
+    found = assess(facts(backup("old", DAY), backup("late", HOUR), log=log, before=NOW - 4 * HOUR), NOW)
+    assert (found.until, found.backup and found.backup.name) == ("Time", "old")
+    assert found.point == NOW - 6 * HOUR
+    assert found.loss_seconds == 2 * 3600
+    assert found.window is not None
+    assert [(span.backup, span.end) for span in found.window.spans] == [
+        ("old", NOW - 6 * HOUR),
+        ("late", NOW - HOUR / 60),
+    ]
+    assert [one.reason for one in found.window.gaps] == ["SlotLost"]
+    assert found.window.continuous
+
+
+def test_a_time_behind_a_gap_that_no_backup_bridges_is_not_offered() -> None:
+    log = shipped(HOUR / 60, gap(6 * HOUR, 3 * HOUR))
+    found = assess(facts(backup("old", DAY), log=log), NOW)
+    assert found.point == NOW - 6 * HOUR
+    assert found.window is not None
+    assert not found.window.continuous
+
+
+def test_a_backup_after_the_gap_is_nearer_than_the_log_before_it() -> None:
+    log = shipped(HOUR / 60, gap(6 * HOUR, 3 * HOUR))
+    between = backup("between", 4 * HOUR)
+    found = assess(facts(backup("old", DAY), between, log=log, before=NOW - 2 * HOUR), NOW)
+    assert (found.until, found.point) == ("EndOfBackup", NOW - 4 * HOUR)
+
+
+def test_a_gap_of_unknown_begin_promises_nothing_before_it() -> None:
+    log = shipped(HOUR / 60, gap(None, 3 * HOUR))
+    found = assess(facts(backup("old", DAY), log=log, before=NOW - 4 * HOUR), NOW)
+    assert (found.until, found.point) == ("EndOfBackup", NOW - DAY)
+
+
+@pytest.mark.parametrize("more", [{"storage": "other"}, {"system_identifier": "8"}, {"start_lsn": None}])
+def test_a_log_of_another_server_or_store_is_of_no_use(more: dict[str, Any]) -> None:
+    found = assess(facts(backup("old", DAY, **more), log=shipped(HOUR / 60)), NOW)
+    assert (found.until, found.point) == ("EndOfBackup", NOW - DAY)
+
+
+def test_a_backup_from_before_the_log_began_stands_alone_and_is_said() -> None:
+    log = shipped(HOUR / 60, since=2 * HOUR)
+    found = assess(
+        facts(backup("full", 5 * HOUR), backup("dump", 3 * HOUR, method=Method.LOGICAL, start_lsn=None), log=log), NOW
+    )
+    assert (found.until, found.backup and found.backup.name) == ("EndOfBackup", "dump")
+
+
 AGES = st.lists(st.integers(1, 500), min_size=0, max_size=6, unique=True)
 
 
@@ -114,9 +192,9 @@ def test_what_is_offered_can_be_asked_for_and_holds_nothing_of_the_harm(
     ages: list[int], back: int, lag: int | None
 ) -> None:
     before = NOW - back * HOUR
-    recovery = None if lag is None else shipped(lag * HOUR)
+    log = None if lag is None else shipped(lag * HOUR)
     made = [backup(f"b{age}", age * HOUR) for age in ages]
-    found = assess(facts(*made, recovery=recovery, before=before), NOW)
+    found = assess(facts(*made, log=log, before=before), NOW)
     if found.obstacle is not None:
         assert not any(one.at < before for one in made)
         return
@@ -126,3 +204,11 @@ def test_what_is_offered_can_be_asked_for_and_holds_nothing_of_the_harm(
     assert found.backup.at <= found.point
     assert found.restore is not None
     RestoreSpec.model_validate(found.restore["spec"])
+
+
+def test_a_snapshot_that_a_cloud_keeps_is_brought_back_by_hand() -> None:
+    found = assess(facts(backup("new", HOUR, method=Method.SNAPSHOT)), NOW)
+    assert found.backup
+    assert found.restore is None
+    assert found.command
+    assert "RESTORE.md beside its manifest in BackupStorage prod" in found.command

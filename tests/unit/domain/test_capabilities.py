@@ -45,3 +45,10 @@ def test_without_incrementals_a_full_is_taken_and_said() -> None:
     assert (footing.note or "").startswith("IncrementalUnsupported")
     missing = choose_parent(BackupType.INCREMENTAL, Method.LOGICAL, (), "store")
     assert (missing.note or "").startswith("NoParent: no logical full")
+
+
+def test_work_on_storage_alone_takes_the_image_of_the_engine_that_is_named_for_it() -> None:
+    assert Images(IMAGES.by_engine, "PostgreSQL").any_runner() == "pg:18"
+    assert Images(IMAGES.by_engine, "MariaDB").any_runner() == "maria:10.11"
+    assert Images({"Redis": {"7": "redis:7"}}, "PostgreSQL").any_runner() == "redis:7"
+    assert Images({}).any_runner() is None

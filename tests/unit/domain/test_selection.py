@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.restoredrill import SelectFrom
-from databosun.domain.selection import Candidate, before, chain_bytes, chain_of, choose, chosen, instant_between
+from databosun.domain.selection import (
+    Candidate,
+    before,
+    chain_bytes,
+    chain_of,
+    choose,
+    chosen,
+    instant_between,
+    within,
+)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -44,6 +56,24 @@ def test_a_restore_tries_the_newest_that_does_not_lie_behind_the_point() -> None
     assert [one.name for one in before(FIVE, START + timedelta(days=2, hours=5))] == ["b2", "b1", "b0"]
     assert [one.name for one in before(FIVE, None)] == ["b4", "b3", "b2", "b1", "b0"]
     assert before(FIVE, START - timedelta(seconds=1)) == ()
+
+
+def test_where_a_chain_holds_the_log_a_time_is_reached_by_the_first_that_ends_behind_it() -> None:
+    def of(engine: EngineName) -> dict[str, Candidate]:
+        chain = [backup(0), backup(1, "b0"), backup(2, "b1"), backup(3), backup(4, "b3")]
+        kinds = [BackupType.INCREMENTAL if one.parent else BackupType.FULL for one in chain]
+        return {one.name: replace(one, engine=engine, type=kind) for one, kind in zip(chain, kinds, strict=True)}
+
+    known = of(EngineName.MONGODB)
+    half = START + timedelta(days=1, hours=12)
+    assert [one.name for one in within(known, half)] == ["b2"]
+    assert [one.name for one in within(known, START + timedelta(hours=1))] == ["b1", "b2"]
+    assert [one.name for one in within(known, START + timedelta(days=3, hours=1))] == ["b4"]
+    assert within(known, START + timedelta(days=2, hours=1)) == ()  # between two chains
+    assert within(known, START + timedelta(days=5)) == ()
+    without_base = {name: one for name, one in known.items() if name != "b0"}
+    assert within(without_base, half) == ()
+    assert within(of(EngineName.MARIADB), half) == ()
 
 
 def test_a_backup_that_ends_after_a_position_lies_behind_it() -> None:

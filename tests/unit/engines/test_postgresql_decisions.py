@@ -13,7 +13,7 @@ from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.base import Parent
-from databosun.engines.postgresql.choose import choose_method
+from databosun.engines.postgresql.choose import begins_too_early, choose_method
 from databosun.engines.postgresql.faults import guarded, login_fault, server_fault, tool_fault
 from databosun.engines.postgresql.fingerprint import Table, expected_lines, quote, verify_script
 from databosun.engines.postgresql.incremental import decide_chain
@@ -70,6 +70,21 @@ def test_auto_says_what_it_takes_and_why(
     assert len(choice.notes) == 1
     assert choice.notes[0].startswith(f"AutoMethod: {method.value}")
     assert note in choice.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("standby", "redo", "log_begin", "too_early"),
+    [
+        (True, "0/2FFFFFF", "0/3000000", True),
+        (True, "0/3000000", "0/3000000", False),
+        (True, "0/2FFFFFF", None, False),
+        (False, "0/2FFFFFF", "0/3000000", False),
+    ],
+)
+def test_a_standbys_restart_point_says_where_its_backup_begins(
+    *, standby: bool, redo: str, log_begin: str | None, too_early: bool
+) -> None:
+    assert begins_too_early(replace(FACTS, in_recovery=standby, redo_lsn=redo), log_begin) is too_early
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,25 @@ def work() -> Work:
     return Work(FakeClock())
 
 
+async def test_looks_that_never_wait_leave_the_loop_to_others() -> None:
+    """Among the others is who renews the Lease: a restart with thousands of objects must not lose it."""
+    work, turns = Work(FakeClock()), 0
+    keys = [Key("Backup", "shop", str(number)) for number in range(300)]
+
+    async def other() -> None:
+        nonlocal turns
+        while len(work.calls) < len(keys):
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with running(work, workers=3) as queue:
+        for key in keys:
+            queue.add(key)
+        await other()
+        await queue.settled()
+    assert turns >= len(keys) // 3
+
+
 async def test_a_key_runs_once_however_often_it_is_added(work: Work) -> None:
     async with running(work) as queue:
         for _ in range(5):

@@ -79,7 +79,7 @@ def run(ctx: Context) -> Result:
             raise shipper.failure
     finally:
         ending.set(AgentReason.INTERRUPTED, "the archiver has ended")
-    message = "" if whole else "what the store did not take in time is kept by the replication slot"
+    message = "" if whole else "what the store did not take in time is kept by the server"
     return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, message=message)
 
 
@@ -98,7 +98,7 @@ def _open_bucket(ctx: Context, children: Children, system_identifier: str) -> Wa
     ctx.log.redactor.learn(ctx.secrets.values())
     store = open_store(ctx.storage, ctx.secrets, ctx.paths.volume, hasty=True)
     demand_ownership(store, ctx.layout, ctx.claimant)
-    folder = ctx.layout.wal(system_identifier)
+    folder = ctx.layout.wal(system_identifier, ctx.database.engine)
     return WalBucket(store, folder, children, ctx.storage.age_recipients, _lock_until(ctx))
 
 
@@ -148,6 +148,6 @@ def _news(line: PositionLine) -> tuple[object, ...]:
 def position(state: ArchiveState) -> PositionLine:
     """The line as it is said: what lies between the server's end and the store's is worked out here."""
     line = state.snapshot()
-    if line.server_lsn is None or line.lsn is None:
+    if line.server_lsn is None or line.lsn is None or line.behind_bytes is not None:
         return line
     return line.model_copy(update={"behind_bytes": max(0, parse_lsn(line.server_lsn) - parse_lsn(line.lsn))})

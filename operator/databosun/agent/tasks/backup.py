@@ -58,7 +58,7 @@ def _take(
     try:
         with ctx.phase("backup"):
             captured, stored = _capture(ctx, task, folder, parent)
-    except BaseException:
+    except BaseException:  # also an interrupt: what pre hooks did must be undone
         if hooks:
             _tidy_up(ctx, task)
         raise
@@ -91,11 +91,12 @@ def _capture(
         scratch_bytes=_free_bytes(ctx),
         deadline=ctx.request.deadline,
         label=f"databosun {task.id}",
+        log_begin=task.log_begin,
     )
     try:
         captured = ctx.engine.backup(ctx.target, plan, sink)
         return captured, sink.close()
-    except BaseException:
+    except BaseException:  # also an interrupt: begun uploads must not stay
         sink.abort()
         raise
 

@@ -10,6 +10,9 @@ The order, and why no half-deleted backup is ever taken for a good one:
    parent; what an interruption leaves behind it is garbage for the sweep. Were the manifest last, an interruption would
    leave a manifest that promises objects which are gone.
 4. Gone means that a listing finds nothing.
+5. What a cloud keeps of a backup goes after the manifest and before the rest of the folder. It is looked at first:
+   where it is not ours, or nobody can log in there, the whole backup stays. Where an interruption comes between, the
+   next try finds it by name.
 
 A locked object is reported with the end of its lock, and not tried again: that is the operator's to schedule.
 """
@@ -17,13 +20,16 @@ A locked object is reported with the end of its lock, and not tried again: that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.api.request import DeleteTask
 from databosun.api.result import DeletedBackup, Outcome, Result
+from databosun.api.v1alpha1.backup import HeldPart
 from databosun.domain.errors import SafetyStop
+from databosun.engines.base import ManagedEngine, Origin
 from databosun.storage.layout import BackupFolder, is_name
 from databosun.storage.locks import latest_lock
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest
@@ -95,7 +101,7 @@ def _manifest(ctx: Context, folder: BackupFolder) -> Manifest | None:
 def _delete(ctx: Context, database: str, backup_id: str, parents: Mapping[str, str | None]) -> DeletedBackup:
     folder = ctx.layout.backup(database, backup_id)
     keys = [one.key for one in ctx.store.list(folder.root)]
-    if not keys:
+    if not keys and ctx.managed is None:
         return DeletedBackup(id=backup_id, deleted=True)
     if folder.hold in keys:
         return _kept(backup_id, f"a legal hold lies on {backup_id}: {folder.hold}")
@@ -104,10 +110,15 @@ def _delete(ctx: Context, database: str, backup_id: str, parents: Mapping[str, s
         return _kept(backup_id, f"backup {child} stands on {backup_id}")
     if until := latest_lock(ctx.store, keys):
         return _kept(backup_id, f"{backup_id} is locked until {until.isoformat()}", until)
-    first = [folder.manifest] if folder.manifest in keys else []
-    for batch in (first, [key for key in keys if key != folder.manifest]):
-        for refused in ctx.store.delete(batch):
+    there = _Elsewhere.of(ctx, folder, backup_id)
+    if why := there.refusal():
+        return _kept(backup_id, why)
+    if folder.manifest in keys:
+        for refused in ctx.store.delete([folder.manifest]):
             return _kept(backup_id, refused.message, refused.locked_until)
+    there.release()
+    for refused in ctx.store.delete([key for key in keys if key != folder.manifest]):
+        return _kept(backup_id, refused.message, refused.locked_until)
     left = [one.key for one in ctx.store.list(folder.root)]
     if left:
         message = (
@@ -116,6 +127,40 @@ def _delete(ctx: Context, database: str, backup_id: str, parents: Mapping[str, s
         raise SafetyStop(AgentReason.NOT_DELETED, message)
     ctx.log.info("deleted", id=backup_id, objects=len(keys))
     return DeletedBackup(id=backup_id, deleted=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """What a cloud keeps of one backup. `held`: as its manifest says, none where that is gone already."""
+
+    engine: ManagedEngine | None
+    backup: str
+    origin: Origin | None
+    held: Sequence[HeldPart]
+
+    @classmethod
+    def of(cls, ctx: Context, folder: BackupFolder, backup_id: str) -> _Elsewhere:
+        manifest = _manifest(ctx, folder)
+        if manifest is None:
+            return cls(ctx.managed, backup_id, None, ())
+        origin = Origin(manifest.cluster, manifest.database.namespace, manifest.database.uid)
+        return cls(ctx.managed, backup_id, origin, manifest.elsewhere)
+
+    def refusal(self) -> str | None:
+        """Why all of the backup must stay."""
+        if self.engine is not None:
+            return self.engine.refusal(self.backup, self.origin, self.held)
+        if not self.held:
+            return None
+        return (
+            f"{self.backup} is kept by a cloud ({self.held[0].name}), and this Job was given no login there: its "
+            "Database is gone, or of another engine by now; delete it there, then the folder"
+        )
+
+    def release(self) -> None:
+        """Delete it there."""
+        if self.engine is not None:
+            self.engine.release(self.backup, self.origin, self.held)
 
 
 def _kept(backup_id: str, message: str, locked_until: datetime | None = None) -> DeletedBackup:

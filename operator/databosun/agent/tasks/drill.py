@@ -92,6 +92,10 @@ def run(ctx: Context) -> Result:
     except DatabosunError as error:
         ctx.log.error("drill broken", reason=error.reason, message=error.message)
         found.broken = Broken(_blame(error), error.reason, error.message)
+    if ctx.managed is not None:
+        for one in ctx.managed.warnings:
+            ctx.log.warning("left", message=one)
+            found.notes.append(one)
     return _conclude(ctx, task, found)
 
 
@@ -125,6 +129,9 @@ def _restore(ctx: Context, task: DrillTask, found: Drilled, chosen: Chosen, plac
         ready = time.monotonic() - found.began
         copy.flush()
         found.rto = _rto(task, copy, found.started, ready)
+        if ctx.managed is not None:
+            available = round(found.rto.seconds - found.rto.start - found.rto.sync, 3)
+            found.rto = found.rto.model_copy(update={"available": available})
         found.until, found.position, found.notes = goal.until, copy.reached.position, list(copy.notes)
         found.rpo = _rpo(task, found, goal, copy)
         if copy.seconds.get("verify"):
@@ -138,14 +145,27 @@ def _restore(ctx: Context, task: DrillTask, found: Drilled, chosen: Chosen, plac
 
 
 def _check_all(ctx: Context, task: DrillTask, found: Drilled, copy: Copy) -> None:
-    for check in (*copy.builtin(task.level), *task.checks):
-        ctx.stop.check()
-        ctx.progress.stage(f"check {check.name}")
-        result = copy.check(check)
-        ctx.stop.check()  # a copy that was ended under a check fails it, and that says nothing
-        ctx.log.info("check", name=check.name, outcome=result.outcome, message=result.message, seconds=result.seconds)
-        found.checks.append(result)
+    for check in copy.builtin(task.level):
+        _check(ctx, found, copy, check)
+    if ctx.managed is not None and found.rto is not None and not any(map(_failed, found.checks)):
+        readable = round(found.rto.queue + time.monotonic() - found.began, 3)
+        found.rto = found.rto.model_copy(update={"readable": readable})
+    for check in task.checks:
+        _check(ctx, found, copy, check)
     found.reached_level = task.level
+
+
+def _check(ctx: Context, found: Drilled, copy: Copy, check: Check) -> None:
+    ctx.stop.check()
+    ctx.progress.stage(f"check {check.name}")
+    result = copy.check(check)
+    ctx.stop.check()  # a copy that was ended under a check fails it, and that says nothing
+    ctx.log.info("check", name=check.name, outcome=result.outcome, message=result.message, seconds=result.seconds)
+    found.checks.append(result)
+
+
+def _failed(result: CheckResult) -> bool:
+    return result.outcome is CheckOutcome.FAILED
 
 
 def _rto(task: DrillTask, copy: Copy, started: datetime, ready: float) -> Rto:
@@ -170,7 +190,7 @@ def _rpo(task: DrillTask, found: Drilled, goal: Goal, copy: Copy) -> Rpo | None:
         started=found.started,
         last_commit=copy.reached.last_commit,
         snapshot=found.chosen.last.manifest.snapshot_time,
-        log=goal.covers if task.until.kind is PointKind.LATEST else None,
+        log=(goal.covers or copy.reached.covers) if task.until.kind is PointKind.LATEST else None,
         heartbeat=task.heartbeat,
     )
     return decide_rpo(newest, task.rpo_seconds)
@@ -193,9 +213,15 @@ def _control(ctx: Context, chosen: Chosen) -> CheckResult:
 def _conclude(ctx: Context, task: DrillTask, found: Drilled) -> Result:
     verified = task.backup.verified or ctx.public_key is not None
     judged = judge(DrillFacts(task.level, found.reached_level, found.checks, found.broken, verified))
-    proven = task.level is not Level.ARTIFACT and (
-        judged.verdict is Verdict.PASSED
-        or (judged.verdict is Verdict.PARTIAL and verified and only_collation_differs(found.checks))
+    # What a cloud restores to a point in time comes of its own backups, and says nothing of this one.
+    own = ctx.managed is None or task.until.kind is PointKind.NONE
+    proven = (
+        own
+        and task.level is not Level.ARTIFACT
+        and (
+            judged.verdict is Verdict.PASSED
+            or (judged.verdict is Verdict.PARTIAL and verified and only_collation_differs(found.checks))
+        )
     )
     result = DrillResult(
         id=task.id,

@@ -36,8 +36,7 @@ def run(ctx: Context) -> Result:
     keep = KeepFrom(task.base, WalPoint(task.keep_timeline, parse_lsn(task.keep_lsn)), task.keep_since)
     with ctx.phase("storage"):
         demand_ownership(ctx.store, ctx.layout, ctx.claimant)
-        _demand_base(ctx, task, keep)
-        folder = ctx.layout.wal(task.system_identifier)
+        folder = ctx.layout.wal(task.system_identifier, _demand_base(ctx, task, keep))
         size = read_description(ctx.store, folder).segment_bytes
     ctx.started = True
     with ctx.phase("expire"):
@@ -68,8 +67,8 @@ class _Done:
     refused: str | None = None
 
 
-def _demand_base(ctx: Context, task: ExpireLogTask, keep: KeepFrom) -> None:
-    """SafetyStop where the backup that the log is kept for is not there, or needs more of it than would stay."""
+def _demand_base(ctx: Context, task: ExpireLogTask, keep: KeepFrom) -> str:
+    """Its engine. SafetyStop where the backup that the log is kept for is not there, or needs more than would stay."""
     found = read_durable(ctx, task.database, task.base)
     if found is None:
         message = (
@@ -84,7 +83,7 @@ def _demand_base(ctx: Context, task: ExpireLogTask, keep: KeepFrom) -> None:
         raise SafetyStop(StorageReason.MANIFEST_FORGED, message)
     position = found.manifest.position
     if found.manifest.database.system_identifier != task.system_identifier or not position or not position.start_lsn:
-        message = f"backup {task.base} is no physical backup of server {task.system_identifier}; nothing is deleted"
+        message = f"onto backup {task.base} no log of server {task.system_identifier} is replayed; nothing is deleted"
         raise SafetyStop(AgentReason.FOREIGN_BACKUP, message)
     if parse_lsn(position.start_lsn) < keep.start.lsn or (position.timeline or 0) < keep.start.timeline:
         message = (
@@ -92,6 +91,7 @@ def _demand_base(ctx: Context, task: ExpireLogTask, keep: KeepFrom) -> None:
             f"what is behind {keep.start} would stay; nothing is deleted"
         )
         raise SafetyStop(AgentReason.NOT_DELETED, message)
+    return str(found.manifest.database.engine)
 
 
 def _stale(ctx: Context, folder: WalFolder, size: int, keep: KeepFrom) -> Iterator[_Stale]:

@@ -39,6 +39,12 @@ def run(ctx: Context) -> Result:
         raise TypeError(task)
     _ = ctx.signing_key
     database = task.candidates[0].database
+    if ctx.managed is not None:
+        message = (
+            f"the backups of engine {ctx.database.engine} stay with the cloud, which restores them into an instance, "
+            "never into a volume; follow RESTORE.md beside the backup"
+        )
+        raise UserFault(AgentReason.VOLUME_UNSUPPORTED, message)
     if done := read_restore(ctx, database, task.id, task):
         return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, restore=done)
     root = ctx.paths.restore

@@ -88,15 +88,18 @@ class Size(Model):
 class Position(Model):
     """Where in the database's log the backup ends; each engine fills its own."""
 
-    lsn: Identifier | None = Field(default=None, description="PostgreSQL: log sequence number of the end.")
+    lsn: Identifier | None = Field(
+        default=None, description="PostgreSQL, MariaDB: position of the end in the log that is shipped."
+    )
     start_lsn: Identifier | None = Field(
-        default=None, description="PostgreSQL: log sequence number that replay starts from."
+        default=None, description="PostgreSQL, MariaDB: position that replay of that log starts from."
     )
     timeline: int | None = Field(default=None, description="PostgreSQL: timeline.")
     gtid: Message | None = Field(default=None, description="MySQL, MariaDB: executed transactions.")
     binlog: Identifier | None = Field(default=None, description="MySQL, MariaDB: binary log file and position in it.")
     optime: Identifier | None = Field(default=None, description="MongoDB: operation time.")
     offset: Identifier | None = Field(default=None, description="Redis: replication offset.")
+    snapshot: Message | None = Field(default=None, description="RDS: ARN of the snapshot.")
 
 
 class Proof(Model):
@@ -105,6 +108,14 @@ class Proof(Model):
     level: Identifier = Field(description="How deep it looked: Artifact, Restore, Deep or Application.")
     at: Time = Field(description="When it ended.")
     run: Identifier = Field(description="Name of the drill run.")
+
+
+class HeldPart(Model):
+    """A part of a backup that lies outside of the store, where a cloud keeps it."""
+
+    kind: str
+    name: str = Field(description="The cloud's own, such as an ARN.")
+    region: str
 
 
 class ObjectCount(Model):

@@ -10,7 +10,7 @@ from pydantic import Field
 from databosun.api.v1alpha1.common import LocalRef, Model, SecretKeyRef
 from databosun.api.v1alpha1.conditions import Conditions
 from databosun.api.v1alpha1.fields import Identifier, Message, Name, PositiveDuration, SecretKey, Time
-from databosun.api.v1alpha1.recovery import Archiver, LogPreflight, Recovery
+from databosun.api.v1alpha1.recovery import Archiver, LogPreflight, ManagedRecovery, Recovery
 from databosun.api.v1alpha1.schema import UNIQUE, cel, checks, found_instead, matches, one_each, rules
 
 
@@ -168,6 +168,45 @@ RDSName = Annotated[
 ]
 
 
+Region = Annotated[str, Field(min_length=1, max_length=32)]
+AwsName = Annotated[str, Field(min_length=1, max_length=255)]
+_URL = r"^https?://[^\s]+$"
+
+
+class CloudKeysRef(Model):
+    """A Secret with an access key of AWS."""
+
+    name: Name = Field(description="Name of the Secret, with the keys accessKeyId and secretAccessKey.")
+
+
+class RDSCopy(Model):
+    """A second copy of each snapshot, in another region."""
+
+    region: Region = Field(description="AWS region that takes the copies.")
+    kms_key_id: AwsName | None = Field(
+        default=None, description="KMS key of that region, which an encrypted snapshot needs there."
+    )
+
+
+class RDSDrillPlace(Model):
+    """Where a drill makes its temporary instance. Nothing of it is taken over from production by itself: a restored
+    copy has production's data and passwords."""
+
+    parameter_group: AwsName = Field(
+        description="DB parameter group of drills: as production's, but with nothing that acts by itself (no pg_cron,"
+        " max_logical_replication_workers 0; MySQL, MariaDB: event_scheduler OFF)."
+    )
+    cluster_parameter_group: AwsName | None = Field(
+        default=None, description="DB cluster parameter group, as parameterGroup. Required with cluster."
+    )
+    subnet_group: AwsName = Field(description="DB subnet group.")
+    security_group_ids: Annotated[list[AwsName], Field(min_length=1, max_length=5), UNIQUE] = Field(
+        description="VPC security groups that let the drill's pod in and nothing out. None of production's: one that"
+        " the instance itself has is refused."
+    )
+    instance_class: AwsName | None = Field(default=None, description="Instance class. Absent: production's own.")
+
+
 class RDSInstance(Model):
     """An Amazon RDS instance or Aurora cluster."""
 
@@ -178,8 +217,22 @@ class RDSInstance(Model):
         default=None, description="Identifier of the instance. Exactly one of instance and cluster."
     )
     cluster: RDSName | None = Field(default=None, description="Identifier of the Aurora or Multi-AZ cluster.")
-    region: Annotated[str, Field(min_length=1, max_length=32)] = Field(description="AWS region, such as eu-central-1.")
+    region: Region = Field(description="AWS region, such as eu-central-1.")
     engine: Literal["PostgreSQL", "MySQL", "MariaDB"] = Field(description="What RDS runs.")
+    endpoint: (
+        Annotated[str, Field(max_length=512, pattern=_URL), matches(_URL, "an URL with http:// or https://")] | None
+    ) = Field(
+        default=None, description="URL of the RDS API, such as a VPC endpoint's. Absent: AWS's own of the region."
+    )
+    credentials_secret_ref: CloudKeysRef | None = Field(
+        default=None,
+        description="Secret with an access key of AWS. Absent: workload identity, by serviceAccountName of the"
+        " podTemplate.",
+    )
+    copy_to: RDSCopy | None = Field(default=None, description="Copy each snapshot to another region too.")
+    drill: RDSDrillPlace | None = Field(
+        default=None, description="Where a drill makes its temporary instance. Absent: drills are refused."
+    )
 
 
 class DataVolume(Model):
@@ -200,9 +253,14 @@ class DatabaseSpec(Model):
     )
     engine: EngineName = Field(
         description="What the database is. This release backs up PostgreSQL (14 to 18), MariaDB (10.6 and later), and"
-        " Redis (6.0 to 7.2) with Valkey (7.2 to 9.1) as engine Redis; the others are refused by its status."
+        " Redis (6.0 to 7.2) with Valkey (7.2 to 9.1) as engine Redis, and Amazon RDS by its snapshots; the others are"
+        " refused by its status."
     )
-    connection: Connection | None = Field(default=None, description="Where the database answers and how to log in.")
+    connection: Connection | None = Field(
+        default=None,
+        description="Where the database answers and how to log in. With RDS only the login and tls count: a drill logs"
+        " in to its temporary instance with them.",
+    )
     version: (
         Annotated[str, Field(max_length=32, pattern=_VERSION), matches(_VERSION, 'a version such as "15" or "15.4"')]
         | None
@@ -329,6 +387,9 @@ class DatabaseStatus(Model):
     )
     objectives: EffectiveObjectives | None = Field(default=None, description="The objectives in force.")
     recovery: Recovery | None = Field(default=None, description="What could be restored now, from storage alone.")
+    managed: ManagedRecovery | None = Field(
+        default=None, description="What the cloud says that it can restore by itself; RDS only."
+    )
     archiver: Archiver | None = Field(default=None, description="The archiver that ships this server's log.")
     log_preflight: LogPreflight | None = Field(
         default=None, description="What archiving needs of the server; absent while no policy asks for it."

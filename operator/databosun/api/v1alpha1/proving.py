@@ -140,6 +140,12 @@ class MeasuredRto(Model):
     breakdown: Breakdown | None = Field(
         default=None, description="What it went into. Absent for a drill of many databases: see its members."
     )
+    available_seconds: int | None = Field(
+        default=None, description="Where a cloud made the copy: until it called the instance available."
+    )
+    readable_seconds: int | None = Field(
+        default=None, description="Where a cloud made the copy: until all of it had been read."
+    )
 
 
 class MeasuredRpo(Model):

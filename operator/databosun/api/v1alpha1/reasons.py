@@ -313,10 +313,18 @@ class Reason(StrEnum):
     ANOTHER_SERVER = "AnotherServer", "Nothing: another server answers now; its log is archived by itself."
     SOURCE_WENT_BACK = (
         "SourceWentBack",
-        "Find out who set the server back (a volume snapshot?): promote it to a new timeline, or restore from here.",
+        "Find out who set the server back (a volume snapshot?): its log goes on in a new timeline, or in higher files.",
     )
     NO_PARENT = "NoParent", "Nothing: a full is taken, since there is none to stand on."
     CHAIN_FULL = "ChainFull", "Nothing: the chain is as long as maxChain allows."
+    DATABASES_UNKNOWN = (
+        "DatabasesUnknown",
+        "Nothing: the server was gone right after the backup, so a drill does not ask the copy for its databases.",
+    )
+    REPLICA_TOO_OLD = (
+        "ReplicaTooOld",
+        "Nothing: the primary was read, since a backup of the replica would have begun before the shipped log.",
+    )
     AUTO_METHOD = "AutoMethod", "Nothing: says which method Auto chose, and why."
     WHOLE_SERVER = "WholeServer", "Nothing: the backup holds the whole server, though one database is named."
     SNAPSHOT_PER_DATABASE = "SnapshotPerDatabase", "Nothing: each database is dumped at an instant of its own."
@@ -327,8 +335,11 @@ class Reason(StrEnum):
     PROMOTED = "Promoted", "Nothing: the standby became primary in mid-backup; the run is tried again."
     RECOVERY_CONFLICT = "RecoveryConflict", "Raise max_standby_streaming_delay, or use hot_standby_feedback."
     BINLOG_FORMAT = "BinlogFormat", "Set binlog_format to MIXED or ROW, so that the log restores what was written."
-    BINLOG_OFF = "BinlogOff", "Turn on log_bin in the server; until then each Incremental is a Full."
-    BINLOG_PURGED = "BinlogPurged", "Keep binary logs longer (binlog_expire_logs_seconds); a Full was taken instead."
+    BINLOG_OFF = (
+        "BinlogOff",
+        "Turn on log_bin in the server; until then each Incremental is a Full, and no log is shipped.",
+    )
+    BINLOG_PURGED = "BinlogPurged", "Keep binary logs longer (binlog_expire_logs_seconds); a Full is taken instead."
     DUMP_INCOMPLETE = "DumpIncomplete", "Report it with the message: the dump lacks what the server has."
     HISTORY_NOT_DUMPED = "HistoryNotDumped", "Nothing: the history of system-versioned tables is in no dump."
     NOT_TRANSACTIONAL = "NotTransactional", "Turn the tables into InnoDB, or set consistency: Partial in the policy."
@@ -369,6 +380,70 @@ class Reason(StrEnum):
     REPLICA_STALE = "ReplicaStale", "Look at the replica's link to its master; the run is tried again."
     SEVERAL_MASTERS = "SeveralMasters", "List the nodes of one database only: several masters answer, or are watched."
 
+    # Amazon RDS.
+    BACKUP_RETENTION_OFF = (
+        "BackupRetentionOff",
+        "Set the backup retention period of the instance: between two snapshots nothing can be restored.",
+    )
+    CLOUD_CREDENTIALS_INVALID = (
+        "CloudCredentialsInvalid",
+        "Correct the Secret of spec.rds.credentialsSecretRef, or the IAM role of podTemplate.serviceAccountName.",
+    )
+    CLOUD_FAILED = "CloudFailed", "See the message for the words of AWS; the run is tried again."
+    CLOUD_PERMISSION_DENIED = "CloudPermissionDenied", "Grant the IAM action that the message names to whom it names."
+    CLOUD_QUOTA = "CloudQuota", "Keep fewer snapshots, or have the account's quota raised; the message says which."
+    CLOUD_THROTTLED = "CloudThrottled", "Nothing: AWS asks the account for patience; the run is tried again."
+    CLOUD_UNREACHABLE = "CloudUnreachable", "Check DNS and network policies between the Jobs and the API of AWS."
+    DRILL_PLACE_MISSING = (
+        "DrillPlaceMissing",
+        "Name what a drill's instance needs: spec.rds.drill, and the login in spec.connection.",
+    )
+    DRILL_PLACE_UNSAFE = (
+        "DrillPlaceUnsafe",
+        "Correct what the message names in spec.rds.drill: a copy must not act, nor reach what production reaches.",
+    )
+    ENGINE_DIFFERS = "EngineDiffers", "Correct spec.rds: the instance is of another kind than it says."
+    FOREIGN_SNAPSHOT = "ForeignSnapshot", "Find out who made or retagged the snapshot; Databosun does not touch it."
+    INSTANCE_FAILED = "InstanceFailed", "See the message for the state that AWS calls the temporary instance's."
+    INSTANCE_LEFT = "InstanceLeft", "Nothing: the next Job removes the temporary instance; look whether it is gone."
+    INSTANCE_MISSING = (
+        "InstanceMissing",
+        "Correct spec.rds, or restore what was deleted: AWS knows nothing of that name in that region.",
+    )
+    INSTANCE_NOT_AVAILABLE = "InstanceNotAvailable", "Wait, or start the instance: AWS takes no snapshot of it now."
+    INSTANCE_REMOVED = "InstanceRemoved", "Nothing: a temporary instance whose drill is over was removed."
+    MANAGED_BY_CLOUD = (
+        "ManagedByCloud",
+        "Nothing: AWS does this part by itself; status.managed says how far it reaches.",
+    )
+    NOT_ENCRYPTED = (
+        "NotEncrypted",
+        "Restore an encrypted copy of the instance and move to it, or accept that it is not.",
+    )
+    SNAPSHOT_FAILED = (
+        "SnapshotFailed",
+        "Nothing: the next attempt takes another snapshot; see the message if it goes on.",
+    )
+    SNAPSHOT_MISSING = (
+        "SnapshotMissing",
+        "Act now: find out who deletes snapshots in the account; take a backup, delete the Backups that are named.",
+    )
+    SNAPSHOT_UNCLAIMED = (
+        "SnapshotUnclaimed",
+        "Delete the snapshots that are named, or rebuild the catalog: no Backup here is of them.",
+    )
+    VOLUME_UNSUPPORTED = "VolumeUnsupported", "Follow RESTORE.md: AWS restores its snapshots into instances alone."
+
+    # MongoDB.
+    NO_OPLOG = "NoOplog", "Start the server as a replica set (of one member is enough), or set consistency: Partial."
+    NOT_COUNTED = "NotCounted", "Nothing: collections that are written to while they are read have no count to compare."
+    OPLOG_OVERRUN = (
+        "OplogOverrun",
+        "Make the oplog larger, or back up more often: what follows on the last backup is gone; a Full is taken.",
+    )
+    OPLOG_DIVERGED = "OplogDiverged", "Nothing: what the last backup ended with was rolled back; a Full is taken."
+    SHARDED_UNSUPPORTED = "ShardedUnsupported", "Nothing: this release backs up no sharded cluster of MongoDB."
+
     # Recovery and proof.
     RECOVERY_FAILED = "RecoveryFailed", "See the message for the copy's own words: this backup does not come up."
     WRONG_ARCHITECTURE = "WrongArchitecture", "Run the Job on a node of the architecture that the message names."
@@ -379,7 +454,10 @@ class Reason(StrEnum):
     )
     POINT_NOT_REACHED = "PointNotReached", "Choose a point that the log covers; the message says where recovery ended."
     FILES_DAMAGED = "FilesDamaged", "Do not use this backup: the message names the files that are not as they were."
-    LOGICAL_HAS_NO_LOG = "LogicalHasNoLog", "Choose a physical backup: a dump has no point in time but its own."
+    LOGICAL_HAS_NO_LOG = (
+        "LogicalHasNoLog",
+        "Choose a backup that a log is replayed onto: the message says which method.",
+    )
     LOG_GAP = "LogGap", "Restore to a point outside the gap; the message offers the nearest ones."
     LOG_MISSING = "LogMissing", "Choose a point that needs no log, or turn on continuous: nothing was shipped."
     POINT_NOT_COVERED = "PointNotCovered", "Choose one of the nearest points that the message names."

@@ -41,6 +41,19 @@ class Recovery(Model):
     backups: int = Field(default=0, description="Successful backups that stand behind this.")
 
 
+class ManagedRecovery(Model):
+    """A cloud's own backups of the server and its log, as it told them at the last look."""
+
+    earliest: Time | None = Field(default=None, description="The oldest instant that the cloud can restore.")
+    latest: Time | None = Field(default=None, description="The newest instant that the cloud can restore.")
+    retention_days: int = Field(default=0, description="How long the cloud keeps them; 0: it keeps none.")
+    multi_az: bool = Field(default=False, description="Whether a standby stands in another zone.")
+    encrypted: bool = Field(default=False, description="Whether the storage is encrypted.")
+    missing: Annotated[list[Identifier], Field(max_length=50), UNIQUE] = Field(
+        default_factory=list, description="Backups whose snapshots are no more there; the first 50."
+    )
+
+
 class Trouble(Model):
     """What keeps an archiver from being up to date."""
 
@@ -55,6 +68,12 @@ class LogExpiry(Model):
     base: Identifier = Field(description="The Backup that the kept log begins with; all before it goes.")
     before: Time = Field(description="No instant before this one is recoverable by the log any more, once it is gone.")
     since: Time = Field(description="Since when this has been shown; it is carried out after retention.grace.")
+    hash: Identifier | None = Field(
+        default=None, description="Identifies the plan; an Approval names it where the breaker has tripped."
+    )
+    stopped: Message | None = Field(
+        default=None, description="Why it waits for an Approval, however long; absent: nothing stops it."
+    )
 
 
 class Archiver(Model):
@@ -84,6 +103,11 @@ class Archiver(Model):
     lag_seconds: int | None = Field(default=None, description="How old recoverableAt was when this was written.")
     behind_bytes: int | None = Field(default=None, description="Written by the server and not yet in the store.")
     retained_bytes: int | None = Field(default=None, description="Log that the server keeps for the archiver.")
+    diverged_bytes: int | None = Field(
+        default=None,
+        description="After a promotion: what the old primary had written, and the store has, beyond the point at which"
+        " the new one left it. No restore along the new timeline holds it; the old timeline in the store does.",
+    )
     gaps: int = Field(default=0, description="Gaps on record in the store.")
     trouble: Trouble | None = Field(default=None, description="What keeps it from being up to date.")
     log_base: Identifier | None = Field(default=None, description="The Backup that the log in the store begins with.")

@@ -166,7 +166,10 @@ class RestoreSpec(Model):
     lsn: (
         Annotated[str, Field(max_length=17, pattern=_LSN), matches(_LSN, "a log sequence number such as 0/3000148")]
         | None
-    ) = Field(default=None, description="PostgreSQL: restore to this log sequence number.")
+    ) = Field(
+        default=None,
+        description="Restore to this position of the log; of MariaDB file and offset in hexadecimal, as C/1267.",
+    )
     restore_point: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None, description="PostgreSQL: restore to this named restore point."
     )

@@ -148,8 +148,8 @@ class RestoreDrillSpec(Model):
     trigger: DrillTrigger | None = Field(default=None, description="What starts a drill beside the schedule.")
     max_instance_hours: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
-        description="Ceiling of cost where a drill needs an instance of a cloud. No engine of this release does, so it"
-        " is refused: a drill runs in a pod of its own.",
+        description="Ceiling of cost where a drill needs an instance of a cloud (RDS): how long an attempt may keep it."
+        " Its deadline is shortened to that. Of no effect on drills that run in a pod of their own.",
     )
     level: Level = Field(
         default=Level.RESTORE,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import ssl
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.base import Credentials, Target
 from databosun.engines.mysql.faults import guarded, login_fault
+from databosun.engines.reaching import resolve
 
 CONNECT_SECONDS = 10
 APPLICATION = "databosun"
@@ -161,19 +160,10 @@ def candidates(target: Target) -> tuple[list[Endpoint], list[DatabosunError]]:
             found.append(Endpoint(host, port))
             continue
         try:
-            found += [Endpoint(host, port, address) for address in _resolve(host, port)]
+            found += [Endpoint(host, port, address) for address in resolve(host, port)]
         except WorldFault as fault:
             errors.append(fault)
     return found, errors
-
-
-def combined(errors: Sequence[DatabosunError]) -> DatabosunError:
-    """One error for all hosts: definite (UserFault) only where every host said so."""
-    if len(errors) == 1:
-        return errors[0]
-    text = " | ".join(fault.message for fault in errors)
-    first = next((fault for fault in errors if isinstance(fault, WorldFault)), errors[0])
-    return type(first)(first.reason, text)
 
 
 def _log_in(credentials: Credentials, endpoint: Endpoint, tls: TLSMode) -> Connection[Any]:
@@ -229,27 +219,3 @@ def _context(credentials: Credentials, tls: TLSMode) -> ssl.SSLContext:
     except OSError as error:
         raise UserFault(Reason.TLS_FAILURE, f"certificates of spec.connection.tls cannot be read: {error}") from error
     return context
-
-
-def _resolve(host: str, port: int, *, seconds: float = CONNECT_SECONDS) -> tuple[str, ...]:
-    """The addresses of a name. In a thread of its own: the C resolver cannot be interrupted and may take minutes."""
-    answer: queue.Queue[tuple[str, ...] | OSError] = queue.Queue()
-
-    def look_up() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            answer.put(error)
-        else:
-            answer.put(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
-
-    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
-    try:
-        got = answer.get(timeout=seconds)
-    except queue.Empty:
-        message = f"looking up {host} took more than {seconds:.0f} s; check the cluster's DNS and spec.connection.host"
-        raise WorldFault(Reason.UNKNOWN_HOST, message) from None
-    if isinstance(got, OSError):
-        message = f"{host} has no address: {got}; check spec.connection.host"
-        raise WorldFault(Reason.UNKNOWN_HOST, message) from got
-    return got

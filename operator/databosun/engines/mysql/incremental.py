@@ -12,7 +12,6 @@ from typing import Any
 from pymysql.connections import Connection
 
 from databosun.api.quantities import humanize_bytes
-from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
@@ -23,11 +22,11 @@ from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import read_grants
 from databosun.engines.mysql.logical import Run
-from databosun.engines.mysql.positions import BASE_FILE, PIECES, Mark, format_position, read_mark
+from databosun.engines.mysql.positions import BASE_FILE, PIECES, Mark, backup_position, read_mark
 from databosun.engines.mysql.preflight import binlog_findings
 from databosun.engines.mysql.relay import Relay
 from databosun.engines.mysql.room import demand_room
-from databosun.engines.mysql.server import ServerFacts
+from databosun.engines.mysql.server import ServerFacts, archived_here
 from databosun.engines.mysql.tools import Tool, environment_of, find_tool, tool_version
 from databosun.engines.program import bound
 
@@ -69,7 +68,7 @@ def back_up_incremental(
         method=Method.LOGICAL,
         engine_version=facts.version,
         system_identifier=facts.system_identifier,
-        position=Position(binlog=format_position(span.end), gtid=span.end.gtid or None),
+        position=backup_position(span.end, archived=archived_here(session, facts)),
         snapshot_time=span.at,
         parent=parent.id,
         base=parent.base,

@@ -11,7 +11,7 @@ from typing import Any
 
 from pymysql.connections import Connection
 
-from databosun.api.v1alpha1.backup import ObjectCount, Position
+from databosun.api.v1alpha1.backup import ObjectCount
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, WorldFault
@@ -24,9 +24,9 @@ from databosun.engines.mysql.dumpcheck import DumpCheck, ScriptCheck
 from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.fingerprint import expected_lines, list_tables, verify_script
-from databosun.engines.mysql.positions import BASE_FILE, Mark, format_position
+from databosun.engines.mysql.positions import BASE_FILE, Mark, backup_position
 from databosun.engines.mysql.relay import Relay
-from databosun.engines.mysql.server import ServerFacts
+from databosun.engines.mysql.server import ServerFacts, archived_here
 from databosun.engines.mysql.tools import Tool, environment_of, tool_for
 from databosun.engines.program import bound
 
@@ -91,7 +91,7 @@ def back_up_logical(session: Session, facts: ServerFacts, plan: Plan, sink: Sink
         method=Method.LOGICAL,
         engine_version=facts.version,
         system_identifier=facts.system_identifier,
-        position=Position(binlog=format_position(mark), gtid=mark.gtid or None) if mark else Position(),
+        position=backup_position(mark, archived=whole and archived_here(session, facts)),
         snapshot_time=at,
         parent=None,
         base=None,

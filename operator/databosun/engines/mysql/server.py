@@ -16,8 +16,9 @@ from pymysql.cursors import DictCursor
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.base import Target
-from databosun.engines.mysql.connect import Endpoint, Session, candidates, combined, one, open_sql, rows
+from databosun.engines.mysql.connect import Endpoint, Session, candidates, one, open_sql, rows
 from databosun.engines.mysql.faults import guarded
+from databosun.engines.reaching import combined
 
 FIRST = (10, 6)
 SYSTEM_SCHEMAS = ("information_schema", "performance_schema", "mysql", "sys")
@@ -93,6 +94,11 @@ class ServerFacts:
     def log_bin(self) -> bool:
         """Whether it writes a binary log."""
         return self.settings.get("log_bin") in ("1", "ON")
+
+    @property
+    def replica_like(self) -> bool:
+        """Whether it is a replica, or might be one."""
+        return self.replica is not None or self.replica_hidden
 
     @property
     def logs_all(self) -> bool:
@@ -178,6 +184,18 @@ def choose_session(target: Target, deadline: datetime | None = None) -> Session:
     if fallback:
         return fallback
     raise combined(errors)
+
+
+def archived_here(session: Session, facts: ServerFacts) -> bool:
+    """Whether this server's binary log is the one that an archiver ships: of several hosts that of the primary."""
+    return facts.logs_all and (len(session.target.database.hosts) == 1 or not facts.replica_like)
+
+
+def choose_source(target: Target) -> Session:
+    """Whose binary log is shipped: the one host's, or of several that of the one that takes writes."""
+    if len(target.database.hosts) == 1:
+        return choose_session(target)
+    return Session(target, choose_primary(target))
 
 
 def choose_primary(target: Target) -> Endpoint:

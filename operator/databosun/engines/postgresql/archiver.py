@@ -14,7 +14,15 @@ from databosun.api.archive import LogGap
 from databosun.api.result import Finding
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault
 from databosun.domain.wal import History, WalPoint, first_history, format_lsn, parse_history, parse_lsn, segment_start
-from databosun.engines.archiving import ArchivePlan, Archiver, ArchiveState, WalSink
+from databosun.engines.archiving import (
+    FIRST_PAUSE,
+    SOURCE,
+    ArchivePlan,
+    Archiver,
+    ArchiveState,
+    WalSink,
+    keep_archiving,
+)
 from databosun.engines.base import Target
 from databosun.engines.postgresql.archivesource import Source, Way, look_at_source
 from databosun.engines.postgresql.connect import Session, choose_primary, open_replication, open_sql
@@ -36,9 +44,7 @@ from databosun.engines.postgresql.walstream import GATHER_SECONDS, Handler, Time
 from databosun.engines.postgresql.walwatch import WalWatch, Watched
 from databosun.engines.postgresql.wire import ServerRefused, refused_fault
 
-SOURCE, BOUND, RELEASE = "source", "bound", "release"
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 15.0
+BOUND, RELEASE = "bound", "release"
 DRAIN_SECONDS = 30.0
 _IN_USE = "55006"
 _LET_GO = frozenset({Reason.RETAINED_TOO_MUCH, Reason.SLOT_LOST})
@@ -46,22 +52,7 @@ _LET_GO = frozenset({Reason.RETAINED_TOO_MUCH, Reason.SLOT_LOST})
 
 def archive(plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
     """Archive until `plan.stop`. Raises SafetyStop, and WorldFault(AnotherServer) where another one answers now."""
-    run = _Run(plan, sink, state)
-    pause = FIRST_PAUSE
-    while not plan.stop.is_set():
-        run.streamed = False
-        try:
-            with guarded("archiving the log"):
-                run.session()
-            continue
-        except SafetyStop:
-            raise
-        except DatabosunError as fault:
-            if fault.reason == Reason.ANOTHER_SERVER:
-                raise
-            state.trouble(SOURCE, fault)
-        pause = FIRST_PAUSE if run.streamed else min(pause * 2, LONGEST_PAUSE)
-        plan.stop.wait(pause)
+    keep_archiving(plan, state, _Run(plan, sink, state), lambda: guarded("archiving the log"))
 
 
 class _Run:

@@ -1,4 +1,4 @@
-"""Auto becomes Physical or Logical, and says why."""
+"""Auto becomes Physical or Logical, and says why; and whether a replica is fit to be read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from databosun.api.result import Finding
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.errors import UserFault
+from databosun.domain.wal import parse_lsn
 from databosun.engines.postgresql.reasons import Reason
+from databosun.engines.postgresql.server import ServerFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ def _automatic(database: str | None, findings: Sequence[Finding]) -> Choice:
     _demand(Method.LOGICAL, findings)
     note = f"{Reason.AUTO_METHOD}: Logical, because Physical is not possible: {obstacle.reason}: {obstacle.message}"
     return Choice(Method.LOGICAL, (note + (f"; to mend it: {obstacle.fix}" if obstacle.fix else ""),))
+
+
+def begins_too_early(facts: ServerFacts, log_begin: str | None) -> bool:
+    """Whether a physical backup of a standby could begin before the log that is to be replayed onto it."""
+    return log_begin is not None and facts.in_recovery and parse_lsn(facts.redo_lsn) < parse_lsn(log_begin)
 
 
 def blocking(method: Method, findings: Sequence[Finding]) -> Finding | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import socket
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +15,7 @@ from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.base import Target
 from databosun.engines.postgresql.faults import guarded, login_fault
 from databosun.engines.postgresql.reasons import Reason
+from databosun.engines.reaching import combined, resolve
 
 CONNECT_SECONDS = 10
 APPLICATION = "databosun"
@@ -189,7 +187,7 @@ def choose_endpoint(target: Target, *, prefer_standby: bool) -> Endpoint:
             break
     if fallback:
         return fallback
-    raise _combined(errors)
+    raise combined(errors)
 
 
 def choose_primary(target: Target) -> Endpoint:
@@ -216,10 +214,10 @@ def choose_primary(target: Target) -> Endpoint:
     if primaries:
         return max(primaries, key=lambda found: found[0])[1]
     if standbys:
-        others = f"; {_combined(errors).message}" if errors else ""
+        others = f"; {combined(errors).message}" if errors else ""
         message = f"{', '.join(map(str, standbys))} only replays, and the log is archived from the primary{others}"
         raise WorldFault(Reason.NO_PRIMARY, message)
-    raise _combined(errors)
+    raise combined(errors)
 
 
 def writes_on(target: Target, endpoint: Endpoint) -> int | None:
@@ -239,15 +237,6 @@ def _is_standby(target: Target, endpoint: Endpoint) -> bool:
     return bool(row and row[0])
 
 
-def _combined(errors: list[DatabosunError]) -> DatabosunError:
-    """One error for all hosts: definite (UserFault) only where every host said so."""
-    if len(errors) == 1:
-        return errors[0]
-    text = " | ".join(fault.message for fault in errors)
-    first = next((fault for fault in errors if isinstance(fault, WorldFault)), errors[0])
-    return type(first)(first.reason, text)
-
-
 def _addresses(host: str, port: int, errors: list[DatabosunError]) -> tuple[str | None, ...]:
     if host.startswith("/"):
         return (None,)
@@ -256,27 +245,3 @@ def _addresses(host: str, port: int, errors: list[DatabosunError]) -> tuple[str 
     except WorldFault as fault:
         errors.append(fault)
         return ()
-
-
-def resolve(host: str, port: int, *, seconds: float = CONNECT_SECONDS) -> tuple[str, ...]:
-    """The addresses of a name. In a thread of its own: the C resolver cannot be interrupted and may take minutes."""
-    answer: queue.Queue[tuple[str, ...] | OSError] = queue.Queue()
-
-    def look_up() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            answer.put(error)
-        else:
-            answer.put(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
-
-    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
-    try:
-        got = answer.get(timeout=seconds)
-    except queue.Empty:
-        message = f"looking up {host} took more than {seconds:.0f} s; check the cluster's DNS and spec.connection.host"
-        raise WorldFault(Reason.UNKNOWN_HOST, message) from None
-    if isinstance(got, OSError):
-        message = f"{host} has no address: {got}; check spec.connection.host"
-        raise WorldFault(Reason.UNKNOWN_HOST, message) from got
-    return got

@@ -23,7 +23,7 @@ from databosun.engines.base import (
     Target,
 )
 from databosun.engines.postgresql.checks.artefacts import inspect_artefacts
-from databosun.engines.postgresql.choose import choose_method
+from databosun.engines.postgresql.choose import begins_too_early, choose_method
 from databosun.engines.postgresql.compare import compare_with_copy
 from databosun.engines.postgresql.connect import Session, choose_endpoint
 from databosun.engines.postgresql.faults import guarded
@@ -38,7 +38,7 @@ from databosun.engines.postgresql.recovery.logical import recover_logical, room_
 from databosun.engines.postgresql.recovery.physical import recover_physical
 from databosun.engines.postgresql.recovery.place import room_for
 from databosun.engines.postgresql.restore_doc import restore_markdown
-from databosun.engines.postgresql.server import gather_server
+from databosun.engines.postgresql.server import ServerFacts, gather_server
 
 
 class PostgreSQL:
@@ -62,11 +62,10 @@ class PostgreSQL:
         )
 
     def backup(self, target: Target, plan: Plan, sink: Sink) -> Captured:
-        """Take one backup from a replica where there is one."""
+        """Take one backup from a replica where one is fit."""
         with guarded("taking a backup"):
             sink.progress("connect")
-            session = Session(target, choose_endpoint(target, prefer_standby=True), plan.deadline)
-            facts = gather_server(session)
+            session, facts, why = _choose_source(target, plan)
             incremental = plan.type is not BackupType.FULL
             findings = examine(session, facts, {plan.method}, incremental=incremental)
             choice = choose_method(plan.method, target.database.database, findings)
@@ -75,7 +74,7 @@ class PostgreSQL:
         warnings = tuple(
             f"{found.reason}: {found.message}" for found in findings if not found.blocks and found.reason in _TOLD
         )
-        return replace(captured, notes=(*choice.notes, *captured.notes, *warnings))
+        return replace(captured, notes=(*choice.notes, *why, *captured.notes, *warnings))
 
     def run_hook(self, target: Target, hook: Hook) -> None:
         """Run one `sql` hook within its timeout."""
@@ -107,6 +106,22 @@ class PostgreSQL:
         """Restore a chain or a dump into a server of our own."""
         logical = Method(plan.chain[-1]["method"]) is Method.LOGICAL
         return recover_logical(plan, source) if logical else recover_physical(plan, source)
+
+
+def _choose_source(target: Target, plan: Plan) -> tuple[Session, ServerFacts, tuple[str, ...]]:
+    """Whom to read, and why it is no replica where one would do otherwise."""
+    session = Session(target, choose_endpoint(target, prefer_standby=True), plan.deadline)
+    facts = gather_server(session)
+    if plan.method is Method.LOGICAL or not begins_too_early(facts, plan.log_begin):
+        return session, facts, ()
+    primary = Session(target, choose_endpoint(target, prefer_standby=False), plan.deadline)
+    if primary.endpoint == session.endpoint:
+        return session, facts, ()
+    note = (
+        f"{Reason.REPLICA_TOO_OLD}: {primary.endpoint} was read, since a backup of {session.endpoint} would begin at "
+        f"{facts.redo_lsn}, before the shipped log ({plan.log_begin}), which could then not be replayed onto it"
+    )
+    return primary, gather_server(primary), (note,)
 
 
 # Findings that belong to the backup itself, not only to the server: what it does not hold.

@@ -8,9 +8,10 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from databosun.domain.errors import UserFault
+from databosun.domain.errors import UserFault, WorldFault
 from databosun.engines.postgresql.connect import Connection, Session, open_sql
 from databosun.engines.postgresql.faults import guarded
+from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.server import ServerFacts
 
 # Recovery refuses to start with less than the primary had (manual, "Hot Standby", Administrator's Overview).
@@ -40,7 +41,7 @@ _COLLATION_15 = (
 _COLLATION_17 = _COLLATION_15.replace("d.daticulocale", "d.datlocale")
 
 _DATABASES = """
-SELECT d.datname AS name, d.datallowconn AS connectable, d.datistemplate AS template,
+SELECT d.oid::int8 AS oid, d.datname AS name, d.datallowconn AS connectable, d.datistemplate AS template,
        pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype, {collation}
 FROM pg_catalog.pg_database AS d ORDER BY d.datname
 """
@@ -77,6 +78,26 @@ def gather_environment(session: Session, facts: ServerFacts) -> dict[str, Any]:
         "tablespaces": tablespaces,
         "inRecovery": facts.in_recovery,
     }
+
+
+def mark_kept(session: Session, environment: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Say of each database whether it outlived the backup (`kept`): only then must a restored copy have it.
+
+    Null, and a note, where the server could not be asked any more: that costs a check, never the backup.
+    """
+    try:
+        with open_sql(session) as connection:
+            rows = _rows(connection, "SELECT d.oid::int8 AS oid FROM pg_catalog.pg_database AS d")
+    except (UserFault, WorldFault) as fault:
+        said = f"which databases outlived the backup is not known ({fault.message}); a copy is asked for none"
+        note = f"{Reason.DATABASES_UNKNOWN}: {said}"
+        return _with_kept(environment, None), (note,)
+    return _with_kept(environment, {int(row["oid"]) for row in rows}), ()
+
+
+def _with_kept(environment: Mapping[str, Any], kept: set[int] | None) -> dict[str, Any]:
+    marked = [{**one, "kept": None if kept is None else one["oid"] in kept} for one in environment["databases"]]
+    return {**environment, "databases": marked}
 
 
 def _databases(connection: Connection, facts: ServerFacts) -> list[dict[str, Any]]:

@@ -29,10 +29,12 @@ class WalRange:
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """One file that the manifest names."""
+    """One file that the manifest names. `algorithm`, `checksum`: as it writes them; None where it has none."""
 
     path: str
     size: int
+    algorithm: str | None = None
+    checksum: str | None = None
 
 
 def manifest_files(manifest: bytes) -> Iterator[ManifestFile]:
@@ -42,7 +44,7 @@ def manifest_files(manifest: bytes) -> Iterator[ManifestFile]:
         if text.startswith((b'{ "Path"', b'{ "Encoded-Path"')):
             entry: dict[str, Any] = json.loads(text)
             path = entry.get("Path") or bytes.fromhex(entry["Encoded-Path"]).decode("utf-8", "surrogateescape")
-            yield ManifestFile(path, int(entry["Size"]))
+            yield ManifestFile(path, int(entry["Size"]), entry.get("Checksum-Algorithm"), entry.get("Checksum"))
 
 
 def demand_whole(manifest: bytes) -> None:

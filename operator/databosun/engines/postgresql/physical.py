@@ -16,7 +16,7 @@ from databosun.engines.base import Captured, Plan, Sink
 from databosun.engines.postgresql.archives import STAGE, Archives
 from databosun.engines.postgresql.basebackup14 import take_on_scratch
 from databosun.engines.postgresql.connect import Session, open_replication
-from databosun.engines.postgresql.environment import gather_environment
+from databosun.engines.postgresql.environment import gather_environment, mark_kept
 from databosun.engines.postgresql.incremental import Chain, decide_chain
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.replication import (
@@ -60,7 +60,8 @@ def back_up_physical(session: Session, facts: ServerFacts, plan: Plan, sink: Sin
         else:
             taken = _streamed(session, facts, plan, sink, watch)
         watch.pulse()
-    return _captured(facts, plan, environment, taken)
+    environment, unknown = mark_kept(session, environment)
+    return _captured(facts, plan, environment, replace(taken, notes=(*taken.notes, *unknown)))
 
 
 def _pulse(sink: Sink, watch: Watch) -> Callable[[], None]:

@@ -61,7 +61,8 @@ class DatabaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """The server as one login saw it at `now` (the server's clock)."""
+    """The server as one login saw it at `now` (the server's clock). `redo_lsn`: a standby's backup begins there, or
+    later."""
 
     host: str
     version_num: int
@@ -74,6 +75,7 @@ class ServerFacts:
     role: Role
     settings: Mapping[str, str]
     databases: tuple[DatabaseFacts, ...]
+    redo_lsn: str = "0/0"
 
     @property
     def major(self) -> int:
@@ -101,6 +103,7 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
        (pg_catalog.pg_control_system()).system_identifier::text AS system_identifier,
        pg_catalog.pg_is_in_recovery() AS in_recovery,
        (pg_catalog.pg_control_checkpoint()).timeline_id AS timeline,
+       (pg_catalog.pg_control_checkpoint()).redo_lsn::text AS redo_lsn,
        pg_catalog.clock_timestamp() AS now,
        pg_catalog.pg_backend_pid() AS pid
 """

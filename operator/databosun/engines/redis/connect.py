@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from databosun.api.v1alpha1.database import TLSMode
-from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.domain.errors import DatabosunError, UserFault
 from databosun.engines.base import Target
+from databosun.engines.reaching import resolve
 from databosun.engines.redis.faults import connect_fault, handshake_fault, reply_fault
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.resp import ReplyError, Wire
@@ -103,27 +102,3 @@ def _keep_alive(connection: socket.socket) -> None:
     for option, value in ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def resolve(host: str, port: int, *, seconds: float = CONNECT_SECONDS) -> tuple[str, ...]:
-    """The addresses of a name. In a thread of its own: the C resolver cannot be interrupted and may take minutes."""
-    answer: queue.Queue[tuple[str, ...] | OSError] = queue.Queue()
-
-    def look_up() -> None:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            answer.put(error)
-        else:
-            answer.put(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)))
-
-    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
-    try:
-        got = answer.get(timeout=seconds)
-    except queue.Empty:
-        message = f"looking up {host} took more than {seconds:.0f} s; check the cluster's DNS and spec.connection.host"
-        raise WorldFault(Reason.UNKNOWN_HOST, message) from None
-    if isinstance(got, OSError):
-        message = f"{host} has no address: {got}; check spec.connection.host"
-        raise WorldFault(Reason.UNKNOWN_HOST, message) from got
-    return got

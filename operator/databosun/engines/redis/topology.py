@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.base import Target
+from databosun.engines.reaching import combined
 from databosun.engines.redis.connect import Endpoint, endpoints_of, open_wire
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.reasons import Reason
@@ -48,7 +49,7 @@ def choose_source(target: Target, pulse: Callable[[], None] = lambda: None) -> S
     found = [facts for facts in search.seen.values() if facts.mode != "sentinel"]
     masters = [facts for facts in found if facts.master]
     if not found:
-        raise _combined(search.errors)
+        raise combined(search.errors)
     return _with_watch(target, masters[0], pulse) if masters else found[0]
 
 
@@ -60,7 +61,7 @@ def choose_master(target: Target, pulse: Callable[[], None] = lambda: None) -> S
     if masters:
         return masters[0]
     if not search.seen:
-        raise _combined(search.errors)
+        raise combined(search.errors)
     names = ", ".join(str(facts.endpoint) for facts in search.seen.values())
     message = f"no master answers, only {names}; list it in spec.connection.hosts, or wait for the failover"
     raise WorldFault(Reason.SERVER_NOT_READY, message)
@@ -182,14 +183,3 @@ def _with_watch(target: Target, facts: ServerFacts, pulse: Callable[[], None]) -
         guarded(f"asking {facts.endpoint} for its Sentinels", target.credentials.username),
     ):
         return replace(facts, watched=ask_watched(wire))
-
-
-def _combined(errors: list[DatabosunError]) -> DatabosunError:
-    """One error for all hosts: definite (UserFault) only where every host said so."""
-    if not errors:
-        return WorldFault(Reason.CONNECT_FAILED, "no host of spec.connection names a server")
-    if len(errors) == 1:
-        return errors[0]
-    text = " | ".join(fault.message for fault in errors)
-    first = next((fault for fault in errors if isinstance(fault, WorldFault)), errors[0])
-    return type(first)(first.reason, text)

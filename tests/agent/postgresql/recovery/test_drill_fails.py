@@ -6,16 +6,25 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import zstandard
 
-from databosun.api.drill import Level, Verdict
+from databosun.api.drill import CheckOutcome, CheckResult, Level, Verdict
 from databosun.api.request import BackupRef
 from databosun.api.result import DrillResult, Outcome
 from databosun.api.v1alpha1.backuppolicy import Method
+from databosun.domain.errors import WorldFault
 from databosun.domain.sealing import canonical, digest_of
+from databosun.engines.postgresql.checks.run import run_check
+from databosun.engines.postgresql.checks.scene import Scene
+from databosun.engines.postgresql.connect import open_sql
+from databosun.engines.postgresql.environment import gather_environment
+from databosun.engines.postgresql.recovery.facts import read_backup
+from databosun.engines.postgresql.recovery.private import PrivateServer
 from support.agekeys import make_age_key
 from support.agentrun import backup_task, child_of
 from support.pgsample import fill
@@ -184,6 +193,110 @@ def test_too_little_room_is_refused_with_figures(yard: Yard) -> None:
     assert (found.verdict, found.reason) == (Verdict.REFUSED, "ScratchTooSmall")
     assert "10000000 bytes" in found.message
     assert found.evidence is None
+
+
+def test_a_database_that_was_dropped_while_the_backup_ran(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was there at the beginning and not at the end: a copy without it is right."""
+    yard.server.sql("CREATE DATABASE passing")
+
+    def gather_and_drop(*args: Any) -> dict[str, Any]:
+        found = gather_environment(*args)
+        yard.server.sql("DROP DATABASE passing")
+        return found
+
+    monkeypatch.setattr("databosun.engines.postgresql.physical.gather_environment", gather_and_drop)
+    yard.back_up(backup_task("orders-2"))
+    found = drilled(yard.drill("orders-2", level=Level.RESTORE))
+    assert found.verdict is Verdict.PASSED, found
+    kept = {one["name"]: one["kept"] for one in _environment(yard, "orders-2")["databases"]}
+    assert (kept["passing"], kept["shop"]) == (False, True)
+
+
+def add_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backups from here on claim one database more, whose files are those of `shop`."""
+
+    def gather_one_more(*args: Any) -> dict[str, Any]:
+        found = gather_environment(*args)
+        shop = next(one for one in found["databases"] if one["name"] == "shop")
+        return {**found, "databases": [*found["databases"], {**shop, "name": "ghost"}]}
+
+    monkeypatch.setattr("databosun.engines.postgresql.physical.gather_environment", gather_one_more)
+
+
+def test_a_database_that_is_not_in_the_copy(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_ghost(monkeypatch)
+    yard.back_up(backup_task("orders-2"))
+    found = failed(drilled(yard.drill("orders-2", level=Level.RESTORE)), "SchemaDiffers")
+    assert "not in the copy: ghost" in found.message
+
+
+@dataclass
+class Recovered:
+    """A server in the place of a copy that a log was replayed onto."""
+
+    server: Server
+
+    @property
+    def data(self) -> Path:
+        return self.server.data
+
+    def connect(self, dbname: str, **_: bool) -> Any:
+        return self.server.connect(dbname)
+
+
+def test_a_database_that_the_replay_never_dropped(yard: Yard) -> None:
+    """After a replay a database may rightly be gone, but then its files are, too."""
+    ((there,),) = yard.server.sql("SELECT oid::int8 FROM pg_database WHERE datname = 'shop'")
+    document = json.loads(yard.stored("orders-1", "manifest.json").read_bytes())
+    shop = next(one for one in document["environment"]["databases"] if one["name"] == "shop")
+    assert shop["oid"] == there
+    ready = check("server-ready", "ServerReady")
+
+    def judged(**entry: Any) -> CheckResult:
+        document["environment"]["databases"] = [shop, {**shop, **entry}]
+        server = cast("PrivateServer", Recovered(yard.server))
+        return run_check(Scene(server, read_backup(document), None, lambda: None, replayed_log=True), ready)
+
+    lost = judged(name="ghost")
+    assert (lost.outcome, lost.reason) == (CheckOutcome.FAILED, "SchemaDiffers")
+    assert "ghost, though its files are there" in lost.message
+    dropped = judged(name="gone", oid=4_000_000_000)
+    assert dropped.outcome is CheckOutcome.PASSED
+    assert "dropped since the backup: gone" in str(dropped.observed)
+
+
+def test_a_server_that_is_gone_right_after_the_backup(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backup is good; what it cannot promise is not asked for, and said."""
+
+    def refuse(*_: Any) -> None:
+        raise WorldFault("ConnectionLost", "the server is gone")
+
+    monkeypatch.setattr("databosun.engines.postgresql.environment.open_sql", _after(1, refuse))
+    ran = yard.back_up(backup_task("orders-2"))
+    assert ran.result.backup
+    assert [note for note in ran.result.backup.notes if note.startswith("DatabasesUnknown: ")]
+    assert {one["kept"] for one in _environment(yard, "orders-2")["databases"]} == {None}
+    assert drilled(yard.drill("orders-2", level=Level.RESTORE)).verdict is Verdict.PASSED
+
+
+def _after(calls: int, then: Callable[..., Any]) -> Callable[..., Any]:
+    """`open_sql`, and after so many connections to the login's own database something else."""
+    left = calls
+
+    def counted(session: Any, *dbname: str) -> Any:
+        nonlocal left
+        if dbname:
+            return open_sql(session, *dbname)
+        left -= 1
+        return open_sql(session) if left >= 0 else then()
+
+    return counted
+
+
+def _environment(yard: Yard, backup: str) -> dict[str, Any]:
+    document = json.loads(yard.stored(backup, "manifest.json").read_bytes())
+    found: dict[str, Any] = document["environment"]
+    return found
 
 
 def test_an_emptied_table_of_a_dump(yard_of: Callable[..., Yard], own_server: Callable[..., Server]) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -19,24 +17,11 @@ from support.leftovers import processes_of
 from support.pgsample import add_tablespace, fill
 from support.pgserver import Server
 from support.recoveryyard import Yard, drilled
+from support.stillness import files_of
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 KILLS = 6
-
-
-def files_of(folder: Path) -> dict[str, tuple[str, int, int, str]]:
-    """Every file, folder and link below, with its content, owner, rights and the time of its last change."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        seen = path.lstat()
-        content = ""
-        if path.is_symlink():
-            content = str(path.readlink())
-        elif path.is_file():
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-        found[str(path)] = (content, seen.st_mode, seen.st_uid, f"{seen.st_mtime_ns}")
-    return found
 
 
 @pytest.fixture

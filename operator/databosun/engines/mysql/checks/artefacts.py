@@ -9,13 +9,13 @@ from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.engines.base import Source, StreamCheck
+from databosun.engines.inflate import inflated
 from databosun.engines.mysql.accounts import ENDING
 from databosun.engines.mysql.binlogfile import BinlogWalk
 from databosun.engines.mysql.dumpcheck import DumpCheck, ScriptCheck
 from databosun.engines.mysql.logical import DUMP, USERS
 from databosun.engines.mysql.positions import BASE_FILE, PIECES
 from databosun.engines.mysql.recovery.facts import Backup
-from databosun.engines.mysql.recovery.load import inflated
 
 
 def inspect_artefacts(backups: Sequence[Backup], source: Source, pulse: Callable[[], None]) -> str:

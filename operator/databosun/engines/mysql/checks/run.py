@@ -69,7 +69,7 @@ def _check_ready(scene: Scene, check: Check) -> CheckResult:
         (version,) = one(connection, "SELECT VERSION()")
     finally:
         connection.close()
-    missing = sorted(set(scene.backups[0].schemas) - set(schemas)) if len(scene.backups) == 1 else []
+    missing = sorted(set(scene.backup.schemas) - set(schemas)) if scene.all_of_it else []
     if missing:
         message = f"databases of the backup are not in the copy: {', '.join(missing)}"
         return failed(check, CheckReason.SCHEMA_DIFFERS, message, observed=", ".join(schemas))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,17 +18,27 @@ from databosun.engines.mysql.server import SYSTEM_SCHEMAS
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The copy, the chain it came from (base first), and the instant that the age of data is measured against."""
+    """The copy, the chain it came from (base first), and the instant that the age of data is measured against.
+
+    `replayed`: the log went on from the last backup, whose counts are those of the copy no more.
+    """
 
     server: PrivateServer
     backups: tuple[Backup, ...]
     assumed_at: datetime | None
     pulse: Callable[[], None]
+    replayed: bool = False
 
     @property
     def backup(self) -> Backup:
-        """The backup that was restored: the last of its chain."""
-        return self.backups[-1]
+        """The backup that was restored, the last of its chain; of what went on from there nothing was counted."""
+        last = self.backups[-1]
+        return replace(last, objects={}, schema_hash=None) if self.replayed else last
+
+    @property
+    def all_of_it(self) -> bool:
+        """Whether the copy holds what the full held, and nothing came after it."""
+        return len(self.backups) == 1 and not self.replayed
 
     def schemas(self, connection: Connection[Any]) -> tuple[str, ...]:
         """All but the server's own."""

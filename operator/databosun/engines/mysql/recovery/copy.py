@@ -37,7 +37,8 @@ class RunningCopy:
         self._seconds = seconds
         self._notes = notes
         self._plan = plan
-        self._scene = Scene(server, tuple(backups), plan.assumed_at, plan.pulse)
+        replayed = plan.log is not None
+        self._scene = Scene(server, tuple(backups), plan.assumed_at, plan.pulse, replayed)
 
     @property
     def reached(self) -> Reached:

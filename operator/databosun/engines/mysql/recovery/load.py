@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, cast
-
-import zstandard
+from typing import Self
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop
 from databosun.engines.base import ArtefactReader
+from databosun.engines.inflate import inflated
 from databosun.engines.mysql.recovery.private import PrivateServer
 from databosun.engines.mysql.tools import Tool, environment_of, find_tool
 from databosun.engines.program import bound
 
-_CHUNK = 1024 * 1024
 _LOOK_SECONDS = 0.2
 _PIPE = -1  # subprocess.PIPE
+_GATHERED = 256 * 1024
 # What speaks of the pod or of the agent, not of the backup.
 _NOT_THE_BACKUPS = frozenset(
     {Reason.SCRATCH_TOO_SMALL, Reason.TOOL_MISSING, Reason.WRONG_TOOL_VERSION, Reason.TOOL_KILLED, "Interrupted"}
 )
-
-
-def inflated(reader: ArtefactReader) -> Iterator[bytes]:
-    """The data of a compressed artefact. SafetyStop(ArtefactCorrupt) where it is none."""
-    source = cast("IO[bytes]", _Whole(reader))
-    stream = zstandard.ZstdDecompressor().stream_reader(
-        source, read_size=_CHUNK, read_across_frames=True, closefd=False
-    )
-    while True:
-        try:
-            data = stream.read(_CHUNK)
-        except zstandard.ZstdError as error:
-            message = f"{reader.name}: the zstd stream cannot be read: {error}"
-            raise SafetyStop(Reason.ARTEFACT_CORRUPT, message) from error
-        if not data:
-            return
-        yield data
 
 
 def load_script(server: PrivateServer, reader: ArtefactReader, pulse: Callable[[], None], *, doing: str) -> None:
@@ -69,6 +52,53 @@ def replay(server: PrivateServer, pieces: Sequence[Path], pulse: Callable[[], No
         _demand(reading, "reading the binary log")
 
 
+class Replay:
+    """Events of a log into a server, as they come: a log's first four bytes, then whole transactions. Then `finish`."""
+
+    def __init__(self, server: PrivateServer, pulse: Callable[[], None]) -> None:
+        self._pulse = pulse
+        self._gathered = bytearray()
+        self._programs = ExitStack()
+        argv = [str(find_tool("mariadb-binlog")), "--no-defaults", "--skip-gtid-strict-mode", "-"]
+        home = server.folder
+        with ExitStack() as stack:
+            reading = Tool(bound(argv), env=environment_of(home), cwd=home, capture=True, stdin=_PIPE)
+            self._reading = stack.enter_context(reading)
+            self._client = stack.enter_context(_client(server, reading.stdout_descriptor))
+            reading.let_go_of_stdout()
+            self._programs = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._programs.close()
+
+    def write(self, data: bytes | bytearray) -> None:
+        """The next bytes. SafetyStop(RecoveryFailed) with the client's own words where it takes no more."""
+        self._gathered += data
+        if len(self._gathered) >= _GATHERED:
+            self._flush()
+
+    def finish(self) -> None:
+        """Demand that all of it was replayed."""
+        self._flush()
+        self._end()
+
+    def _flush(self) -> None:
+        gathered, self._gathered = self._gathered, bytearray()
+        if not self._reading.write(gathered, self._pulse):
+            self._end()
+            raise SafetyStop(Reason.RECOVERY_FAILED, "mariadb-binlog read no more of the log, and does not say why")
+
+    def _end(self) -> None:
+        self._reading.close_stdin()
+        _wait(self._client, self._pulse)
+        _demand(self._client, "replaying the binary log")
+        _wait(self._reading, self._pulse)
+        _demand(self._reading, "reading the binary log")
+
+
 def _client(server: PrivateServer, stdin: int) -> Tool:
     argv = [
         str(find_tool("mariadb")),
@@ -94,14 +124,3 @@ def _demand(tool: Tool, doing: str) -> None:
         if fault.reason in _NOT_THE_BACKUPS:
             raise
         raise SafetyStop(Reason.RECOVERY_FAILED, fault.message) from fault
-
-
-class _Whole:
-    """A reader as zstandard reads one."""
-
-    def __init__(self, reader: ArtefactReader) -> None:
-        self._reader = reader
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
-        return bytes(self._reader.read(max(size, 0)))

@@ -12,6 +12,7 @@ from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.engines.base import Reached, RecoveryPlan, Source
+from databosun.engines.inflate import inflated
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.logical import DUMP, USERS
 from databosun.engines.mysql.positions import PIECES
@@ -23,10 +24,12 @@ from databosun.engines.mysql.recovery.facts import (
     loaded_plugins,
     read_chain,
 )
-from databosun.engines.mysql.recovery.load import inflated, load_script, replay
+from databosun.engines.mysql.recovery.load import load_script, replay
+from databosun.engines.mysql.recovery.log import replay_log
 from databosun.engines.mysql.recovery.private import PrivateServer
 
 DATA = "data"
+_BY_LOG = (PointKind.LATEST, PointKind.TIME, PointKind.LSN)
 
 
 @contextmanager
@@ -34,12 +37,9 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
     """The copy runs while the block does."""
     backups = read_chain(plan.chain)
     base, last = backups[0], backups[-1]
-    if plan.until.kind is not PointKind.NONE:
-        message = (
-            f"backup {last.id} holds the instant of its end only, and this release ships no log of MariaDB: "
-            f"{plan.until.kind} cannot be recovered; choose the backup of that instant"
-        )
-        raise UserFault(Reason.LOGICAL_HAS_NO_LOG, message)
+    if plan.until.kind not in (PointKind.NONE, *_BY_LOG):
+        message = f"MariaDB is restored to a time, a position or the newest, not to {plan.until.kind}"
+        raise UserFault(Reason.POINT_NOT_COVERED, message)
     demand_restorable(base)
     seconds: dict[str, float] = {"replay": 0.0}
     waited, began = source.waited, time.monotonic()
@@ -54,9 +54,13 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
         seconds["restore"] = time.monotonic() - began - seconds["start"] - seconds["fetch"]
         if len(backups) > 1:
             _replay(server, backups[1:], source, plan, seconds)
-        server.connect().close()
         reached = Reached(last.position, last.last_commit)
-        yield RunningCopy(server, backups, reached, seconds, _notes(base), plan)
+        if plan.until.kind in _BY_LOG:
+            began = time.monotonic()
+            reached = replay_log(server, last, plan)
+            seconds["replay"] += time.monotonic() - began
+        server.connect().close()
+        yield RunningCopy(server, backups, reached, seconds, _notes(base, plan), plan)
     finally:
         server.close()
 
@@ -74,7 +78,7 @@ def _replay(
 ) -> None:
     """Every piece is fetched and compared with its digest before any of it is replayed."""
     waited, began = source.waited, time.monotonic()
-    folder = plan.place / "log"
+    folder = plan.place / "pieces"  # the shipped log is spooled beside it
     pieces: list[Path] = []
     with guarded(f"writing below {folder}"):
         folder.mkdir(mode=0o700)
@@ -93,6 +97,10 @@ def _replay(
     seconds["replay"] = time.monotonic() - began - (source.waited - waited)
 
 
-def _notes(base: Backup) -> tuple[str, ...]:
+def _notes(base: Backup, plan: RecoveryPlan) -> tuple[str, ...]:
     left = left_plugins(base)
-    return (f"not loaded in the copy: {', '.join(left)}",) if left else ()
+    found = (f"not loaded in the copy: {', '.join(left)}",) if left else ()
+    if plan.until.time is None or not plan.until.time.microsecond:
+        return found
+    whole = plan.until.time.replace(microsecond=0).isoformat()
+    return (*found, f"the binary log counts whole seconds: what was committed since {whole} is left out")

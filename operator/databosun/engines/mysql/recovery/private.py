@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import shutil
-import signal
-import subprocess
-import tempfile
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,12 +18,8 @@ from databosun.engines.base import Credentials, Target
 from databosun.engines.mysql.connect import Endpoint, Session, open_sql
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.tools import environment_of, find_tool, run_tool, server_program
-from databosun.engines.program import bound
+from databosun.engines.privateserver import PrivateProcess
 
-_LOOK_SECONDS = 0.05
-_START_SECONDS = 3600.0
-_STOP_SECONDS = 3600.0
-_KEPT_LINES = 200
 _MIB = 1024**2
 
 # Reachable over its socket, acting for nobody.
@@ -59,23 +47,20 @@ _THROWN_AWAY = (
 )
 
 
-class PrivateServer:
+class PrivateServer(PrivateProcess):
     """Call `install`, `start`, then `connect`; `close` in the end."""
 
     def __init__(
         self, data: Path, series: tuple[int, int], settings: Mapping[str, str], plugins: Sequence[str]
     ) -> None:
+        super().__init__()
         self.data = data
-        self.folder = Path(tempfile.mkdtemp(prefix="bosun-"))
         self.socket = self.folder / "socket"
         self.temporary = data.parent / "tmp"  # as large as the largest index that is built
         self.admin = f"databosun-{secrets.token_hex(8)}"
         self._series = series
         self._settings = settings
         self._plugins = plugins
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._reader: threading.Thread | None = None
 
     def install(self, pulse: Callable[[], None]) -> None:
         """Make a new, empty data directory."""
@@ -99,23 +84,7 @@ class PrivateServer:
         """Start and wait until it answers. SafetyStop with its own words."""
         program, _ = server_program(self._series)
         argv = [str(program), f"--defaults-file={self._configuration()}"]
-        self._process = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
-            bound(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment_of(self.folder),
-            cwd=self.folder,
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(target=self._read_log, name="private server's log", daemon=True)
-        self._reader.start()
-        limit = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            pulse()
-            if self._process.poll() is not None or time.monotonic() > limit:
-                raise self._broken()
-            time.sleep(_LOOK_SECONDS)
+        self.run(argv, environment_of(self.folder), self._answers, pulse)
 
     def take_over(self) -> None:
         """Have an administrator of our own: the accounts of the backup replace the others, with passwords."""
@@ -137,45 +106,21 @@ class PrivateServer:
         """For the `mariadb` client."""
         return ["--no-defaults", "--protocol=socket", f"--socket={self.socket}", f"--user={self.admin}"]
 
-    def stop(self, pulse: Callable[[], None]) -> None:
-        """Stop cleanly, everything written back. SafetyStop where it does not end well."""
-        process = self._demand()
-        process.send_signal(signal.SIGTERM)
-        limit = time.monotonic() + _STOP_SECONDS
-        while process.poll() is None:
-            pulse()
-            if time.monotonic() > limit:
-                message = f"the copy did not stop within {_STOP_SECONDS:.0f} s: {self.said()}"
-                raise WorldFault(Reason.RECOVERY_FAILED, message)
-            time.sleep(_LOOK_SECONDS)
-        if process.returncode != 0:
-            raise self._broken()
-
-    def kill(self) -> None:
-        """End it at once; harmless where it does not run."""
-        process = self._process
-        if process is None:
-            return
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
     def close(self) -> None:
-        """Kill it and remove its folder."""
-        self.kill()
-        if self._reader:
-            self._reader.join(timeout=5.0)
-        if self._process and self._process.stderr:
-            self._process.stderr.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Kill it and remove its folders."""
+        super().close()
         shutil.rmtree(self.temporary, ignore_errors=True)
 
-    def said(self) -> str:
-        """What it last complained about."""
-        lines = list(self._lines)
-        telling = [line for line in lines if "[ERROR]" in line or "[Warning]" in line]
-        return " | ".join(line.strip() for line in (telling or lines)[-8:])[:1500]
+    def tells(self, line: str) -> bool:
+        """Errors and warnings."""
+        return "[ERROR]" in line or "[Warning]" in line
+
+    def broken(self, code: int | None) -> DatabosunError:
+        """What its end means."""
+        if any("No space left on device" in line or "errno: 28" in line for line in self._lines):
+            message = f"the disk was full while the copy recovered ({self.said()}); raise podTemplate.scratch.size"
+            return UserFault(Reason.SCRATCH_TOO_SMALL, message)
+        return super().broken(code)
 
     def _configuration(self) -> Path:
         return self.folder / "my.cnf"
@@ -213,22 +158,3 @@ class PrivateServer:
         except DatabosunError:
             return False
         return True
-
-    def _demand(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            msg = "the private server was never started"
-            raise RuntimeError(msg)
-        return self._process
-
-    def _read_log(self) -> None:
-        for raw in self._demand().stderr or ():
-            self._lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
-
-    def _broken(self) -> DatabosunError:
-        """What its end means."""
-        if self._reader:
-            self._reader.join(timeout=5.0)
-        if any("No space left on device" in line or "errno: 28" in line for line in self._lines):
-            message = f"the disk was full while the copy recovered ({self.said()}); raise podTemplate.scratch.size"
-            return UserFault(Reason.SCRATCH_TOO_SMALL, message)
-        return SafetyStop(Reason.RECOVERY_FAILED, f"the copy does not come up: {self.said() or 'it said nothing'}")

@@ -44,7 +44,9 @@ def check_staged(
     server: Server, copy: RunningCopy, aliases: Mapping[str, str], checks: Sequence[Check], pulse: Callable[[], None]
 ) -> list[CheckResult]:
     """UserFault with the check's reason where a critical one fails."""
-    scene = StagedScene(copy.scene.server, copy.scene.backup, copy.scene.assumed_at, pulse, server, aliases)
+    scene = StagedScene(
+        copy.scene.server, copy.scene.backup, copy.scene.assumed_at, pulse, copy.scene.replayed_log, server, aliases
+    )
     found = []
     for check in checks:
         pulse()

@@ -76,12 +76,31 @@ def _check_ready(scene: Scene, check: Check) -> CheckResult:
         ).fetchone()
     if row is None or row[0] != 1 or row[1]:
         return failed(check, CheckReason.QUERY_FAILED, "the copy answers, but takes no write", observed=str(row))
-    wanted = {str(one["name"]) for one in scene.backup.databases if one.get("connectable") and not one.get("template")}
-    missing = sorted(wanted - set(databases)) if scene.backup.method is Method.PHYSICAL else []
-    if missing:
+    missing = [name for name in _promised(scene) if name not in databases]
+    if missing and not scene.replayed_log:
         message = f"databases of the original are not in the copy: {', '.join(missing)}"
         return failed(check, CheckReason.SCHEMA_DIFFERS, message, observed=", ".join(databases))
-    return passed(check, observed=f"PostgreSQL {row[2]}, databases {', '.join(databases)}")
+    if lost := [name for name in missing if _has_files(scene, name)]:
+        message = f"the copy lists no database {', '.join(lost)}, though its files are there: it was never dropped"
+        return failed(check, CheckReason.SCHEMA_DIFFERS, message, observed=", ".join(databases))
+    since = f"; dropped since the backup: {', '.join(missing)}" if missing else ""
+    return passed(check, observed=f"PostgreSQL {row[2]}, databases {', '.join(databases)}{since}")
+
+
+def _promised(scene: Scene) -> list[str]:
+    """Databases that were there when a physical backup began and when it ended (`kept`; older backups do not say)."""
+    if scene.backup.method is not Method.PHYSICAL:
+        return []
+    found = scene.backup.databases
+    wanted = [one for one in found if one.get("connectable") and not one.get("template") and one.get("kept", True)]
+    return sorted(str(one["name"]) for one in wanted)
+
+
+def _has_files(scene: Scene, name: str) -> bool:
+    """Whether a database's folder is still there, in the default tablespace or another: to drop it removes that."""
+    oids = [one["oid"] for one in scene.backup.databases if one["name"] == name and "oid" in one]
+    data = scene.server.data
+    return any(any(data.glob(pattern)) for oid in oids for pattern in (f"base/{oid}", f"pg_tblspc/*/*/{oid}"))
 
 
 _CHECKS: Mapping[CheckType, Callable[[Scene, Check], CheckResult]] = {

@@ -18,12 +18,16 @@ SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND NOT dati
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The copy, the backup it came from, and the instant that the age of data is measured against."""
+    """The copy, the backup it came from, and the instant that the age of data is measured against.
+
+    `replayed_log`: the copy is of a later instant than the backup, so what was dropped since is rightly not there.
+    """
 
     server: PrivateServer
     backup: Backup
     assumed_at: datetime | None
     pulse: Callable[[], None]
+    replayed_log: bool
 
     def connect(self, dbname: str, *, read_only: bool = True) -> Connection:
         """A session."""

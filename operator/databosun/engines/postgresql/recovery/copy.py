@@ -39,7 +39,7 @@ class RunningCopy:
         self._place = place
         self._plan = plan
         self._backup = backup
-        self._scene = Scene(server, backup, plan.assumed_at, plan.pulse)
+        self._scene = Scene(server, backup, plan.assumed_at, plan.pulse, plan.log is not None)
 
     @property
     def reached(self) -> Reached:

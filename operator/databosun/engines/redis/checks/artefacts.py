@@ -7,8 +7,8 @@ from collections.abc import Callable
 from databosun.api.quantities import humanize_bytes
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.engines.base import Source
+from databosun.engines.inflate import inflated
 from databosun.engines.redis.full import ARTEFACT
-from databosun.engines.redis.inflate import inflated
 from databosun.engines.redis.rdb import RdbCheck
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.recovery.facts import Backup

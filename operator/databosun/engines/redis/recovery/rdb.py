@@ -10,9 +10,9 @@ from pathlib import Path
 from databosun.api.drill import PointKind
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.engines.base import RecoveryPlan, Source
+from databosun.engines.inflate import inflated
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.full import ARTEFACT
-from databosun.engines.redis.inflate import inflated
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.recovery.copy import RunningCopy
 from databosun.engines.redis.recovery.facts import Backup, demand_memory, read_backup

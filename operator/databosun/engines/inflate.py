@@ -7,14 +7,14 @@ from typing import IO, cast
 
 import zstandard
 
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
 from databosun.engines.base import ArtefactReader
-from databosun.engines.redis.reasons import Reason
 
 BUFFER_BYTES = 1024 * 1024
 
 
-def inflated(reader: ArtefactReader, pulse: Callable[[], None]) -> Iterator[memoryview]:
+def inflated(reader: ArtefactReader, pulse: Callable[[], None] = lambda: None) -> Iterator[memoryview]:
     """Its pieces, in order, each valid until the next. SafetyStop(ArtefactCorrupt) where the stream cannot be read.
 
     One that is cut ends early here; the artefact's digest, which its source demands, tells.

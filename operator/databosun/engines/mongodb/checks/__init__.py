@@ -1,0 +1,1 @@
+"""What is asked of a recovered copy before anybody may say that its backup is good."""

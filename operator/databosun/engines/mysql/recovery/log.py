@@ -1,0 +1,165 @@
+"""The shipped log onto a restored backup: whole transactions, from the backup's own position to the point asked for."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO
+
+from databosun.api.drill import PointKind, RecoveryPoint
+from databosun.api.v1alpha1.backup import Position
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import SafetyStop, UserFault
+from databosun.domain.wal import format_lsn, parse_lsn
+from databosun.engines.base import Reached, RecoveryPlan
+from databosun.engines.mysql.binlogevents import MAGIC, Event, Kind
+from databosun.engines.mysql.faults import guarded
+from databosun.engines.mysql.positions import TIMELINE
+from databosun.engines.mysql.recovery.facts import Backup
+from databosun.engines.mysql.recovery.load import Replay
+from databosun.engines.mysql.recovery.logevents import LogEvents, Step
+from databosun.engines.mysql.recovery.private import PrivateServer
+
+_CHUNK = 1024 * 1024
+_HELD_IN_MEMORY = 8 * 1024 * 1024
+
+
+def replay_log(server: PrivateServer, backup: Backup, plan: RecoveryPlan) -> Reached:
+    """Replay to `plan.until`. SafetyStop(LogGap, LogConflict, FormatCheckFailed, RecoveryFailed)."""
+    if plan.log is None or backup.position.lsn is None:
+        message = f"backup {backup.id} has no position in a log that was shipped: {plan.until.kind} is out of reach"
+        raise UserFault(Reason.LOG_MISSING, message)
+    events = LogEvents(plan.log)
+    run = _Run(backup, Aim(plan))
+    with (
+        guarded(f"writing below {plan.place}"),
+        tempfile.SpooledTemporaryFile(_HELD_IN_MEMORY, dir=str(plan.place)) as held,
+        Replay(server, plan.pulse) as replay,
+    ):
+        replay.write(MAGIC)
+        for step in events:
+            if not run.take(step, events, held, replay):
+                break
+        replay.finish()
+    run.demand_reached(events.end)
+    return Reached(run.position, run.last_commit or backup.last_commit)
+
+
+class Aim:
+    """The point that was asked for, as the log has it."""
+
+    def __init__(self, plan: RecoveryPlan) -> None:
+        self.until: RecoveryPoint = plan.until
+        self.expected = parse_lsn(plan.expected) if plan.expected else None
+        self._lsn = parse_lsn(plan.until.lsn) if plan.until.lsn else None
+        self._surely = parse_lsn(plan.surely) if plan.surely else 0
+
+    def excludes(self, first: Event, begin: int) -> bool:
+        """Whether a transaction that begins there lies behind the point.
+
+        The server stamps whole seconds: of the second that was asked for nothing is taken, but what was there already
+        when its clock was looked at; and nothing that came after a later look.
+        """
+        if self.until.kind is PointKind.LSN:
+            return self._lsn is not None and begin >= self._lsn
+        if self.until.time is None or begin < self._surely:
+            return False
+        later = self.expected is not None and begin >= self.expected
+        return later or first.at >= self.until.time.replace(microsecond=0)
+
+    def passed_by(self, end: int) -> bool:
+        """Whether a transaction that ends there ends behind the point."""
+        return self.until.kind is PointKind.LSN and self._lsn is not None and end > self._lsn
+
+
+@dataclass
+class _Run:
+    """What was replayed so far: up to `reached`, the end of a transaction."""
+
+    backup: Backup
+    aim: Aim
+    last_commit: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self._start = self._reached = parse_lsn(self.backup.position.lsn or "0/0")
+        self._gtid = self.backup.position.gtid or ""
+        self._found = self._stopped = False
+        self._begun: datetime | None = None
+
+    def take(self, step: Step, events: LogEvents, held: IO[bytes], replay: Replay) -> bool:
+        """One event; False where nothing more is to be replayed."""
+        if step.event.kind == Kind.FORMAT_DESCRIPTION:
+            _clear(held)  # what a file ends in the middle of was never committed
+            replay.write(step.event.data)
+        if step.end <= self._start:
+            self._look_for_start(step, events)
+            return True
+        if not self._found:
+            why = "no event of the log ends there"
+            raise self._conflict(why)
+        if not step.grouped:
+            return True
+        if step.event.kind == Kind.GTID:
+            if self.aim.excludes(step.event, step.begin):
+                self._stopped = True
+                return False
+            self._begun = step.event.at
+        held.write(step.event.data)
+        if step.whole:
+            if self.aim.passed_by(step.end):
+                self._stopped = True
+                return False
+            _move(held, replay)
+            self._reached, self._gtid, self.last_commit = step.end, str(events.gtids), self._begun
+        return True
+
+    @property
+    def position(self) -> Position:
+        """Where it ended."""
+        return Position(gtid=self._gtid or None, lsn=format_lsn(self._reached), timeline=TIMELINE)
+
+    def demand_reached(self, end: int) -> None:
+        """SafetyStop(LogGap) where the log was shorter than it promised to be; UserFault(PointNotReached)."""
+        if self._stopped:
+            return
+        if not self._found:
+            why = f"the log ends at {format_lsn(end)}"
+            raise self._conflict(why)
+        expected = self.aim.expected
+        if expected is None:
+            message = f"the log ends at {format_lsn(end)}, before the point that was asked for ({self.aim.until.time})"
+            raise UserFault(Reason.POINT_NOT_REACHED, message)
+        file_ended = expected & 0xFFFFFFFF == 0 and (end >> 32) + 1 == expected >> 32
+        if end < expected and not file_ended:
+            message = f"the replay ended at {format_lsn(end)}, before {format_lsn(expected)}, where the log ends"
+            raise SafetyStop(Reason.LOG_GAP, message)
+
+    def _look_for_start(self, step: Step, events: LogEvents) -> None:
+        """The backup's position is one of this log: the transactions before it are those of the backup."""
+        if step.end < self._start:
+            return
+        if not events.gtids.same(self.backup.position.gtid or ""):
+            why = f"the log has GTID {events.gtids} there"
+            raise self._conflict(why)
+        self._found = True
+
+    def _conflict(self, why: str) -> SafetyStop:
+        position = self.backup.position
+        message = (
+            f"backup {self.backup.id} ends at {position.binlog} (GTID {position.gtid or 'none'}), and {why}: the log "
+            "is of another server, or was begun anew; restore without it, or another backup"
+        )
+        return SafetyStop(Reason.LOG_CONFLICT, message)
+
+
+def _move(held: IO[bytes], replay: Replay) -> None:
+    held.seek(0)
+    while data := held.read(_CHUNK):
+        replay.write(data)
+    _clear(held)
+
+
+def _clear(held: IO[bytes]) -> None:
+    held.seek(0)
+    held.truncate()

@@ -1,0 +1,49 @@
+"""A MariaDB server whose log is shipped: where it is, and somebody who writes to it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+import pymysql
+
+from databosun.api.drill import PointKind, RecoveryPoint
+from databosun.domain.wal import format_lsn
+from support.mariaserver import MariaServer
+
+LATEST = RecoveryPoint(kind=PointKind.LATEST)
+
+
+def end_of(server: MariaServer) -> str:
+    """The end of a server's binary log, as every log has positions."""
+    name, offset = server.position()
+    return format_lsn((int(name.rpartition(".")[2]) << 32) | offset)
+
+
+class Writer:
+    """Commits rows one by one in a thread until told to stop; `acknowledged` are those that the server confirmed."""
+
+    def __init__(self, server: MariaServer, *, width: int = 600) -> None:
+        self._server = server
+        self._width = width
+        self._stop = threading.Event()
+        self.acknowledged: list[int] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Writer:
+        self._server.sql("CREATE TABLE IF NOT EXISTS t (i INT PRIMARY KEY, v TEXT)", "shop")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with suppress(pymysql.MySQLError):
+            connection = self._server.connect("shop")
+            with connection.cursor() as cursor:
+                while not self._stop.is_set():
+                    number = len(self.acknowledged)
+                    cursor.execute("INSERT INTO t VALUES (%s, REPEAT('x', %s))", (number, self._width))
+                    self.acknowledged.append(number)
