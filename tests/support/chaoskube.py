@@ -1,7 +1,8 @@
 """A `KubePort` in front of the real client: counts writes, kills its operator at one of them or loses the answer.
 
-It also makes two things so that tests need no kubelet and can let time pass: Jobs are created with `managedBy`, which
-keeps the Job controller away from them (`agentsim` does its part), and creation times are those of the test's clock.
+It also makes some things so that tests need no kubelet and can let time pass: Jobs are created with `managedBy` and
+Deployments paused, which keeps the cluster's controllers away from them (`agentsim` and `archiversim` do their part),
+and creation times are those of the test's clock.
 Logs come from the simulated agents, since no kubelet could serve them.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 from databosun.kube.errors import NotFound, Unreachable
 from databosun.kube.port import Access, KubePort, Propagation
-from databosun.kube.resources import JOBS, Object, Resource
+from databosun.kube.resources import DEPLOYMENTS, JOBS, Object, Resource
 from databosun.runtime.clock import Clock
 
 MANAGED_BY = "tests.databosun.io/agents"
@@ -158,8 +159,7 @@ class ChaosKube:
             yield self._births.seen(body)
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
-        if resource == JOBS:
-            body = {**body, "spec": {**body["spec"], "managedBy": MANAGED_BY}}
+        body = _left_alone(resource, body)
 
         async def do() -> Object:
             return self._births.born(await self._real.create(resource, namespace, body))
@@ -168,6 +168,8 @@ class ChaosKube:
         return created
 
     async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
+        body = _left_alone(resource, body)
+
         async def do() -> Object:
             return self._births.seen(await self._real.replace(resource, namespace, name, body))
 
@@ -233,3 +235,12 @@ class ChaosKube:
 
     async def discover(self, group: str, version: str) -> frozenset[str]:
         return await self._real.discover(group, version)
+
+
+def _left_alone(resource: Resource, body: Object) -> Object:
+    """The object as no controller of the cluster has a hand in it."""
+    if resource == JOBS:
+        return {**body, "spec": {**body["spec"], "managedBy": MANAGED_BY}}
+    if resource == DEPLOYMENTS:
+        return {**body, "spec": {**body["spec"], "paused": True}}
+    return body
