@@ -7,9 +7,12 @@ from contextlib import suppress
 
 import pymysql
 
-from databosun.api.drill import PointKind, RecoveryPoint
+from databosun.api.drill import Check, PointKind, RecoveryPoint
+from databosun.api.result import RestoreResult
 from databosun.domain.wal import format_lsn
 from support.mariaserver import MariaServer
+from support.mariayard import MariaYard
+from support.recoveryyard import check
 
 LATEST = RecoveryPoint(kind=PointKind.LATEST)
 
@@ -18,6 +21,27 @@ def end_of(server: MariaServer) -> str:
     """The end of a server's binary log, as every log has positions."""
     name, offset = server.position()
     return format_lsn((int(name.rpartition(".")[2]) << 32) | offset)
+
+
+def counted(name: str, value: int, where: str = "TRUE") -> Check:
+    """A check that `t` has that many rows."""
+    return check(name, "Query", database="shop", query=f"SELECT COUNT(*) FROM t WHERE {where}", value=str(value))
+
+
+def restored_rows(yard: MariaYard, backup: str, until: RecoveryPoint) -> tuple[RestoreResult, list[int]]:
+    """What a restore holds: everything, and the rows of `t`."""
+    pod = yard.pod()
+    ran = yard.restore(backup, pod=pod, until=until, id=f"restore-{backup}-{until.kind.lower()}")
+    restored = ran.result.restore
+    assert restored, ran.output[-4000:]
+    other = MariaServer()
+    try:
+        other.data = pod.restored / restored.data_directory
+        other.configure()
+        other.start()
+        return restored, [row[0] for row in other.sql("SELECT i FROM t ORDER BY i", "shop")]
+    finally:
+        other.remove()
 
 
 class Writer:

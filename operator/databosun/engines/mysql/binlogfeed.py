@@ -59,7 +59,7 @@ class Feed:
         if event.end != self._position + len(event.data):
             message = (
                 f"binary log {self._number} of the server goes on at {event.end - len(event.data)}, and not at "
-                f"{self._position}: an encrypted log (encrypt_binlog), or one of 4 GiB and more, cannot be archived"
+                f"{self._position}: a file of 4 GiB and more, or one of which events are left out, cannot be archived"
             )
             raise WorldFault(Reason.BINLOG_UNREADABLE, message)
         if event.kind == Kind.GTID_LIST:
