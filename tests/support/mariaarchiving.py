@@ -45,11 +45,15 @@ def restored_rows(yard: MariaYard, backup: str, until: RecoveryPoint) -> tuple[R
 
 
 class Writer:
-    """Commits rows one by one in a thread until told to stop; `acknowledged` are those that the server confirmed."""
+    """Commits rows one by one in a thread until told to stop; `acknowledged` are those that the server confirmed.
 
-    def __init__(self, server: MariaServer, *, width: int = 600) -> None:
+    `pause`: seconds between two of them.
+    """
+
+    def __init__(self, server: MariaServer, *, width: int = 600, pause: float = 0.0) -> None:
         self._server = server
         self._width = width
+        self._pause = pause
         self._stop = threading.Event()
         self.acknowledged: list[int] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -67,7 +71,7 @@ class Writer:
         with suppress(pymysql.MySQLError):
             connection = self._server.connect("shop")
             with connection.cursor() as cursor:
-                while not self._stop.is_set():
+                while not self._stop.wait(self._pause):
                     number = len(self.acknowledged)
                     cursor.execute("INSERT INTO t VALUES (%s, REPEAT('x', %s))", (number, self._width))
                     self.acknowledged.append(number)

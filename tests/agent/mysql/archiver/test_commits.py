@@ -146,6 +146,21 @@ def test_a_table_is_back_from_just_before_it_was_dropped(own_maria: Servers, yar
     assert latest.verdict is Verdict.FAILED, latest
 
 
+def test_few_commits_that_never_stop_are_not_held_back(own_maria: Servers, yard_of: Yards, archiver: Pods) -> None:
+    """The server has no time for a heartbeat then, and a buffer of 64 KiB takes minutes to fill."""
+    server = own_maria()
+    yard = yard_of(server)
+    pod = archiver(yard, max_lag_seconds=2.0)
+    pod.start()
+    pod.wait_until_streaming()
+    begin = end_of(server)
+    with Writer(server, width=10, pause=0.1) as writer:
+        eventually("a few are acknowledged", lambda: len(writer.acknowledged) >= 5)
+        some = end_of(server)
+        pod.wait_for(some)
+        assert parse_lsn(end_of(server)) - parse_lsn(begin) < 32 * 1024
+
+
 def test_an_incremental_takes_the_log_as_well(own_maria: Servers, yard_of: Yards, archiver: Pods) -> None:
     server = own_maria()
     yard = yard_of(server)
