@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from hack.common import Failure, cache_dir, file_lock, progress
+from hack.common import Failure, cache_dir, file_lock, made_whole, progress, run
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = "#!/bin/sh\n# Put here by Databosun's tools while they install packages; safe to remove.\nexit 101\n"
@@ -40,9 +41,25 @@ def ensure(programs: Mapping[str, str]) -> None:
         raise Failure(f"still missing after apt-get install: {' '.join(missing)}")
 
 
-def _apt(*arguments: str) -> None:
+def beside(package: str, installed: str, cache: Path) -> Path:
+    """The files of a package that is not installed, of the very version of another that is; no script of it is run."""
+    version = run(["dpkg-query", "--show", "--showformat=${Version}", installed])
+    target = cache / f"{package}-{version.replace(':', '_')}"
+    with file_lock(cache_dir() / "apt.lock", "package installation"):
+        if not target.exists():
+            progress(f"unpacking {package} {version}")
+            with made_whole(target) as folder, tempfile.TemporaryDirectory() as scratch:
+                Path(scratch).chmod(0o755)  # apt-get fetches as a user of its own
+                _apt("update", "-q")
+                _apt("download", "-q", f"{package}={version}", cwd=Path(scratch))
+                run(["dpkg-deb", "--extract", *Path(scratch).glob("*.deb"), folder])
+    return target
+
+
+def _apt(*arguments: str, cwd: Path | None = None) -> None:
     done = subprocess.run(
         ["apt-get", "-o", "DPkg::Lock::Timeout=600", *arguments],
+        cwd=cwd,
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

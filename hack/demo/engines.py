@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from hack.common import progress
 from hack.demo.stage import (
     NAMESPACE,
     ROOT,
     Cluster,
+    archiving,
     back_up,
     bring_up,
     drill,
     install_operator,
     load_images,
     ready,
+    recoverable,
     report,
     shell,
     start_services,
@@ -38,8 +41,9 @@ class Story:
     """One engine. `fill`, `look`: commands in the first server's pod; `look` prints what `make demo` shows of the data.
 
     `name` is that of the Database, the BackupPolicy and the RestoreDrill in `examples/<engine>/`; `backups`: schedules
-    of the policy to run, in order, each with its words, with `more` run before each but the first. `base`: the image
-    that `image` is made from, where it is none of the build file's own stages.
+    of the policy to run, in order, each with its words, with `more` run before each but the first. `log`: it is
+    shipped, and the drill goes on to its end. `base`: the image that `image` is made from, where it is none of the
+    build file's own stages.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Story:
     more: Sequence[str]
     look: Sequence[str]
     backups: tuple[tuple[str, str], ...]
+    log: bool = False
     base: tuple[str, ...] = ()
 
 
@@ -90,6 +95,7 @@ STORIES = {
         more=(*_MARIADB, "-e", "INSERT INTO customers (name) SELECT CONCAT('late ', seq) FROM seq_1_to_1000"),
         look=(*_MARIADB, "-e", "SELECT CONCAT(COUNT(*), ' customers') FROM customers"),
         backups=(("a full backup", "full"), ("an incremental backup", "hourly")),
+        log=True,
     ),
     "mongodb": Story(
         name="catalogue",
@@ -143,13 +149,24 @@ def up(name: str, engine: str) -> None:
         if number:
             _in_pod(cluster, story, story.more)
         back_up(cluster, story.name, what, schedule)
+    if story.log:
+        _write_more(cluster, story)
     progress(f"the server has {_in_pod(cluster, story, story.look)}; now it is killed, with its data")
     for server in story.servers:
         cluster.kubectl("scale", "-n", NAMESPACE, f"deployment/{server}", "--replicas=0", "--timeout=120s")
-    drill(cluster, story.name, "a drill has restored the newest backup from the bucket alone and compared it")
+    newest = "all that the log has" if story.log else "the newest backup"
+    drill(cluster, story.name, f"a drill has restored {newest} from the bucket alone and checked it")
     print(cluster.kubectl("get", "bdb,bpol,bbk,drill,drun", "-n", NAMESPACE))
     report(cluster, story.name)
     print(NEXT.format(env=shell(cluster), name=story.name, server=story.servers[0]))
+
+
+def _write_more(cluster: Cluster, story: Story) -> None:
+    """Rows that no backup has, once the log is shipped; returns when they are in the bucket."""
+    wait("the log is shipped, and has a backup to stand on", lambda: archiving(cluster, story.name))
+    _in_pod(cluster, story, story.more)
+    now = f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"
+    wait(f"what was committed by {now} is recoverable", lambda: recoverable(cluster, story.name) >= now)
 
 
 def _in_pod(cluster: Cluster, story: Story, argv: Sequence[str]) -> str:

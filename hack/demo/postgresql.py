@@ -12,12 +12,14 @@ from hack.demo.stage import (
     NAMESPACE,
     ROOT,
     Cluster,
+    archiving,
     back_up,
     bring_up,
     drill,
     install_operator,
     load_images,
     ready,
+    recoverable,
     report,
     shell,
     start_services,
@@ -98,14 +100,8 @@ def _examples(cluster: Cluster) -> None:
 
 def _log(cluster: Cluster) -> None:
     """The archiver of the server, which the policy's `continuous` asks for."""
-    wait("the log is shipped, and has a backup to stand on", lambda: _archiving(cluster))
-    status = cluster.read("bdb", "orders", "-n", NAMESPACE)["status"]
-    progress(f"recoverable to any instant up to {status['recovery']['latest']}")
-
-
-def _archiving(cluster: Cluster) -> bool:
-    found = cluster.read("bdb", "orders", "-n", NAMESPACE).get("status", {}).get("conditions", [])
-    return any(one["type"] == "ContinuousHealthy" and one["status"] == "True" for one in found)
+    wait("the log is shipped, and has a backup to stand on", lambda: archiving(cluster, "orders"))
+    progress(f"recoverable to any instant up to {recoverable(cluster, 'orders')}")
 
 
 def _accident(cluster: Cluster) -> None:
@@ -123,7 +119,7 @@ def _accident(cluster: Cluster) -> None:
     psql(cluster, "select pg_sleep(2)")
     psql(cluster, "drop table invoices")
     progress(f"somebody dropped the table invoices; it was there at {instant}")
-    wait(f"{instant} is recoverable", lambda: _recoverable(cluster) >= instant)
+    wait(f"{instant} is recoverable", lambda: recoverable(cluster, "orders") >= instant)
     _volume(cluster)
     cluster.kubectl("delete", "pod", "orders-restored", "-n", NAMESPACE, "--ignore-not-found")  # of an earlier demo
     _restore(cluster, instant)
@@ -133,11 +129,6 @@ def _accident(cluster: Cluster) -> None:
     if after != before:
         raise Failure(f"the restored table differs: {before} before, {after} after")
     progress(f"the table is back in pod/orders-restored, row for row: {after}")
-
-
-def _recoverable(cluster: Cluster) -> str:
-    latest: str = cluster.read("bdb", "orders", "-n", NAMESPACE)["status"]["recovery"]["latest"]
-    return latest
 
 
 def _volume(cluster: Cluster) -> None:

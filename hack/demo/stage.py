@@ -156,6 +156,18 @@ def ready(cluster: Cluster, kind: str, name: str) -> bool:
     return False
 
 
+def archiving(cluster: Cluster, database: str) -> bool:
+    """Whether its log is shipped, and has a backup to stand on."""
+    found = cluster.read("bdb", database, "-n", NAMESPACE).get("status", {}).get("conditions", [])
+    return any(one["type"] == "ContinuousHealthy" and one["status"] == "True" for one in found)
+
+
+def recoverable(cluster: Cluster, database: str) -> str:
+    """The newest instant that it can be brought back to."""
+    latest: str = cluster.read("bdb", database, "-n", NAMESPACE)["status"]["recovery"]["latest"]
+    return latest
+
+
 def wait(what: str, condition: Callable[[], bool]) -> None:
     """Wait for it, with a limit."""
     progress(f"waiting until {what}")

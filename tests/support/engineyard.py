@@ -23,14 +23,19 @@ from support.agentrun import NAMESPACE, UID, Ran, Workplace, backup_task, child_
 from support.archiving import Pod
 from support.fakeengine import FakeEngine
 from support.recoverypod import RecoveryPod
+from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
 
 
 @dataclass
 class EngineYard(ABC):
-    """One server, one store, the backups in it. `folder`: one that the user of `pgserver.identity` can reach."""
+    """One server, one store, the backups in it. `folder`: one that the user of `pgserver.identity` can reach.
+
+    `weed`: its store is a bucket of that server; a folder where there is none.
+    """
 
     folder: Path
     key: AgeKey | None = None
+    weed: Seaweed | None = None
     refs: dict[str, BackupRef] = field(default_factory=dict)
 
     name: EngineName = field(init=False)
@@ -45,8 +50,10 @@ class EngineYard(ABC):
     identified: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
-        self.place = Workplace(self.folder / "backup")
+        self.bucket = self.weed.bucket() if self.weed else ""
+        self.place = Workplace(self.folder / "backup", s3=self.weed.target(self.bucket) if self.weed else None)
         self.place.secrets["database"] = {"username": self.username, "password": self.password}
+        self.place.secrets |= self._store_secrets()
         if self.key:
             self.place.storage["age_recipients"] = [self.key.recipient]
         self._pods = 0
@@ -139,17 +146,22 @@ class EngineYard(ABC):
         pod = RecoveryPod(
             self.folder / f"pod{self._pods}",
             bin_folder,
+            s3=self.place.s3,
             storage=dict(self.place.storage),
-            volume=self.place.paths.volume,
+            volume=None if self.weed else self.place.paths.volume,
             engine=self.name,
             environment=environment or {},
+            secrets=self._store_secrets(),
         )
         if self.key:
             pod.secrets["age-0"] = {"identity": self.key.identity.read_text()}
         return pod
 
-    def archiver(self, **task: Any) -> Pod:
-        """A pod that ships the server's log into this store."""
+    def _store_secrets(self) -> dict[str, dict[str, str]]:
+        return {"storage": {"accessKeyId": ACCESS_KEY, "secretAccessKey": SECRET_KEY}} if self.weed else {}
+
+    def archiver(self, *, endpoint: str | None = None, **task: Any) -> Pod:
+        """A pod that ships the server's log into this store; `endpoint`: past a proxy in front of it."""
         place = Workplace(self.folder / "archiver")
         mount = place.root / "volume"
         if not mount.is_symlink():
@@ -157,13 +169,14 @@ class EngineYard(ABC):
             mount.symlink_to(self.place.paths.volume)
         return Pod(
             place,
-            None,
-            "",
+            self.weed,
+            self.bucket,
             ["127.0.0.1"],
             self.port,
             key=self.key,
+            endpoint=endpoint,
             task={"max_lag_seconds": 0.5, **task},
-            prefix="",
+            prefix="prod" if self.weed else "",
             engine=self.name,
             user=self.username,
             password=self.password,

@@ -80,7 +80,10 @@ class WalFetcher:
         feeder.start()
         try:
             yield from age.read()
-            age.demand_success()
+            try:
+                age.demand_success()
+            except SafetyStop as error:
+                raise self._corrupt(segment, error.message) from error
             feeder.join()
             if fault:
                 raise fault[0]

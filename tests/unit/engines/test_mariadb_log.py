@@ -14,7 +14,7 @@ from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.domain.wal import WalPoint, format_lsn
 from databosun.engines.base import RecoveryPlan
 from databosun.engines.mysql.binlogevents import HEADER, MAGIC, Event, Groups, Gtids, Kind, events_of, read_event
-from databosun.engines.mysql.binlogfeed import Broken, Feed
+from databosun.engines.mysql.binlogfeed import GATHERED, Broken, Feed
 from databosun.engines.mysql.binlogway import File, Place, behind_gap, first_place, may_resume, read_place
 from databosun.engines.mysql.positions import lsn_of, number_of_file
 from databosun.engines.mysql.recovery.log import Aim
@@ -172,6 +172,23 @@ def test_a_resumed_stream_writes_from_the_segments_first_byte() -> None:
     stream.take(one)
     stream.flush()
     assert sink.data == one.data[10:]
+
+
+def test_a_transaction_larger_than_memory_is_written_as_it_comes() -> None:
+    sink = Taken()
+    stream = feed(sink, Place(7, 1000, "0-7-4"))
+    found = [gtid(5, begin=1000)]
+    for _ in range(20):
+        found.append(event(25, b"r" * 50_000, found[-1].end))
+    for one in found:
+        stream.take(one)
+    taken = sum(len(one.data) for one in found)
+    assert taken - len(sink.data) < 2 * GATHERED
+    assert sink.marks == [str(Place(7, 1000, "0-7-4"))]
+    last = gtid(6, begin=found[-1].end)
+    stream.take(last)
+    assert len(sink.data) == taken
+    assert sink.marks[1:] == [str(Place(7, found[-1].end, "0-7-5"))]
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -34,6 +34,8 @@ from databosun.engines.mysql.server import choose_source, read_facts
 SEGMENT_BYTES = 16 * 1024 * 1024
 BLOCK_BYTES = 1
 FULL_PAUSE = 0.05
+# Events that never stop coming leave the server no time for a heartbeat, and few of them fill no buffer.
+LONGEST_GATHERED = 0.25
 LONGEST_SAMPLE = 5.0
 _ASK_SECONDS = 30.0
 # Above what people number their replicas with: a server ends the stream of a replica whose number comes again.
@@ -149,6 +151,7 @@ class _Run:
         self._sink.begin(at, after_gap=resume.gap_reason is not None)
         stream.start(source.name_of(place.number), place.offset, number)
         every = min(LONGEST_SAMPLE, self._plan.max_lag / 4)
+        flushed = time.monotonic()
         while not self._plan.stop.is_set():
             if time.monotonic() - self._sampled_at >= every:
                 self._sample(asking)
@@ -165,6 +168,9 @@ class _Run:
                 self._broken = broken.why
                 message = f"{broken.why}; what lies between is recorded as a gap"
                 raise WorldFault(Reason.BINLOG_UNREADABLE, message) from broken
+            if time.monotonic() - flushed >= LONGEST_GATHERED:
+                feed.flush()
+                flushed = time.monotonic()
         feed.flush()
 
     def _sample(self, asking: Connection[Any]) -> None:

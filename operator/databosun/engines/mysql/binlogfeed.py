@@ -32,6 +32,7 @@ class Feed:
         self._gtids = place.known
         self._buffer = bytearray()
         self._checksums = False
+        self._unmarked = 0
         # Whether the file is known to be the right one: its list of transactions says so, or was asked beforehand.
         self._sound = place.offset != FIRST
         if place.offset == FIRST:
@@ -59,7 +60,7 @@ class Feed:
         if event.end != self._position + len(event.data):
             message = (
                 f"binary log {self._number} of the server goes on at {event.end - len(event.data)}, and not at "
-                f"{self._position}: an encrypted log (encrypt_binlog), or one of 4 GiB and more, cannot be archived"
+                f"{self._position}: a file of 4 GiB and more, or one of which events are left out, cannot be archived"
             )
             raise WorldFault(Reason.BINLOG_UNREADABLE, message)
         if event.kind == Kind.GTID_LIST:
@@ -70,12 +71,18 @@ class Feed:
                 )
                 raise Broken(message)
             self._sound = True
-        if event.kind == Kind.GTID and not 0 < len(self._buffer) < GATHERED:
+        if event.kind == Kind.GTID and (not self._buffer or self._unmarked >= GATHERED):
             self.flush()
-            if self._position >= self._from:
-                self._sink.mark(self._place())
+            self._mark()
         self._gtids.take(event)
         self._emit(event.data)
+        if len(self._buffer) >= GATHERED:  # also in the midst of a transaction, which may be larger than memory
+            self.flush()
+
+    def _mark(self) -> None:
+        if self._position >= self._from:
+            self._sink.mark(self._place())
+            self._unmarked = 0
 
     def _rotate(self, name: str) -> None:
         number = number_of_file(name)
@@ -96,6 +103,7 @@ class Feed:
     def _emit(self, data: bytes | bytearray) -> None:
         before = max(0, min(len(data), self._from - self._position))
         self._position += len(data)
+        self._unmarked += len(data)
         self._buffer += data[before:] if before else data
 
     def _place(self) -> Place:

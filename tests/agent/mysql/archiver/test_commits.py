@@ -15,10 +15,10 @@ from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.domain.wal import parse_lsn
 from support.agekeys import make_age_key
 from support.archiving import Pod
-from support.mariaarchiving import LATEST, Writer, end_of
+from support.mariaarchiving import LATEST, Writer, counted, end_of, restored_rows
 from support.mariaserver import MariaServer, wait_a_second
 from support.mariayard import MariaYard
-from support.recoveryyard import check, drilled
+from support.recoveryyard import drilled
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -35,26 +35,6 @@ def commit(server: MariaServer, first: int, count: int) -> None:
     with connection.cursor() as cursor:
         for number in range(first, first + count):
             cursor.execute("INSERT INTO t VALUES (%s, REPEAT(MD5(%s), 20))", (number, number))
-
-
-def counted(name: str, value: int, where: str = "TRUE") -> object:
-    return check(name, "Query", database="shop", query=f"SELECT COUNT(*) FROM t WHERE {where}", value=str(value))
-
-
-def restored_rows(yard: MariaYard, backup: str, until: RecoveryPoint) -> tuple[object, list[int]]:
-    """What a restore holds: everything, and the rows of `t`."""
-    pod = yard.pod()
-    ran = yard.restore(backup, pod=pod, until=until, id=f"restore-{until.kind.lower()}")
-    restored = ran.result.restore
-    assert restored, ran.output[-4000:]
-    other = MariaServer()
-    try:
-        other.data = pod.restored / restored.data_directory
-        other.configure()
-        other.start()
-        return restored, [row[0] for row in other.sql("SELECT i FROM t ORDER BY i", "shop")]
-    finally:
-        other.remove()
 
 
 def reaches(pod: Pod, instant: datetime) -> bool:
@@ -164,6 +144,21 @@ def test_a_table_is_back_from_just_before_it_was_dropped(own_maria: Servers, yar
         assert rows == list(range(10)), restored
     latest = drilled(yard.drill("orders-1", until=LATEST, checks=[counted("gone", 0)]))
     assert latest.verdict is Verdict.FAILED, latest
+
+
+def test_few_commits_that_never_stop_are_not_held_back(own_maria: Servers, yard_of: Yards, archiver: Pods) -> None:
+    """The server has no time for a heartbeat then, and a buffer of 64 KiB takes minutes to fill."""
+    server = own_maria()
+    yard = yard_of(server)
+    pod = archiver(yard, max_lag_seconds=2.0)
+    pod.start()
+    pod.wait_until_streaming()
+    begin = end_of(server)
+    with Writer(server, width=10, pause=0.1) as writer:
+        eventually("a few are acknowledged", lambda: len(writer.acknowledged) >= 5)
+        some = end_of(server)
+        pod.wait_for(some)
+        assert parse_lsn(end_of(server)) - parse_lsn(begin) < 32 * 1024
 
 
 def test_an_incremental_takes_the_log_as_well(own_maria: Servers, yard_of: Yards, archiver: Pods) -> None:
