@@ -34,7 +34,7 @@ e2e: setup ## The tests on a real cluster
 bench: setup ## Measure; results belong in docs/benchmarks.md
 	@hack/test bench
 
-soak: setup ## What takes hours to show: kills, a store that is away, long quiet; results belong in docs/benchmarks.md
+soak: setup ## What takes hours to show: kills, outages at full length, long quiet; results belong in docs/benchmarks.md
 	@hack/test soak
 
 fmt: setup ## Format the code

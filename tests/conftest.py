@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -56,3 +58,14 @@ def new_namespace(cluster: Cluster) -> Iterator[Callable[[], str]]:
 def namespace(new_namespace: Callable[[], str]) -> str:
     """A fresh namespace; deleted after the test."""
     return new_namespace()
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Print figures as one line of JSON, for docs/benchmarks.md."""
+
+    def line(**figures: Any) -> None:
+        with capsys.disabled():
+            print(f"\n{request.node.name}: {json.dumps(figures)}")
+
+    return line

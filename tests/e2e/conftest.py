@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from support.cluster import Cluster
+from support.length import MOMENTS, Length, full_length
 from support.stack import Stack, bring_up
 from support.stackplace import Place
 
@@ -19,6 +21,12 @@ def stack(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     with (tmp_path_factory.getbasetemp().parent / "stack.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return bring_up(cluster)
+
+
+@pytest.fixture(scope="session")
+def length() -> Length:
+    """How long outages go on; `hack/test soak` asks for the full length."""
+    return full_length() if os.environ.get("SOAK") else MOMENTS
 
 
 @pytest.fixture(scope="module")

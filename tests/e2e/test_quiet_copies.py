@@ -1,31 +1,43 @@
 """A copy of a server that talks to others, and acts by itself, starts, is checked, and touches nobody.
 
-The runner image has no pg_cron. What stands in for it: `shared_preload_libraries = 'pg_cron'` in the source's
-`postgresql.auto.conf`, which a copy that took it over would not start with; and pg_prewarm, preloaded at the source,
-whose worker runs there as a scheduler's would, and must not run in the copy.
+It has a subscription, a foreign server, an event trigger, TLS, and Debian's pg_cron with a job that calls somebody as
+soon as the scheduler runs. The images lack pg_cron, as those of most people do: the source is given it as files, and
+the copy does without it, and says so.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from support.clusterapi import Object
+from support.pgserver import DEBIAN, DEBIAN_MAJOR
 from support.stack import PASSWORD
-from support.stackfaults import processes_of
+from support.stackfaults import kill
 from support.stackplace import GROUP, LABEL_FINISHED, Place, ask_for_drill, database_of, policy, secret
 from support.stacksource import CONTINUOUS, Shipping, Source, now
 from support.tls import make_certificate
 
 pytestmark = pytest.mark.e2e
 
-SETTINGS = "max_slot_wal_keep_size = '1GB'; shared_preload_libraries = 'pg_prewarm'"
+SETTINGS = (
+    "max_slot_wal_keep_size = '1GB'; shared_preload_libraries = 'pg_cron'; cron.database_name = 'orders'; "
+    "cron.use_background_workers = on"
+)
+SHARED = Path(f"/usr/share/postgresql/{DEBIAN_MAJOR}/extension")
 PUBLISHER = "wal_level = logical; log_connections = on"
 TALKATIVE = """
 create table news (i int primary key);
 create table kept as select i from generate_series(1, 500) as i;
+create extension pg_cron;
+create extension dblink;
+select cron.schedule('call', '@reboot',
+  $$select dblink_connect('host={host} user=backup password={password} dbname=orders')$$);
+select cron.schedule('yearly', '0 0 1 1 *', 'insert into kept values (501)');
 create extension postgres_fdw;
 create server far foreign data wrapper postgres_fdw options (host '{host}', dbname 'orders');
 create user mapping for postgres server far options (user 'backup', password '{password}');
@@ -34,9 +46,9 @@ create subscription feed connection 'host={host} user=backup password={password}
 create function fire() returns event_trigger language plpgsql as 'begin raise exception ''it has fired''; end';
 create event trigger fires on ddl_command_start execute function fire();
 """
-# As ALTER SYSTEM would write it on a server that has the extension.
-CRON = "shared_preload_libraries = 'pg_cron'\ncron.database_name = 'orders'\n"
-WORKERS = "select count(*) from pg_stat_activity where backend_type ~ '^(logical|autovacuum)'"
+WORKERS = "select count(*) from pg_stat_activity where backend_type ~ '^(logical|autovacuum|pg_cron)'"
+LAUNCHER = "pg_cron launcher"
+RUNS = "select count(*) from cron.job_run_details where status = 'succeeded'"
 
 
 def _query(name: str, query: str, value: str) -> Object:
@@ -47,6 +59,7 @@ CHECKS = [
     _query("kept", "select count(*) from kept", "500"),
     _query("news", "select count(*) from news", "3"),
     _query("workers", WORKERS, "0"),
+    _query("jobs", "select count(*) from cron.job where active", "2"),
     _query("subscription", "select count(*) from pg_subscription where subenabled", "1"),
     _query("triggers", "select count(*) from pg_event_trigger where evtenabled <> 'D'", "1"),
     _query("preload", "select setting from pg_settings where name = 'shared_preload_libraries'", ""),
@@ -60,7 +73,9 @@ def talkative(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Source:
     """A server that subscribes, asks another one, serves TLS, fires triggers and keeps a worker busy."""
     publisher, source = Source(place, "publisher"), Source(place)
     publisher.start(settings=PUBLISHER)
-    source.start(settings=SETTINGS)
+    library = {"lib/pg_cron.so": DEBIAN.parent / "lib/pg_cron.so"}
+    shared = {f"share/extension/{file.name}": file for file in SHARED.glob("pg_cron*")}
+    source.start(major=DEBIAN_MAJOR, settings=SETTINGS, files=library | shared)
     publisher.sql(
         "create table news (i int primary key); insert into news values (1); create publication feed for all tables"
     )
@@ -69,28 +84,48 @@ def talkative(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Source:
     _serve_tls(source, made.cert, made.key)
     place.wait("the news come", lambda: source.sql("select count(*) from news") == "1")
     assert source.sql("select count(*) from elsewhere") == "1"
-    assert any("autoprewarm" in line for line in processes_of(source.pod()).values())
     assert source.sql("show ssl") == "on"
+    _run_jobs(source)
     continuous = {"continuous": CONTINUOUS}
     place.apply(database_of("orders", source.host, objectives={"rpo": "2m"}), policy("orders", **continuous))
     Shipping(place).wait_until_healthy()
     return source
 
 
+def _run_jobs(source: Source) -> None:
+    """Have the server crash, and the scheduler begin anew, which is when its job calls."""
+    source.sql("alter system set shared_preload_libraries = 'pg_cron'")
+    kill(source.pod(), LAUNCHER)
+
+    def ran() -> bool:
+        with suppress(AssertionError):
+            return int(source.sql(RUNS)) > 0
+        return False
+
+    source.place.wait("the job has run", ran)
+
+
 def _serve_tls(source: Source, cert: Path, key: Path) -> None:
-    """With files beside the data, which no backup has; and settings of an extension that nobody else has."""
+    """With files beside the data, which no backup has."""
     for name, file in (("server.crt", cert), ("server.key", key)):
         source.run("sh", "-c", f"umask 077; mkdir -p /data/tls; cat > /data/tls/{name}", input=file.read_text())
     for name in ("cert", "key"):
         source.sql(f"alter system set ssl_{name}_file = '/data/tls/server.{'crt' if name == 'cert' else 'key'}'")
     source.sql("alter system set ssl = on")
-    source.run("sh", "-c", "cat >> /data/pg/postgresql.auto.conf", input=CRON)
     source.sql("select pg_reload_conf()")
     source.place.wait("it serves TLS", lambda: source.sql("show ssl") == "on")
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """An instant after the last commit, and how often jobs had run by then."""
+
+    idle: datetime
+    runs: str
+
+
 @pytest.fixture(scope="module")
-def silent(talkative: Source) -> dict[str, datetime]:
+def silent(talkative: Source) -> Silence:
     """It is lost some time after its last commit, with nothing that would call anybody but a copy."""
     place, publisher = talkative.place, Source(talkative.place, "publisher")
     publisher.sql("insert into news values (2), (3)")
@@ -98,9 +133,10 @@ def silent(talkative: Source) -> dict[str, datetime]:
     committed = now()
     idle = committed + timedelta(seconds=3)
     place.wait("an idle database can be restored", lambda: Shipping(place).latest() > idle, 90)
+    runs = talkative.sql(RUNS)
     talkative.lose()
     publisher.sql("insert into news values (4)")
-    return {"idle": idle}
+    return Silence(idle, runs)
 
 
 def _calls(publisher: Source) -> list[str]:
@@ -116,23 +152,23 @@ def _position(publisher: Source) -> str:
     )
 
 
-def test_a_copy_of_it_passes_and_touches_nobody(talkative: Source, silent: dict[str, datetime]) -> None:
+def test_a_copy_of_it_passes_and_touches_nobody(talkative: Source, silent: Silence) -> None:
     place, publisher = talkative.place, Source(talkative.place, "publisher")
     before, position = _calls(publisher), _position(publisher)
     assert before, "the subscription had connected"
     assert position.endswith(" false")
     latest = {"from": "Latest", "pointInTime": "Latest"}
-    ask_for_drill(place, "quiet", "orders", level="Deep", checks=CHECKS, selection=latest)
+    checks = [*CHECKS, _query("runs", RUNS, silent.runs)]
+    ask_for_drill(place, "quiet", "orders", level="Deep", checks=checks, selection=latest)
     status = place.verdict("quiet")
-    assert status["phase"] == "Passed", status
-    assert {one["name"] for one in status["checks"]} >= {one["name"] for one in CHECKS}
+    assert (status["phase"], status["failure"]["reason"]) == ("Partial", "ExtensionMissing"), status
+    passed = {one["name"] for one in status["checks"] if one["result"] == "Passed"}
+    assert passed >= {one["name"] for one in checks}, status
     assert _calls(publisher) == before
     assert _position(publisher) == position
 
 
-def test_a_time_after_the_last_commit_of_an_idle_database_restores(
-    talkative: Source, silent: dict[str, datetime]
-) -> None:
+def test_a_time_after_the_last_commit_of_an_idle_database_restores(talkative: Source, silent: Silence) -> None:
     """Into the publisher, which lacks the table."""
     place, publisher = talkative.place, Source(talkative.place, "publisher")
     publisher.sql(f"create role restorer superuser login password '{PASSWORD}'")
@@ -140,7 +176,7 @@ def test_a_time_after_the_last_commit_of_an_idle_database_restores(
     place.apply(login, database_of("publisher", publisher.host))
     spec = {
         "from": {"databaseRef": {"name": "orders"}},
-        "pointInTime": silent["idle"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "pointInTime": silent.idle.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "selection": {"databases": ["orders"], "tables": ["public.kept"]},
         "target": {"databaseRef": {"name": "publisher"}, "credentialsSecretRef": {"name": "restorer"}},
         "checks": [CHECKS[0], CHECKS[1]],

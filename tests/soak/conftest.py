@@ -1,15 +1,12 @@
 """What keeps going for minutes: the long form of tests that elsewhere take seconds. `make soak` runs them.
 
-SOAK_MINUTES=10 SOAK_KILLS=1000 SOAK_SERVER_KILLS=50 SOAK_POLICIES=100 hack/test soak
+SOAK_MINUTES=10 SOAK_AWAY_MINUTES=60 SOAK_KILLS=1000 SOAK_SERVER_KILLS=50 SOAK_POLICIES=100 hack/test soak
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,39 +15,14 @@ import pytest
 from support.agekeys import AgeKey, make_age_key
 from support.agentrun import Workplace
 from support.archiving import Pod, prepare
+from support.length import Length, full_length
 from support.pgserver import Server, open_folder
 from support.seaweed import Seaweed, seaweed
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
-    """How long, from the environment."""
-
-    minutes: float
-    kills: int
-    server_kills: int
-    policies: int
-
-
 @pytest.fixture(scope="session")
 def length() -> Length:
-    return Length(
-        minutes=float(os.environ.get("SOAK_MINUTES", "10")),
-        kills=int(os.environ.get("SOAK_KILLS", "1000")),
-        server_kills=int(os.environ.get("SOAK_SERVER_KILLS", "50")),
-        policies=int(os.environ.get("SOAK_POLICIES", "100")),
-    )
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Print figures as one line of JSON, for docs/benchmarks.md."""
-
-    def line(**figures: Any) -> None:
-        with capsys.disabled():
-            print(f"\n{request.node.name}: {json.dumps(figures)}")
-
-    return line
+    return full_length()
 
 
 @pytest.fixture(scope="session")

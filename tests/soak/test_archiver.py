@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from databosun.domain.wal import first_history, parse_lsn
-from soak.conftest import Length
 from support.archiving import Pod, Writer, base_of, current_lsn, recover, system_identifier
 from support.faultproxy import Act, Fault, fault_proxy
+from support.length import Length
 from support.pgserver import Server
 from support.seaweed import Seaweed
 from support.waiting import eventually

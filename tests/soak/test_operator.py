@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from databosun.domain.database import slot_of
-from soak.conftest import Length
 from support.chaoskube import Fault, Mode
 from support.cluster import Cluster
+from support.length import Length
 from support.operator import Pair, Process, Rig, database, policy, storage
 from support.operator_scenarios import HOUR, Driver, ready
 

@@ -13,8 +13,8 @@ from bench.operator_scale import Process, clean, finished, operator, policies, p
 from databosun.kube.client import KubeClient
 from databosun.kube.resources import OWN_KINDS
 from databosun.kube.transport import Transport, TransportSettings, load_configuration
-from soak.conftest import Length
 from support.cluster import Cluster
+from support.length import Length
 
 pytestmark = [pytest.mark.soak, pytest.mark.api]
 # Shorter than in an installation, so that many of them come in ten minutes.

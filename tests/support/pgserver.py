@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # initdb wants a user that has a name, and never root.
 UID, GID = pwd.getpwnam("nobody")[2:4]
 SUPERUSER = "postgres"
+# Debian's own server, which hack/packages installs together with pg_cron.
+DEBIAN_MAJOR = 15
+DEBIAN = Path(f"/usr/lib/postgresql/{DEBIAN_MAJOR}/bin")
 PASSWORD = "it's: a \\ secret"
 _SETTINGS = {
     "listen_addresses": "'127.0.0.1'",
@@ -77,9 +80,16 @@ def open_folder(prefix: str) -> Path:
 class Server:
     """One server. `stop` it in the end; `remove` deletes its folder."""
 
-    def __init__(self, major: int, *, settings: Mapping[str, str] | None = None, hba: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        major: int,
+        *,
+        settings: Mapping[str, str] | None = None,
+        hba: Sequence[str] = (),
+        programs: Path | None = None,
+    ) -> None:
         self.major = major
-        self.bin = bin_dir(major)
+        self.bin = programs or bin_dir(major)
         self.folder = open_folder(f"pg{major}")
         self.data = self.folder / "data"
         self.port = free_port()
@@ -192,7 +202,7 @@ class Server:
 
     def standby(self) -> Server:
         """A streaming standby of this server, started."""
-        other = Server(self.major, settings=self.settings, hba=self.hba)
+        other = Server(self.major, settings=self.settings, hba=self.hba, programs=self.bin)
         self.run("pg_basebackup", f"--pgdata={other.data}", "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
         other.configure()
         other.start()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from databosun.domain.wal import parse_lsn
@@ -20,6 +23,8 @@ PSQL = ("psql", "-qAtX", "-h", "/data", "-U", "postgres", "-v", "ON_ERROR_STOP=1
 CONTINUOUS = {"enabled": True, "maxLag": "5s", "maxRetained": "1Gi"}
 _INITDB = "initdb -D /data/pg -k "
 _SETTINGS = "echo \"max_wal_size = '4GB'\""
+_MOUNTS = "volumeMounts: ["
+_VOLUMES = "      volumes:\n"
 _PROBED = "          readinessProbe: {tcpSocket: {port: 5432}, periodSeconds: 5}\n"
 _MADE = re.compile(r"if \[ ! -s /data/pg/PG_VERSION \].*?\n +fi\n", re.DOTALL)
 _COPIED = """[ -s /data/pg/PG_VERSION ] || pg_basebackup -D /data/pg -c fast -R \\
@@ -34,10 +39,14 @@ class Source:
     place: Place
     name: str = "orders"
 
-    def start(self, *, initdb: str = "-k", settings: str = "") -> Source:
-        """Have it running. `initdb`: options; `settings`: lines of postgresql.conf, separated by semicolons."""
+    def start(
+        self, *, major: int = 18, initdb: str = "-k", settings: str = "", files: Mapping[str, Path] | None = None
+    ) -> Source:
+        """Have it running. `initdb`: options; `settings`: lines of postgresql.conf, separated by semicolons;
+        `files`: what its image lacks, by their places below /opt/postgresql."""
         text = (ROOT / "hack/demo/orders.yaml").read_text()
         assert IMAGE.format(major=18) in text
+        text = self._with_files(text.replace(IMAGE.format(major=18), IMAGE.format(major=major)), files or {})
         assert _INITDB in text
         assert _SETTINGS in text
         lines = "".join(f'echo "{line.strip()}"; ' for line in settings.split(";") if line.strip())
@@ -58,6 +67,23 @@ class Source:
         self.place.stack.kubectl("apply", "-n", self.place.namespace, "-f", "-", input=text)
         self.place.stack.kubectl("rollout", "status", "-n", self.place.namespace, self._deployment, "--timeout=240s")
         return self
+
+    def _with_files(self, text: str, files: Mapping[str, Path]) -> str:
+        if not files:
+            return text
+        assert _MOUNTS in text
+        assert _VOLUMES in text
+        name = f"{self.name}-files"
+        data = {where.replace("/", "_"): base64.b64encode(file.read_bytes()).decode() for where, file in files.items()}
+        self.place.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "binaryData": data})
+        mounts = "".join(
+            f"{{name: files, mountPath: /opt/postgresql/{where}, subPath: {where.replace('/', '_')}}}, "
+            for where in files
+        )
+        # A library of Debian's looks for libpq where Debian has it.
+        found = "env: [{name: LD_LIBRARY_PATH, value: /opt/postgresql/lib}]\n          "
+        text = text.replace(_MOUNTS, f"{found}{_MOUNTS}{mounts}")
+        return text.replace(_VOLUMES, f"{_VOLUMES}        - {{name: files, configMap: {{name: {name}}}}}\n")
 
     @property
     def _deployment(self) -> str:

@@ -56,8 +56,8 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]
     """A server that a test may break."""
     made: list[Server] = []
 
-    def make(major: int, **settings: str) -> Server:
-        server = Server(major, settings=settings)
+    def make(major: int, programs: Path | None = None, **settings: str) -> Server:
+        server = Server(major, settings=settings, programs=programs)
         made.append(server)
         server.init("--wal-segsize=4")
         server.configure()

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from databosun.api.drill import Level, Verdict
+from databosun.api.drill import CheckOutcome, Level, Verdict
 from databosun.api.result import Outcome
 from support.agentrun import backup_task
 from support.leftovers import processes_of
 from support.pgsample import fill
-from support.pgserver import Server
-from support.recoveryyard import Yard, drilled
+from support.pgserver import DEBIAN, DEBIAN_MAJOR, Server, bin_dir
+from support.recoveryyard import Yard, check, drilled
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -88,11 +88,10 @@ def make_talkative(server: Server, publisher: int, foreign: int, primary: int) -
     return archived
 
 
-@pytest.mark.parametrize("major", [15, 18])
 def test_a_copy_of_a_talkative_server_starts_and_calls_nobody(
-    yard_of: Callable[..., Yard], own_server: Callable[..., Server], major: int
+    yard_of: Callable[..., Yard], own_server: Callable[..., Server]
 ) -> None:
-    server = own_server(major)
+    server = own_server(18)
     fill(server)
     with listeners(3) as outside:
         archived = make_talkative(server, *(one.port for one in outside))
@@ -103,6 +102,64 @@ def test_a_copy_of_a_talkative_server_starts_and_calls_nobody(
         before = [one.calls for one in outside]
         found = drilled(yard.drill("orders-1"))
         assert found.verdict is Verdict.PASSED, found
+        assert [one.calls for one in outside] == before
+        assert not archived.exists()
+
+
+def add_jobs(server: Server, peer: int) -> None:
+    """Jobs of the real pg_cron: one that calls a peer whenever the scheduler starts, and one for every minute."""
+    server.configure(shared_preload_libraries="pg_cron", **{"cron.database_name": "shop"})
+    server.configure(**{"cron.use_background_workers": "on"})
+    server.stop()
+    server.start()
+    server.sql("CREATE EXTENSION pg_cron; CREATE EXTENSION dblink; CREATE TABLE minutes (at timestamptz)", "shop")
+    call = f"SELECT dblink_connect(''host=127.0.0.1 port={peer} dbname=x'')"
+    server.sql(f"SELECT cron.schedule('call', '@reboot', '{call}')", "shop")
+    server.sql("SELECT cron.schedule('minutes', '* * * * *', 'INSERT INTO minutes SELECT now()')", "shop")
+
+
+SCHEDULERS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_cron%'"
+
+
+def test_the_jobs_of_a_talkative_server_do_not_run_in_a_copy(
+    yard_of: Callable[..., Yard], own_server: Callable[..., Server]
+) -> None:
+    """Whether the copy's image has the extension or not. What the source does at its start shows what it would do."""
+    server = own_server(DEBIAN_MAJOR, programs=DEBIAN)
+    fill(server)
+    with listeners(4) as outside:
+        add_jobs(server, outside[3].port)
+        server.stop()
+        assert outside[3].calls == 0
+        server.start()
+        eventually("the job has called", lambda: outside[3].calls > 0)
+        ended = "SELECT count(*) FROM cron.job_run_details WHERE status = 'failed'"
+        eventually("the call has ended", lambda: server.sql(ended, "shop") == [(1,)])
+        assert server.sql(SCHEDULERS) == [(1,)]
+        archived = make_talkative(server, *(one.port for one in outside[:3]))
+        eventually("the subscription's worker has called", lambda: outside[0].calls > 0)
+        yard = yard_of(server)
+        yard.back_up(backup_task("orders-1"))
+        server.stop("immediate")
+        before = [one.calls for one in outside]
+        checks = [
+            check("jobs", "Query", database="shop", query="SELECT count(*) FROM cron.job WHERE active", value="2"),
+            check("calls", "Query", database="shop", query=ended, value="1"),
+            check("schedulers", "Query", database="shop", query=SCHEDULERS, value="0"),
+        ]
+        found = drilled(yard.drill("orders-1", checks=checks))
+        assert found.verdict is Verdict.PASSED, found
+        pod = yard.pod()
+        pod.bin = bin_dir(DEBIAN_MAJOR)
+        without = drilled(yard.drill("orders-1", pod=pod, run="drill-2", checks=checks))
+        assert (without.verdict, without.reason) == (Verdict.PARTIAL, "ExtensionMissing"), without
+        assert "pg_cron" in without.message
+        for one in (found, without):
+            assert {each.name for each in one.checks if each.outcome is CheckOutcome.PASSED} >= {
+                "jobs",
+                "calls",
+                "schedulers",
+            }
         assert [one.calls for one in outside] == before
         assert not archived.exists()
 
