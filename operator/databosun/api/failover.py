@@ -1,4 +1,4 @@
-"""The words of failover tests between operator and agent: what is found, what is planned, what is asked, what came of it.
+"""What operator and agent tell each other of failover tests: what is found, planned and asked, and what came of it.
 
 One Job looks (Discover), and changes nothing. Another one switches, writes and measures (Switch), and looks anew before
 it moves anything. A third puts in order what a lost one may have left (Settle).
@@ -47,7 +47,7 @@ class FailoverStage(StrEnum):
 
 
 class FailoverVerdict(StrEnum):
-    """Failed: it does not fail over as it should. Refused: a guard did not hold, and nothing was moved. Aborted: stopped
+    """Failed: it does not fail over as it should. Refused: a guard did not hold, nothing was moved. Aborted: stopped
     on the way, and put in order. Inconclusive: what was measured proves neither."""
 
     PASSED = "Passed"
