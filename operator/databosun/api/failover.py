@@ -204,7 +204,7 @@ class ProbeOrder(Model):
 
 
 class FailoverTask(Model):
-    """Test a failover, or one step of it. Secrets: `database` logs in to the nodes, `provider` to the provider."""
+    """Test a failover, or one step of it. Secrets: `database` is the writers' login, `failover` that of who moves it."""
 
     task: Literal["failover"] = "failover"
     id: str = Field(description="The run's name.")
@@ -235,6 +235,7 @@ class FailoverResult(Model):
     verdict: FailoverVerdict | None = None
     reason: str
     message: str
+    plan_hash: str | None = Field(default=None, description="Of the plan that was carried out, or put in order.")
     primary: str | None = None
     candidate: str | None = Field(default=None, description="Whom the agent would promote, or did.")
     topology: Topology | None = Field(default=None, description="As found before anything was moved.")

@@ -33,7 +33,7 @@ class SecretUse(Model):
     """A Secret mounted under `/run/databosun/secrets/<use>/`; named so that the agent can say which one is missing."""
 
     use: str = Field(
-        description="database, database-ca, database-client, provider, cloud, storage, storage-ca, signing, age-0 …,"
+        description="database, database-ca, database-client, failover, cloud, storage, storage-ca, signing, age-0 …,"
         " notify"
     )
     secret: str
