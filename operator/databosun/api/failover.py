@@ -204,7 +204,7 @@ class ProbeOrder(Model):
 
 
 class FailoverTask(Model):
-    """Test a failover, or one step of it. Secrets: `database` is the writers' login, `failover` that of who moves it."""
+    """Test a failover, or one step of it. Secrets: `database`: the writers' login; `failover`: who moves it."""
 
     task: Literal["failover"] = "failover"
     id: str = Field(description="The run's name.")

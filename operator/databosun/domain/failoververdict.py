@@ -1,149 +1,64 @@
-"""The verdict of a failover test: what the ledger proves, held against the objectives."""
+"""How a failover test ends: with the agent's verdict, refused, or without a word."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from datetime import datetime
+from typing import Any
 
-from databosun.api.failover import FailoverVerdict
-from databosun.domain.ledger import Claim
-from databosun.domain.ledgerjudge import Judged
+from databosun.api.failover import FailoverResult
+from databosun.api.v1alpha1.failovertestrun import FailoverPhase
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.conditions import kstatus
+from databosun.domain.failoverorder import FailoverFacts
+from databosun.domain.failoverstatus import PHASES, found
+from databosun.domain.plan import Plan, PostEvent
+from databosun.domain.run import Conclude, Ending
+from databosun.domain.running import closed_attempts, without_success
 
-
-class FailoverReason(StrEnum):
-    """Why a test ended as it did; never renamed."""
-
-    PASSED = "Passed"
-    WRITES_LOST = "WritesLost"
-    SPLIT_BRAIN = "SplitBrain"
-    DOWNTIME_EXCEEDED = "DowntimeExceeded"
-    NOT_REJOINED = "NotRejoined"
-    SWITCH_FAILED = "SwitchFailed"
-    NO_BASELINE = "NoBaseline"
-    NOT_READ_BACK = "NotReadBack"
-    PROBE_STALLED = "ProbeStalled"
-    PLAN_CHANGED = "PlanChanged"
-    GUARD_FAILED = "GuardFailed"
-    WINDOW_CLOSED = "WindowClosed"
-    SETTLED = "Settled"
+TOLD = {
+    FailoverPhase.PASSED: Reason.FAILOVER_PASSED,
+    FailoverPhase.FAILED: Reason.FAILOVER_FAILED,
+    FailoverPhase.REFUSED: Reason.FAILOVER_REFUSED,
+    FailoverPhase.ABORTED: Reason.FAILOVER_ABORTED,
+    FailoverPhase.INCONCLUSIVE: Reason.FAILOVER_INCONCLUSIVE,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Objectives:
-    """In seconds, and writes."""
-
-    write_downtime: float
-    lost_writes: int
-    rejoin: float
-
-
-@dataclass(frozen=True, slots=True)
-class FailoverFacts:
-    """What was found. `judged`: None where nothing was written. `rejoin_seconds`: None where it did not come about.
-
-    `read_backs`: how many of the two there are. `divergence`: proofs beside the ledger's. `switch_fault`: why the move
-    was not made to its end, after clients may have noticed it.
-    """
-
-    objectives: Objectives
-    judged: Judged | None
-    rejoin_seconds: float | None
-    missing: str | None
-    read_backs: int
-    divergence: Sequence[str] = ()
-    switch_fault: str | None = None
+def conclude(facts: FailoverFacts, step: Conclude, result: FailoverResult, now: datetime) -> Plan:
+    """The agent's verdict; what has none proves nothing."""
+    phase = PHASES[result.verdict] if result.verdict is not None else FailoverPhase.INCONCLUSIVE
+    changes = found(result, facts.order.storage.name if facts.order else None)
+    if phase is not FailoverPhase.PASSED:
+        ending = Ending(result.reason, result.message, certain=True)
+        return _over(facts, step.attempt, phase, ending, now, **changes)
+    changes |= {
+        "phase": phase,
+        "completion_time": now.replace(microsecond=0),
+        "duration": facts.state.duration(now),
+        "attempts": closed_attempts(facts.state, step.attempt, step.ending, now),
+        "progress": None,
+        "failure": None,
+    }
+    conditions = kstatus(ready=True, reason=Reason.PASSED, message=result.message)
+    status = facts.state.write(conditions, now, **changes)
+    return Plan(status=status, after=(PostEvent(TOLD[phase], result.message[:1024]),), wake_at=now)
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """The verdict, in words."""
-
-    verdict: FailoverVerdict
-    reason: FailoverReason
-    message: str
+def refuse(facts: FailoverFacts, attempt: int, ending: Ending, now: datetime, **changes: Any) -> Plan:
+    """Nothing was moved, and nothing will be."""
+    return _over(facts, attempt, FailoverPhase.REFUSED, ending, now, **changes)
 
 
-def decide_failover(facts: FailoverFacts) -> Decided:
-    """What is proven to be wrong comes first, the worst of it; then what keeps the rest from being proven."""
-    return _proven_wrong(facts) or _unproven(facts) or _passed(facts)
+def without_word(facts: FailoverFacts, step: Conclude, now: datetime) -> Plan:
+    """No verdict was reported: it never began for want of something, or the cluster failed."""
+    refused = step.ending.refused or (step.attempt == 0 and not step.ending.succeeded)
+    phase = FailoverPhase.REFUSED if refused else FailoverPhase.INCONCLUSIVE
+    return _over(facts, step.attempt, phase, step.ending, now)
 
 
-def split_brain_lines(facts: FailoverFacts) -> list[str]:
-    """Each proof that two nodes took writes, or hold what the other never had."""
-    found = facts.judged.split_brain if facts.judged else None
-    lines = list(facts.divergence)
-    if found is not None:
-        turns = ", then ".join(f"{claim.node} at {_at(claim)}" for claim in found.turns[-3:])
-        lines.insert(0, f"took writes in turn: {turns}; both took some for {found.overlap:.2f} s")
-    return lines
-
-
-def _proven_wrong(facts: FailoverFacts) -> Decided | None:
-    judged, objectives = facts.judged, facts.objectives
-    if judged is not None:
-        losses = judged.losses
-        lost = losses.lost.count + losses.rejoin_lost.count
-        if lost > objectives.lost_writes:
-            message = (
-                f"{lost} of {judged.acknowledged} acknowledged writes are lost ({losses.lost.count} by the switch, "
-                f"{losses.rejoin_lost.count} by the rejoin); at most {objectives.lost_writes} may be"
-            )
-            return _failed(FailoverReason.WRITES_LOST, message)
-    if lines := split_brain_lines(facts):
-        return _failed(FailoverReason.SPLIT_BRAIN, lines[0])
-    if facts.switch_fault is not None:
-        return _failed(FailoverReason.SWITCH_FAILED, facts.switch_fault)
-    if judged is not None and judged.before and judged.downtime.seconds - judged.blind > objectives.write_downtime:
-        never = "" if judged.downtime.resumed else ", and could not until the end"
-        message = (
-            f"no client could write for {judged.downtime.seconds:.2f} s{never}; at most {objectives.write_downtime:g} s "
-            "are allowed"
-        )
-        return _failed(FailoverReason.DOWNTIME_EXCEEDED, message)
-    if facts.rejoin_seconds is None and facts.missing is not None:
-        message = f"the old primary did not rejoin within {objectives.rejoin:g} s: {facts.missing}"
-        return _failed(FailoverReason.NOT_REJOINED, message)
-    return None
-
-
-def _unproven(facts: FailoverFacts) -> Decided | None:
-    judged = facts.judged
-    if judged is None or not judged.before:
-        return _inconclusive(FailoverReason.NO_BASELINE, "no write was acknowledged before the switch")
-    if facts.read_backs < 2 or judged.losses.unchecked:
-        message = (
-            f"{judged.losses.unchecked} acknowledged writes were never looked for; {facts.read_backs} of 2 read-backs"
-        )
-        return _inconclusive(FailoverReason.NOT_READ_BACK, message)
-    if judged.downtime.seconds > facts.objectives.write_downtime:
-        message = (
-            f"no write was acknowledged for {judged.downtime.seconds:.2f} s, and none was on its way for "
-            f"{judged.blind:.2f} s of the test: the agent had too little CPU to tell"
-        )
-        return _inconclusive(FailoverReason.PROBE_STALLED, message)
-    return None
-
-
-def _passed(facts: FailoverFacts) -> Decided:
-    judged = facts.judged
-    if judged is None:
-        raise TypeError(judged)
-    lost = judged.losses.lost.count + judged.losses.rejoin_lost.count
-    message = (
-        f"no client could write for {judged.downtime.seconds:.2f} s; {lost} of {judged.acknowledged} acknowledged "
-        f"writes are lost; the old primary followed after {facts.rejoin_seconds or 0:.1f} s"
-    )
-    return Decided(FailoverVerdict.PASSED, FailoverReason.PASSED, message)
-
-
-def _failed(reason: FailoverReason, message: str) -> Decided:
-    return Decided(FailoverVerdict.FAILED, reason, message)
-
-
-def _inconclusive(reason: FailoverReason, message: str) -> Decided:
-    return Decided(FailoverVerdict.INCONCLUSIVE, reason, message)
-
-
-def _at(claim: Claim) -> str:
-    return f"{claim.began:.2f} s"
+def _over(
+    facts: FailoverFacts, attempt: int, phase: FailoverPhase, ending: Ending, now: datetime, **changes: Any
+) -> Plan:
+    status = without_success(facts.state, attempt, ending, now, phase=phase, **changes)
+    event = PostEvent(TOLD[phase], f"{ending.reason}: {ending.message}"[:1024], warning=True)
+    return Plan(status=status, after=(event,), wake_at=now)
