@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from databosun.api.failover import FailoverMode, ProviderTarget
 from databosun.api.request import DatabaseTarget
@@ -15,12 +16,13 @@ from databosun.engines.failover import FailoverProvider, Operator, Site
 from databosun.engines.redis.failover import FAILOVER
 from databosun.engines.redis.failover.probe import GRANTS
 from databosun.engines.redis.failover.provider import MOVER_GRANTS
+from support.agentrun import Workplace
+from support.failoverjob import RUN, FailoverJob
 from support.redisserver import ADMIN, PASSWORD, USER, Server
 from support.waiting import eventually
 
 MOVER = "mover"
 TABLE = "databosun_probe"
-RUN = "5f7c"
 MASTER = "mymaster"
 
 
@@ -88,6 +90,17 @@ class SentinelYard:
         """Opened."""
         with FAILOVER.open(self.site(**more), mode) as provider:
             yield provider
+
+    def job(self, folder: Path, mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER) -> FailoverJob:
+        """A test of it, its pod's files in a folder."""
+        secrets = {
+            "database": {"username": USER, "password": PASSWORD},
+            "failover": {
+                "username": MOVER, "password": MOVER, "sentinelUsername": USER, "sentinelPassword": PASSWORD
+            },
+        }  # fmt: skip
+        site = self.site()
+        return FailoverJob(Workplace(folder, secrets=secrets), site.probe.database, site.provider, mode)
 
     def leftovers(self) -> list[str]:
         """Keys of the probe on any node."""

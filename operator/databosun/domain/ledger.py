@@ -99,15 +99,15 @@ class ClientHistory:
         self._nodes[-1] = self._names.number(node)
         self._errors[-1] = self._names.number(error)
 
-    def acknowledged_since(self, at: float) -> bool:
-        """Whether any was acknowledged after an instant."""
+    def last_acknowledged(self, since: float) -> Write | None:
+        """The newest that was acknowledged after an instant."""
         acked = _FATES.index(Fate.ACKNOWLEDGED)
         for seq in range(len(self) - 1, -1, -1):
-            if self._sent[seq] <= at and self._ended[seq] <= at:
-                return False
-            if self._fates[seq] == acked and self._ended[seq] > at:
-                return True
-        return False
+            if self._ended[seq] <= since:
+                return None
+            if self._fates[seq] == acked:
+                return self.write(seq)
+        return None
 
     def write(self, seq: int) -> Write:
         """One write."""

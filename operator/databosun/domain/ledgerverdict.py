@@ -97,8 +97,8 @@ def _proven_wrong(facts: MoveFacts) -> Decided | None:
     if judged is not None and judged.before and judged.downtime.seconds - judged.blind > objectives.write_downtime:
         never = "" if judged.downtime.resumed else ", and could not until the end"
         message = (
-            f"no client could write for {judged.downtime.seconds:.2f} s{never}; at most {objectives.write_downtime:g} s "
-            "are allowed"
+            f"no client could write for {judged.downtime.seconds:.2f} s{never}; at most "
+            f"{objectives.write_downtime:g} s are allowed"
         )
         return _failed(FailoverReason.DOWNTIME_EXCEEDED, message)
     if facts.rejoin_seconds is None and facts.missing is not None:

@@ -115,9 +115,9 @@ class FailoverProvider(Protocol):
         holds only what the primary has."""
         ...
 
-    def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> None:
+    def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
         """Promote the candidate. `ordered` is called right before the first step that clients may notice, and may
-        raise: then nothing was moved. Returns once the candidate is primary.
+        raise: then nothing was moved. Returns who is primary once it is.
 
         Whatever it raises: what it had begun is undone, or done to its end, as far as can be reached."""
         ...
@@ -130,9 +130,10 @@ class FailoverProvider(Protocol):
         """Proofs, a sentence each, that members hold what the primary has never had."""
         ...
 
-    def settle(self, plan: FailoverPlan | None) -> Sequence[str]:
+    def settle(self, plan: FailoverPlan | None, seconds: float) -> Sequence[str]:
         """Put in order what a move of this run may have left: clients paused, no primary that takes writes. Only what
-        is known to be this run's is touched. What is left all the same, a sentence each. Harmless to repeat."""
+        is known to be this run's is touched. What is left all the same after `seconds`, a sentence each. Harmless to
+        repeat."""
         ...
 
     def prepare_probe(self) -> None:

@@ -172,9 +172,10 @@ class Crowd:
         """Who said that it takes writes, by node."""
         return [tuple(eye.claims) for eye in self.eyes]
 
-    def acknowledged_since(self, at: float) -> bool:
-        """Whether any write was acknowledged after an instant."""
-        return any(one.acknowledged_since(at) for one in self.writes.clients.values())
+    def acknowledged_since(self, at: float, node: str | None = None) -> bool:
+        """Whether any write was acknowledged after an instant; `node`: by it, or by one that is not known."""
+        newest = [client.last_acknowledged(at) for client in self.writes.clients.values()]
+        return any(one is not None and (node is None or one.node in (node, None)) for one in newest)
 
     def _run(self, name: str, first: float, pace: float, step: Callable[[Clock], None], owner: _Closing) -> None:
         def work() -> None:

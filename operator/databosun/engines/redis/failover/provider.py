@@ -105,15 +105,14 @@ class SentinelProvider:
         ]  # fmt: skip
         return found
 
-    def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> None:
+    def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
         """Safely, or as if the master were gone."""
         old = Place.parse(plan.primary)
         switch = Switch(self.nodes, self.sentinels, self.site.pulse)
         if plan.mode is FailoverMode.FORCED_FAILOVER:
-            switch.forced(old, ordered)
-            return
+            return str(switch.forced(old, ordered))
         replicas = [place for place, facts in self._facts.items() if not facts.master and facts.link_up]
-        switch.planned(old, replicas, ordered)
+        return str(switch.planned(old, replicas, ordered))
 
     def rejoined(self, plan: FailoverPlan) -> str | None:
         """It follows the master, and has what that had when it was asked."""
@@ -132,9 +131,9 @@ class SentinelProvider:
         """None that could be told from heartbeats in the stream: what counts here are the writes."""
         return ()
 
-    def settle(self, plan: FailoverPlan | None) -> Sequence[str]:
-        """A pause of ours has run out by itself, or does so within its time: wait until the master takes a write."""
-        until = time.monotonic() + PAUSE_SECONDS + 5
+    def settle(self, plan: FailoverPlan | None, seconds: float) -> Sequence[str]:
+        """A pause of ours runs out by itself within `PAUSE_SECONDS`: wait until the master takes a write."""
+        until = time.monotonic() + seconds
         said = ""
         while time.monotonic() < until:
             try:
@@ -146,7 +145,8 @@ class SentinelProvider:
             except ProbeError as error:
                 said = str(error)
             time.sleep(0.2)
-        return (f"no master takes writes, {PAUSE_SECONDS + 5} s after it was looked for: {said or 'none is named'}",)
+        left = f"no master has taken a write for {seconds:.0f} s: {said or 'the Sentinels name none'}"
+        return (f"{left}; a pause of ours ends by itself within {PAUSE_SECONDS} s",)
 
     def prepare_probe(self) -> None:
         """Keys are made by the first write."""
