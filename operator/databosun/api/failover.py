@@ -163,6 +163,9 @@ class FailoverMeasured(Model):
     lost: int = Field(default=0, description="Acknowledged, and not there after the promotion.")
     unknown: int = Field(default=0, description="Neither acknowledged nor refused.")
     phantom: int = Field(default=0, description="Refused, and there all the same.")
+    reappeared: int = Field(default=0, description="Of the lost ones, those that were there again after the rejoin.")
+    unexplained: int = Field(default=0, description="Rows that no client wrote.")
+    resumed: bool = Field(default=True, description="Whether writes went on before the end of the test.")
     rejoin_lost: int = Field(default=0, description="There after the promotion, gone after the rejoin.")
     split_brain: Annotated[list[Line], Field(max_length=16), first(16)] = Field(
         default_factory=list, description="Each proof that two nodes took writes, or could have; empty: none."
