@@ -59,7 +59,7 @@ def test_with_consent_to_the_plan_it_fails_over_and_loses_nothing(cache: Place) 
     assert found["result"]["acknowledged"] > 100
     assert (_role(cache, NODES[0]), _role(cache, NODES[1])) == ("slave", "master")
     assert _left(cache) == ""
-    (key,) = (key for key in cache.keys() if key.endswith(f"/failovers/{name}/evidence.json"))
+    (key,) = (key for key in list(cache.keys()) if key.endswith(f"/failovers/{name}/evidence.json"))
     assert b'"Passed"' in cache.stack.download(key)
 
 
