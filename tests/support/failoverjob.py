@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +13,8 @@ from typing import Any
 
 import zstandard
 
+from databosun.agent import main as agent
+from databosun.agent.failovers import drive
 from databosun.api.failover import (
     FailoverMode,
     FailoverPlan,
@@ -49,6 +54,17 @@ class FailoverJob:
         ran = self.place.run(FailoverTask(**given), database=self.database, deadline=deadline)
         return ran.result
 
+    def start(self, plan: FailoverPlan) -> subprocess.Popen[bytes]:
+        """The switch, in a process of its own that may be killed."""
+        given = {"id": "test-1", "uid": RUN, "step": FailoverStep.SWITCH, "mode": self.mode, "provider": self.provider}
+        task = FailoverTask.model_validate({**given, "plan": plan, "rejoin_seconds": 60.0})
+        self.place.write(self.place.request(task, database=self.database))
+        root = Path(__file__).resolve().parents[2]
+        environment = {**os.environ, "PYTHONPATH": f"{root / 'operator'}:{root / 'tests'}"}
+        argv = [sys.executable, "-m", "support.failoverjob", str(self.place.root)]
+        with (self.place.root / "log").open("wb") as log:
+            return subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+
     def plan(self, **more: Any) -> FailoverPlan:
         """From a look, as the operator makes it."""
         result = self.run(FailoverStep.DISCOVER, **more)
@@ -87,3 +103,8 @@ class FailoverJob:
         (path,) = self.place.paths.volume.rglob(name)
         assert path.parts[-3:-1] == ("failovers", "test-1")
         return path
+
+
+if __name__ == "__main__":
+    drive.BASELINE_SECONDS = 1.0
+    agent.leave(agent.run(Workplace(Path(sys.argv[1])).paths, sys.stdout))

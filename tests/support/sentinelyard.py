@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 from databosun.api.failover import FailoverMode, ProviderTarget
@@ -22,6 +23,7 @@ from support.redisserver import ADMIN, PASSWORD, USER, Server
 from support.waiting import eventually
 
 MOVER = "mover"
+MOVER_PASSWORD = "m0ves: it"
 TABLE = "databosun_probe"
 MASTER = "mymaster"
 
@@ -36,7 +38,7 @@ class SentinelYard:
     def start(self, *, replicas: int = 2, sentinels: int = 3) -> None:
         """Until the Sentinels know all nodes and each other."""
         settings = (
-            f"user {MOVER} on >{MOVER} ~* &* -@all {MOVER_GRANTS}",
+            f"user {MOVER} on #{sha256(MOVER_PASSWORD.encode()).hexdigest()} ~* &* -@all {MOVER_GRANTS}",
             f"masteruser {ADMIN}", f"masterauth {ADMIN}",
         )  # fmt: skip
         self.nodes = [self._node(settings) for _ in range(1 + replicas)]
@@ -77,7 +79,7 @@ class SentinelYard:
         )  # fmt: skip
         given = {
             "probe": Target(described, Credentials(USER, PASSWORD)),
-            "operator": Operator(Credentials(MOVER, MOVER), Credentials(USER, PASSWORD)),
+            "operator": Operator(Credentials(MOVER, MOVER_PASSWORD), Credentials(USER, PASSWORD)),
             "provider": ProviderTarget(provider="Sentinel", endpoints=endpoints, master_name=MASTER),
             "table": TABLE, "run": RUN, "until": datetime.now(UTC) + timedelta(hours=1), **more,
         }  # fmt: skip
@@ -96,7 +98,7 @@ class SentinelYard:
         secrets = {
             "database": {"username": USER, "password": PASSWORD},
             "failover": {
-                "username": MOVER, "password": MOVER, "sentinelUsername": USER, "sentinelPassword": PASSWORD
+                "username": MOVER, "password": MOVER_PASSWORD, "sentinelUsername": USER, "sentinelPassword": PASSWORD
             },
         }  # fmt: skip
         site = self.site()
