@@ -1,4 +1,4 @@
-"""A simulated database of two nodes behind Patroni, and the agent that makes it fail over."""
+"""A simulated database of two nodes, and the agent that makes it fail over."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Nodes:
             message="looked",
             primary=self.primary,
             candidate=self.candidate,
-            topology=Topology(observed_at=now, provider="Patroni", primary=self.primary, members=nodes),
+            topology=Topology(observed_at=now, provider=task.provider.provider, primary=self.primary, members=nodes),
             guards=[guard],
         )
 

@@ -23,6 +23,7 @@ from databosun.kube.resources import APPROVALS, BACKUPS, Object
 from support.archiversim import SYSTEM
 from support.chaoskube import Fault, Killed, Write
 from support.operator import (
+    RUNNER,
     Deliver,
     Pair,
     Process,
@@ -345,12 +346,18 @@ async def promoted(drive: Driver) -> None:
     await drive.until(runs_done(rig, "Restore", "Succeeded"))
 
 
-PATRONI = {"provider": "Patroni", "endpoints": ["http://n1:8008", "http://n2:8008"]}
+SENTINEL = {"provider": "Sentinel", "masterName": "mine", "endpoints": ["s1:26379", "s2:26379", "s3:26379"]}
+
+
+def two_nodes(**spec: Any) -> Object:
+    """A Redis with one replica, under Sentinel."""
+    redis = {"engine": "Redis", "runner": {"image": RUNNER}, "replication": SENTINEL, "environment": "Staging"}
+    return database(**{**redis, **spec})
 
 
 async def replicated(drive: Driver, environment: str = "Staging", **spec: Any) -> None:
     """A database of two nodes, and a test of its failover."""
-    made = database(replication=PATRONI, environment=environment)
+    made = two_nodes(environment=environment)
     await drive.rig.create(storage(), made, policy(), failover_test(**spec))
     await drive.until(lambda: ready(drive.rig))
 

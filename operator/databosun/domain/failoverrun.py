@@ -35,7 +35,7 @@ def decide_failover(facts: FailoverFacts, now: datetime) -> Plan:
         return _look(facts, now) if status.plan is None else _wait_or_switch(facts, status.plan, now)
     since = status.step_since or 1
     facts = _in_step(
-        facts, FailoverPhase.RUNNING, since + SETTLE_TRIES - 1 if status.step is FailoverStep.SETTLE else 0
+        facts, FailoverPhase.RUNNING, since + SETTLE_TRIES - 2 if status.step is FailoverStep.SETTLE else 0
     )
     if not any(one.number >= since for one in facts.state.facts.tried):
         return _begin(facts, since, now)

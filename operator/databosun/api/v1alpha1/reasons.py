@@ -477,7 +477,11 @@ class Reason(StrEnum):
     PREPARED_TRANSACTIONS = "PreparedTransactions", "Commit or roll back the prepared transactions that are named."
     BRIDGE_UNSUPPORTED = "BridgeUnsupported", "Restore into a volume: the engine has no way into a running server."
     STAGED = "Staged", "Look at what was staged; then kubectl bosun restore --promote NAME, or let its time pass."
-    NOT_PROMOTED = "NotPromoted", "Nothing: nobody consented in time, and what was staged was removed."
+    NOT_PROMOTED = (
+        "NotPromoted",
+        "Of a restore, nothing: nobody consented in time, and what was staged was removed. Of a failover: see who is"
+        " primary now, and why the candidate was not made it.",
+    )
     TARGET_REFUSES = "TargetRefuses", "See the message for the server's own words: what is restored does not fit there."
     EVIDENCE_INVALID = "EvidenceInvalid", "Do not rely on this evidence: digest, chain or signature is wrong."
 
@@ -528,6 +532,30 @@ class Reason(StrEnum):
     TEST_NOT_FOUND = "TestNotFound", "Create the FailoverTest, or correct testRef; databaseRef must be the test's own."
     NO_PROVIDER = "NoProvider", "Say in Database.spec.replication what decides over the primary."
     PROVIDER_UNSUPPORTED = "ProviderUnsupported", "Test it by hand: this release switches by the providers named only."
+    WRITES_LOST = (
+        "WritesLost",
+        "Make replication synchronous or agree on a loss; keep the ledger: it says which writes are gone.",
+    )
+    SPLIT_BRAIN = "SplitBrain", "Act now: two nodes took writes at once. Fence the old primary, then compare the two."
+    DOWNTIME_EXCEEDED = "DowntimeExceeded", "See the timeline for what it waited for, or agree on another objective."
+    NOT_REJOINED = (
+        "NotRejoined",
+        "Act now: the old primary does not follow the new one; until it does nothing may fail.",
+    )
+    SWITCH_FAILED = "SwitchFailed", "See the message for what the provider said, and who is primary now."
+    NO_BASELINE = "NoBaseline", "Let the writers write: see what they were told, in status.clients and the evidence."
+    NOT_READ_BACK = "NotReadBack", "Test again: not all writes could be looked for afterwards, so nothing is proven."
+    PROBE_STALLED = "ProbeStalled", "Give the test's pod more CPU (podTemplate.resources), and test again."
+    WINDOW_CLOSED = (
+        "WindowClosed",
+        "Start another test: its window, its consent or its plan was over; nothing was moved.",
+    )
+    SETTLED = "Settled", "See the run: its agent was lost, and what it may have left was put in order."
+    MODE_UNSUPPORTED = "ModeUnsupported", "Set spec.mode to one that the message names."
+    PROVIDER_UNREACHABLE = "ProviderUnreachable", "See why Database.spec.replication.endpoints do not answer."
+    PROVIDER_REFUSED = "ProviderRefused", "See the message for the provider's own words."
+    TOPOLOGY_CHANGED = "TopologyChanged", "Start another test once the nodes are at rest; nothing was moved."
+    NOT_CAUGHT_UP = "NotCaughtUp", "Find out why the candidate lags, and test again; nothing was moved."
     FAILOVER_PASSED = "FailoverPassed", "Nothing: the database failed over within the objectives."
     FAILOVER_FAILED = (
         "FailoverFailed",
