@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -12,11 +12,13 @@ from pathlib import Path
 from databosun.api.failover import FailoverMode, ProviderTarget
 from databosun.api.request import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
+from databosun.domain.errors import WorldFault
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverProvider, Operator, Site
 from databosun.engines.redis.failover import FAILOVER
 from databosun.engines.redis.failover.probe import GRANTS
 from databosun.engines.redis.failover.provider import MOVER_GRANTS
+from databosun.engines.redis.resp import Reply
 from support.agentrun import Workplace
 from support.failoverjob import RUN, FailoverJob
 from support.redisserver import ADMIN, PASSWORD, USER, Server
@@ -105,11 +107,13 @@ class SentinelYard:
         return FailoverJob(Workplace(folder, secrets=secrets), site.probe.database, site.provider, mode)
 
     def leftovers(self) -> list[str]:
-        """Keys of the probe on any node."""
+        """Keys of the probe on any node; who makes a node a replica ends its sessions, so it is asked until it says."""
         found = []
         for node in self.nodes:
-            said = node.call("KEYS", f"{TABLE}:*")
-            assert isinstance(said, list)
+            said: Reply = None
+            while not isinstance(said, list):
+                with suppress(WorldFault, OSError):
+                    said = node.call("KEYS", f"{TABLE}:*")
             found += [f"{self.name(node)} {key!r}" for key in said]
         return found
 

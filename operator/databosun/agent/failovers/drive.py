@@ -66,7 +66,11 @@ class Drive:
             self._clean_up()
             if found.ordered is None and not found.left:
                 raise
-            found.switch_fault = f"{fault.reason}: {fault.message}"
+            told = f"{fault.reason}: {fault.message}"
+            if found.promoted is None:
+                found.switch_fault = told
+            else:  # it was moved, and what is missing is a part of the measurement
+                found.notes.append(told)
             return found.concluded()
         except BaseException:  # a bug, too, must leave nothing behind
             self._clean_up()

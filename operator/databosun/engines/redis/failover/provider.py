@@ -45,6 +45,7 @@ from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.resp import encode
 
 SENTINEL = "Sentinel"
+AGREE_SECONDS = 10.0
 MOVER_GRANTS = "+info +ping +client|pause +client|unpause +client|kill +replicaof +config|rewrite"
 
 
@@ -60,6 +61,7 @@ class SentinelProvider:
     clients: Clients
     members: dict[str, str] = field(default_factory=dict)
     _word: Word | None = None
+    _promoted: Place | None = None
     _facts: dict[Place, NodeFacts] = field(default_factory=dict)
 
     def topology(self) -> Topology:
@@ -110,9 +112,11 @@ class SentinelProvider:
         old = Place.parse(plan.primary)
         switch = Switch(self.nodes, self.sentinels, self.site.pulse)
         if plan.mode is FailoverMode.FORCED_FAILOVER:
-            return str(switch.forced(old, ordered))
+            self._promoted = switch.forced(old, ordered)
+            return str(self._promoted)
         replicas = [place for place, facts in self._facts.items() if not facts.master and facts.link_up]
-        return str(switch.planned(old, replicas, ordered))
+        self._promoted = switch.planned(old, replicas, ordered)
+        return str(self._promoted)
 
     def rejoined(self, plan: FailoverPlan) -> str | None:
         """It follows the master, and has what that had when it was asked."""
@@ -132,20 +136,22 @@ class SentinelProvider:
         return ()
 
     def settle(self, plan: FailoverPlan | None, seconds: float) -> Sequence[str]:
-        """A pause of ours runs out by itself within `PAUSE_SECONDS`: wait until the master takes a write."""
+        """A pause of ours runs out by itself within `PAUSE_SECONDS`, and the Sentinels demote a master that they have
+        replaced: wait until there is one master, and it takes a write."""
         until = time.monotonic() + seconds
         said = ""
         while time.monotonic() < until:
             try:
-                master = self.sentinels.ask().master
-                if master is not None and self._watched(master):
+                topology = self.topology()
+                if topology.primary is not None and self._watched(topology.primary):
                     return ()
+                said = "; ".join(topology.notes) or "the Sentinels and the nodes do not agree on a master"
             except DatabosunError as fault:
                 said = fault.message
             except ProbeError as error:
                 said = str(error)
             time.sleep(0.2)
-        left = f"no master has taken a write for {seconds:.0f} s: {said or 'the Sentinels name none'}"
+        left = f"no master has taken a write for {seconds:.0f} s: {said}"
         return (f"{left}; a pause of ours ends by itself within {PAUSE_SECONDS} s",)
 
     def prepare_probe(self) -> None:
@@ -174,18 +180,27 @@ class SentinelProvider:
         with self.probe.open(self._master()) as wire, guarded("reading the probe's keys back", self.probe.user):
             return read_bits(wire, self.keys, clients)
 
-    def _watched(self, master: Place) -> bool:
-        session = self.watch(str(master), 1.0)
+    def _watched(self, master: str) -> bool:
+        session = self.watch(master, 1.0)
         try:
             return session.takes_writes()
         finally:
             session.close()
 
     def _master(self) -> Place:
-        master = self.sentinels.ask().master
-        if master is None:
-            raise WorldFault(FailoverFault.TOPOLOGY_CHANGED, "the Sentinels do not agree on a master")
-        return master
+        """Sentinels tell each other of a new master within seconds; until then it is the one that was promoted here."""
+        until = time.monotonic() + AGREE_SECONDS
+        while True:
+            word = self.sentinels.ask()
+            if word.master is not None:
+                return word.master
+            if self._promoted is not None and self._promoted in word.masters:
+                return self._promoted
+            if time.monotonic() > until:
+                told = ", ".join(map(str, word.masters))
+                raise WorldFault(FailoverFault.TOPOLOGY_CHANGED, f"the Sentinels name several masters: {told}")
+            self.site.pulse()
+            time.sleep(0.2)
 
     def _ask(self, place: Place) -> NodeFacts | str:
         try:
