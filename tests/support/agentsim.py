@@ -17,6 +17,7 @@ from typing import Any
 
 from databosun.api.comparison import Comparison
 from databosun.api.drill import Level, Rpo, RpoSource, Rto, Verdict
+from databosun.api.failover import FailoverTask
 from databosun.api.request import (
     REQUEST_ANNOTATION,
     BackupTask,
@@ -64,6 +65,7 @@ from databosun.kube.resources import JOBS, PODS, Object
 from databosun.runtime.clock import Clock
 from support.archiversim import Archivers, position_at
 from support.chaoskube import Births
+from support.failoversim import Nodes
 
 
 @dataclass(slots=True)
@@ -79,6 +81,8 @@ class Bucket:
     """What drills found, by run."""
     joint: dict[str, JointResult] = field(default_factory=dict)
     """What drills of many databases came to, by run."""
+    nodes: Nodes = field(default_factory=Nodes)
+    """What fails over, and the evidence of that."""
     restores: dict[str, RestoreResult] = field(default_factory=dict)
     """What restores brought back, by run."""
 
@@ -225,6 +229,8 @@ class Agents:
         good = Result(outcome=Outcome.SUCCEEDED, reason="Succeeded", attempt=request.attempt)
         if isinstance(task, BackupTask | DropSlotTask):
             return good.model_copy(update=self._at_the_server(request, task))
+        if isinstance(task, FailoverTask):
+            return self.bucket.nodes.serve(task, self._clock.now())
         if isinstance(task, RecoverTask) and task.durable != "manifest":
             return self._recover(good, task)
         if isinstance(task, RecoverTask):
@@ -259,10 +265,12 @@ class Agents:
         return {}
 
     def _recover(self, good: Result, task: RecoverTask) -> Result:
+        if task.durable == "failover" and (failover := self.bucket.nodes.evidence.get(task.id)) is not None:
+            return good.model_copy(update={"failover": failover})
         if task.durable == "joint" and (joint := self.bucket.joint.get(task.id)) is not None:
             return good.model_copy(update={"joint": joint})
         drill, restore = self.bucket.evidence.get(task.id), self.bucket.restores.get(task.id)
-        if (drill if task.durable == "evidence" else restore) is None:
+        if task.durable == "failover" or (drill if task.durable == "evidence" else restore) is None:
             return Result(outcome=Outcome.FAILED, reason="NoResult", message="there is no record", retryable=True)
         return good.model_copy(update={"drill": drill} if task.durable == "evidence" else {"restore": restore})
 

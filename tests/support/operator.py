@@ -405,6 +405,19 @@ def drill_run(name: str, not_after: datetime | None = None, **spec: Any) -> Obje
     return _object("RestoreDrillRun", name, {"databaseRef": {"name": "orders"}, **late, **spec})
 
 
+def failover_test(name: str = "monthly", **spec: Any) -> Object:
+    """A FailoverTest without a schedule, which asks for no backups."""
+    guards = {"requireRecentBackup": "0s", "requireProvenBackup": "0s"}
+    base = {"databaseRef": {"name": "orders"}, "evidence": {"storageRef": {"name": "prod"}}, "guards": guards}
+    return _object("FailoverTest", name, {**base, **spec})
+
+
+def failover_run(name: str, not_after: datetime, **spec: Any) -> Object:
+    """A FailoverTestRun made by hand."""
+    refs = {"testRef": {"name": "monthly"}, "databaseRef": {"name": "orders"}}
+    return _object("FailoverTestRun", name, {**refs, "notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ"), **spec})
+
+
 def restore(name: str, not_after: datetime, **spec: Any) -> Object:
     """A Restore into an empty volume."""
     base = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from databosun.api.failover import FailoverStep, FailoverTask
 from databosun.api.request import BackupTask, BridgeTask, DrillTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import (
@@ -22,6 +23,7 @@ from databosun.kube.resources import APPROVALS, BACKUPS, Object
 from support.archiversim import SYSTEM
 from support.chaoskube import Fault, Killed, Write
 from support.operator import (
+    RUNNER,
     Deliver,
     Pair,
     Process,
@@ -31,12 +33,14 @@ from support.operator import (
     database,
     drill,
     drill_run,
+    failover_run,
+    failover_test,
     policy,
     restore,
     storage,
 )
 
-WORK = ("backup", "bridge", "drill", "joint", "restore")
+WORK = ("backup", "bridge", "drill", "failover", "joint", "restore")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 Condition = Callable[[], Awaitable[bool]]
 
@@ -342,6 +346,86 @@ async def promoted(drive: Driver) -> None:
     await drive.until(runs_done(rig, "Restore", "Succeeded"))
 
 
+SENTINEL = {"provider": "Sentinel", "masterName": "mine", "endpoints": ["s1:26379", "s2:26379", "s3:26379"]}
+
+
+def two_nodes(**spec: Any) -> Object:
+    """A Redis with one replica, under Sentinel."""
+    redis = {"engine": "Redis", "runner": {"image": RUNNER}, "replication": SENTINEL, "environment": "Staging"}
+    return database(**{**redis, **spec})
+
+
+async def replicated(drive: Driver, environment: str = "Staging", **spec: Any) -> None:
+    """A database of two nodes, and a test of its failover."""
+    made = two_nodes(environment=environment)
+    await drive.rig.create(storage(), made, policy(), failover_test(**spec))
+    await drive.until(lambda: ready(drive.rig))
+
+
+def failover_is(rig: Rig, name: str, phase: str) -> Condition:
+    """Until a test stands there."""
+
+    async def so() -> bool:
+        found: str = (await rig.get("FailoverTestRun", name)).get("status", {}).get("phase", "")
+        return found == phase
+
+    return so
+
+
+async def failed_over(drive: Driver) -> None:
+    """A slot comes: the database fails over, and whoever looks sees it."""
+    await replicated(drive, schedule={"cron": soon(drive.rig)})
+    await drive.until(runs_done(drive.rig, "FailoverTestRun", "Passed"))
+    assert drive.rig.agents.bucket.nodes.moves == 1
+
+
+async def failed_over_with_consent(drive: Driver) -> None:
+    """In production a person agrees to the plan first."""
+    rig = drive.rig
+    await replicated(drive, "Production")
+    await rig.create(failover_run("mine", rig.clock.now() + 12 * HOUR))
+    await drive.until(failover_is(rig, "mine", "AwaitingApproval"))
+    assert rig.agents.bucket.nodes.moves == 0
+    run = await rig.get("FailoverTestRun", "mine")
+    await rig.create(approval_of(run, rig.clock.now() + 12 * HOUR, run["status"]["plan"]["hash"]))
+    await drive.until(runs_done(rig, "FailoverTestRun", "Passed"))
+    assert rig.agents.bucket.nodes.moves == 1
+
+
+async def failover_lost(drive: Driver) -> None:
+    """The agent dies in the middle of its switch, and leaves a mess: it is put in order, and never switched again."""
+    rig = drive.rig
+    nodes = rig.agents.bucket.nodes
+
+    def script(request: Request) -> str | None:
+        if not (isinstance(request.job, FailoverTask) and request.job.step is FailoverStep.SWITCH):
+            return None
+        nodes.move()
+        nodes.left_behind = True
+        return "crash"
+
+    rig.agents.script = script
+    await replicated(drive)
+    await rig.create(failover_run("mine", rig.clock.now() + 12 * HOUR))
+    await drive.until(runs_done(rig, "FailoverTestRun", "Inconclusive"), limit=4 * HOUR)
+    assert (nodes.moves, nodes.left_behind) == (1, False)
+
+
+async def failover_refused(drive: Driver) -> None:
+    """The replica is gone when it comes to the switch: nothing is moved."""
+    rig = drive.rig
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, FailoverTask):
+            rig.agents.bucket.nodes.healthy = request.job.step is FailoverStep.DISCOVER
+
+    rig.agents.script = script
+    await replicated(drive)
+    await rig.create(failover_run("mine", rig.clock.now() + 12 * HOUR))
+    await drive.until(runs_done(rig, "FailoverTestRun", "Refused"))
+    assert rig.agents.bucket.nodes.moves == 0
+
+
 def approval_of(body: Object, not_after: datetime, plan_hash: str | None = None) -> Object:
     """Somebody's consent to what a Restore has staged, or to the plan with that hash."""
     name = body["metadata"]["name"]
@@ -415,6 +499,10 @@ SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
         drilled_together,
         restored,
         promoted,
+        failed_over,
+        failed_over_with_consent,
+        failover_lost,
+        failover_refused,
         archived,
         archived_database_deleted,
     )
@@ -532,7 +620,7 @@ async def end_of(rig: Rig) -> End:
     bodies = [body for at, body in sorted(seen.items())]
     backups = [body for body in bodies if body["kind"] == "Backup"]
     work = Counter((task, attempt) for (task, _, attempt), _ in rig.agents.bucket.agents.items() if task in WORK)
-    others = [body for body in bodies if body["kind"] in ("RestoreDrillRun", "Restore")]
+    others = [body for body in bodies if body["kind"] in ("FailoverTestRun", "RestoreDrillRun", "Restore")]
     return End(
         backups=tuple(sorted(_backup(body) for body in backups)),
         others=tuple(sorted(_run(body) for body in others)),
@@ -545,7 +633,7 @@ async def end_of(rig: Rig) -> End:
         statuses=tuple(
             (body["kind"], body["metadata"]["name"], _status(body))
             for body in bodies
-            if body["kind"] in ("Database", "BackupStorage", "BackupPolicy", "RestoreDrill")
+            if body["kind"] in ("Database", "BackupStorage", "BackupPolicy", "FailoverTest", "RestoreDrill")
         ),
     )
 

@@ -99,7 +99,7 @@ def put_record(ctx: Context, key: str, document: dict[str, object], lock_seconds
     data = seal(ctx.log.redactor.document(document), ctx.signing_key)
     where = f"{key} in {ctx.store.describe()}"
     try:
-        ctx.store.put(key, data, if_absent=True, retention=_lock(ctx, lock_seconds))
+        ctx.store.put(key, data, if_absent=True, retention=lock_of(ctx, lock_seconds))
     except AlreadyExists as error:
         # A lost answer makes the library ask again: what decides is whether the object that is there is ours.
         if ctx.store.get(key, limit=MAX_MANIFEST_BYTES) != data:
@@ -110,7 +110,8 @@ def put_record(ctx: Context, key: str, document: dict[str, object], lock_seconds
     return sha256
 
 
-def _lock(ctx: Context, lock_seconds: int | None) -> Retention | None:
+def lock_of(ctx: Context, lock_seconds: int | None) -> Retention | None:
+    """How long a record is locked; None where the storage locks nothing."""
     lock = ctx.storage.immutable
     seconds = lock.seconds if lock is not None and lock_seconds is None else lock_seconds or 0
     return Retention(lock.mode, ctx.clock() + timedelta(seconds=seconds)) if lock is not None else None

@@ -11,7 +11,8 @@ from databosun.domain.errors import UserFault
 
 NOTIFY = "notify"
 """Nothing fails for want of it: that nobody can be told is only noted."""
-PUBLIC_FILES = frozenset({"username", "ca.crt", "tls.crt"})
+PUBLIC_FILES = frozenset({"username", "ca.crt", "tls.crt", "replicationUsername", "sentinelUsername"})
+FAILOVER = "failover"
 
 
 class Secrets:
@@ -33,7 +34,7 @@ class Secrets:
             if any((self._root / use.use / other).is_file() for other in use.keys)
             else f"Secret {self._namespace}/{use.secret} with key {key} is not there"
             for use in self._uses.values()
-            if use.use != NOTIFY
+            if use.use not in (NOTIFY, FAILOVER)  # whose keys are there where they differ from others
             for file, key in sorted(use.keys.items())
             if not self._filled(self._root / use.use / file)
         ]
@@ -57,7 +58,7 @@ class Secrets:
     def text(self, use: str, file: str) -> str | None:
         """The value, without the line end that `echo` and editors leave."""
         path = self.path(use, file)
-        return path.read_text().rstrip("\r\n") if path else None
+        return path.read_text().rstrip("\r\n") if path and (use != FAILOVER or self._filled(path)) else None
 
     def values(self) -> Iterator[str]:
         """Every value that must never be seen; user names and certificates are no secrets."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from databosun.api.drill import Check, Level, RecoveryPoint, Verdict
+from databosun.api.failover import FailoverTask
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hooks, Method
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import EngineName, TLSMode
@@ -32,7 +33,8 @@ class SecretUse(Model):
     """A Secret mounted under `/run/databosun/secrets/<use>/`; named so that the agent can say which one is missing."""
 
     use: str = Field(
-        description="database, database-ca, database-client, cloud, storage, storage-ca, signing, age-0 …, notify"
+        description="database, database-ca, database-client, failover, cloud, storage, storage-ca, signing, age-0 …,"
+        " notify"
     )
     secret: str
     keys: dict[str, str] = Field(description="File name in the folder -> key in the Secret.")
@@ -203,8 +205,8 @@ class RecoverTask(Model):
     task: Literal["recover"] = "recover"
     database: str
     id: str
-    durable: Literal["manifest", "evidence", "result", "joint"] = Field(
-        default="manifest", description="Of a backup, a drill, a restore, a drill of many databases."
+    durable: Literal["manifest", "evidence", "result", "joint", "failover"] = Field(
+        default="manifest", description="Of a backup, a drill, a restore, a drill of many databases, a failover test."
     )
 
 
@@ -426,6 +428,7 @@ Task = Annotated[
     | BridgeTask
     | InquireTask
     | DrillTask
+    | FailoverTask
     | JointTask
     | ProbeTask
     | BackupTask

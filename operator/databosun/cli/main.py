@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from databosun import __version__
+from databosun.cli.approving import approve, failover
 from databosun.cli.complete import names_of
 from databosun.cli.options import (
     AllNamespaces,
@@ -22,7 +22,6 @@ from databosun.cli.options import (
     Timeout,
     Type,
     Where,
-    span,
 )
 from databosun.cli.reporting import assess, report, review
 from databosun.cli.restoring import drill, restore
@@ -126,46 +125,11 @@ def backup(
 
 app.command()(drill)
 app.command()(restore)
+app.command()(failover)
 app.command()(assess)
 app.command()(report)
 app.command()(review)
-
-
-@app.command()
-def approve(
-    policy: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="Name of the BackupPolicy or Database.", autocompletion=names_of("BackupPolicy")
-        ),
-    ],
-    log: Annotated[
-        bool, typer.Option("--log", help="NAME is a Database: approve the deletion of a part of its log.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    plan: Annotated[
-        str | None, typer.Option("--plan", metavar="HASH", help="Approve this plan only; another one is an error.")
-    ] = None,
-    valid_for: Annotated[
-        timedelta,
-        typer.Option("--valid-for", metavar="DURATION", parser=span, help="How long the consent holds."),
-    ] = "24h",  # type: ignore[assignment]  # typer parses defaults as it does what people type
-    namespace: Namespace = None,
-    kubeconfig: Kubeconfig = None,
-    context: Context = None,
-) -> None:
-    """Approve deletions that a guard has stopped.
-
-    An Approval names one plan by its hash, and the person who gave it: you, as the API server knows you.
-    """
-    from databosun.cli import approve, running
-
-    async def work(session: Session) -> int:
-        ask = (lambda _: True) if yes else (lambda question: typer.confirm(question, err=True))
-        consent = approve.approve_log if log else approve.approve
-        return await consent(session, policy, valid_for, plan, ask)
-
-    running.run(Where(kubeconfig, context, namespace), work)
+app.command()(approve)
 
 
 @app.command()

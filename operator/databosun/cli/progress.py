@@ -13,7 +13,12 @@ from databosun.cli.output import Screen
 from databosun.controllers.seen import Seen
 from databosun.domain.conditions import find
 
-FINAL: Final = frozenset({"Succeeded", "Failed", "Passed", "Partial", "Refused", "Error", "Staged"})
+FINAL: Final = frozenset(
+    {
+        *("Succeeded", "Failed", "Passed", "Partial", "Refused", "Error", "Aborted", "Inconclusive"),
+        *("Staged", "AwaitingApproval"),
+    }
+)
 """The phases of all kinds of runs that are verdicts, or wait for a person."""
 
 SeenRun = Seen[Any, Any]

@@ -24,6 +24,7 @@ from databosun.kube.resources import (
     BACKUP_STORAGES,
     DATABASES,
     DEPLOYMENTS,
+    FAILOVER_TESTS,
     JOBS,
     PODS,
     RESTORE_DRILLS,
@@ -35,9 +36,9 @@ from databosun.runtime.queue import Key
 
 logger = logging.getLogger(__name__)
 
-KINDS = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, RESTORE_DRILLS, APPROVALS)
+KINDS = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, RESTORE_DRILLS, FAILOVER_TESTS, APPROVALS)
 RUNS = frozenset(resource.kind for resource in RUN_KINDS)
-READERS = ("RestoreDrillRun", "Restore", "Inquiry")
+READERS = ("RestoreDrillRun", "Restore", "Inquiry", "FailoverTestRun")
 EXPIRING = "Inquiry"
 # More at once would each be slower, and come nearer to the time that a request may take.
 LISTS_AT_ONCE = 3
@@ -46,6 +47,7 @@ OPERATION_OF = {
     "RestoreDrillRun": Operation.DRILL,
     "Restore": Operation.RESTORE,
     "Inquiry": Operation.DRILL,
+    "FailoverTestRun": Operation.FAILOVER,
 }
 UNFINISHED = f"!{LABEL_FINISHED}"
 FINISHED = LABEL_FINISHED
@@ -131,6 +133,7 @@ class Intake:
             policies = policy_keys_of(self._context, namespace, key.name)
             yield from policies
             yield from drill_keys_of(self._context, namespace, key.name)
+            yield from cache.referring("FailoverTest", namespace, f"database:{key.name}")
             for resource in RUN_KINDS:
                 yield from self._not_begun(resource.kind, namespace, f"database:{key.name}")
             yield from self._of_policies(policies)
@@ -150,13 +153,21 @@ class Intake:
             yield from database_keys_of(self._context, namespace, body)
             yield from self._not_begun("Backup", namespace, f"policy:{key.name}")
             yield from cache.referring("RestoreDrill", namespace, f"policy:{key.name}")
-        elif kind == "RestoreDrill":
+        else:
+            yield from self._concerned_beside(kind, key, body)
+
+    def _concerned_beside(self, kind: str, key: Key, body: Body) -> Iterable[Key]:
+        """The same of what no backup needs."""
+        cache, namespace = self._context.cache, key.namespace
+        if kind == "RestoreDrill":
             named = body.get("spec", {}).get("databaseRef", {}).get("name")
             yield from [Key("Database", namespace, named)] if named else cache.keys("Database", namespace)
             yield from self._not_begun("RestoreDrillRun", namespace, f"drill:{key.name}")
+        elif kind == "FailoverTest":
+            yield from cache.referring("FailoverTestRun", namespace, f"test:{key.name}")
         elif kind == "Approval":
             ref = body.get("spec", {}).get("ref", {})
-            if ref.get("kind") in ("BackupPolicy", "Database", "Restore"):
+            if ref.get("kind") in ("BackupPolicy", "Database", "FailoverTestRun", "Restore"):
                 yield Key(ref["kind"], namespace, ref["name"])
 
     def _of_policies(self, policies: Iterable[Key]) -> Iterable[Key]:

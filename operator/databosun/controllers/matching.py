@@ -62,6 +62,16 @@ def _database_refs(body: Mapping[str, Any]) -> list[str]:
     return [f"system:{system}"] if system else []
 
 
+def _failover_test_refs(body: Mapping[str, Any]) -> list[str]:
+    return [f"database:{body.get('spec', {}).get('databaseRef', {}).get('name')}"]
+
+
+def _failover_run_refs(body: Mapping[str, Any]) -> list[str]:
+    spec = body.get("spec", {})
+    refs = [(kind, spec.get(f"{kind}Ref", {}).get("name")) for kind in ("database", "test")]
+    return [f"{kind}:{name}" for kind, name in refs if name]
+
+
 def _inquiry_refs(body: Mapping[str, Any]) -> list[str]:
     asked, chosen = body.get("spec", {}).get("comparison", {}), body.get("status", {}).get("backup", {}).get("name")
     refs = [("database", asked.get("databaseRef", {}).get("name")), ("backup", chosen)]
@@ -74,6 +84,8 @@ INDEXERS: Mapping[str, Indexer] = {
     "Backup": _backup_refs,
     "RestoreDrill": _drill_refs,
     "RestoreDrillRun": _drill_run_refs,
+    "FailoverTest": _failover_test_refs,
+    "FailoverTestRun": _failover_run_refs,
     "Restore": _restore_refs,
     "Inquiry": _inquiry_refs,
     "Approval": _approval_refs,

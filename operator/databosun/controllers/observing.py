@@ -13,10 +13,17 @@ from databosun.domain.presets import effective
 from databosun.domain.schedule import interval
 from databosun.runtime.metrics import Metrics
 from databosun.runtime.queue import Key
-from databosun.runtime.series import database_series, drill_series, other_series, policy_series, storage_series
+from databosun.runtime.series import (
+    database_series,
+    drill_series,
+    failover_series,
+    other_series,
+    policy_series,
+    storage_series,
+)
 
 UNKNOWN = "Unknown"
-_VERDICTS = frozenset({"Succeeded", "Failed", "Passed", "Partial", "Refused", "Error"})
+_VERDICTS = frozenset({"Succeeded", "Failed", "Passed", "Partial", "Refused", "Error", "Aborted", "Inconclusive"})
 
 
 class Observer:
@@ -46,6 +53,8 @@ class Observer:
             objects.put(kind, key.namespace, key.name, policy_series(body, self._expected(key, body)))
         elif kind == "RestoreDrill":
             objects.put(kind, key.namespace, key.name, drill_series(body))
+        elif kind == "FailoverTest":
+            objects.put(kind, key.namespace, key.name, failover_series(body))
         else:
             objects.put(kind, key.namespace, key.name, other_series(kind, body))
             self._ending(kind, key, body)

@@ -32,7 +32,7 @@ async def records_of(context: Context, drill: SeenDrill | None, lock: timedelta 
     wanted = drill.spec.evidence if drill is not None else None
     seconds = int(lock.total_seconds()) if lock is not None else None
     if drill is None or wanted is None or wanted.storage_ref is None or wanted.storage_ref.name == beside.meta.name:
-        _demand_lock(beside, seconds)
+        demand_lock(beside, seconds)
         return Records(RecordPlace(lock_seconds=seconds))
     name, namespace = wanted.storage_ref.name, drill.meta.namespace
     key = Key(BACKUP_STORAGES.kind, namespace, name)
@@ -44,13 +44,13 @@ async def records_of(context: Context, drill: SeenDrill | None, lock: timedelta 
     if storage.spec.s3 is None:
         message = f"spec.evidence.storageRef names BackupStorage {name}, which is a volume; expected a bucket"
         raise UserFault(Reason.INVALID_SPEC, message)
-    _demand_lock(storage, seconds)
+    demand_lock(storage, seconds)
     place, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
     blocked = found_backups.not_ready(storage, None)
     return Records(RecordPlace(storage=place, lock_seconds=seconds), tuple(secrets), blocked)
 
 
-def _demand_lock(storage: SeenStorage, seconds: int | None) -> None:
+def demand_lock(storage: SeenStorage, seconds: int | None) -> None:
     """What is asked to be kept must be kept by something."""
     if seconds is not None and storage.spec.immutability is None:
         message = (

@@ -15,6 +15,8 @@ from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicySt
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorageStatus
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
+from databosun.api.v1alpha1.failovertest import FailoverTestSpec, FailoverTestStatus
+from databosun.api.v1alpha1.failovertestrun import FailoverTestRunSpec, FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquirySpec, InquiryStatus
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restore import RestoreSpec, RestoreStatus
@@ -64,6 +66,8 @@ SeenPolicy = Seen[BackupPolicySpec, BackupPolicyStatus]
 SeenBackup = Seen[BackupSpec, BackupStatus]
 SeenDrill = Seen[RestoreDrillSpec, RestoreDrillStatus]
 SeenDrillRun = Seen[RestoreDrillRunSpec, RestoreDrillRunStatus]
+SeenFailoverTest = Seen[FailoverTestSpec, FailoverTestStatus]
+SeenFailoverRun = Seen[FailoverTestRunSpec, FailoverTestRunStatus]
 SeenRestore = Seen[RestoreSpec, RestoreStatus]
 SeenInquiry = Seen[InquirySpec, InquiryStatus]
 
@@ -135,6 +139,16 @@ def drill(body: Mapping[str, Any]) -> SeenDrill:
 def drill_run(body: Mapping[str, Any]) -> SeenDrillRun:
     """Parse a RestoreDrillRun."""
     return parse(body, RestoreDrillRunSpec, RestoreDrillRunStatus)
+
+
+def failover_test(body: Mapping[str, Any]) -> SeenFailoverTest:
+    """Parse a FailoverTest."""
+    return parse(body, FailoverTestSpec, FailoverTestStatus)
+
+
+def failover_run(body: Mapping[str, Any]) -> SeenFailoverRun:
+    """Parse a FailoverTestRun."""
+    return parse(body, FailoverTestRunSpec, FailoverTestRunStatus)
 
 
 def restore(body: Mapping[str, Any]) -> SeenRestore:

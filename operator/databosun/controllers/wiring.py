@@ -12,6 +12,8 @@ from databosun.controllers.backup import BackupController
 from databosun.controllers.context import Context, EventSink, Images, Leadership, Reconciler, Register
 from databosun.controllers.database import DatabaseController
 from databosun.controllers.drill import DrillController
+from databosun.controllers.failoverrun import FailoverRunController
+from databosun.controllers.failovertest import FailoverTestController
 from databosun.controllers.inquiry import InquiryController
 from databosun.controllers.intake import Intake
 from databosun.controllers.jointrun import DrillRuns
@@ -104,6 +106,8 @@ def wire(
         "Backup": BackupController(context).reconcile,
         "RestoreDrill": DrillController(context).reconcile,
         "RestoreDrillRun": DrillRuns(context).reconcile,
+        "FailoverTest": FailoverTestController(context).reconcile,
+        "FailoverTestRun": FailoverRunController(context).reconcile,
         "Restore": RestoreController(context).reconcile,
         "Inquiry": InquiryController(context).reconcile,
         "Approval": _nothing,

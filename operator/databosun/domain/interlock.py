@@ -26,6 +26,7 @@ OPERATIONS = {
     "restore": Operation.RESTORE,
     "bridge": Operation.RESTORE,
     "inquire": Operation.DRILL,
+    "failover": Operation.FAILOVER,
 }
 """What a run does, by the task of its Jobs. An inquiry reads what a drill reads."""
 

@@ -99,6 +99,16 @@ class ClientHistory:
         self._nodes[-1] = self._names.number(node)
         self._errors[-1] = self._names.number(error)
 
+    def last_acknowledged(self, since: float) -> Write | None:
+        """The newest that was acknowledged after an instant."""
+        acked = _FATES.index(Fate.ACKNOWLEDGED)
+        for seq in range(len(self) - 1, -1, -1):
+            if self._ended[seq] <= since:
+                return None
+            if self._fates[seq] == acked:
+                return self.write(seq)
+        return None
+
     def write(self, seq: int) -> Write:
         """One write."""
         ended = self._ended[seq]

@@ -139,13 +139,18 @@ def judge(
         failed=sum(one.failed for one in clients),
         unknown=sum(one.unknown for one in clients),
         before=sum(at < span.since for at in _all_acks(history)),
-        downtime=longest_gap(_all_acks(history), span),
+        downtime=downtime(history, span),
         blind=_blind(history, span),
         losses=losses,
         unexplained=_unexplained(history, backs),
         split_brain=find_split_brain([*map(_claims, history.clients.values()), *sightings], span.handovers),
         clients=tuple(clients),
     )
+
+
+def downtime(history: History, span: Span) -> Gap:
+    """The longest time in which no client was acknowledged anything."""
+    return longest_gap(_all_acks(history), span)
 
 
 def longest_gap(acked: Iterable[float], span: Span) -> Gap:

@@ -10,11 +10,13 @@ from databosun.domain.errors import UserFault
 from databosun.engines.archiving import Archiver
 from databosun.engines.base import Engine
 from databosun.engines.bridging import Bridge
+from databosun.engines.failover import Failover, FailoverFault
 
 _ARCHIVERS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver",
     EngineName.MARIADB: "databosun.engines.mysql.archiver",
 }
+_FAILOVERS = {EngineName.REDIS: "databosun.engines.redis.failover"}
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
@@ -48,6 +50,16 @@ def load_archiver(name: EngineName) -> Archiver:
         raise UserFault(Reason.CONTINUOUS_UNSUPPORTED, message)
     archiver: Archiver = import_module(_ARCHIVERS[name]).ARCHIVER
     return archiver
+
+
+def load_failover(name: EngineName) -> Failover:
+    """What moves the engine's primaries, `FAILOVER` in its package. UserFault(ProviderUnsupported)."""
+    if name not in _FAILOVERS:
+        known = ", ".join(_FAILOVERS)
+        message = f"the database is {name}, whose failover this release does not test; expected one of: {known}"
+        raise UserFault(FailoverFault.PROVIDER_UNSUPPORTED, message)
+    failover: Failover = import_module(_FAILOVERS[name]).FAILOVER
+    return failover
 
 
 def load_bridge(name: EngineName) -> Bridge:

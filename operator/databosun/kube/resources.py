@@ -65,6 +65,8 @@ BACKUP_POLICIES: Final = Resource(GROUP, VERSION, "backuppolicies", "BackupPolic
 BACKUPS: Final = Resource(GROUP, VERSION, "backups", "Backup")
 RESTORE_DRILLS: Final = Resource(GROUP, VERSION, "restoredrills", "RestoreDrill")
 RESTORE_DRILL_RUNS: Final = Resource(GROUP, VERSION, "restoredrillruns", "RestoreDrillRun")
+FAILOVER_TESTS: Final = Resource(GROUP, VERSION, "failovertests", "FailoverTest")
+FAILOVER_TEST_RUNS: Final = Resource(GROUP, VERSION, "failovertestruns", "FailoverTestRun")
 RESTORES: Final = Resource(GROUP, VERSION, "restores", "Restore")
 INQUIRIES: Final = Resource(GROUP, VERSION, "inquiries", "Inquiry")
 APPROVALS: Final = Resource(GROUP, VERSION, "approvals", "Approval")
@@ -79,7 +81,7 @@ CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
 
-RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES, INQUIRIES)
+RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES, INQUIRIES, FAILOVER_TEST_RUNS)
 """The kinds that are runs: their watches leave finished ones out."""
 
 OWN_KINDS: Final = (
@@ -87,8 +89,10 @@ OWN_KINDS: Final = (
     BACKUP_STORAGES,
     BACKUP_POLICIES,
     RESTORE_DRILLS,
+    FAILOVER_TESTS,
     BACKUPS,
     RESTORE_DRILL_RUNS,
+    FAILOVER_TEST_RUNS,
     RESTORES,
     INQUIRIES,
     APPROVALS,

@@ -205,6 +205,28 @@ DRILL_RUNS: Final = Family(
     (*_DRILL, "verdict"),
 )
 
+# --- Of a FailoverTest ---
+
+_FAILOVER = ("namespace", "test")
+FAILOVER_FAILED: Final = Family(
+    "databosun_failover_test_failed",
+    "gauge",
+    "1 where the newest run ended as Failed, Aborted or Inconclusive. A refused one moved nothing, and says nothing.",
+    _FAILOVER,
+)
+FAILOVER_LAST_PASSED: Final = Family(
+    "databosun_failover_test_last_passed_timestamp_seconds",
+    "gauge",
+    "When the newest run that passed was created; 0 where none has.",
+    _FAILOVER,
+)
+FAILOVER_RUNS: Final = Family(
+    "databosun_failover_test_runs",
+    "gauge",
+    "Finished runs that are still kept, by verdict: passed, failed, refused (nothing moved), aborted, inconclusive.",
+    (*_FAILOVER, "verdict"),
+)
+
 # --- Of any object ---
 
 STALLED: Final = Family(
@@ -307,6 +329,9 @@ OF_OBJECTS: Final = (
     JOINT_SECONDS,
     JOINT_TOO_SLOW,
     DRILL_RUNS,
+    FAILOVER_FAILED,
+    FAILOVER_LAST_PASSED,
+    FAILOVER_RUNS,
     STALLED,
 )
 OF_THE_OPERATOR: Final = (

@@ -36,6 +36,9 @@ _PROOF = (f.PROVEN, f.LAST_PROVEN, f.DRILL_FAILED, f.DRILL_OVERDUE, f.RTO_MEASUR
 _DRILL = (f.DRILL_DATABASES, f.DRILL_PROVEN, f.DRILL_FAILING, f.DRILL_BACKUPS, f.DRILL_BACKUPS_DRILLED, f.DRILL_RTO_P95)
 _JOINT = (f.JOINT_SECONDS, f.JOINT_TOO_SLOW)
 _DRILL_RUNS = (f.DRILL_RUNS,)
+_FAILOVER = (f.FAILOVER_FAILED, f.FAILOVER_LAST_PASSED)
+_FAILOVER_RUNS = (f.FAILOVER_RUNS,)
+_NOT_FAILED_OVER = frozenset({"Failed", "Aborted", "Inconclusive"})
 _OVERDUE = frozenset({"ProofTooOld", "DrillOverdue"})
 _PROTECTION = (f.LAST_SUCCESS, f.CONSECUTIVE_FAILURES, f.MISSED_SLOTS)
 _POLICY = (
@@ -129,6 +132,19 @@ def drill_series(body: Body) -> tuple[Row, ...]:
         Row(_JOINT, (namespace, name), joint),
         *verdicts,
         *_stalled("RestoreDrill", body),
+    )
+
+
+def failover_series(body: Body) -> tuple[Row, ...]:
+    """A FailoverTest: how its newest run ended, when one passed last, and its runs by verdict."""
+    namespace, name, _, status = _parts(body)
+    last = (status.get("lastRun") or {}).get("phase")
+    values = (1.0 if last in _NOT_FAILED_OVER else 0.0, _timestamp(status.get("lastPassedTime")) or 0.0)
+    verdicts = ((verdict, count) for verdict, count in (status.get("runs") or {}).items())
+    return (
+        Row(_FAILOVER, (namespace, name), values),
+        *(Row(_FAILOVER_RUNS, (namespace, name, verdict), (count,)) for verdict, count in verdicts),
+        *_stalled("FailoverTest", body),
     )
 
 

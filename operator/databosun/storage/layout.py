@@ -17,6 +17,7 @@ HOLD = "hold.json"
 OWNER = "databosun.json"
 EVIDENCE = "evidence.json"
 RESULT = "result.json"
+LEDGER = "ledger.jsonl.zst"
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _ARTEFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -205,6 +206,18 @@ class Layout:
     def drill(self, database: str, run: str) -> str:
         """The evidence of one drill: written once, never changed."""
         return f"{self.drills(database)}/{_whole(_NAME, run, 'a drill')}/{EVIDENCE}"
+
+    def failover(self, database: str, run: str) -> str:
+        """The evidence of one failover test: written once, never changed."""
+        return f"{self._failover(database, run)}/{EVIDENCE}"
+
+    def ledger(self, database: str, run: str) -> str:
+        """Every write of one failover test, and what was read back: written once, never changed."""
+        return f"{self._failover(database, run)}/{LEDGER}"
+
+    def _failover(self, database: str, run: str) -> str:
+        of = _whole(_NAME, database, "a database")
+        return f"{self.root}/{of}/failovers/{_whole(_NAME, run, 'a failover test')}"
 
     def joint(self, run: str) -> str:
         """The evidence of one drill of many databases: written once, never changed."""

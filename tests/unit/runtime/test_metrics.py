@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from databosun.runtime.families import OF_OBJECTS, OF_THE_OPERATOR
 from databosun.runtime.metrics import MOST_REASONS, Metrics
 from databosun.runtime.reference import reference
-from databosun.runtime.series import database_series, drill_series, policy_series, storage_series
+from databosun.runtime.series import database_series, drill_series, failover_series, policy_series, storage_series
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -236,6 +236,19 @@ def test_what_a_drill_of_many_took_is_said_of_the_drill(metrics: Metrics, met: b
         assert value(metrics, "databosun_drill_rto_seconds", **at) == 700.0
         assert value(metrics, "databosun_drill_joint_seconds", **at) == (552.0 if order else None)
         assert value(metrics, "databosun_drill_joint_too_slow", **at) == (float(met is False) if order else None)
+
+
+@pytest.mark.parametrize(("phase", "failed"), [("Passed", 0.0), ("Refused", 0.0), ("Failed", 1.0), ("Aborted", 1.0)])
+def test_a_failover_that_did_not_pass_is_told_from_one_that_moved_nothing(
+    metrics: Metrics, phase: str, failed: float
+) -> None:
+    status = {"lastRun": {"name": "r", "phase": phase}, "runs": {"passed": 3, "refused": 1}}
+    body = {"metadata": {"namespace": "shop", "name": "monthly"}, "status": status}
+    metrics.objects.put("FailoverTest", "shop", "monthly", failover_series(body))
+    at = {"namespace": "shop", "test": "monthly"}
+    assert value(metrics, "databosun_failover_test_failed", **at) == failed
+    assert value(metrics, "databosun_failover_test_last_passed_timestamp_seconds", **at) == 0.0
+    assert value(metrics, "databosun_failover_test_runs", **at, verdict="passed") == 3.0
 
 
 def test_series_end_with_their_object(metrics: Metrics) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from databosun.agent.compose import result_of
 from databosun.agent.context import Context
 from databosun.agent.evidence import read_drill, read_restore
+from databosun.agent.failovers.evidence import read_failover
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_durable
 from databosun.agent.tasks.joint import read_joint
@@ -34,7 +35,9 @@ def _of_record(ctx: Context, task: RecoverTask) -> Result:
     joint = read_joint(ctx, task.id) if task.durable == "joint" else None
     drill = read_drill(ctx, task.database, task.id) if task.durable == "evidence" else None
     restore = read_restore(ctx, task.database, task.id) if task.durable == "result" else None
-    if drill is None and restore is None and joint is None:
+    failover = read_failover(ctx, task.database, task.id) if task.durable == "failover" else None
+    if drill is None and restore is None and joint is None and failover is None:
         message = f"there is no {task.durable} of run {task.id} in {ctx.store.describe()}: the run did not finish"
         raise WorldFault(AgentReason.NO_RESULT, message)
-    return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, drill=drill, restore=restore, joint=joint)
+    done = Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, drill=drill, restore=restore, joint=joint)
+    return done.model_copy(update={"failover": failover})

@@ -10,6 +10,8 @@ from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicySt
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorageStatus
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
+from databosun.api.v1alpha1.failovertest import FailoverTestSpec, FailoverTestStatus
+from databosun.api.v1alpha1.failovertestrun import FailoverTestRunSpec, FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquirySpec, InquiryStatus
 from databosun.api.v1alpha1.restore import RestoreSpec, RestoreStatus
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec, RestoreDrillStatus
@@ -226,6 +228,57 @@ RESTORE_DRILL_RUN = Kind(
     ),
 )
 
+FAILOVER_TEST = Kind(
+    kind="FailoverTest",
+    plural="failovertests",
+    singular="failovertest",
+    short_name="fot",
+    description="Prove that a database fails over within the objectives, and count what that loses.",
+    spec=FailoverTestSpec,
+    status=FailoverTestStatus,
+    name_limit=40,
+    columns=(
+        Column("Database", ".spec.databaseRef.name"),
+        Column("Mode", ".spec.mode"),
+        Column("Last-Run", ".status.lastRun.at", "date"),
+        Column("Verdict", ".status.lastRun.phase", description="Of the newest run."),
+        Column("Last-Passed", ".status.lastPassedTime", "date"),
+        Column("Next", ".status.nextScheduleTime"),
+        Column("Suspended", ".spec.suspend", "boolean"),
+        _READY,
+        Column("Run", ".status.lastRun.name", wide=True),
+        _MESSAGE,
+        _AGE,
+    ),
+)
+
+FAILOVER_TEST_RUN = Kind(
+    kind="FailoverTestRun",
+    plural="failovertestruns",
+    singular="failovertestrun",
+    short_name="forun",
+    description="One failover test: a record, never edited. Its evidence is in the store.",
+    spec=FailoverTestRunSpec,
+    status=FailoverTestRunStatus,
+    name_limit=57,
+    selectable=(".spec.databaseRef.name", ".spec.testRef.name", ".status.phase"),
+    columns=(
+        Column("Database", ".spec.databaseRef.name"),
+        Column("Primary", ".status.plan.primary", description="Before."),
+        Column("Candidate", ".status.plan.candidate", description="That took over, or was to."),
+        Column("Phase", ".status.phase"),
+        Column("Stage", ".status.progress.stage"),
+        Column("Downtime", ".status.result.writeDowntime", description="Longest time without an acknowledged write."),
+        Column("Lost", ".status.result.lost", "integer", description="Acknowledged writes that are gone."),
+        _AGE,
+        Column("Test", ".spec.testRef.name", wide=True),
+        Column("Plan", ".status.plan.hash", wide=True),
+        Column("Duration", ".status.duration", wide=True),
+        Column("Evidence", ".status.evidence.uri", wide=True),
+        _MESSAGE,
+    ),
+)
+
 RESTORE = Kind(
     kind="Restore",
     plural="restores",
@@ -304,6 +357,8 @@ KINDS = (
     BACKUP,
     RESTORE_DRILL,
     RESTORE_DRILL_RUN,
+    FAILOVER_TEST,
+    FAILOVER_TEST_RUN,
     RESTORE,
     INQUIRY,
     APPROVAL,

@@ -477,12 +477,16 @@ class Reason(StrEnum):
     PREPARED_TRANSACTIONS = "PreparedTransactions", "Commit or roll back the prepared transactions that are named."
     BRIDGE_UNSUPPORTED = "BridgeUnsupported", "Restore into a volume: the engine has no way into a running server."
     STAGED = "Staged", "Look at what was staged; then kubectl bosun restore --promote NAME, or let its time pass."
-    NOT_PROMOTED = "NotPromoted", "Nothing: nobody consented in time, and what was staged was removed."
+    NOT_PROMOTED = (
+        "NotPromoted",
+        "Of a restore, nothing: nobody consented in time, and what was staged was removed. Of a failover: see who is"
+        " primary now, and why the candidate was not made it.",
+    )
     TARGET_REFUSES = "TargetRefuses", "See the message for the server's own words: what is restored does not fit there."
     EVIDENCE_INVALID = "EvidenceInvalid", "Do not rely on this evidence: digest, chain or signature is wrong."
 
     # Restores and drills.
-    PASSED = "Passed", "Nothing: the backup restored, and every check passed."
+    PASSED = "Passed", "Nothing: the backup restored and every check passed, or the failover met its objectives."
     CHOSEN = "Chosen", "Nothing: the backup is chosen and written down; the Job starts next."
     DRILL_PASSED = "DrillPassed", "Nothing: a drill restored a backup of this database."
     DRILL_FAILED = (
@@ -510,6 +514,57 @@ class Reason(StrEnum):
     RESTORE_FAILED = "RestoreFailed", "See the message: it says why, and in which state the target is."
     RESTORE_REFUSED = "RestoreRefused", "Put right what the message names; nothing was touched."
     DRILLS_FAILING = "DrillsFailing", "See the drill runs of the databases that the message names."
+
+    # Failover tests.
+    FAILOVER_PLANNED = "FailoverPlanned", "Look at status.plan; approve it (kubectl bosun approve --failover) if asked."
+    AWAITING_APPROVAL = (
+        "AwaitingApproval",
+        "Look at status.plan, and approve it: kubectl bosun approve --failover NAME.",
+    )
+    OUTSIDE_WINDOW = "OutsideWindow", "Nothing: it waits for a window of the test; let waitFor reach the next one."
+    COOLDOWN = "Cooldown", "Nothing: it waits until spec.cooldown is over since the primary was moved last."
+    NOT_APPROVED = "NotApproved", "Nothing, or start another test: nobody approved the plan in time; nothing was moved."
+    GUARD_FAILED = "GuardFailed", "Put right what the message names; nothing was moved."
+    NO_CANDIDATE = "NoCandidate", "See the message and status.topologyBefore for why no replica could take over."
+    PLAN_CHANGED = "PlanChanged", "Start another test: what was found is not what was planned; nothing was moved."
+    SETTLING = "Settling", "Nothing yet: what a switch may have left behind is being put in order."
+    NOT_SETTLED = "NotSettled", "Act now: look at the database. The message says what a test may have left behind."
+    TEST_NOT_FOUND = "TestNotFound", "Create the FailoverTest, or correct testRef; databaseRef must be the test's own."
+    NO_PROVIDER = "NoProvider", "Say in Database.spec.replication what decides over the primary."
+    PROVIDER_UNSUPPORTED = "ProviderUnsupported", "Test it by hand: this release switches by the providers named only."
+    WRITES_LOST = (
+        "WritesLost",
+        "Make replication synchronous or agree on a loss; keep the ledger: it says which writes are gone.",
+    )
+    SPLIT_BRAIN = "SplitBrain", "Act now: two nodes took writes at once. Fence the old primary, then compare the two."
+    DOWNTIME_EXCEEDED = "DowntimeExceeded", "See the timeline for what it waited for, or agree on another objective."
+    NOT_REJOINED = (
+        "NotRejoined",
+        "Act now: the old primary does not follow the new one; until it does nothing may fail.",
+    )
+    SWITCH_FAILED = "SwitchFailed", "See the message for what the provider said, and who is primary now."
+    NO_BASELINE = "NoBaseline", "Let the writers write: see what they were told, in status.clients and the evidence."
+    NOT_READ_BACK = "NotReadBack", "Test again: not all writes could be looked for afterwards, so nothing is proven."
+    PROBE_STALLED = "ProbeStalled", "Give the test's pod more CPU (podTemplate.resources), and test again."
+    WINDOW_CLOSED = (
+        "WindowClosed",
+        "Start another test: its window, its consent or its plan was over; nothing was moved.",
+    )
+    SETTLED = "Settled", "See the run: its agent was lost, and what it may have left was put in order."
+    MODE_UNSUPPORTED = "ModeUnsupported", "Set spec.mode to one that the message names."
+    PROVIDER_UNREACHABLE = "ProviderUnreachable", "See why Database.spec.replication.endpoints do not answer."
+    PROVIDER_REFUSED = "ProviderRefused", "See the message for the provider's own words."
+    TOPOLOGY_CHANGED = "TopologyChanged", "Start another test once the nodes are at rest; nothing was moved."
+    NOT_CAUGHT_UP = "NotCaughtUp", "Find out why the candidate lags, and test again; nothing was moved."
+    FAILOVER_PASSED = "FailoverPassed", "Nothing: the database failed over within the objectives."
+    FAILOVER_FAILED = (
+        "FailoverFailed",
+        "See status.result and the evidence of the run: what was lost, how long no write was taken, and why.",
+    )
+    FAILOVER_REFUSED = "FailoverRefused", "Put right what the message names; nothing was moved."
+    FAILOVER_ABORTED = "FailoverAborted", "See the message: the test was given up on the way, and put in order."
+    FAILOVER_INCONCLUSIVE = "FailoverInconclusive", "See the message: what was measured proves neither; test again."
+    TEST_FAILING = "TestFailing", "See the run that the message names: the database does not fail over as it should."
 
     # Checks of a recovered copy.
     CANARY_MISSING = (

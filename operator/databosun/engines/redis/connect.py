@@ -37,12 +37,17 @@ def endpoints_of(host: str, port: int) -> tuple[Endpoint, ...]:
 
 
 def open_wire(
-    target: Target, endpoint: Endpoint, pulse: Callable[[], None] = lambda: None, *, login: bool = True
+    target: Target,
+    endpoint: Endpoint,
+    pulse: Callable[[], None] = lambda: None,
+    *,
+    login: bool = True,
+    seconds: float = CONNECT_SECONDS,
 ) -> Wire:
-    """Connect and log in. UserFault or WorldFault says what was refused and how to mend it."""
+    """Connect and log in, each within `seconds`. UserFault or WorldFault says what was refused and how to mend it."""
     where = str(endpoint)
     try:
-        plain = socket.create_connection((endpoint.address, endpoint.port), timeout=CONNECT_SECONDS)
+        plain = socket.create_connection((endpoint.address, endpoint.port), timeout=seconds)
     except OSError as error:
         raise connect_fault(error, where) from error
     try:
@@ -60,20 +65,20 @@ def open_wire(
     wire = Wire(connection, where, pulse)
     try:
         if login:
-            _log_in(wire, target)
+            _log_in(wire, target, seconds)
     except BaseException:
         wire.close()
         raise
     return wire
 
 
-def _log_in(wire: Wire, target: Target) -> None:
+def _log_in(wire: Wire, target: Target, seconds: float) -> None:
     credentials = target.credentials
     if not credentials.password:
         return
     arguments = (credentials.username, credentials.password) if credentials.username else (credentials.password,)
     try:
-        wire.call("AUTH", *arguments, seconds=CONNECT_SECONDS)
+        wire.call("AUTH", *arguments, seconds=seconds)
     except ReplyError as error:
         raise reply_fault(error, f"logging in to {wire.where} as {credentials.username or 'default'}", "") from error
 

@@ -1,0 +1,250 @@
+"""One test from the first look to the last: guards, clients that write, the move, what was lost, and order again.
+
+Whatever happens on the way, clients are stopped, the probe's table is removed, and what a move may have left is put in
+order; what could not be is said (`left`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from databosun.agent.failovers.clients import PATIENCE_SECONDS, Way
+from databosun.agent.failovers.found import Found
+from databosun.agent.stop import Stopped
+from databosun.api.failover import FailoverResult, FailoverStage, Topology
+from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.domain.failoverlimits import judge_limits
+from databosun.domain.failoverplan import make_plan
+from databosun.domain.ledger import ReadBack
+from databosun.domain.ledgerverdict import FailoverReason
+from databosun.engines.failover import FailoverProvider
+
+BASELINE_SECONDS = 10.0
+AFTER_SECONDS = 5.0
+LOOK_SECONDS = 0.25
+REJOIN_LOOK_SECONDS = 0.5
+SETTLE_SECONDS = 8.0
+"""How long order is waited for where the agent is to stop: less than its grace."""
+
+
+class Refused(Exception):
+    """A guard does not hold, or the plan is another one."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class DowntimeAborted(Exception):
+    """No write for longer than is allowed."""
+
+
+@dataclass
+class Drive:
+    """Drives one test. `wind_up` tells the provider that it is no more to be interrupted."""
+
+    found: Found
+    provider: FailoverProvider
+    wind_up: Callable[[], None]
+
+    def run(self) -> FailoverResult:
+        """The verdict. Raises what went wrong before the switch was ordered, where nothing of it is left."""
+        found = self.found
+        try:
+            self._go_through()
+        except Refused as refused:
+            self._clean_up()
+            return found.refused(refused.reason, refused.message)
+        except Stopped as stopped:
+            self._clean_up()
+            return found.aborted(stopped.reason, stopped.message)
+        except DatabosunError as fault:
+            self._clean_up()
+            if found.ordered is None and not found.left:
+                raise
+            told = f"{fault.reason}: {fault.message}"
+            if found.promoted is None:
+                found.switch_fault = told
+            else:  # it was moved, and what is missing is a part of the measurement
+                found.notes.append(told)
+            return found.concluded()
+        except BaseException:  # a bug, too, must leave nothing behind
+            self._clean_up()
+            raise
+        self._clean_up()
+        return found.concluded()
+
+    def _go_through(self) -> None:
+        found, ctx = self.found, self.found.ctx
+        with self._stage(FailoverStage.GUARDING):
+            found.topology = self._demand_guards()
+        with self._stage(FailoverStage.BASELINE):
+            self._begin_writing()
+        with self._stage(FailoverStage.SWITCHING):
+            self._demand_guards()
+            self._switch()
+        try:
+            with self._stage(FailoverStage.OBSERVING):
+                self._observe()
+            with self._stage(FailoverStage.REJOINING):
+                self._rejoin()
+        except DowntimeAborted as aborted:
+            ctx.log.warning("aborted", message=str(aborted))
+            found.missing = found.missing or str(aborted)
+            found.event("Aborted", note=str(aborted))
+        with self._stage(FailoverStage.VERIFYING):
+            self._verify()
+
+    def _demand_guards(self) -> Topology:
+        """Look at everything anew. Refused where a guard does not hold, or another plan would come of it."""
+        found, task = self.found, self.found.task
+        topology = self.provider.topology()
+        candidate = self.provider.choose(topology, found.plan.candidate)
+        found.guards = [
+            *judge_limits(topology, candidate, task.guards),
+            *self.provider.examine(topology, candidate),
+        ]
+        names = [one.name for one in topology.members]
+        plan = make_plan(
+            task.uid, topology.provider, task.mode, topology.primary or "", candidate or found.plan.candidate, names
+        )
+        failing = next((one for one in found.guards if not one.ok), None)
+        if failing is not None:
+            advice = f"; {failing.message}" if failing.message else ""
+            message = f"guard {failing.name}: found {failing.observed}, expected {failing.limit}{advice}"
+            raise Refused(FailoverReason.GUARD_FAILED, message)
+        if plan.hash != found.plan.hash:
+            message = (
+                f"planned was {found.plan.primary} to {found.plan.candidate} of {', '.join(found.plan.members)}; found "
+                f"is {plan.primary} to {plan.candidate} of {', '.join(plan.members)}; nothing was moved: plan anew"
+            )
+            raise Refused(FailoverReason.PLAN_CHANGED, message)
+        return topology
+
+    def _begin_writing(self) -> None:
+        found, probe = self.found, self.found.task.probe
+        found.prepared = True
+        self.provider.prepare_probe()
+        connect = self.provider.connect
+        ways = [Way("service", lambda number: connect(None, number, PATIENCE_SECONDS))]
+        ways += [
+            Way(path.name, lambda number, path=path: connect(path, number, PATIENCE_SECONDS))  # type: ignore[misc]
+            for path in probe.paths
+        ]
+        for way in ways:
+            found.crowd.add_writers(way, probe.clients)
+            found.crowd.add_reader(way)
+        for name in found.plan.members:
+            found.crowd.add_eye(name, lambda name=name: self.provider.watch(name, PATIENCE_SECONDS))  # type: ignore[misc]
+        found.crowd.start(probe.writes_per_second)
+        began = time.monotonic()
+        found.event("WritesBegan")
+        self._wait(lambda: time.monotonic() - began >= BASELINE_SECONDS)
+        if not found.crowd.acknowledged_since(began):
+            kinds = sorted({example for one in found.crowd.writers for example in one.examples.values()})
+            message = (
+                f"no client could write for {BASELINE_SECONDS:.0f} s before anything was moved: {' | '.join(kinds)}"
+            )
+            raise UserFault(FailoverReason.NO_BASELINE, message[:1500])
+
+    def _switch(self) -> None:
+        found = self.found
+
+        def ordered() -> None:
+            ctx = found.ctx
+            ctx.stop.check()
+            if ctx.request.not_after and ctx.clock() > ctx.request.not_after:
+                message = f"the window ended at {ctx.request.not_after.isoformat()}; nothing was moved"
+                raise Refused(FailoverReason.WINDOW_CLOSED, message)
+            found.ordered_at, found.ordered = ctx.clock(), time.monotonic()
+            found.event("SwitchOrdered", found.plan.primary)
+
+        found.promoted = self.provider.move(found.plan, ordered)
+        found.promoted_after = found.since_order()
+        found.event("PrimaryChanged", found.promoted)
+        if found.promoted != found.plan.candidate:
+            found.notes.append(f"{found.promoted} was promoted, and not {found.plan.candidate} as planned")
+
+    def _observe(self) -> None:
+        """Until the new primary has acknowledged a write; then what it holds is read."""
+        found, ordered = self.found, self.found.ordered or 0.0
+        self._wait(lambda: found.crowd.acknowledged_since(ordered, found.promoted), abort=True)
+        found.event("FirstSuccess", found.promoted)
+        self._read_back("ReadAfterPromotion")
+
+    def _rejoin(self) -> None:
+        found, looked = self.found, 0.0
+
+        def over() -> bool:
+            nonlocal looked
+            if time.monotonic() - looked < REJOIN_LOOK_SECONDS:
+                return False
+            looked = time.monotonic()
+            try:
+                found.missing = self.provider.rejoined(found.plan)
+            except WorldFault as fault:
+                found.missing = fault.message
+            return found.missing is None or found.since_order() > found.task.rejoin_seconds
+
+        self._wait(over, abort=True)
+        if found.missing is None:
+            found.rejoined_after = found.since_order()
+            found.event("Rejoined", found.plan.primary)
+        began = time.monotonic()
+        self._wait(lambda: time.monotonic() - began >= AFTER_SECONDS, abort=True)
+
+    def _verify(self) -> None:
+        self._stop_writing()
+        found = self.found
+        self._read_back("ReadAfterRejoin")
+        found.divergence = list(self.provider.divergence(found.plan))
+        found.topology_after = self.provider.topology()
+
+    def _read_back(self, event: str) -> None:
+        found = self.found
+        names = {one.number: one.name for one in found.crowd.writers}
+        began = time.monotonic()
+        present = self.provider.read_back(names)
+        found.backs.append(ReadBack(began, {names[number]: rows for number, rows in present.items()}))
+        found.event(event, note=f"{sum(map(len, present.values()))} rows")
+
+    def _stop_writing(self) -> None:
+        if self.found.stopped is None:
+            self.found.stopped = time.monotonic()
+            self.found.crowd.stop()
+
+    def _clean_up(self) -> None:
+        """What was made is removed, and order is looked for; what is left is said."""
+        found = self.found
+        self.wind_up()
+        self._tidy("writers", self._stop_writing)
+        if found.ordered is not None:
+            self._tidy("order", lambda: found.left.extend(self.provider.settle(found.plan, SETTLE_SECONDS)))
+        if found.prepared:
+            self._tidy("the probe's table", self.provider.remove_probe)
+
+    def _tidy(self, what: str, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except DatabosunError as fault:
+            self.found.left.append(f"{what}: {fault.message}")
+
+    def _wait(self, over: Callable[[], bool], *, abort: bool = False) -> None:
+        """Until it is so. Stopped; DowntimeAborted where nobody could write for too long meanwhile."""
+        found, limit = self.found, self.found.task.abort_seconds
+        while not over():
+            found.ctx.stop.check()
+            found.crowd.check()
+            late = abort and found.since_order() > limit
+            if late and not found.crowd.acknowledged_since(time.monotonic() - limit):
+                message = f"no client could write for {limit:g} s"
+                raise DowntimeAborted(message)
+            time.sleep(LOOK_SECONDS)
+
+    def _stage(self, stage: FailoverStage) -> AbstractContextManager[None]:
+        self.found.ctx.progress.stage(stage)
+        return self.found.ctx.phase(stage.lower())

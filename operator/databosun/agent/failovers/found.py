@@ -1,0 +1,153 @@
+"""What one test has found so far, and the result that comes of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from databosun.agent.context import Context
+from databosun.agent.failovers.clients import Crowd
+from databosun.api.failover import (
+    MAX_CLIENTS,
+    ClientSeen,
+    ErrorClass,
+    FailoverMeasured,
+    FailoverPlan,
+    FailoverResult,
+    FailoverTask,
+    FailoverVerdict,
+    GuardResult,
+    TimelineEvent,
+    Topology,
+)
+from databosun.domain.ledger import ReadBack
+from databosun.domain.ledgerjudge import ClientFigures, Judged, Span, downtime, judge
+from databosun.domain.ledgerverdict import Decided, MoveFacts, Objectives, decide_verdict, split_brain_lines
+
+HANDOVERS = 1
+
+
+@dataclass
+class Found:
+    """Instants are of the monotonic clock, but for the timeline and `ordered_at`."""
+
+    ctx: Context
+    task: FailoverTask
+    plan: FailoverPlan
+    topology: Topology | None = None
+    topology_after: Topology | None = None
+    guards: list[GuardResult] = field(default_factory=list)
+    timeline: list[TimelineEvent] = field(default_factory=list)
+    crowd: Crowd = field(default_factory=Crowd)
+    prepared: bool = False
+    ordered: float | None = None
+    ordered_at: datetime | None = None
+    promoted: str | None = None
+    promoted_after: float | None = None
+    rejoined_after: float | None = None
+    missing: str | None = None
+    stopped: float | None = None
+    backs: list[ReadBack] = field(default_factory=list)
+    divergence: list[str] = field(default_factory=list)
+    switch_fault: str | None = None
+    notes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def event(self, event: str, node: str | None = None, note: str | None = None) -> None:
+        """Something happened, now."""
+        self.ctx.log.info("failover", what=event, node=node, note=note)
+        self.timeline.append(TimelineEvent(at=self.ctx.clock(), event=event, node=node, note=note))
+
+    def since_order(self) -> float:
+        """Seconds since the switch was ordered."""
+        return time.monotonic() - (self.ordered if self.ordered is not None else time.monotonic())
+
+    def refused(self, reason: str, message: str) -> FailoverResult:
+        """Nothing was moved."""
+        return self.result(FailoverVerdict.REFUSED, reason, message)
+
+    def judged(self) -> Judged | None:
+        """What the ledger says; None where the switch was never ordered."""
+        if self.ordered is None:
+            return None
+        return judge(self.crowd.writes, self.backs, self._span(self.ordered), self.crowd.sightings)
+
+    def concluded(self) -> FailoverResult:
+        """The verdict of a test that was gone through with."""
+        judged = self.judged()
+        objectives = Objectives(self.task.write_downtime_seconds, self.task.lost_writes, self.task.rejoin_seconds)
+        facts = MoveFacts(
+            objectives, judged, self.rejoined_after, self.missing, len(self.backs), self.divergence, self.switch_fault
+        )
+        decided = decide_verdict(facts)
+        return self._measured(decided, judged, split_brain_lines(facts))
+
+    def aborted(self, reason: str, message: str) -> FailoverResult:
+        """Stopped on the way."""
+        return self.result(FailoverVerdict.ABORTED, reason, message)
+
+    def result(self, verdict: FailoverVerdict, reason: str, message: str) -> FailoverResult:
+        """The result without figures."""
+        return FailoverResult(
+            id=self.task.id,
+            step=self.task.step,
+            verdict=verdict,
+            reason=reason,
+            message=message,
+            plan_hash=self.plan.hash,
+            primary=self.plan.primary,
+            candidate=self.promoted or self.plan.candidate,
+            topology=self.topology,
+            topology_after=self.topology_after,
+            guards=self.guards,
+            timeline=self.timeline,
+            settled=not self.left,
+            notes=[*self.left, *self.notes],
+            ordered_at=self.ordered_at,
+        )
+
+    def _measured(self, decided: Decided, judged: Judged | None, split_brain: list[str]) -> FailoverResult:
+        result = self.result(decided.verdict, decided.reason, decided.message)
+        if judged is None or self.ordered is None:
+            return result
+        reads = self.crowd.reads
+        measured = FailoverMeasured(
+            write_downtime_seconds=round(judged.downtime.seconds, 3) if judged.before else None,
+            read_downtime_seconds=round(downtime(reads, self._span(self.ordered)).seconds, 3) if len(reads) else None,
+            resumed=judged.downtime.resumed,
+            promotion_seconds=_rounded(self.promoted_after),
+            rejoin_seconds=_rounded(self.rejoined_after),
+            acknowledged=judged.acknowledged,
+            lost=judged.losses.lost.count,
+            unknown=judged.unknown,
+            phantom=judged.losses.phantom.count,
+            reappeared=judged.losses.reappeared,
+            rejoin_lost=judged.losses.rejoin_lost.count,
+            unexplained=judged.unexplained,
+            split_brain=split_brain,
+        )
+        clients = [self._client(one) for one in judged.clients[:MAX_CLIENTS]]
+        return result.model_copy(update={"measured": measured, "clients": clients})
+
+    def _client(self, figures: ClientFigures) -> ClientSeen:
+        writer = next(one for one in self.crowd.writers if one.name == figures.name)
+        return ClientSeen(
+            client=figures.name,
+            path=writer.way.name,
+            acknowledged=figures.acknowledged,
+            longest_gap_seconds=round(figures.gap.seconds, 3),
+            first_success_seconds=_rounded(figures.first_success),
+            errors=[
+                ErrorClass(kind=kind, count=count, example=writer.examples.get(kind))
+                for kind, count in sorted(figures.errors.items())
+            ],
+        )
+
+    def _span(self, ordered: float) -> Span:
+        until = self.stopped if self.stopped is not None else time.monotonic()
+        return Span(ordered, until, self.promoted, HANDOVERS)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,239 @@
+"""FailoverTestRun: one failover test. A record, never edited."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from databosun.api.failover import FailoverMode, FailoverStep
+from databosun.api.v1alpha1.common import LocalRef, Model
+from databosun.api.v1alpha1.conditions import Conditions
+from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, Time, first, last
+from databosun.api.v1alpha1.proving import StoredRecord
+from databosun.api.v1alpha1.run import Attempt, Failure, Progress
+from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, one_each, rules
+
+MEMBERS = 32
+EVENTS = 100
+CLIENTS = 32
+GUARDS = 32
+
+
+class FailoverPhase(StrEnum):
+    """Where a test stands."""
+
+    PENDING = "Pending"
+    PLANNING = "Planning"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    RUNNING = "Running"
+    PASSED = "Passed"
+    FAILED = "Failed"
+    REFUSED = "Refused"
+    ABORTED = "Aborted"
+    INCONCLUSIVE = "Inconclusive"
+
+
+FAILOVER_FINAL = frozenset(FailoverPhase) - {
+    FailoverPhase.PENDING,
+    FailoverPhase.PLANNING,
+    FailoverPhase.AWAITING_APPROVAL,
+    FailoverPhase.RUNNING,
+}
+
+
+class FailoverTestRunSpec(Model):
+    """Which test is carried out, on which database; immutable."""
+
+    model_config = rules(
+        cel("self == oldSelf", "a FailoverTestRun is a record: its spec cannot be changed"),
+        cel(
+            "has(self.scheduledFor) || has(self.notAfter)",
+            "notAfter is required in a FailoverTestRun made by hand (at most a day ahead), so that it does not run"
+            " again when restored",
+        ),
+    )
+    test_ref: LocalRef = Field(description="The FailoverTest that says how.")
+    database_ref: LocalRef = Field(description="The Database; that of the test.")
+    schedule: ShortName | None = Field(default=None, description="The test's schedule that asked for it.")
+    scheduled_for: Time | None = Field(
+        default=None,
+        description="The slot that this run answers; set by the operator. A slot long past is not run again.",
+    )
+    not_after: Time | None = Field(
+        default=None,
+        description="By hand: the run does not start after this (at most a day ahead), so that a restored or"
+        " re-applied object starts nothing.",
+    )
+
+
+class PlannedFailover(Model):
+    """What is to be moved; an Approval names its hash."""
+
+    provider: Identifier = Field(description="What decides over the primary.")
+    mode: FailoverMode = Field(description="How the primary is made to move.")
+    primary: Identifier = Field(description="The node that is primary now.")
+    candidate: Identifier = Field(description="The node that is to take over.")
+    members: Annotated[list[Identifier], Field(max_length=MEMBERS), UNIQUE] = Field(description="All nodes.")
+    hash: Identifier = Field(
+        description="Of all the above and this run. Where anything else is found right before the switch, it is"
+        " refused."
+    )
+    at: Time = Field(description="When it was made.")
+    approval_needed: bool = Field(default=False, description="Whether it waits for an Approval.")
+    until: Time = Field(description="Until when it waits for all that it needs; then the test is refused.")
+    approval: Identifier | None = Field(default=None, description="The Approval that it goes ahead by.")
+
+
+class NodeSeen(Model):
+    """One node, as it was found."""
+
+    name: Identifier = Field(description="Its name, the provider's own.")
+    role: Identifier = Field(description="Primary, Replica or Unknown.")
+    healthy: bool = Field(description="It runs, and, a replica, it follows the primary.")
+    lag_bytes: int | None = Field(default=None, description="How far it lay behind, in bytes.")
+    lag_milliseconds: int | None = Field(default=None, description="How far it lay behind, in time.")
+    position: Line | None = Field(default=None, description="How far it had come.")
+    synchronous: bool = Field(default=False, description="Whether the primary waited for it.")
+    problems: Annotated[list[Line], Field(max_length=16), WHOLE, first(16)] = Field(
+        default_factory=list, description="Why it could not take over."
+    )
+
+
+class TopologySeen(Model):
+    """All nodes, as they were found."""
+
+    at: Time = Field(description="When.")
+    primary: Identifier | None = Field(default=None, description="The primary; absent where there was not exactly one.")
+    synchronous: Line | None = Field(default=None, description="The mode of replication, in the engine's own words.")
+    fencing: Line | None = Field(
+        default=None, description="What keeps an old primary from taking writes. Absent: nothing that could be found."
+    )
+    members: Annotated[list[NodeSeen], Field(max_length=MEMBERS), one_each("name"), first(MEMBERS)] = Field(
+        description="The nodes."
+    )
+
+
+class GuardSeen(Model):
+    """One condition that must hold before anything is moved."""
+
+    name: Identifier = Field(description="Which: a field of spec.guards of the test, or a word of its own.")
+    ok: bool = Field(description="Whether it held.")
+    observed: Line = Field(description="What was found.")
+    limit: Line = Field(description="What was expected.")
+    message: Line | None = Field(default=None, description="Where it did not hold: what to do.")
+
+
+class FailoverEvent(Model):
+    """One thing that happened."""
+
+    at: Instant = Field(description="When.")
+    event: Line = Field(description="What, in one CamelCase word.")
+    node: Line | None = Field(default=None, description="The node that it is about.")
+    note: Line | None = Field(default=None, description="The rest, for people.")
+
+
+class FailoverMeasurement(Model):
+    """What the ledger of writes says."""
+
+    write_downtime_milliseconds: int | None = Field(
+        default=None, description="Longest time without a write that was acknowledged."
+    )
+    write_downtime: Identifier | None = Field(default=None, description="The same for people, such as 2.6s.")
+    read_downtime_milliseconds: int | None = Field(
+        default=None, description="Longest time without a read that was answered."
+    )
+    promotion_milliseconds: int | None = Field(
+        default=None, description="From the order to switch until the candidate was primary."
+    )
+    rejoin_milliseconds: int | None = Field(
+        default=None, description="From the order to switch until the old primary followed the new one."
+    )
+    acknowledged: int = Field(default=0, description="Writes that were acknowledged.")
+    lost: int = Field(default=0, description="Those that were not there after the promotion.")
+    unknown: int = Field(
+        default=0, description="Writes that were neither acknowledged nor refused; they never count as lost."
+    )
+    phantom: int = Field(default=0, description="Writes that were refused, and were there all the same.")
+    rejoin_lost: int = Field(
+        default=0, description="Writes that were there after the promotion, and gone once the old primary was back."
+    )
+    split_brain: Annotated[list[Line], Field(max_length=16), WHOLE, first(16)] = Field(
+        default_factory=list, description="Each proof that two nodes took writes at once; empty: none was found."
+    )
+
+
+class ErrorSeen(Model):
+    """Errors of one sort that a writer met."""
+
+    kind: Identifier = Field(description="The engine's own code or word.")
+    count: int = Field(description="How often.")
+    example: Line | None = Field(default=None, description="One of them.")
+
+
+class ClientResult(Model):
+    """One writer: what an application would have seen."""
+
+    name: Identifier = Field(description="Its name.")
+    path: Identifier = Field(description="The way that it took to the database.")
+    acknowledged: int = Field(default=0, description="Writes that were acknowledged.")
+    longest_gap_milliseconds: int | None = Field(
+        default=None, description="Longest time between two writes that were acknowledged."
+    )
+    first_success_milliseconds: int | None = Field(
+        default=None, description="From the order to switch until the new primary acknowledged its first write."
+    )
+    errors: Annotated[list[ErrorSeen], Field(max_length=16), one_each("kind"), first(16)] = Field(
+        default_factory=list, description="What its retries must survive."
+    )
+
+
+class FailoverTestRunStatus(Model):
+    """What a test found; written by the operator alone."""
+
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status is about."
+    )
+    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled.")
+    phase: FailoverPhase | None = Field(
+        default=None,
+        description="Where it stands. Planning: looking, and changing nothing. Passed: it failed over within the"
+        " objectives. Failed: it did not. Refused: a guard did not hold or nobody agreed, and nothing was moved."
+        " Aborted: given up on the way, and put in order. Inconclusive: what was measured proves neither.",
+    )
+    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
+    completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
+    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
+    duration: Identifier | None = Field(default=None, description="From start to verdict, such as 4m12s.")
+    attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
+        default_factory=list, description="The Jobs of the test: looks, the switch, what put in order."
+    )
+    progress: Progress | None = Field(default=None, description="How far the running attempt has come, and its stage.")
+    plan: PlannedFailover | None = Field(default=None, description="What is to be moved.")
+    step: FailoverStep | None = Field(
+        default=None,
+        description="What the attempts from stepSince on do. Discover: look. Switch: move the primary; there is never a"
+        " second one. Settle: put in order what that one may have left.",
+    )
+    step_since: int | None = Field(default=None, description="The first attempt of this step.")
+    step_at: Time | None = Field(default=None, description="When the step was decided on.")
+    moved_at: Time | None = Field(default=None, description="When the switch was ordered. Absent: nothing was moved.")
+    topology_before: TopologySeen | None = Field(default=None, description="The nodes before anything was moved.")
+    topology_after: TopologySeen | None = Field(default=None, description="The nodes at the end.")
+    guards: Annotated[list[GuardSeen], Field(max_length=GUARDS), one_each("name"), first(GUARDS)] | None = Field(
+        default=None, description="What had to hold, as it was found last."
+    )
+    timeline: Annotated[list[FailoverEvent], Field(max_length=EVENTS), WHOLE, last(EVENTS)] | None = Field(
+        default=None, description="What happened when; the last 100."
+    )
+    result: FailoverMeasurement | None = Field(default=None, description="What the ledger of writes says.")
+    clients: Annotated[list[ClientResult], Field(max_length=CLIENTS), one_each("name"), first(CLIENTS)] | None = Field(
+        default=None, description="What each writer saw."
+    )
+    evidence: StoredRecord | None = Field(default=None, description="The evidence in the store, the ledger beside it.")
+    image: Line | None = Field(default=None, description="Image that the agent ran in.")
+    notes: Annotated[list[Message], Field(max_length=16), WHOLE, first(16)] | None = Field(
+        default=None, description="What else was found."
+    )
+    failure: Failure | None = Field(default=None, description="Why it did not pass and what to do about it.")

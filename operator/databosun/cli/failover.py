@@ -1,0 +1,140 @@
+"""`databosun failover`: test a failover by hand, consent to its plan, and follow it to its verdict."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from databosun.api.v1alpha1.failovertestrun import FailoverPhase
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.cli.approve import approval
+from databosun.cli.following import ALPHABET, Run, tell_failure
+from databosun.cli.output import table
+from databosun.cli.reasons import CliReason
+from databosun.cli.running import FAILED, OK
+from databosun.cli.session import Session
+from databosun.cli.words import NONE
+from databosun.controllers import seen as read
+from databosun.controllers.seen import SeenFailoverRun
+from databosun.domain.errors import SafetyStop, UserFault, WorldFault
+from databosun.kube.errors import AlreadyExists
+from databosun.kube.resources import APPROVALS, FAILOVER_TEST_RUNS, FAILOVER_TESTS, Object
+
+
+async def start(session: Session, test: str, start_within: timedelta) -> SeenFailoverRun:
+    """Create the run. UserFault where there is no such FailoverTest."""
+    seen = read.failover_test(await session.find(FAILOVER_TESTS, test))
+    for _ in range(2):
+        body = manifest(session.namespace, test, seen.spec.database_ref.name, session.clock.now(), start_within)
+        try:
+            return read.failover_run(await session.kube.create(FAILOVER_TEST_RUNS, session.namespace, body))
+        except AlreadyExists:
+            continue
+    message = "two names in a row were taken; try again"
+    raise WorldFault(Reason.NAME_TAKEN, message)
+
+
+def manifest(namespace: str, test: str, database: str, now: datetime, start_within: timedelta) -> Object:
+    """The run to create: its name says that and when it was made by hand, and it does not start after `notAfter`."""
+    tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
+    return {
+        "apiVersion": FAILOVER_TEST_RUNS.api_version,
+        "kind": FAILOVER_TEST_RUNS.kind,
+        "metadata": {"name": f"{database}-{now:%y%m%d-%H%M}-{tail}", "namespace": namespace},
+        "spec": {
+            "testRef": {"name": test},
+            "databaseRef": {"name": database},
+            "notAfter": f"{now + start_within:%Y-%m-%dT%H:%M:%SZ}",
+        },
+    }
+
+
+async def approve(
+    session: Session, name: str, valid_for: timedelta, expected: str | None, ask: Callable[[str], bool]
+) -> int:
+    """Show the plan, ask, and consent to it with an Approval under one's own name."""
+    seen = read.failover_run(await session.find(FAILOVER_TEST_RUNS, name))
+    plan = seen.status.plan
+    if plan is None or seen.status.phase is not FailoverPhase.AWAITING_APPROVAL:
+        message = f"FailoverTestRun {name} is {seen.status.phase or 'not picked up yet'}, and waits for no Approval"
+        raise UserFault(CliReason.BAD_USAGE, message)
+    _demand(plan.hash, expected)
+    _show(session, seen)
+    user = await session.user()
+    if not ask(f"Let {plan.candidate} take over from {plan.primary}, as {user}?"):
+        session.screen.note("not approved")
+        return FAILED
+    # The run may have ended, or planned anew, while the plan was being read; consent is to what was shown.
+    again = read.failover_run(await session.find(FAILOVER_TEST_RUNS, name)).status.plan
+    _demand(again.hash if again is not None else "none", plan.hash)
+    until = min(session.clock.now() + valid_for, plan.until)
+    body = approval(FAILOVER_TEST_RUNS.kind, session.namespace, name, plan.hash, user, until)
+    created = await session.kube.create(APPROVALS, session.namespace, body)
+    session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
+    return OK
+
+
+def verdict(session: Session, seen: SeenFailoverRun) -> int:
+    """Say how it went: how long no write was taken, what was lost, what each client met."""
+    status, name = seen.status, f"{seen.meta.namespace}/{seen.meta.name}"
+    if status.phase is FailoverPhase.AWAITING_APPROVAL:
+        _show(session, seen)
+        command = f"kubectl bosun approve -n {seen.meta.namespace} --failover {seen.meta.name}"
+        session.screen.out.print(f"it waits for consent: {command}", markup=False)
+        return OK
+    for line in _figures(seen):
+        session.screen.out.print(line, markup=False)
+    if status.phase is not FailoverPhase.PASSED:
+        tell_failure(session, seen, "FailoverTestRun")
+        return FAILED
+    message = next((one.message for one in status.conditions if one.type == "Ready"), "")
+    session.screen.out.print(f"FailoverTestRun {name} passed: {message}", markup=False)
+    return OK
+
+
+def _figures(seen: SeenFailoverRun) -> list[str]:
+    status, found = seen.status, seen.status.result
+    lines = [
+        f"  guard {one.name}: found {one.observed}, expected {one.limit}" for one in status.guards or [] if not one.ok
+    ]
+    if found is not None:
+        lines.append(
+            f"  no write for {found.write_downtime or 'an unknown time'}; {found.acknowledged} acknowledged,"
+            f" {found.lost} lost, {found.unknown} unknown, {found.phantom} phantom, {found.rejoin_lost} lost at rejoin"
+        )
+        lines += [f"  split brain: {proof}" for proof in found.split_brain]
+    for client in status.clients or []:
+        met = ", ".join(f"{error.kind} x{error.count}" for error in client.errors) or "no errors"
+        lines.append(f"  client {client.name} ({client.path}): {met}")
+    lines += [f"  evidence: {status.evidence.uri}"] if status.evidence else []
+    return lines + [f"  {note}" for note in status.notes or []]
+
+
+def _show(session: Session, seen: SeenFailoverRun) -> None:
+    """The plan: who takes over from whom, and how all nodes were found."""
+    plan, nodes = seen.status.plan, seen.status.topology_before
+    if plan is None:
+        return
+    session.screen.out.print(
+        f"FailoverTestRun {seen.meta.namespace}/{seen.meta.name}: {plan.candidate} takes over from {plan.primary}"
+        f" ({plan.mode}, {plan.provider})\nplan {plan.hash}, good until {plan.until:%Y-%m-%dT%H:%M:%SZ}",
+        markup=False,
+    )
+    if nodes is None:
+        return
+    rows = [
+        [one.name, one.role, "yes" if one.healthy else "no", NONE if one.lag_bytes is None else str(one.lag_bytes)]
+        for one in nodes.members
+    ]
+    session.screen.out.print(table(["NODE", "ROLE", "HEALTHY", "LAG BYTES"], rows))
+    session.screen.out.print(f"fencing: {nodes.fencing or 'none was found'}", markup=False)
+
+
+def _demand(found: str, expected: str | None) -> None:
+    if expected is not None and found != expected:
+        message = f"the plan is not the one expected: found {found}, expected {expected}; nothing was approved"
+        raise SafetyStop(CliReason.PLAN_CHANGED, message)
+
+
+RUN = Run(FAILOVER_TEST_RUNS, "forun", read.failover_run, verdict)

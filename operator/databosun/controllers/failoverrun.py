@@ -1,0 +1,267 @@
+"""Failover test runs: gather what one must be told, what stands in its way, and who consented to its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from databosun.api.request import SecretUse
+from databosun.api.v1alpha1.database import DatabaseSpec
+from databosun.api.v1alpha1.failovertest import FailoverTestSpec
+from databosun.api.v1alpha1.failovertestrun import FAILOVER_FINAL, FailoverPhase
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.controllers import candidates as found_backups
+from databosun.controllers import seen as read
+from databosun.controllers.handmade import hand_made
+from databosun.controllers.records import demand_lock
+from databosun.controllers.running import Ordering, RunController
+from databosun.controllers.seen import SeenDatabase, SeenFailoverRun, SeenFailoverTest, SeenStorage
+from databosun.domain.capabilities import CAPABILITIES
+from databosun.domain.drillrun import too_old
+from databosun.domain.errors import UserFault
+from databosun.domain.failoverguards import Backups, Consent
+from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
+from databosun.domain.failoverrun import decide_failover
+from databosun.domain.failovertest import EffectiveFailover, effective_failover, provider_target
+from databosun.domain.interlock import Operation
+from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan
+from databosun.domain.requests import database_target, storage_target
+from databosun.domain.run import Doomed, Limits
+from databosun.domain.running import RunState
+from databosun.kube.resources import (
+    APPROVALS,
+    BACKUP_STORAGES,
+    DATABASES,
+    FAILOVER_TEST_RUNS,
+    FAILOVER_TESTS,
+    Resource,
+)
+from databosun.runtime.queue import Key
+
+_NO_TEST = Limits(retries=0, deadline=timedelta(hours=1), start_deadline=timedelta(minutes=10))
+_STARTING_DEADLINE = timedelta(hours=6)
+_LOGIN_KEYS = (
+    "username",
+    "password",
+    "replicationUsername",
+    "replicationPassword",
+    "sentinelUsername",
+    "sentinelPassword",
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailoverOrdered(Ordering):
+    """What was found. `order` is None where what the run refers to is gone, or cannot be carried out."""
+
+    order: FailoverOrder | None = None
+    too_old: str | None = None
+    backups: Backups = field(default_factory=Backups)
+    consent: Consent | None = None
+    moved: datetime | None = None
+
+
+class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
+    """Failover tests, each one a run."""
+
+    resource = FAILOVER_TEST_RUNS
+    operation = Operation.FAILOVER
+    task = "failover"
+    run_kind = FAILOVER_RUN
+
+    def parse(self, body: Mapping[str, Any]) -> SeenFailoverRun:
+        return read.failover_run(body)
+
+    def final(self, seen: SeenFailoverRun) -> bool:
+        return seen.status.phase in FAILOVER_FINAL
+
+    def active(self, seen: SeenFailoverRun) -> bool:
+        # Backups must not wait for a person, nor for a window.
+        last = seen.status.attempts[-1] if seen.status.attempts else None
+        return seen.status.phase is FailoverPhase.RUNNING or (last is not None and last.ended_at is None)
+
+    def too_old(self, seen: SeenFailoverRun, ordered: FailoverOrdered, now: datetime) -> str | None:
+        return ordered.too_old
+
+    def recoverable(self, ordered: FailoverOrdered) -> bool:
+        return ordered.order is not None
+
+    def decide(self, seen: SeenFailoverRun, ordered: FailoverOrdered, state: RunState, now: datetime) -> Plan:
+        if seen.status.phase is not None and seen.status.step is None:
+            # A look leaves nothing in the store.
+            state = replace(state, facts=replace(state.facts, recoverable=False))
+        facts = FailoverFacts(
+            state, seen.spec, seen.status, ordered.order, ordered.backups, ordered.consent, ordered.moved
+        )
+        return decide_failover(facts, now)
+
+    def dependants(self, seen: SeenFailoverRun) -> Iterable[Key]:
+        yield Key("FailoverTest", seen.meta.namespace, seen.spec.test_ref.name)
+
+    async def gather(self, seen: SeenFailoverRun, *, begins: bool) -> FailoverOrdered:
+        namespace, spec, now = seen.meta.namespace, seen.spec, self._context.clock.now()
+        # What the guards look at is read anew while the plan waits for its moment.
+        live = begins and seen.status.plan is not None
+        database = await self._find(DATABASES, spec.database_ref.name, namespace, read.database, live=live)
+        test = await self._find(FAILOVER_TESTS, spec.test_ref.name, namespace, read.failover_test, live=live)
+        known_uid = seen.meta.labels.get(LABEL_DATABASE_UID)
+        ordered = FailoverOrdered(
+            limits=_NO_TEST,
+            doomed=self._doomed(seen, database, test, now),
+            database_uid=known_uid or (database.meta.uid if database else None),
+            policy_uid=test.meta.uid if test else None,
+            too_old=too_old(spec.scheduled_for, spec.not_after, _STARTING_DEADLINE, now),
+        )
+        if test is None or database is None:
+            return ordered
+        try:
+            effective = effective_failover(test.spec)
+            ordered = replace(
+                ordered,
+                limits=effective.limits,
+                too_old=too_old(spec.scheduled_for, spec.not_after, effective.starting_deadline, now),
+                backups=_backups(database),
+            )
+            ordered = await self._with_storage(ordered, database, test, effective)
+        except UserFault as fault:
+            return replace(ordered, doomed=ordered.doomed or Doomed(fault.reason, fault.message))
+        if not live:
+            return ordered
+        moved = await self._moved(namespace, database.meta.uid, effective.cooldown, now)
+        return replace(ordered, consent=await self._consent(seen, now), moved=moved)
+
+    async def _with_storage(
+        self, ordered: FailoverOrdered, database: SeenDatabase, test: SeenFailoverTest, effective: EffectiveFailover
+    ) -> FailoverOrdered:
+        namespace, name = test.meta.namespace, test.spec.evidence.storage_ref.name
+        storage = await self._find(BACKUP_STORAGES, name, namespace, read.storage, live=False)
+        if storage is None:
+            message = f"BackupStorage {namespace}/{name} named in spec.evidence.storageRef does not exist"
+            raise UserFault(Reason.STORAGE_NOT_FOUND, message)
+        demand_lock(storage, int(effective.lock.total_seconds()) if effective.lock else None)
+        return replace(
+            ordered,
+            blocked=found_backups.not_ready(storage, None),
+            storage_uid=storage.meta.uid,
+            storage_limit=storage.spec.max_concurrent_runs,
+            order=self._order(database, test, storage, effective),
+        )
+
+    async def _find(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str,
+        parse: Callable[[Mapping[str, Any]], T],
+        *,
+        live: bool,
+    ) -> T | None:
+        """An object; one that cannot be read is as good as none."""
+        body = None if live else self._context.cache.get(Key(resource.kind, namespace, name))
+        body = body or await self._context.kube.get(resource, namespace, name)
+        try:
+            return parse(body) if body is not None else None
+        except UserFault:
+            return None  # said on the object itself
+
+    @staticmethod
+    def _doomed(
+        seen: SeenFailoverRun, database: SeenDatabase | None, test: SeenFailoverTest | None, now: datetime
+    ) -> Doomed | None:
+        spec, namespace = seen.spec, seen.meta.namespace
+        if database is None:
+            message = f"Database {namespace}/{spec.database_ref.name} named in spec.databaseRef does not exist"
+            return Doomed(Reason.DATABASE_NOT_FOUND, message)
+        if seen.meta.labels.get(LABEL_DATABASE_UID, database.meta.uid) != database.meta.uid:
+            message = f"Database {namespace}/{database.meta.name} was created anew; this run is of the one before"
+            return Doomed(Reason.DATABASE_REPLACED, message)
+        if test is None:
+            message = f"FailoverTest {namespace}/{spec.test_ref.name} named in spec.testRef does not exist"
+            return Doomed(Reason.TEST_NOT_FOUND, message)
+        if test.spec.database_ref.name != spec.database_ref.name:
+            message = (
+                f"FailoverTest {test.meta.name} is of Database {test.spec.database_ref.name}; spec.databaseRef is"
+                f" {spec.database_ref.name}"
+            )
+            return Doomed(Reason.TEST_NOT_FOUND, message)
+        if spec.scheduled_for is None:
+            return hand_made("FailoverTestRun", seen.meta, spec.not_after, tried=bool(seen.status.attempts), now=now)
+        return None
+
+    def _order(
+        self, database: SeenDatabase, test: SeenFailoverTest, storage: SeenStorage, effective: EffectiveFailover
+    ) -> FailoverOrder:
+        context, spec, engine = self._context, test.spec, database.spec.engine
+        provider = provider_target(database.meta.name, database.spec)
+        version = database.status.engine_version
+        login = _writers(database.spec, spec)
+        target, secrets = database_target(database.meta.named, login, CAPABILITIES[engine].port, version)
+        place, store = storage_target(storage.meta.named, storage.spec, context.cluster_id)
+        return FailoverOrder(
+            database=target,
+            storage=place,
+            secrets=(*secrets, *_mover(database.spec, spec), *store),
+            image=found_backups.reader_image(context, database, engine, version),
+            provider=provider,
+            mode=spec.mode,
+            test=effective,
+            lost_writes=spec.objectives.lost_writes,
+            approval_needed=spec.approval.required or database.spec.environment == "Production",
+            policy_uid=test.meta.uid,
+            storage_uid=storage.meta.uid,
+            storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+            pod_template=spec.pod_template,
+        )
+
+    async def _consent(self, seen: SeenFailoverRun, now: datetime) -> Consent | None:
+        """The Approval of the plan that is in force longest; read live: it may have been taken back."""
+        plan, namespace = seen.status.plan, seen.meta.namespace
+        best: Consent | None = None
+        for key in self._context.cache.referring("Approval", namespace, f"FailoverTestRun:{seen.meta.name}"):
+            body = await self._context.kube.get(APPROVALS, namespace, key.name)
+            if body is None or plan is None:
+                continue
+            meta, spec = read.approval(body)
+            fits = spec.plan_hash == plan.hash and now <= spec.not_after and not meta.deleting
+            if fits and (best is None or spec.not_after > best.not_after):
+                best = Consent(meta.name, spec.not_after)
+        return best
+
+    async def _moved(self, namespace: str, database_uid: str, cooldown: timedelta, now: datetime) -> datetime | None:
+        """When a test moved this database's primary last, where that counts still."""
+        newest: datetime | None = None
+        selector = f"{LABEL_DATABASE_UID}={database_uid},{LABEL_FINISHED}"
+        async for body in self._context.kube.list(FAILOVER_TEST_RUNS, namespace, label_selector=selector):
+            at = read.failover_run(body).status.moved_at
+            if at is not None and now < at + cooldown and (newest is None or at > newest):
+                newest = at
+        return newest
+
+
+def _backups(database: SeenDatabase) -> Backups:
+    last, proven = database.status.last_backup, database.status.last_proven
+    return Backups(last.at if last else None, proven.at if proven and proven.passed else None)
+
+
+def _writers(database: DatabaseSpec, test: FailoverTestSpec) -> DatabaseSpec:
+    """The Database with the login of those who write."""
+    ref, connection = test.probe.credentials_secret_ref, database.connection
+    if ref is None or connection is None:
+        return database
+    return database.model_copy(update={"connection": connection.model_copy(update={"credentials_secret_ref": ref})})
+
+
+def _mover(database: DatabaseSpec, test: FailoverTestSpec) -> list[SecretUse]:
+    """The login of who moves the primary."""
+    if test.credentials_secret_ref is not None:
+        keys = {key: key for key in _LOGIN_KEYS}
+        return [SecretUse(use="failover", secret=test.credentials_secret_ref.name, keys=keys)]
+    if database.connection is None:
+        return []
+    own = database.connection.credentials_secret_ref
+    keys = {"username": own.username_key, "password": own.password_key}
+    return [SecretUse(use="failover", secret=own.name, keys=keys)]

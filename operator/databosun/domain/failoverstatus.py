@@ -1,0 +1,126 @@
+"""From what an agent reports of a failover test to what stands in its run's status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from databosun.api.failover import (
+    ClientSeen,
+    FailoverMeasured,
+    FailoverResult,
+    FailoverVerdict,
+    GuardResult,
+    Topology,
+)
+from databosun.api.v1alpha1.failovertestrun import (
+    ClientResult,
+    ErrorSeen,
+    FailoverEvent,
+    FailoverMeasurement,
+    FailoverPhase,
+    GuardSeen,
+    NodeSeen,
+    TopologySeen,
+)
+from databosun.api.v1alpha1.proving import StoredRecord
+from databosun.domain.measured import for_people
+
+PHASES = {
+    FailoverVerdict.PASSED: FailoverPhase.PASSED,
+    FailoverVerdict.FAILED: FailoverPhase.FAILED,
+    FailoverVerdict.REFUSED: FailoverPhase.REFUSED,
+    FailoverVerdict.ABORTED: FailoverPhase.ABORTED,
+    FailoverVerdict.INCONCLUSIVE: FailoverPhase.INCONCLUSIVE,
+}
+
+
+def found(result: FailoverResult, storage: str | None) -> dict[str, Any]:
+    """What the agent says, for a status; what it does not say is left as it stands."""
+    said: dict[str, Any] = {
+        "moved_at": result.ordered_at.replace(microsecond=0) if result.ordered_at else None,
+        "topology_before": topology(result.topology),
+        "topology_after": topology(result.topology_after),
+        "guards": guards(result.guards),
+        "timeline": [FailoverEvent(**one.model_dump()) for one in result.timeline] or None,
+        "result": _measurement(result.measured),
+        "clients": _clients(result.clients),
+        "evidence": _record(result, storage),
+        "notes": list(dict.fromkeys(result.notes))[:16] or None,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def topology(seen: Topology | None) -> TopologySeen | None:
+    """The nodes as they were found."""
+    if seen is None:
+        return None
+    nodes = {
+        one.name: NodeSeen(
+            name=one.name,
+            role=str(one.role),
+            healthy=one.healthy,
+            lag_bytes=one.lag_bytes,
+            lag_milliseconds=_millis(one.lag_seconds),
+            position=one.position,
+            synchronous=one.synchronous,
+            problems=one.problems,
+        )
+        for one in seen.members
+    }
+    return TopologySeen(
+        at=seen.observed_at,
+        primary=seen.primary,
+        synchronous=seen.synchronous,
+        fencing=seen.fencing,
+        members=list(nodes.values()),
+    )
+
+
+def guards(results: list[GuardResult]) -> list[GuardSeen] | None:
+    """Guards by name, each as it was found last."""
+    return list({one.name: GuardSeen(**one.model_dump()) for one in results}.values()) or None
+
+
+def _measurement(seen: FailoverMeasured | None) -> FailoverMeasurement | None:
+    if seen is None:
+        return None
+    down = seen.write_downtime_seconds
+    return FailoverMeasurement(
+        write_downtime_milliseconds=_millis(down),
+        write_downtime=for_people(down) if down is not None else None,
+        read_downtime_milliseconds=_millis(seen.read_downtime_seconds),
+        promotion_milliseconds=_millis(seen.promotion_seconds),
+        rejoin_milliseconds=_millis(seen.rejoin_seconds),
+        acknowledged=seen.acknowledged,
+        lost=seen.lost,
+        unknown=seen.unknown,
+        phantom=seen.phantom,
+        rejoin_lost=seen.rejoin_lost,
+        split_brain=seen.split_brain,
+    )
+
+
+def _clients(seen: list[ClientSeen]) -> list[ClientResult] | None:
+    return [_client(one) for one in seen] or None
+
+
+def _client(one: ClientSeen) -> ClientResult:
+    errors = {error.kind: ErrorSeen(**error.model_dump()) for error in one.errors}
+    return ClientResult(
+        name=one.client,
+        path=one.path,
+        acknowledged=one.acknowledged,
+        longest_gap_milliseconds=_millis(one.longest_gap_seconds),
+        first_success_milliseconds=_millis(one.first_success_seconds),
+        errors=list(errors.values()),
+    )
+
+
+def _record(result: FailoverResult, storage: str | None) -> StoredRecord | None:
+    if result.evidence is None or result.evidence_sha256 is None:
+        return None
+    return StoredRecord(uri=result.evidence, sha256=result.evidence_sha256, storage=storage)
+
+
+def _millis(seconds: float | None) -> int | None:
+    return round(seconds * 1000) if seconds is not None else None

@@ -1,0 +1,207 @@
+"""A FailoverTest: its spec, read; when it wants runs, and the run of one order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from databosun.api.failover import GuardLimits, ProbeOrder, ProbePath, ProviderTarget
+from databosun.api.quantities import parse_quantity
+from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.api.v1alpha1.common import API_VERSION
+from databosun.api.v1alpha1.database import DatabaseSpec, EngineName
+from databosun.api.v1alpha1.failovertest import FailoverTestSpec, FailoverWindow
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.database import RunOrder
+from databosun.domain.errors import UserFault
+from databosun.domain.plan import CreateRun, Owner
+from databosun.domain.presets import invalid_spec, read_span
+from databosun.domain.requests import Named
+from databosun.domain.run import Limits
+from databosun.domain.running import references
+from databosun.domain.schedule import check_cron, check_zone, last_due, next_due
+
+SCHEDULE = "failover"
+PROVIDERS: Mapping[str, EngineName] = {"Sentinel": EngineName.REDIS}
+"""What this release can make to fail over, and of which engine that is."""
+LOOKS = 2
+"""How often a look that failed is tried again. A switch never is."""
+_SECOND, _DAY, _WEEK, _YEAR = timedelta(seconds=1), timedelta(days=1), timedelta(days=7), timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverRow:
+    """A test's only schedule."""
+
+    cron: str
+    name: str = SCHEDULE
+    type: BackupType = BackupType.FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time, again and again, in which the primary may be moved."""
+
+    cron: str
+    zone: str
+    duration: timedelta
+
+    def closes(self, now: datetime) -> datetime | None:
+        """When it closes; None where it is not open."""
+        opened = last_due(self.cron, self.zone, now - self.duration, now)
+        return opened + self.duration if opened is not None else None
+
+    def opens(self, now: datetime) -> datetime:
+        """When it opens next."""
+        return next_due(self.cron, self.zone, now)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupAges:
+    """How old the newest backup, and the newest proof of one, may be; None: it is not asked for."""
+
+    recent: timedelta | None
+    proven: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveFailover:
+    """A test's spec, read. Durations that the agent counts in are in seconds."""
+
+    schedules: tuple[FailoverRow, ...]
+    zone: str
+    jitter: timedelta
+    starting_deadline: timedelta
+    limits: Limits
+    windows: tuple[Window, ...]
+    cooldown: timedelta
+    wait_for: timedelta
+    backups: BackupAges
+    guards: GuardLimits
+    probe: ProbeOrder
+    write_downtime: float
+    rejoin: float
+    abort: float
+    lock: timedelta | None
+
+    def window(self, now: datetime) -> datetime | None:
+        """When the window that is open closes last; None where none is open."""
+        return max((at for one in self.windows if (at := one.closes(now)) is not None), default=None)
+
+    def opens(self, now: datetime) -> datetime:
+        """When the next window opens."""
+        return min(one.opens(now) for one in self.windows)
+
+
+def effective_failover(spec: FailoverTestSpec) -> EffectiveFailover:
+    """Read every value. UserFault(InvalidSpec) names the field."""
+    schedule, retention = spec.schedule, spec.evidence.retention
+    if schedule is not None:
+        _check("spec.schedule", schedule.cron, schedule.time_zone)
+    deadline = read_span("spec.deadline", spec.deadline, _SECOND, _DAY)
+    objectives, guards = spec.objectives, spec.guards
+    return EffectiveFailover(
+        schedules=(FailoverRow(schedule.cron),) if schedule else (),
+        zone=schedule.time_zone if schedule else "UTC",
+        jitter=timedelta(0),
+        starting_deadline=read_span("spec.startingDeadline", spec.starting_deadline, _SECOND, _YEAR),
+        limits=Limits(
+            retries=LOOKS,
+            deadline=deadline,
+            start_deadline=min(read_span("spec.startDeadline", spec.start_deadline, _SECOND, _DAY), deadline),
+        ),
+        windows=tuple(_window(number, one) for number, one in enumerate(spec.windows)),
+        cooldown=read_span("spec.cooldown", spec.cooldown, timedelta(0), _YEAR),
+        wait_for=read_span("spec.waitFor", spec.wait_for, _SECOND, _WEEK),
+        backups=BackupAges(
+            recent=_age("spec.guards.requireRecentBackup", guards.require_recent_backup),
+            proven=_age("spec.guards.requireProvenBackup", guards.require_proven_backup),
+        ),
+        guards=_guards(spec),
+        probe=_probe(spec),
+        write_downtime=_seconds("spec.objectives.writeDowntime", objectives.write_downtime),
+        rejoin=_seconds("spec.objectives.rejoin", objectives.rejoin),
+        abort=_seconds("spec.abort.whenDowntimeExceeds", spec.abort.when_downtime_exceeds),
+        lock=read_span("spec.evidence.retention", retention, _SECOND, 100 * _YEAR) if retention else None,
+    )
+
+
+def provider_target(name: str, spec: DatabaseSpec) -> ProviderTarget:
+    """What decides over the primary. UserFault says why this release cannot make it fail over."""
+    replication, known = spec.replication, ", ".join(f"{one} ({engine})" for one, engine in PROVIDERS.items())
+    if replication is None:
+        message = f"Database {name} says nothing in spec.replication; expected one of the providers {known}"
+        raise UserFault(Reason.NO_PROVIDER, message)
+    engine = PROVIDERS.get(replication.provider)
+    if engine is None or engine is not spec.engine:
+        message = f"Database {name} is {spec.engine} by {replication.provider}; this release tests {known}"
+        raise UserFault(Reason.PROVIDER_UNSUPPORTED, message)
+    return ProviderTarget(
+        provider=replication.provider,
+        endpoints=list(replication.endpoints or []),
+        master_name=replication.master_name,
+    )
+
+
+def create_failover_run(database: Named, test: Named, order: RunOrder) -> CreateRun:
+    """The run of one order; it goes when its test goes."""
+    return CreateRun(
+        kind="FailoverTestRun",
+        namespace=test.namespace,
+        name=order.name,
+        spec={
+            "testRef": {"name": test.name},
+            "databaseRef": {"name": database.name},
+            "scheduledFor": order.scheduled_for.isoformat().replace("+00:00", "Z"),
+            **({"schedule": order.schedule} if order.schedule else {}),
+        },
+        labels=references(database.uid, test.uid, None, order.schedule),
+        owner=Owner(API_VERSION, "FailoverTest", test.name, test.uid),
+    )
+
+
+def _check(path: str, cron: str, zone: str) -> None:
+    for field, problem in (("cron", check_cron(cron)), ("timeZone", check_zone(zone))):
+        if problem:
+            message = f"{path}.{field}: {problem}"
+            raise invalid_spec(message)
+
+
+def _window(number: int, one: FailoverWindow) -> Window:
+    path = f"spec.windows[{number}]"
+    _check(path, one.cron, one.time_zone)
+    return Window(one.cron, one.time_zone, read_span(f"{path}.duration", one.duration, _SECOND, _WEEK))
+
+
+def _age(path: str, text: str) -> timedelta | None:
+    return read_span(path, text, timedelta(0), 100 * _YEAR) or None
+
+
+def _seconds(path: str, text: str) -> float:
+    return read_span(path, text, _SECOND, _DAY).total_seconds()
+
+
+def _guards(spec: FailoverTestSpec) -> GuardLimits:
+    path = "spec.guards.maxLagBytes"
+    try:
+        size = parse_quantity(spec.guards.max_lag_bytes)
+    except ValueError as error:
+        message = f"{path}: {error}"
+        raise invalid_spec(message) from error
+    return GuardLimits(
+        min_healthy_replicas=spec.guards.min_healthy_replicas,
+        max_lag_bytes=size,
+        max_lag_seconds=_seconds("spec.guards.maxLag", spec.guards.max_lag),
+    )
+
+
+def _probe(spec: FailoverTestSpec) -> ProbeOrder:
+    probe: dict[str, Any] = {
+        "writes_per_second": float(spec.probe.writes_per_second),
+        "clients": spec.probe.clients,
+        "table": spec.probe.table,
+        "paths": [ProbePath(name=one.name, host=one.host, port=one.port) for one in spec.probe.paths],
+    }
+    return ProbeOrder(**probe)

@@ -1,0 +1,184 @@
+"""Redis under Sentinel: the safe move loses nothing, and the plain command exactly what the ledger says it lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from databosun.agent.failovers import drive
+from databosun.api.failover import FailoverMode, FailoverStep, FailoverVerdict, MemberRole
+from databosun.api.result import Outcome
+from databosun.domain.errors import WorldFault
+from databosun.domain.ledger import Fate
+from databosun.engines.redis.failover.provider import SentinelProvider
+from databosun.engines.redis.resp import ReplyError
+from support.failoverjob import RUN, FailoverJob
+from support.redisserver import Server
+from support.sentinelyard import MOVER, TABLE, SentinelYard
+from support.waiting import eventually
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less of what proves more the longer it is."""
+    monkeypatch.setattr(drive, "BASELINE_SECONDS", 2.0)
+    monkeypatch.setattr(drive, "AFTER_SECONDS", 2.0)
+
+
+def test_the_safe_move_loses_nothing_and_leaves_nothing(sentinel: SentinelYard, tmp_path: Path) -> None:
+    job = sentinel.job(tmp_path)
+    plan = job.plan()
+    assert sentinel.leftovers() == []  # looking makes nothing
+    found = job.switch(plan)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    measured = found.measured
+    assert measured
+    assert (measured.lost, measured.rejoin_lost, measured.phantom, measured.unexplained) == (0, 0, 0, 0)
+    assert measured.split_brain == []
+    assert measured.acknowledged > 100
+    assert measured.write_downtime_seconds is not None
+    assert 0.1 < measured.write_downtime_seconds < 15
+    assert (found.settled, found.plan_hash, found.primary) == (True, plan.hash, plan.primary)
+    assert [one.event for one in found.timeline][:3] == ["WritesBegan", "SwitchOrdered", "PrimaryChanged"]
+    assert all(client.first_success_seconds for client in found.clients)
+    assert sentinel.named(plan.primary).info("replication")["role"] == "slave"
+    assert sentinel.leftovers() == []
+    _the_record_says_the_same(job)
+    assert job.run(FailoverStep.SWITCH, plan).reason == "AlreadyDone"  # a test is never repeated under its name
+    assert sentinel.named(plan.primary).info("replication")["role"] == "slave"
+
+
+def _the_record_says_the_same(job: FailoverJob) -> None:
+    evidence = job.evidence
+    assert (evidence["kind"], evidence["result"]["verdict"]) == ("Failover", "Passed")
+    history, backs, claims = job.ledger()
+    assert sum(one.fate is Fate.ACKNOWLEDGED for one in history) == evidence["result"]["measured"]["acknowledged"]
+    assert len(backs) == 2
+    assert len({claim.node for claim in claims}) == 2
+    recovered = job.recovered()
+    assert recovered
+    assert recovered.verdict is FailoverVerdict.PASSED
+    assert recovered.plan_hash == evidence["plan"]["hash"]
+
+
+def test_the_plain_command_loses_just_what_the_ledger_says(
+    sentinel: SentinelYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SentinelProvider, "remove_probe", lambda _: None)
+    job = sentinel.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    plan = job.plan()
+    found = job.switch(plan)
+    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "WritesLost"), found
+    measured = found.measured
+    assert measured
+    history, backs, _ = job.ledger()
+    assert len(backs) == 2
+    promoted = sentinel.named(found.candidate or "")
+    missing = [
+        (one.client, one.seq)
+        for one in history
+        if one.fate is Fate.ACKNOWLEDGED
+        if promoted.call("GETBIT", f"{TABLE}:{RUN}:{one.client.rpartition('-')[2]}", one.seq) == 0
+    ]
+    assert measured.lost == len(missing) > 50
+    assert measured.split_brain
+    assert plan.primary in measured.split_brain[0]
+    assert found.settled
+
+
+def test_topology_names_who_is_what(sentinel: SentinelYard) -> None:
+    with sentinel.provider() as provider:
+        topology = provider.topology()
+        assert topology.primary == sentinel.name(sentinel.nodes[0])
+        roles = {one.name: (one.role, one.healthy, one.promotable, one.problems) for one in topology.members}
+        assert roles == {
+            sentinel.name(sentinel.nodes[0]): (MemberRole.PRIMARY, True, False, []),
+            sentinel.name(sentinel.nodes[1]): (MemberRole.REPLICA, True, True, []),
+            sentinel.name(sentinel.nodes[2]): (MemberRole.REPLICA, True, True, []),
+        }
+        assert all(guard.ok for guard in provider.examine(topology, provider.choose(topology, None)))
+
+
+@pytest.mark.parametrize("moment", ["writes are stopped", "another one is promoted"])
+def test_an_agent_that_is_killed_in_the_middle_leaves_nothing_that_is_not_put_in_order(
+    sentinel: SentinelYard, tmp_path: Path, moment: str
+) -> None:
+    job = sentinel.job(tmp_path)
+    plan = job.plan()
+    agent = job.start(plan)
+    old = sentinel.named(plan.primary)
+    if moment == "writes are stopped":
+        eventually("writes are stopped", lambda: not _writable(old))
+    else:
+        new = sentinel.named(plan.candidate)
+        eventually("another one is promoted", lambda: _is_master(new), pause=0.001)
+    agent.kill()
+    agent.wait()
+    assert sentinel.leftovers()
+    result = job.run(FailoverStep.SETTLE, plan)
+    found = result.failover
+    assert found, result
+    assert (found.verdict, found.reason, found.settled) == (FailoverVerdict.INCONCLUSIVE, "Settled", True), found
+    eventually("the replicas have followed", lambda: sentinel.leftovers() == [])
+    masters = [node for node in sentinel.nodes if node.info("replication")["role"] == "master"]
+    assert [_writable(node) for node in masters] == [True]
+    assert job.evidence["result"]["verdict"] == "Inconclusive"
+    again = job.run(FailoverStep.SETTLE, plan).failover
+    assert again
+    assert (again.verdict, again.settled) == (FailoverVerdict.INCONCLUSIVE, True)
+
+
+def test_without_a_quorum_nothing_is_moved(sentinel: SentinelYard, tmp_path: Path) -> None:
+    job = sentinel.job(tmp_path)
+    plan = job.plan()
+    for one in sentinel.sentinels[1:]:
+        one.stop()
+    eventually("the one that is left notices", lambda: _quorum(sentinel) is False)
+    found = job.switch(plan)
+    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed")
+    assert "guard quorum" in found.message
+    assert found.ordered_at is None
+    assert sentinel.nodes[0].info("replication")["role"] == "master"
+    assert sentinel.leftovers() == []
+
+
+def test_a_login_that_may_not_move_is_said_before_anything_is(sentinel: SentinelYard, tmp_path: Path) -> None:
+    for node in sentinel.nodes:
+        node.call("ACL", "SETUSER", MOVER, "-client|pause")
+    job = sentinel.job(tmp_path)
+    result = job.run(FailoverStep.DISCOVER)
+    assert result.outcome is Outcome.SUCCEEDED
+    assert result.failover
+    (failing,) = [one for one in result.failover.guards if not one.ok]
+    assert failing.name == "grants"
+    assert failing.message
+    assert f"ACL SETUSER {MOVER}" in failing.message
+    assert "NOPERM" in failing.observed
+    assert TABLE not in str(sentinel.leftovers())
+
+
+def _quorum(yard: SentinelYard) -> bool:
+    with yard.provider() as provider:
+        topology = provider.topology()
+        return next(one.ok for one in provider.examine(topology, None) if one.name == "quorum")
+
+
+def _writable(node: Server) -> bool:
+    """Whether it acknowledges a write of the administrator within a moment."""
+    with node.connect() as wire:
+        try:
+            wire.call("SET", "databosun_test", "1", seconds=0.5)
+        except (WorldFault, ReplyError):
+            return False
+    return True
+
+
+def _is_master(node: Server) -> bool:
+    """As far as it answers: who promotes it ends all its sessions."""
+    try:
+        return node.info("replication")["role"] == "master"
+    except (WorldFault, OSError):
+        return False

@@ -1,0 +1,110 @@
+"""Runs the steps of a failover test as Jobs would, against servers of a yard."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from databosun.agent import main as agent
+from databosun.agent.failovers import drive
+from databosun.api.failover import (
+    FailoverMode,
+    FailoverPlan,
+    FailoverResult,
+    FailoverStep,
+    FailoverTask,
+    ProbeOrder,
+    ProviderTarget,
+)
+from databosun.api.request import DatabaseTarget, RecoverTask
+from databosun.api.result import Outcome, Result
+from databosun.domain.failoverplan import make_plan
+from databosun.domain.ledger import Claim, History, ReadBack
+from databosun.domain.ledgerlines import parse_ledger
+from support.agentrun import Workplace
+
+RUN = "5f7c0b1e"
+
+
+@dataclass
+class FailoverJob:
+    """One run of a test. `secrets`: of the two logins."""
+
+    place: Workplace
+    database: DatabaseTarget
+    provider: ProviderTarget
+    mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER
+
+    def run(self, step: FailoverStep, plan: FailoverPlan | None = None, **more: Any) -> Result:
+        """One Job."""
+        probe = ProbeOrder(writes_per_second=more.pop("rate", 20.0), clients=more.pop("clients", 4))
+        given: dict[str, Any] = {
+            "id": "test-1", "uid": RUN, "step": step, "mode": self.mode, "provider": self.provider, "plan": plan,
+            "probe": probe, "rejoin_seconds": 60.0, **more,
+        }  # fmt: skip
+        deadline = datetime.now(UTC) + timedelta(minutes=5)
+        ran = self.place.run(FailoverTask(**given), database=self.database, deadline=deadline)
+        return ran.result
+
+    def start(self, plan: FailoverPlan) -> subprocess.Popen[bytes]:
+        """The switch, in a process of its own that may be killed."""
+        given = {"id": "test-1", "uid": RUN, "step": FailoverStep.SWITCH, "mode": self.mode, "provider": self.provider}
+        task = FailoverTask.model_validate({**given, "plan": plan, "rejoin_seconds": 60.0})
+        self.place.write(self.place.request(task, database=self.database))
+        root = Path(__file__).resolve().parents[2]
+        environment = {**os.environ, "PYTHONPATH": f"{root / 'operator'}:{root / 'tests'}"}
+        argv = [sys.executable, "-m", "support.failoverjob", str(self.place.root)]
+        with (self.place.root / "log").open("wb") as log:
+            return subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+
+    def plan(self, **more: Any) -> FailoverPlan:
+        """From a look, as the operator makes it."""
+        result = self.run(FailoverStep.DISCOVER, **more)
+        found = result.failover
+        assert found, result
+        assert found.topology
+        assert found.primary
+        assert found.candidate, found
+        names = [one.name for one in found.topology.members]
+        return make_plan(RUN, found.topology.provider, self.mode, found.primary, found.candidate, names)
+
+    def switch(self, plan: FailoverPlan | None = None, **more: Any) -> FailoverResult:
+        """A look, then the switch."""
+        result = self.run(FailoverStep.SWITCH, plan or self.plan(), **more)
+        assert result.outcome is Outcome.SUCCEEDED, result
+        assert result.failover
+        return result.failover
+
+    def recovered(self) -> FailoverResult | None:
+        """As a recover Job tells it."""
+        task = RecoverTask(database=self.database.name, id="test-1", durable="failover")
+        return self.place.run(task, database=self.database).result.failover
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What is stored."""
+        document: dict[str, Any] = json.loads(self._stored("evidence.json").read_bytes())
+        return document
+
+    def ledger(self) -> tuple[History, list[ReadBack], list[Claim]]:
+        """What is stored."""
+        data = zstandard.ZstdDecompressor().decompressobj().decompress(self._stored("ledger.jsonl.zst").read_bytes())
+        return parse_ledger(data.decode().splitlines())
+
+    def _stored(self, name: str) -> Path:
+        (path,) = self.place.paths.volume.rglob(name)
+        assert path.parts[-3:-1] == ("failovers", "test-1")
+        return path
+
+
+if __name__ == "__main__":
+    drive.BASELINE_SECONDS = 1.0
+    agent.leave(agent.run(Workplace(Path(sys.argv[1])).paths, sys.stdout))

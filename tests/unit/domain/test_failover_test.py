@@ -1,0 +1,101 @@
+"""A FailoverTest's spec, read: durations have bounds, windows open and close, and only what works is offered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from databosun.api.failover import FailoverMode, GuardResult, ProviderTarget
+from databosun.api.request import DatabaseTarget
+from databosun.api.v1alpha1.database import DatabaseSpec
+from databosun.api.v1alpha1.failovertest import FailoverTestSpec
+from databosun.domain.errors import UserFault
+from databosun.domain.failoverguards import broken
+from databosun.domain.failoverplan import make_plan
+from databosun.domain.failovertest import PROVIDERS, effective_failover, provider_target
+from databosun.engines.base import Credentials, Target
+from databosun.engines.failover import FailoverFault, Operator, Site
+from databosun.engines.registry import load_failover
+
+BASE = {"databaseRef": {"name": "orders"}, "evidence": {"storageRef": {"name": "prod"}}}
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def spec(**more: Any) -> FailoverTestSpec:
+    return FailoverTestSpec.model_validate({**BASE, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"waitFor": "8d"}, "spec.waitFor is 8d; expected a duration from 1s to 7d"),
+        ({"deadline": "25h"}, "spec.deadline is 25h"),
+        ({"guards": {"maxLag": "2d"}}, "spec.guards.maxLag is 2d"),
+        ({"objectives": {"rejoin": "90d"}}, "spec.objectives.rejoin is 90d"),
+        ({"schedule": {"cron": "0 0 31 2 *"}}, "spec.schedule.cron: '0 0 31 2"),
+        ({"windows": [{"cron": "0 0 * * *", "duration": "8d"}]}, r"spec.windows\[0\].duration is 8d"),
+        ({"windows": [{"cron": "x 0 * * *", "duration": "1h"}]}, r"spec.windows\[0\].cron"),
+    ],
+)
+def test_a_value_that_cannot_be_carried_out_is_named(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserFault, match=message):
+        effective_failover(spec(**more))
+
+
+def test_of_windows_that_overlap_the_one_that_closes_last_counts() -> None:
+    windows = [{"cron": "0 11 * * *", "duration": "2h"}, {"cron": "30 11 * * *", "duration": "3h"}]
+    found = effective_failover(spec(windows=windows))
+    assert found.window(NOON) == NOON.replace(hour=14, minute=30)
+    assert found.window(NOON.replace(hour=14, minute=30)) is None
+    assert found.window(NOON.replace(hour=11)) == NOON.replace(hour=13)
+    assert found.opens(NOON + timedelta(hours=6)) == NOON.replace(day=2, hour=11)
+
+
+def test_a_plan_is_another_with_any_part_of_it_and_the_same_with_none() -> None:
+    def plan(*, run: str = "u", mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER, **more: Any) -> str:
+        given = {"provider": "Sentinel", "primary": "a", "candidate": "b", "members": ["a", "b"], **more}
+        return make_plan(run, given["provider"], mode, given["primary"], given["candidate"], given["members"]).hash
+
+    others = [
+        plan(run="v"),
+        plan(mode=FailoverMode.FORCED_FAILOVER),
+        plan(provider="Patroni"),
+        plan(primary="b", candidate="a"),
+        plan(members=["a", "b", "c"]),
+        plan(),
+    ]
+    assert len(set(others)) == len(others)
+    assert plan(members=["b", "a", "a"]) == plan()
+
+
+def test_a_refusal_names_each_guard_with_what_was_found_and_what_to_do() -> None:
+    held = GuardResult(name="quorum", ok=True, observed="OK", limit="OK")
+    lags = GuardResult(name="maxLagBytes", ok=False, observed="9", limit="at most 5", message="wait")
+    assert broken([held]) is None
+    assert broken([held, lags]) == "nothing was moved: maxLagBytes: found 9, expected at most 5; wait"
+
+
+def test_what_the_operator_offers_is_what_an_agent_can_open() -> None:
+    for provider, engine in PROVIDERS.items():
+        database = DatabaseTarget(namespace="n", name="d", uid="u", engine=engine, hosts=["h"], port=1)
+        login = Credentials("u", "p")
+        target = ProviderTarget(provider=provider, endpoints=["h:1"], master_name="m")
+        site = Site(Target(database, login), Operator(login), target, "probe", "run", NOON)
+        with load_failover(engine).open(site, FailoverMode.PLANNED_SWITCHOVER):
+            pass
+        other = site.__class__(
+            site.probe, site.operator, target.model_copy(update={"provider": "MHA"}), "probe", "run", NOON
+        )
+        with pytest.raises(UserFault) as fault, load_failover(engine).open(other, FailoverMode.PLANNED_SWITCHOVER):
+            pass
+        assert fault.value.reason == FailoverFault.PROVIDER_UNSUPPORTED
+
+
+def test_a_database_of_another_engine_than_its_provider_is_refused() -> None:
+    connection = {"host": "h", "credentialsSecretRef": {"name": "s"}}
+    replication = {"provider": "Sentinel", "masterName": "m"}
+    given = {"engine": "PostgreSQL", "connection": connection, "replication": replication}
+    with pytest.raises(UserFault, match="is PostgreSQL by Sentinel; this release tests Sentinel"):
+        provider_target("orders", DatabaseSpec.model_validate(given))
