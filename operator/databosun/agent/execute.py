@@ -20,6 +20,7 @@ from databosun.agent.tasks import (
     hold,
     inquire,
     joint,
+    lifecycle,
     probe,
     recover,
     restore,
@@ -46,6 +47,7 @@ TASKS: dict[str, Callable[[Context], Result]] = {
     "archive": archive.run,
     "drop-slot": drop_slot.run,
     "expire-log": expire_log.run,
+    "lifecycle": lifecycle.run,
 }
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from databosun.api.comparison import Comparison
 from databosun.api.drill import CheckResult, Level, RecoveryPoint, Rpo, Rto, Verdict
+from databosun.api.lifecycleresult import LifecycleResult
 from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
@@ -264,6 +265,7 @@ class Result(Model):
     joint: JointResult | None = None
     records: RecordsFound | None = None
     comparison: Comparison | None = None
+    lifecycle: LifecycleResult | None = None
 
 
 class Summary(Model):

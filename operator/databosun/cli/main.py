@@ -136,9 +136,14 @@ def approve(
     policy: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="Name of the BackupPolicy or Database.", autocompletion=names_of("BackupPolicy")
+            metavar="NAME",
+            help="Name of the BackupPolicy, LifecyclePolicy or Database.",
+            autocompletion=names_of("BackupPolicy"),
         ),
     ],
+    lifecycle: Annotated[
+        bool, typer.Option("--lifecycle", help="NAME is a LifecyclePolicy: approve the plan that it shows.")
+    ] = False,
     log: Annotated[
         bool, typer.Option("--log", help="NAME is a Database: approve the deletion of a part of its log.")
     ] = False,
@@ -154,15 +159,21 @@ def approve(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Approve deletions that a guard has stopped.
+    """Approve stopped deletions, or the plan of a lifecycle.
 
     An Approval names one plan by its hash, and the person who gave it: you, as the API server knows you.
     """
-    from databosun.cli import approve, running
+    from databosun.cli import approve, approve_lifecycle, running
+
+    if log and lifecycle:
+        message = "--log and --lifecycle exclude each other"
+        raise typer.BadParameter(message)
 
     async def work(session: Session) -> int:
         ask = (lambda _: True) if yes else (lambda question: typer.confirm(question, err=True))
         consent = approve.approve_log if log else approve.approve
+        if lifecycle:
+            consent = approve_lifecycle.approve_lifecycle
         return await consent(session, policy, valid_for, plan, ask)
 
     running.run(Where(kubeconfig, context, namespace), work)

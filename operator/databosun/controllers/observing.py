@@ -13,7 +13,14 @@ from databosun.domain.presets import effective
 from databosun.domain.schedule import interval
 from databosun.runtime.metrics import Metrics
 from databosun.runtime.queue import Key
-from databosun.runtime.series import database_series, drill_series, other_series, policy_series, storage_series
+from databosun.runtime.series import (
+    database_series,
+    drill_series,
+    lifecycle_series,
+    other_series,
+    policy_series,
+    storage_series,
+)
 
 UNKNOWN = "Unknown"
 _VERDICTS = frozenset({"Succeeded", "Failed", "Passed", "Partial", "Refused", "Error"})
@@ -46,6 +53,8 @@ class Observer:
             objects.put(kind, key.namespace, key.name, policy_series(body, self._expected(key, body)))
         elif kind == "RestoreDrill":
             objects.put(kind, key.namespace, key.name, drill_series(body))
+        elif kind == "LifecyclePolicy":
+            objects.put(kind, key.namespace, key.name, lifecycle_series(body))
         else:
             objects.put(kind, key.namespace, key.name, other_series(kind, body))
             self._ending(kind, key, body)

@@ -10,12 +10,14 @@ from databosun.domain.errors import UserFault
 from databosun.engines.archiving import Archiver
 from databosun.engines.base import Engine
 from databosun.engines.bridging import Bridge
+from databosun.engines.lifecycle import LifecycleEngine
 
 _ARCHIVERS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver",
     EngineName.MARIADB: "databosun.engines.mysql.archiver",
 }
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
+_LIFECYCLES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.lifecycle"}
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
     EngineName.REDIS: "databosun.engines.redis",
@@ -66,3 +68,13 @@ def demand_bridge(name: EngineName) -> None:
             "restore it into a volume: spec.target.volume"
         )
         raise UserFault(Reason.BRIDGE_UNSUPPORTED, message)
+
+
+def load_lifecycle(name: EngineName) -> LifecycleEngine:
+    """What carries out rules on the engine's data, `LIFECYCLE` in its package. UserFault(UnsupportedEngine)."""
+    if name not in _LIFECYCLES:
+        known = ", ".join(_LIFECYCLES)
+        message = f"spec.engine is {name}, whose data this release has no rules for; expected one of: {known}"
+        raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
+    lifecycle: LifecycleEngine = import_module(_LIFECYCLES[name]).LIFECYCLE
+    return lifecycle

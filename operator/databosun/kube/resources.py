@@ -67,6 +67,8 @@ RESTORE_DRILLS: Final = Resource(GROUP, VERSION, "restoredrills", "RestoreDrill"
 RESTORE_DRILL_RUNS: Final = Resource(GROUP, VERSION, "restoredrillruns", "RestoreDrillRun")
 RESTORES: Final = Resource(GROUP, VERSION, "restores", "Restore")
 INQUIRIES: Final = Resource(GROUP, VERSION, "inquiries", "Inquiry")
+LIFECYCLE_POLICIES: Final = Resource(GROUP, VERSION, "lifecyclepolicies", "LifecyclePolicy")
+LIFECYCLE_RUNS: Final = Resource(GROUP, VERSION, "lifecycleruns", "LifecycleRun")
 APPROVALS: Final = Resource(GROUP, VERSION, "approvals", "Approval")
 
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
@@ -79,7 +81,7 @@ CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
 
-RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES, INQUIRIES)
+RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES, INQUIRIES, LIFECYCLE_RUNS)
 """The kinds that are runs: their watches leave finished ones out."""
 
 OWN_KINDS: Final = (
@@ -87,10 +89,12 @@ OWN_KINDS: Final = (
     BACKUP_STORAGES,
     BACKUP_POLICIES,
     RESTORE_DRILLS,
+    LIFECYCLE_POLICIES,
     BACKUPS,
     RESTORE_DRILL_RUNS,
     RESTORES,
     INQUIRIES,
+    LIFECYCLE_RUNS,
     APPROVALS,
 )
 """The kinds of this project, in the order in which a start lists them: what others refer to comes first."""

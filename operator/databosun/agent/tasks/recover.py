@@ -8,6 +8,7 @@ from databosun.agent.evidence import read_drill, read_restore
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_durable
 from databosun.agent.tasks.joint import read_joint
+from databosun.agent.tasks.lifecycle import read_lifecycle
 from databosun.api.request import RecoverTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import WorldFault
@@ -34,7 +35,15 @@ def _of_record(ctx: Context, task: RecoverTask) -> Result:
     joint = read_joint(ctx, task.id) if task.durable == "joint" else None
     drill = read_drill(ctx, task.database, task.id) if task.durable == "evidence" else None
     restore = read_restore(ctx, task.database, task.id) if task.durable == "result" else None
-    if drill is None and restore is None and joint is None:
+    lifecycle = read_lifecycle(ctx, task.database, task.id) if task.durable == "lifecycle" else None
+    if drill is None and restore is None and joint is None and lifecycle is None:
         message = f"there is no {task.durable} of run {task.id} in {ctx.store.describe()}: the run did not finish"
         raise WorldFault(AgentReason.NO_RESULT, message)
-    return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, drill=drill, restore=restore, joint=joint)
+    return Result(
+        outcome=Outcome.SUCCEEDED,
+        reason=AgentReason.SUCCEEDED,
+        drill=drill,
+        restore=restore,
+        joint=joint,
+        lifecycle=lifecycle,
+    )
