@@ -354,6 +354,35 @@ BROKEN = [
         "tables needs databases with the one database that they are in",
         put=(("selection.databases", ["shop", "other"]),),
     ),
+    Broken(
+        "LifecyclePolicy",
+        "plain",
+        "olderThan or where is required: a rule never means all rows",
+        drop=("rules.0.match.olderThan",),
+    ),
+    Broken("LifecyclePolicy", "plain", "olderThan needs column", drop=("rules.0.match.column",)),
+    Broken(
+        "LifecyclePolicy",
+        "old-orders",
+        "PurgeSoftDeleted needs match.column",
+        put=(("rules.3.match", {"where": "a"}),),
+    ),
+    Broken(
+        "LifecyclePolicy", "old-orders", "a partition goes as a whole", put=(("rules.2.match.where", "kind = 'x'"),)
+    ),
+    Broken("LifecyclePolicy", "old-orders", "archive is for type Archive", put=(("rules.0.action.type", "Delete"),)),
+    Broken("LifecyclePolicy", "old-orders", "columns are for Anonymize", drop=("rules.1.action.columns",)),
+    Broken("LifecyclePolicy", "old-orders", "markColumn is for Anonymize", drop=("rules.1.action.markColumn",)),
+    Broken("LifecyclePolicy", "old-orders", "method Hash needs hashKeySecretRef", drop=("hashKeySecretRef",)),
+    Broken("LifecyclePolicy", "old-orders", "method Fixed needs value", drop=("rules.1.action.columns.1.value",)),
+    Broken(
+        "LifecyclePolicy", "old-orders", "method Generalize needs to or step", drop=("rules.1.action.columns.4.to",)
+    ),
+    Broken("LifecyclePolicy", "old-orders", "where needs table", drop=("holds.0.table",)),
+    Broken(
+        "LifecyclePolicy", "old-orders", 'Duplicate value: {"name":"customers"}', put=(("rules.0.name", "customers"),)
+    ),
+    Broken("LifecycleRun", "by-hand", "notAfter is required in a LifecycleRun made by hand", drop=("notAfter",)),
     Broken("Inquiry", "records", "exactly one of records and comparison is required", drop=("records",)),
     Broken(
         "Inquiry",

@@ -30,6 +30,7 @@ from databosun.api.request import (
     HoldTask,
     InquireTask,
     JointTask,
+    LifecycleTask,
     ParentBackup,
     ProbeTask,
     RecoverTask,
@@ -66,6 +67,7 @@ from databosun.runtime.clock import Clock
 from support.archiversim import Archivers, position_at
 from support.chaoskube import Births
 from support.failoversim import Nodes
+from support.lifecyclesim import OldTable
 
 
 @dataclass(slots=True)
@@ -85,6 +87,8 @@ class Bucket:
     """What fails over, and the evidence of that."""
     restores: dict[str, RestoreResult] = field(default_factory=dict)
     """What restores brought back, by run."""
+    old: OldTable = field(default_factory=OldTable)
+    """The table that lifecycle runs are about, and what they left in the store."""
 
 
 Script = Callable[[Request], Result | str | None]
@@ -170,7 +174,7 @@ class Agents:
 
     async def _start(self, pod: Object) -> bool:
         request = _request(pod)
-        named = isinstance(request.job, (BackupTask, DrillTask, JointTask, RestoreTask))
+        named = isinstance(request.job, (BackupTask, DrillTask, JointTask, RestoreTask, LifecycleTask))
         subject = request.job.id if named else request.run
         self.bucket.agents[request.job.task, subject, request.attempt] += 1
         return await self.patch(pod, "Running", {"running": {"startedAt": self._at()}})
@@ -240,6 +244,8 @@ class Agents:
             return good.model_copy(update={"backup": found})
         if isinstance(task, DrillTask):
             return self._drill(good, task)
+        if isinstance(task, LifecycleTask):
+            return self.bucket.old.work(task, self._clock.now).model_copy(update={"attempt": request.attempt})
         if isinstance(task, JointTask):
             return self._write_down(good, task)
         if isinstance(task, RestoreTask | BridgeTask):
@@ -269,6 +275,8 @@ class Agents:
             return good.model_copy(update={"failover": failover})
         if task.durable == "joint" and (joint := self.bucket.joint.get(task.id)) is not None:
             return good.model_copy(update={"joint": joint})
+        if task.durable == "lifecycle" and (lifecycle := self.bucket.old.results.get(task.id)) is not None:
+            return good.model_copy(update={"lifecycle": lifecycle})
         drill, restore = self.bucket.evidence.get(task.id), self.bucket.restores.get(task.id)
         if task.durable == "failover" or (drill if task.durable == "evidence" else restore) is None:
             return Result(outcome=Outcome.FAILED, reason="NoResult", message="there is no record", retryable=True)

@@ -434,6 +434,32 @@ def inquiry(name: str, not_after: datetime, **spec: Any) -> Object:
     return _object("Inquiry", name, {**base, "notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ"), **spec})
 
 
+def lifecycle(name: str = "old-orders", cron: str | None = "0 0 1 1 *", **spec: Any) -> Object:
+    """A LifecyclePolicy that deletes orders after a year; by default one that is not due."""
+    rule = {
+        "name": "old",
+        "target": {"table": "public.orders"},
+        "match": {"column": "created_at", "olderThan": "365d"},
+        "action": {"type": "Delete"},
+        "limits": {"maxRowsPerRun": 100},
+    }
+    base: dict[str, Any] = {
+        "databaseRef": {"name": "orders"},
+        "storageRef": {"name": "prod"},
+        "rules": [rule],
+        "preconditions": {"backupWithin": "2d"},
+    }
+    if cron is not None:
+        base["schedule"] = {"cron": cron}
+    return _object("LifecyclePolicy", name, {**base, **spec})
+
+
+def lifecycle_run(name: str, not_after: datetime, **spec: Any) -> Object:
+    """A LifecycleRun made by hand; by default a dry one."""
+    late = {"policyRef": {"name": "old-orders"}, "notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return _object("LifecycleRun", name, {**late, **spec})
+
+
 def _object(kind: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> Object:
     return {
         "apiVersion": "databosun.io/v1alpha1",

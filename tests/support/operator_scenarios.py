@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.failover import FailoverStep, FailoverTask
-from databosun.api.request import BackupTask, BridgeTask, DrillTask, Request
+from databosun.api.lifecycle import TriggerFact
+from databosun.api.request import BackupTask, BridgeTask, DrillTask, LifecycleTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import (
     ANNOTATION_RUN_NOW,
@@ -35,12 +36,14 @@ from support.operator import (
     drill_run,
     failover_run,
     failover_test,
+    lifecycle,
     policy,
     restore,
     storage,
 )
 
-WORK = ("backup", "bridge", "drill", "failover", "joint", "restore")
+PLANS = ("Database", "BackupStorage", "BackupPolicy", "FailoverTest", "RestoreDrill", "LifecyclePolicy")
+WORK = ("backup", "bridge", "drill", "failover", "joint", "lifecycle", "restore")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 Condition = Callable[[], Awaitable[bool]]
 
@@ -473,6 +476,62 @@ async def archived_database_deleted(drive: Driver) -> None:
     await drive.until(over)
 
 
+async def ruled(drive: Driver, **spec: Any) -> None:
+    """A database with a proven backup, and a policy that enforces; a first run has looked."""
+    rig = drive.rig
+    await seeded(drive, 2)
+    await drive.until(lambda: ready(rig))
+    await rig.create(drill_run("mine", rig.clock.now() + 12 * HOUR))
+    await drive.until(runs_done(rig, "RestoreDrillRun", "Passed"))
+    await rig.create(lifecycle(**{"mode": "Enforce", **spec}))
+    await drive.until(lambda: _policy_has(rig, "cursor"))
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "look")
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded"))
+    await drive.until(lambda: _policy_has(rig, "plan"))
+
+
+async def asked_now(rig: Rig, kind: str, name: str, token: str) -> None:
+    """A person asks for a run at once."""
+    await rig.edit(
+        kind, name, lambda body: body["metadata"].setdefault("annotations", {}).update({ANNOTATION_RUN_NOW: token})
+    )
+
+
+async def approved(drive: Driver) -> None:
+    """A person consents to the plan that the policy shows."""
+    body = await drive.rig.get("LifecyclePolicy", "old-orders")
+    plan_hash = body["status"]["plan"]["hash"]
+    await drive.rig.create(approval_of(body, drive.rig.clock.now() + 12 * HOUR, plan_hash))
+    await drive.until(lambda: _policy_has(drive.rig, "approval"))
+
+
+async def lifecycle_enforced(drive: Driver) -> None:
+    """A dry run shows a plan, a person approves it, and a run carries it out; its first attempt is lost."""
+    lost = "crash"
+    drive.rig.agents.script = lambda request: (
+        lost if isinstance(request.job, LifecycleTask) and request.job.approved and request.attempt == 1 else None
+    )
+    await ruled(drive)
+    await approved(drive)
+    await asked_now(drive.rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.until(runs_done(drive.rig, "LifecycleRun", "Succeeded", "Succeeded"))
+
+
+async def lifecycle_changed(drive: Driver) -> None:
+    """Between approval and run the table gets a trigger: nothing is done, and the new plan is shown."""
+    await ruled(drive)
+    await approved(drive)
+    old = drive.rig.agents.bucket.old
+    trigger = TriggerFact(name="audit", table="public.orders", events=["DELETE"], definition_sha256="0" * 64)
+    old.table = old.table.model_copy(update={"triggers": [trigger]})
+    await asked_now(drive.rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.until(runs_done(drive.rig, "LifecycleRun", "Refused", "Succeeded"))
+
+
+async def _policy_has(rig: Rig, field: str) -> bool:
+    return field in (await rig.get("LifecyclePolicy", "old-orders")).get("status", {})
+
+
 async def _log_is(rig: Rig, reason: str) -> bool:
     body = await rig.get("Database", "orders")
     return conditions(body).get("ContinuousHealthy", ("", ""))[1] == reason and not await rig.objects("Job")
@@ -505,6 +564,8 @@ SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
         failover_refused,
         archived,
         archived_database_deleted,
+        lifecycle_enforced,
+        lifecycle_changed,
     )
 }
 
@@ -612,6 +673,7 @@ class End:
     archivers: int
     slots: tuple[str, ...]
     statuses: tuple[Any, ...]
+    taken: int
 
 
 async def end_of(rig: Rig) -> End:
@@ -620,7 +682,8 @@ async def end_of(rig: Rig) -> End:
     bodies = [body for at, body in sorted(seen.items())]
     backups = [body for body in bodies if body["kind"] == "Backup"]
     work = Counter((task, attempt) for (task, _, attempt), _ in rig.agents.bucket.agents.items() if task in WORK)
-    others = [body for body in bodies if body["kind"] in ("FailoverTestRun", "RestoreDrillRun", "Restore")]
+    runs = ("FailoverTestRun", "RestoreDrillRun", "Restore", "LifecycleRun")
+    others = [body for body in bodies if body["kind"] in runs]
     return End(
         backups=tuple(sorted(_backup(body) for body in backups)),
         others=tuple(sorted(_run(body) for body in others)),
@@ -630,10 +693,9 @@ async def end_of(rig: Rig) -> End:
         pods=sum(body["kind"] == "Pod" for body in bodies),
         archivers=sum(body["kind"] == "Deployment" for body in bodies),
         slots=tuple(sorted(rig.agents.archivers.source.slots)),
+        taken=rig.agents.bucket.old.taken,
         statuses=tuple(
-            (body["kind"], body["metadata"]["name"], _status(body))
-            for body in bodies
-            if body["kind"] in ("Database", "BackupStorage", "BackupPolicy", "FailoverTest", "RestoreDrill")
+            (body["kind"], body["metadata"]["name"], _status(body)) for body in bodies if body["kind"] in PLANS
         ),
     )
 
@@ -654,6 +716,7 @@ def _run(body: Object) -> Any:
         status.get("proven", False),
         took,
         status.get("evidence", {}).get("sha256", "") != "",
+        status.get("processed", 0),
     )
 
 
@@ -691,5 +754,6 @@ def _status(body: Object) -> Any:
         "pendingDeletions" in status,
         len(status.get("recovery", {}).get("gaps", ())),
         "archiver" in status,
+        tuple((rule["remaining"], rule["processed"], rule["state"]) for rule in status.get("rules", ())),
         tuple(body["metadata"].get("finalizers", ())),
     )

@@ -1,14 +1,14 @@
 {{- /*
 The operator's rights, exactly those that it asks for at its start. On Secrets it has none, and on our kinds it writes
-nothing but status, new Backups, drill runs and failover test runs, and the metadata of runs (the label of finished ones, the finalizer of
+nothing but status, new Backups, drill, failover test and lifecycle runs, and the metadata of runs (the label of finished ones, the finalizer of
 Backups with deletionPolicy Delete) and of Databases (the finalizer while a replication slot stands for them).
 */ -}}
 {{- define "databosun.rules" -}}
 - apiGroups: [databosun.io]
-  resources: [databases, backupstorages, backuppolicies, restoredrills, failovertests, backups, restoredrillruns, failovertestruns, restores, inquiries, approvals]
+  resources: [databases, backupstorages, backuppolicies, restoredrills, failovertests, backups, restoredrillruns, failovertestruns, restores, inquiries, lifecyclepolicies, lifecycleruns, approvals]
   verbs: [get, list, watch]
 - apiGroups: [databosun.io]
-  resources: [backups, restoredrillruns, failovertestruns]
+  resources: [backups, restoredrillruns, failovertestruns, lifecycleruns]
   verbs: [create, delete, patch]
 - apiGroups: [databosun.io]
   resources: [restores, databases]
@@ -28,6 +28,8 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
     - failovertestruns/status
     - restores/status
     - inquiries/status
+    - lifecyclepolicies/status
+    - lifecycleruns/status
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]

@@ -21,6 +21,7 @@ from databosun.agent.tasks import (
     hold,
     inquire,
     joint,
+    lifecycle,
     probe,
     recover,
     restore,
@@ -48,6 +49,7 @@ TASKS: dict[str, Callable[[Context], Result]] = {
     "archive": archive.run,
     "drop-slot": drop_slot.run,
     "expire-log": expire_log.run,
+    "lifecycle": lifecycle.run,
 }
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from databosun.api.drill import Check, Level, RecoveryPoint, Verdict
 from databosun.api.failover import FailoverTask
+from databosun.api.lifecycle import BatchOrder, LifecycleMode, LifecycleOrder, ThrottleOrder
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hooks, Method
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import EngineName, TLSMode
@@ -205,8 +206,9 @@ class RecoverTask(Model):
     task: Literal["recover"] = "recover"
     database: str
     id: str
-    durable: Literal["manifest", "evidence", "result", "joint", "failover"] = Field(
-        default="manifest", description="Of a backup, a drill, a restore, a drill of many databases, a failover test."
+    durable: Literal["manifest", "evidence", "result", "joint", "failover", "lifecycle"] = Field(
+        default="manifest",
+        description="Of a backup, a drill, a restore, a drill of many databases, a failover test, a lifecycle run.",
     )
 
 
@@ -423,6 +425,28 @@ class ExpireLogTask(Model):
     keep_since: Instant
 
 
+class LifecycleTask(Model):
+    """Look what the rules of a lifecycle would do, or do it: exactly the plan of the approved hash, or nothing.
+
+    The agent makes the plan anew from what it finds (`domain/lifecycle.py`), and refuses where its hash is another.
+    `Secret hash`, key `key`: what keys and columns are hashed with, where the policy names one.
+    """
+
+    task: Literal["lifecycle"] = "lifecycle"
+    id: str = Field(description="The run's name.")
+    policy: str = Field(description="Name of the LifecyclePolicy.")
+    mode: LifecycleMode = LifecycleMode.DRY_RUN
+    at: Instant = Field(description="The instant that ages are reckoned from; the same in all attempts of a run.")
+    order: LifecycleOrder
+    approved: str | None = Field(default=None, description="Enforce: hash of the plan that was approved.")
+    batch: BatchOrder = Field(default_factory=BatchOrder)
+    throttle: ThrottleOrder = Field(default_factory=ThrottleOrder)
+    stop_at: Instant | None = Field(
+        default=None, description="Enforce: no batch begins after this; the run then succeeds with what it has done."
+    )
+    previous: PreviousEvidence | None = Field(default=None, description="The audit of the enforced run before this.")
+
+
 Task = Annotated[
     RestoreTask
     | BridgeTask
@@ -440,7 +464,8 @@ Task = Annotated[
     | SweepTask
     | ArchiveTask
     | DropSlotTask
-    | ExpireLogTask,
+    | ExpireLogTask
+    | LifecycleTask,
     Field(discriminator="task"),
 ]
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from databosun.api.comparison import Comparison
 from databosun.api.drill import CheckResult, Level, RecoveryPoint, Rpo, Rto, Verdict
 from databosun.api.failover import FailoverResult
+from databosun.api.lifecycleresult import LifecycleResult
 from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
@@ -266,6 +267,7 @@ class Result(Model):
     records: RecordsFound | None = None
     comparison: Comparison | None = None
     failover: FailoverResult | None = None
+    lifecycle: LifecycleResult | None = None
 
 
 class Summary(Model):

@@ -44,7 +44,7 @@ async def approve(session: Session, name: str, valid_for: timedelta, expected: s
     if retention is None or not breaker_tripped(retention):
         grace = policy.spec.retention.grace if policy.spec.retention else "its grace"
         session.screen.out.print(
-            f"No approval is needed: it is carried out {grace} after {_time(plan.since)}.", markup=False
+            f"No approval is needed: it is carried out {grace} after {stamp(plan.since)}.", markup=False
         )
         return OK
     session.screen.out.print(f"Stopped: {retention.message}", markup=False)
@@ -66,22 +66,22 @@ async def approve_log(session: Session, name: str, valid_for: timedelta, expecte
     plan = _expiring(await session.find(DATABASES, name))
     if plan is None or plan.stopped is None or plan.hash is None:
         planned = (
-            f"the log before {_time(plan.before)} goes by itself" if plan is not None else "no log is to be deleted"
+            f"the log before {stamp(plan.before)} goes by itself" if plan is not None else "no log is to be deleted"
         )
         session.screen.out.print(f"Database {name}: {planned}; there is nothing to approve", markup=False)
         return OK
-    _demand_hash(plan.hash, expected)
+    demand_hash(plan.hash, expected)
     session.screen.out.print(
-        f"Database {session.namespace}/{name} plans to delete its log before {_time(plan.before)}, where Backup"
-        f" {plan.base} begins\nplan {plan.hash}, shown since {_time(plan.since)}\nStopped: {plan.stopped}",
+        f"Database {session.namespace}/{name} plans to delete its log before {stamp(plan.before)}, where Backup"
+        f" {plan.base} begins\nplan {plan.hash}, shown since {stamp(plan.since)}\nStopped: {plan.stopped}",
         markup=False,
     )
     user = await session.user()
-    if not ask(f"Approve the deletion of the log before {_time(plan.before)} as {user}, for {valid_for}?"):
+    if not ask(f"Approve the deletion of the log before {stamp(plan.before)} as {user}, for {valid_for}?"):
         session.screen.note("not approved")
         return FAILED
     again = _expiring(await session.find(DATABASES, name))
-    _demand_hash(again.hash if again is not None else None, plan.hash)
+    demand_hash(again.hash if again is not None else None, plan.hash)
     body = approval(DATABASES.kind, session.namespace, name, plan.hash, user, session.clock.now() + valid_for)
     created = await session.kube.create(APPROVALS, session.namespace, body)
     session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
@@ -104,17 +104,18 @@ def approval(kind: str, namespace: str, of: str, plan_hash: str, user: str, not_
             "ref": {"kind": kind, "name": of},
             "planHash": plan_hash,
             "approvedBy": user,
-            "notAfter": _time(not_after),
+            "notAfter": stamp(not_after),
         },
     }
 
 
 def _demand(plan: PendingDeletions | None, expected: str | None) -> None:
     """SafetyStop where the plan is not the expected one."""
-    _demand_hash(plan.hash if plan is not None else None, expected)
+    demand_hash(plan.hash if plan is not None else None, expected)
 
 
-def _demand_hash(found: str | None, expected: str | None) -> None:
+def demand_hash(found: str | None, expected: str | None) -> None:
+    """SafetyStop where the plan is not the expected one."""
     found = found or "none"
     if expected is not None and found != expected:
         message = (
@@ -131,7 +132,7 @@ async def _show(session: Session, policy: SeenPolicy, plan: PendingDeletions) ->
     rows = [_row(name, one, now) for name, one in zip(plan.names, backups, strict=True)]
     session.screen.out.print(
         Text(f"BackupPolicy {session.namespace}/{policy.meta.name} plans to delete {plan.count} backups"),
-        Text(f"plan {plan.hash}, shown since {_time(plan.since)}"),
+        Text(f"plan {plan.hash}, shown since {stamp(plan.since)}"),
         "",
         table(["NAME", "DATABASE", "TYPE", "COMPLETED", "SIZE", "PROVEN"], rows),
         sep="\n",
@@ -154,5 +155,6 @@ def _row(name: str, one: SeenBackup | None, now: datetime) -> Sequence[str]:
     ]
 
 
-def _time(at: datetime) -> str:
+def stamp(at: datetime) -> str:
+    """An instant as Kubernetes writes it."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"

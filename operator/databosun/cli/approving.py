@@ -54,7 +54,7 @@ def approve(
         str,
         typer.Argument(
             metavar="NAME",
-            help="Name of the BackupPolicy, Database or FailoverTestRun.",
+            help="Name of the BackupPolicy, Database, FailoverTestRun or LifecyclePolicy.",
             autocompletion=names_of("BackupPolicy"),
         ),
     ],
@@ -63,6 +63,9 @@ def approve(
     ] = False,
     failover: Annotated[
         bool, typer.Option("--failover", help="NAME is a FailoverTestRun: approve that it moves the primary.")
+    ] = False,
+    lifecycle: Annotated[
+        bool, typer.Option("--lifecycle", help="NAME is a LifecyclePolicy: approve the plan that it shows.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     plan: Annotated[
@@ -76,19 +79,24 @@ def approve(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Approve deletions that a guard has stopped, or a failover test.
+    """Approve deletions that a guard has stopped, a failover test, or the plan of a lifecycle.
 
     An Approval names one plan by its hash, and the person who gave it: you, as the API server knows you.
     """
-    from databosun.cli import approve, running
+    from databosun.cli import approve, approve_lifecycle, running
     from databosun.cli import failover as failovers
 
-    if log and failover:
-        raise typer.BadParameter("NAME is either a Database or a FailoverTestRun", param_hint="--log")  # noqa: EM101
+    if log + failover + lifecycle > 1:
+        message = "--log, --failover and --lifecycle exclude each other: NAME is one object"
+        raise typer.BadParameter(message)
 
     async def work(session: Session) -> int:
         ask = (lambda _: True) if yes else (lambda question: typer.confirm(question, err=True))
-        consent = approve.approve_log if log else failovers.approve if failover else approve.approve
+        consent = approve.approve_log if log else approve.approve
+        if failover:
+            consent = failovers.approve
+        elif lifecycle:
+            consent = approve_lifecycle.approve_lifecycle
         return await consent(session, name, valid_for, plan, ask)
 
     running.run(Where(kubeconfig, context, namespace), work)

@@ -26,6 +26,7 @@ from databosun.kube.resources import (
     DEPLOYMENTS,
     FAILOVER_TESTS,
     JOBS,
+    LIFECYCLE_POLICIES,
     PODS,
     RESTORE_DRILLS,
     RUN_KINDS,
@@ -36,10 +37,19 @@ from databosun.runtime.queue import Key
 
 logger = logging.getLogger(__name__)
 
-KINDS = (DATABASES, BACKUP_STORAGES, BACKUP_POLICIES, RESTORE_DRILLS, FAILOVER_TESTS, APPROVALS)
+KINDS = (
+    DATABASES,
+    BACKUP_STORAGES,
+    BACKUP_POLICIES,
+    RESTORE_DRILLS,
+    FAILOVER_TESTS,
+    LIFECYCLE_POLICIES,
+    APPROVALS,
+)
 RUNS = frozenset(resource.kind for resource in RUN_KINDS)
 READERS = ("RestoreDrillRun", "Restore", "Inquiry", "FailoverTestRun")
 EXPIRING = "Inquiry"
+APPROVABLE = frozenset({"BackupPolicy", "Database", "FailoverTestRun", "LifecyclePolicy", "Restore"})
 # More at once would each be slower, and come nearer to the time that a request may take.
 LISTS_AT_ONCE = 3
 OPERATION_OF = {
@@ -48,6 +58,7 @@ OPERATION_OF = {
     "Restore": Operation.RESTORE,
     "Inquiry": Operation.DRILL,
     "FailoverTestRun": Operation.FAILOVER,
+    "LifecycleRun": Operation.LIFECYCLE,
 }
 UNFINISHED = f"!{LABEL_FINISHED}"
 FINISHED = LABEL_FINISHED
@@ -130,14 +141,7 @@ class Intake:
         cache, namespace = self._context.cache, key.namespace
         policies: Iterable[Key]
         if kind == "Database":
-            policies = policy_keys_of(self._context, namespace, key.name)
-            yield from policies
-            yield from drill_keys_of(self._context, namespace, key.name)
-            yield from cache.referring("FailoverTest", namespace, f"database:{key.name}")
-            for resource in RUN_KINDS:
-                yield from self._not_begun(resource.kind, namespace, f"database:{key.name}")
-            yield from self._of_policies(policies)
-            yield from same_server(self._context, key, body)
+            yield from self._of_database(key, body)
         elif kind == "Deployment":
             owner = owner_of(body["metadata"])
             yield from [owner] if owner is not None else []
@@ -148,6 +152,7 @@ class Intake:
             yield from self._context.waiting.pop(key, ())
             for kind in READERS:
                 yield from cache.keys(kind, namespace)
+            yield from self._of_lifecycles(namespace, f"storage:{key.name}")
             yield from self._of_policies(policies)
         elif kind == "BackupPolicy":
             yield from database_keys_of(self._context, namespace, body)
@@ -165,15 +170,41 @@ class Intake:
             yield from self._not_begun("RestoreDrillRun", namespace, f"drill:{key.name}")
         elif kind == "FailoverTest":
             yield from cache.referring("FailoverTestRun", namespace, f"test:{key.name}")
+        elif kind == "LifecyclePolicy":
+            yield from self._not_begun("LifecycleRun", namespace, f"lifecycle:{key.name}")
         elif kind == "Approval":
-            ref = body.get("spec", {}).get("ref", {})
-            if ref.get("kind") in ("BackupPolicy", "Database", "FailoverTestRun", "Restore"):
-                yield Key(ref["kind"], namespace, ref["name"])
+            yield from self._approved(namespace, body.get("spec", {}).get("ref", {}))
+
+    def _of_database(self, key: Key, body: Body) -> Iterable[Key]:
+        """Whoever refers to a Database."""
+        namespace = key.namespace
+        policies = policy_keys_of(self._context, namespace, key.name)
+        yield from policies
+        yield from drill_keys_of(self._context, namespace, key.name)
+        yield from self._context.cache.referring("FailoverTest", namespace, f"database:{key.name}")
+        yield from self._of_lifecycles(namespace, f"database:{key.name}")
+        for resource in RUN_KINDS:
+            yield from self._not_begun(resource.kind, namespace, f"database:{key.name}")
+        yield from self._of_policies(policies)
+        yield from same_server(self._context, key, body)
+
+    def _approved(self, namespace: str, ref: Body) -> Iterable[Key]:
+        """What an Approval is about, and what waits for it."""
+        if ref.get("kind") in APPROVABLE:
+            yield Key(ref["kind"], namespace, ref["name"])
+        if ref.get("kind") == "LifecyclePolicy":
+            yield from self._not_begun("LifecycleRun", namespace, f"lifecycle:{ref['name']}")
 
     def _of_policies(self, policies: Iterable[Key]) -> Iterable[Key]:
         """Unfinished Backups that name a policy: one made by hand may name nothing else."""
         for policy in policies:
             yield from self._not_begun("Backup", policy.namespace, f"policy:{policy.name}")
+
+    def _of_lifecycles(self, namespace: str, name: str) -> Iterable[Key]:
+        """LifecyclePolicies that refer to it, and their runs that have not begun."""
+        for policy in self._context.cache.referring("LifecyclePolicy", namespace, name):
+            yield policy
+            yield from self._not_begun("LifecycleRun", namespace, f"lifecycle:{policy.name}")
 
     def _not_begun(self, kind: str, namespace: str, name: str) -> Iterable[Key]:
         """Runs that refer to it and have not begun; one that has begun goes by its Jobs and its deadlines."""

@@ -78,6 +78,15 @@ def _inquiry_refs(body: Mapping[str, Any]) -> list[str]:
     return [f"{kind}:{name}" for kind, name in refs if name]
 
 
+def _lifecycle_policy_refs(body: Mapping[str, Any]) -> list[str]:
+    spec = body.get("spec", {})
+    return [f"{kind}:{spec.get(f'{kind}Ref', {}).get('name')}" for kind in ("database", "storage")]
+
+
+def _lifecycle_run_refs(body: Mapping[str, Any]) -> list[str]:
+    return [f"lifecycle:{body.get('spec', {}).get('policyRef', {}).get('name')}"]
+
+
 INDEXERS: Mapping[str, Indexer] = {
     "Database": _database_refs,
     "BackupPolicy": _policy_refs,
@@ -88,6 +97,8 @@ INDEXERS: Mapping[str, Indexer] = {
     "FailoverTestRun": _failover_run_refs,
     "Restore": _restore_refs,
     "Inquiry": _inquiry_refs,
+    "LifecyclePolicy": _lifecycle_policy_refs,
+    "LifecycleRun": _lifecycle_run_refs,
     "Approval": _approval_refs,
 }
 

@@ -17,6 +17,7 @@ from databosun.runtime.series import (
     database_series,
     drill_series,
     failover_series,
+    lifecycle_series,
     other_series,
     policy_series,
     storage_series,
@@ -55,6 +56,8 @@ class Observer:
             objects.put(kind, key.namespace, key.name, drill_series(body))
         elif kind == "FailoverTest":
             objects.put(kind, key.namespace, key.name, failover_series(body))
+        elif kind == "LifecyclePolicy":
+            objects.put(kind, key.namespace, key.name, lifecycle_series(body))
         else:
             objects.put(kind, key.namespace, key.name, other_series(kind, body))
             self._ending(kind, key, body)

@@ -18,6 +18,9 @@ from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec, FailoverTestStatus
 from databosun.api.v1alpha1.failovertestrun import FailoverTestRunSpec, FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquirySpec, InquiryStatus
+from databosun.api.v1alpha1.lifecyclepolicy import LifecyclePolicySpec
+from databosun.api.v1alpha1.lifecyclerun import LifecycleRunSpec, LifecycleRunStatus
+from databosun.api.v1alpha1.lifecyclestatus import LifecyclePolicyStatus
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restore import RestoreSpec, RestoreStatus
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec, RestoreDrillStatus
@@ -70,6 +73,8 @@ SeenFailoverTest = Seen[FailoverTestSpec, FailoverTestStatus]
 SeenFailoverRun = Seen[FailoverTestRunSpec, FailoverTestRunStatus]
 SeenRestore = Seen[RestoreSpec, RestoreStatus]
 SeenInquiry = Seen[InquirySpec, InquiryStatus]
+SeenLifecyclePolicy = Seen[LifecyclePolicySpec, LifecyclePolicyStatus]
+SeenLifecycleRun = Seen[LifecycleRunSpec, LifecycleRunStatus]
 
 
 def read_meta(body: Mapping[str, Any]) -> Meta:
@@ -159,6 +164,16 @@ def restore(body: Mapping[str, Any]) -> SeenRestore:
 def inquiry(body: Mapping[str, Any]) -> SeenInquiry:
     """Parse an Inquiry."""
     return parse(body, InquirySpec, InquiryStatus)
+
+
+def lifecycle_policy(body: Mapping[str, Any]) -> SeenLifecyclePolicy:
+    """Parse a LifecyclePolicy."""
+    return parse(body, LifecyclePolicySpec, LifecyclePolicyStatus)
+
+
+def lifecycle_run(body: Mapping[str, Any]) -> SeenLifecycleRun:
+    """Parse a LifecycleRun."""
+    return parse(body, LifecycleRunSpec, LifecycleRunStatus)
 
 
 def database_name(backup: SeenBackup) -> str:

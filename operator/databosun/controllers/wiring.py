@@ -17,6 +17,8 @@ from databosun.controllers.failovertest import FailoverTestController
 from databosun.controllers.inquiry import InquiryController
 from databosun.controllers.intake import Intake
 from databosun.controllers.jointrun import DrillRuns
+from databosun.controllers.lifecycle import LifecyclePolicyController
+from databosun.controllers.lifecyclerun import LifecycleRunController
 from databosun.controllers.matching import INDEXERS
 from databosun.controllers.policy import PolicyController
 from databosun.controllers.restore import RestoreController
@@ -110,6 +112,8 @@ def wire(
         "FailoverTestRun": FailoverRunController(context).reconcile,
         "Restore": RestoreController(context).reconcile,
         "Inquiry": InquiryController(context).reconcile,
+        "LifecyclePolicy": LifecyclePolicyController(context).reconcile,
+        "LifecycleRun": LifecycleRunController(context).reconcile,
         "Approval": _nothing,
         "Deployment": _nothing,
         "Pod": PodController(context).reconcile,

@@ -17,7 +17,7 @@ class Capabilities:
     `log_onto`: the method onto whose backups the log is replayed; None where it is not shipped. `log_in_chain`: whether
     an Incremental holds the log since its parent, so that its chain recovers to any time within it.
     `managed`: a cloud keeps backups and log, in the store lies a note of each; so every Job needs the login, and none
-    needs the server's programs.
+    needs the server's programs. `lifecycle`: LifecyclePolicies can be about its rows.
     """
 
     port: int
@@ -26,6 +26,7 @@ class Capabilities:
     log_onto: Method | None = None
     managed: bool = False
     log_in_chain: bool = False
+    lifecycle: bool = False
 
     def replays_onto(self, method: Method | None) -> bool:
         """Whether the log is replayed onto backups of a method; Auto becomes the right one."""
@@ -33,7 +34,7 @@ class Capabilities:
 
 
 CAPABILITIES: Mapping[str, Capabilities] = {
-    EngineName.POSTGRESQL: Capabilities(5432, incremental_on=Method.PHYSICAL, log_onto=Method.PHYSICAL),
+    EngineName.POSTGRESQL: Capabilities(5432, incremental_on=Method.PHYSICAL, log_onto=Method.PHYSICAL, lifecycle=True),
     EngineName.MARIADB: Capabilities(3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL),
     EngineName.MONGODB: Capabilities(27017, series=2, incremental_on=Method.LOGICAL, log_in_chain=True),
     EngineName.REDIS: Capabilities(6379),

@@ -27,6 +27,7 @@ OPERATIONS = {
     "bridge": Operation.RESTORE,
     "inquire": Operation.DRILL,
     "failover": Operation.FAILOVER,
+    "lifecycle": Operation.LIFECYCLE,
 }
 """What a run does, by the task of its Jobs. An inquiry reads what a drill reads."""
 
@@ -72,6 +73,8 @@ class Blocker:
 _EXCLUSIVE = frozenset({Operation.RESTORE, Operation.FAILOVER, Operation.LIFECYCLE, Operation.MIGRATION})
 _CONFLICTS = frozenset(
     {frozenset({one, other}) for one in _EXCLUSIVE for other in _EXCLUSIVE | {Operation.BACKUP}}
+    # A drill reads storage alone, but an inquiry compares the database with its past while rows go.
+    | {frozenset({Operation.LIFECYCLE, Operation.DRILL})}
     | {frozenset({Operation.DELETE, reader}) for reader in (Operation.RESTORE, Operation.DRILL, Operation.DELETE)}
 )
 _SERIAL = frozenset({Operation.BACKUP, Operation.DRILL})

@@ -11,6 +11,7 @@ from databosun.engines.archiving import Archiver
 from databosun.engines.base import Engine
 from databosun.engines.bridging import Bridge
 from databosun.engines.failover import Failover, FailoverFault
+from databosun.engines.lifecycle import LifecycleEngine
 
 _ARCHIVERS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver",
@@ -18,6 +19,7 @@ _ARCHIVERS = {
 }
 _FAILOVERS = {EngineName.REDIS: "databosun.engines.redis.failover"}
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
+_LIFECYCLES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.lifecycle"}
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
     EngineName.REDIS: "databosun.engines.redis",
@@ -78,3 +80,13 @@ def demand_bridge(name: EngineName) -> None:
             "restore it into a volume: spec.target.volume"
         )
         raise UserFault(Reason.BRIDGE_UNSUPPORTED, message)
+
+
+def load_lifecycle(name: EngineName) -> LifecycleEngine:
+    """What carries out rules on the engine's data, `LIFECYCLE` in its package. UserFault(UnsupportedEngine)."""
+    if name not in _LIFECYCLES:
+        known = ", ".join(_LIFECYCLES)
+        message = f"spec.engine is {name}, whose data this release has no rules for; expected one of: {known}"
+        raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
+    lifecycle: LifecycleEngine = import_module(_LIFECYCLES[name]).LIFECYCLE
+    return lifecycle

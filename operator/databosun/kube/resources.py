@@ -69,6 +69,8 @@ FAILOVER_TESTS: Final = Resource(GROUP, VERSION, "failovertests", "FailoverTest"
 FAILOVER_TEST_RUNS: Final = Resource(GROUP, VERSION, "failovertestruns", "FailoverTestRun")
 RESTORES: Final = Resource(GROUP, VERSION, "restores", "Restore")
 INQUIRIES: Final = Resource(GROUP, VERSION, "inquiries", "Inquiry")
+LIFECYCLE_POLICIES: Final = Resource(GROUP, VERSION, "lifecyclepolicies", "LifecyclePolicy")
+LIFECYCLE_RUNS: Final = Resource(GROUP, VERSION, "lifecycleruns", "LifecycleRun")
 APPROVALS: Final = Resource(GROUP, VERSION, "approvals", "Approval")
 
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
@@ -81,7 +83,7 @@ CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
 
-RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES, INQUIRIES, FAILOVER_TEST_RUNS)
+RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES, INQUIRIES, FAILOVER_TEST_RUNS, LIFECYCLE_RUNS)
 """The kinds that are runs: their watches leave finished ones out."""
 
 OWN_KINDS: Final = (
@@ -90,11 +92,13 @@ OWN_KINDS: Final = (
     BACKUP_POLICIES,
     RESTORE_DRILLS,
     FAILOVER_TESTS,
+    LIFECYCLE_POLICIES,
     BACKUPS,
     RESTORE_DRILL_RUNS,
     FAILOVER_TEST_RUNS,
     RESTORES,
     INQUIRIES,
+    LIFECYCLE_RUNS,
     APPROVALS,
 )
 """The kinds of this project, in the order in which a start lists them: what others refer to comes first."""

@@ -49,7 +49,10 @@ class Right:
 _READ: Final = ("get", "list", "watch")
 REQUIRED: Final = (
     *(Right(kind, _READ) for kind in OWN_KINDS),
-    *(Right(kind, ("create", "delete", "patch")) for kind in (r.BACKUPS, r.RESTORE_DRILL_RUNS, r.FAILOVER_TEST_RUNS)),
+    *(
+        Right(kind, ("create", "delete", "patch"))
+        for kind in (r.BACKUPS, r.RESTORE_DRILL_RUNS, r.FAILOVER_TEST_RUNS, r.LIFECYCLE_RUNS)
+    ),
     Right(r.RESTORES, ("patch",)),
     Right(r.DATABASES, ("patch",)),
     Right(r.INQUIRIES, ("delete", "patch")),

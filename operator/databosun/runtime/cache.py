@@ -16,6 +16,7 @@ from databosun.domain.plan import (
     LABEL_DATABASE_UID,
     LABEL_FINISHED,
     LABEL_HOLD,
+    LABEL_MODE,
     LABEL_POLICY_UID,
     LABEL_PROVEN,
     LABEL_RTO,
@@ -150,7 +151,7 @@ class Cache:
 class FinishedRun:
     """A finished run, from its metadata alone. `outcome`: its verdict; `proven`: a drill that proved its backup, or a
     backup that one proved; `noted`: people wrote down what they learnt from it. `rto_seconds`, `rto_met`: as a drill
-    measured; `control`: what its negative control came to."""
+    measured; `control`: what its negative control came to. `mode`: of a lifecycle run, whether it was dry."""
 
     namespace: str
     name: str
@@ -169,6 +170,7 @@ class FinishedRun:
     rto_seconds: int | None = None
     rto_met: bool | None = None
     control: str = ""
+    mode: str = ""
 
 
 def finished_run(metadata: Mapping[str, Any]) -> FinishedRun | None:
@@ -194,6 +196,7 @@ def finished_run(metadata: Mapping[str, Any]) -> FinishedRun | None:
         rto_seconds=int(labels[LABEL_RTO]) if labels.get(LABEL_RTO, "").isdigit() else None,
         rto_met={"true": True, "false": False}.get(labels.get(LABEL_RTO_MET, "")),
         control=labels.get(LABEL_CONTROL, ""),
+        mode=labels.get(LABEL_MODE, ""),
     )
 
 

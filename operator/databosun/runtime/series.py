@@ -51,6 +51,15 @@ _POLICY = (
     f.PENDING_DELETIONS,
 )
 _STORAGE = (f.STORAGE_REACHABLE, f.LAST_VALIDATED)
+_RULE = (
+    f.LIFECYCLE_REMAINING,
+    f.LIFECYCLE_OLDEST,
+    f.LIFECYCLE_RATE,
+    f.LIFECYCLE_INFLOW,
+    f.LIFECYCLE_PROCESSED,
+    f.LIFECYCLE_HELD,
+)
+_LIFECYCLE = (f.LIFECYCLE_BEHIND, f.LIFECYCLE_APPROVED, f.LIFECYCLE_ENFORCED)
 _STALLED = (f.STALLED,)
 
 
@@ -169,6 +178,33 @@ def storage_series(body: Body) -> tuple[Row, ...]:
     namespace, name, _, status = _parts(body)
     values = (_verdict(status, "Reachable"), _timestamp(status.get("lastValidatedTime")) or 0.0)
     return (Row(_STORAGE, (namespace, name), values), *_stalled("BackupStorage", body))
+
+
+def lifecycle_series(body: Body) -> tuple[Row, ...]:
+    """A LifecyclePolicy: its backlog by rule, and whether anything may go."""
+    namespace, name, spec, status = _parts(body)
+    enforces = spec.get("mode") == "Enforce"
+    rules = tuple(
+        Row(
+            _RULE,
+            (namespace, name, rule["name"]),
+            (
+                rule.get("remaining", 0),
+                _timestamp(rule.get("oldestEligible")),
+                rule.get("ratePerDay"),
+                rule.get("inflowPerDay", 0),
+                rule.get("processed", 0),
+                rule.get("heldBack", 0),
+            ),
+        )
+        for rule in status.get("rules") or ()
+    )
+    values = (
+        1.0 if _condition(status, "FallingBehind") == "True" else 0.0,
+        (1.0 if _condition(status, "Approved") == "True" else 0.0) if enforces else None,
+        (_timestamp(status.get("lastEnforcedTime")) or 0.0) if enforces else None,
+    )
+    return (*rules, Row(_LIFECYCLE, (namespace, name), values), *_stalled("LifecyclePolicy", body))
 
 
 def other_series(kind: str, body: Body) -> tuple[Row, ...]:

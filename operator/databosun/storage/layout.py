@@ -156,6 +156,39 @@ def parse_timeline_folder(name: str) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
+class LifecycleFolder:
+    """The folder of one enforced run of a lifecycle."""
+
+    root: str
+
+    @property
+    def result(self) -> str:
+        """What the run did: written once, last."""
+        return f"{self.root}/{RESULT}"
+
+    @property
+    def audit(self) -> str:
+        """The folder of the audit's links."""
+        return f"{self.root}/audit"
+
+    def link(self, number: int) -> str:
+        """One link of the audit: written once, never changed."""
+        return f"{self.audit}/{number:06d}.json"
+
+    def keys(self, number: int) -> str:
+        """The keyed hashes of the rows that a link is about."""
+        return f"{self.audit}/{number:06d}.keys.zst"
+
+    def attempt(self, number: int) -> str:
+        """The folder that one attempt has to itself."""
+        return f"{self.root}/a{number}"
+
+    def archive(self, attempt: int, rule: str) -> str:
+        """Where an attempt archives the rows of a rule."""
+        return f"{self.attempt(attempt)}/archive/{_whole(_NAME, rule, 'a rule')}"
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The names of one namespace's part of a bucket or volume."""
 
@@ -222,6 +255,11 @@ class Layout:
     def joint(self, run: str) -> str:
         """The evidence of one drill of many databases: written once, never changed."""
         return f"{self.root}/_drills/{_whole(_NAME, run, 'a drill')}/{EVIDENCE}"
+
+    def lifecycle(self, database: str, run: str) -> LifecycleFolder:
+        """What a run of a lifecycle archived, and its audit."""
+        of = _whole(_NAME, database, "a database")
+        return LifecycleFolder(f"{self.root}/{of}/lifecycle/{_whole(_NAME, run, 'a run')}")
 
     def restore(self, database: str, run: str) -> str:
         """The record of one restore: written once, never changed."""

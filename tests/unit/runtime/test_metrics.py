@@ -14,7 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from databosun.runtime.families import OF_OBJECTS, OF_THE_OPERATOR
 from databosun.runtime.metrics import MOST_REASONS, Metrics
 from databosun.runtime.reference import reference
-from databosun.runtime.series import database_series, drill_series, failover_series, policy_series, storage_series
+from databosun.runtime.series import (
+    database_series,
+    drill_series,
+    failover_series,
+    lifecycle_series,
+    policy_series,
+    storage_series,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -349,3 +356,23 @@ def test_every_declared_family_is_served_and_nothing_else(metrics: Metrics) -> N
 def test_the_reference_is_up_to_date() -> None:
     page = ROOT / "docs" / "reference" / "metrics.md"
     assert page.read_text() == reference(), "run: python -m databosun.runtime.reference > docs/reference/metrics.md"
+
+
+def test_of_a_lifecycle_it_says_what_is_left_and_whether_anything_may_go(metrics: Metrics) -> None:
+    rule = {"name": "old", "remaining": 7, "ratePerDay": 5, "inflowPerDay": 6, "processed": 40, "heldBack": 1}
+    status = {
+        "conditions": [condition("FallingBehind", "True"), condition("Approved", "True")],
+        "rules": [rule | {"oldestEligible": "2026-01-01T00:00:00Z"}, {"name": "new"}],
+        "lastEnforcedTime": "2026-03-01T00:00:00Z",
+    }
+    body = {"metadata": {"namespace": "shop", "name": "old"}, "spec": {"mode": "Enforce"}, "status": status}
+    metrics.objects.put("LifecyclePolicy", "shop", "old", lifecycle_series(body))
+    labels = {"namespace": "shop", "lifecycle": "old"}
+    assert value(metrics, "databosun_lifecycle_remaining_rows", **labels, rule="old") == 7
+    assert value(metrics, "databosun_lifecycle_processed_rows_total", **labels, rule="old") == 40
+    assert value(metrics, "databosun_lifecycle_rate_rows_per_day", **labels, rule="new") is None
+    assert value(metrics, "databosun_lifecycle_falling_behind", **labels) == 1
+    assert value(metrics, "databosun_lifecycle_approved", **labels) == 1
+    assert value(metrics, "databosun_lifecycle_last_enforced_timestamp_seconds", **labels) == 1772323200
+    metrics.objects.put("LifecyclePolicy", "shop", "old", lifecycle_series(body | {"spec": {}}))
+    assert value(metrics, "databosun_lifecycle_approved", **labels) is None

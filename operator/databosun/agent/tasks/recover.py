@@ -9,6 +9,7 @@ from databosun.agent.failovers.evidence import read_failover
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_durable
 from databosun.agent.tasks.joint import read_joint
+from databosun.agent.tasks.lifecycle import read_lifecycle
 from databosun.api.request import RecoverTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import WorldFault
@@ -36,8 +37,16 @@ def _of_record(ctx: Context, task: RecoverTask) -> Result:
     drill = read_drill(ctx, task.database, task.id) if task.durable == "evidence" else None
     restore = read_restore(ctx, task.database, task.id) if task.durable == "result" else None
     failover = read_failover(ctx, task.database, task.id) if task.durable == "failover" else None
-    if drill is None and restore is None and joint is None and failover is None:
+    lifecycle = read_lifecycle(ctx, task.database, task.id) if task.durable == "lifecycle" else None
+    if all(found is None for found in (drill, restore, joint, failover, lifecycle)):
         message = f"there is no {task.durable} of run {task.id} in {ctx.store.describe()}: the run did not finish"
         raise WorldFault(AgentReason.NO_RESULT, message)
-    done = Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, drill=drill, restore=restore, joint=joint)
-    return done.model_copy(update={"failover": failover})
+    return Result(
+        outcome=Outcome.SUCCEEDED,
+        reason=AgentReason.SUCCEEDED,
+        drill=drill,
+        restore=restore,
+        joint=joint,
+        failover=failover,
+        lifecycle=lifecycle,
+    )

@@ -50,6 +50,13 @@ class ConditionType(StrEnum):
         "NegativeControlPassed",
         "The last drill that damaged a copy on purpose noticed it. Absent where none was asked for.",
     )
+    DRY_RUN_CLEAN = "DryRunClean", "The last look at the rules found nothing that keeps one of them from running."
+    APPROVED = "Approved", "An Approval names the plan that is enforced. Absent in mode DryRun."
+    FALLING_BEHIND = (
+        "FallingBehind",
+        "More rows become old enough in a day than enforced runs take. Absent until one has shown how many it takes.",
+    )
+    BLOCKED_BY_HOLD = "BlockedByHold", "A legal hold keeps a rule from running. Absent otherwise."
     SIZE_PLAUSIBLE = "SizePlausible", "The backup is no smaller than a fifth of the one before it."
     UNVERIFIED = (
         "Unverified",

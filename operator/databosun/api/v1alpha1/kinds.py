@@ -13,6 +13,9 @@ from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec, FailoverTestStatus
 from databosun.api.v1alpha1.failovertestrun import FailoverTestRunSpec, FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquirySpec, InquiryStatus
+from databosun.api.v1alpha1.lifecyclepolicy import LifecyclePolicySpec
+from databosun.api.v1alpha1.lifecyclerun import LifecycleRunSpec, LifecycleRunStatus
+from databosun.api.v1alpha1.lifecyclestatus import LifecyclePolicyStatus
 from databosun.api.v1alpha1.restore import RestoreSpec, RestoreStatus
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec, RestoreDrillStatus
 from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunSpec, RestoreDrillRunStatus
@@ -332,6 +335,59 @@ INQUIRY = Kind(
     ),
 )
 
+LIFECYCLE_POLICY = Kind(
+    kind="LifecyclePolicy",
+    plural="lifecyclepolicies",
+    singular="lifecyclepolicy",
+    short_name="lcp",
+    description="What becomes of old rows: archive, delete, anonymise. Nothing is done that nobody approved.",
+    spec=LifecyclePolicySpec,
+    status=LifecyclePolicyStatus,
+    name_limit=40,
+    columns=(
+        Column("Database", ".spec.databaseRef.name"),
+        Column("Mode", ".spec.mode"),
+        Column("Plan", ".status.plan.hash", description="What an Approval names."),
+        Column("Approved", _condition("Approved")),
+        Column("Remaining", ".status.remaining", "integer", description="Eligible rows that are left."),
+        Column("Behind", _condition("FallingBehind")),
+        Column("Last-Enforced", ".status.lastEnforcedTime", "date"),
+        Column("Next", ".status.nextScheduleTime"),
+        _READY,
+        Column("Clean", _condition("DryRunClean"), wide=True, description="Whether every rule may run."),
+        Column("Held", _condition("BlockedByHold"), wide=True),
+        Column("Last-Run", ".status.lastRun.name", wide=True),
+        Column("Outcome", ".status.lastRun.phase", wide=True),
+        _MESSAGE,
+        _AGE,
+    ),
+)
+
+LIFECYCLE_RUN = Kind(
+    kind="LifecycleRun",
+    plural="lifecycleruns",
+    singular="lifecyclerun",
+    short_name="lcrun",
+    description="One look at what a LifecyclePolicy would do, or one enforced run of its plan. A record, never edited.",
+    spec=LifecycleRunSpec,
+    status=LifecycleRunStatus,
+    name_limit=57,
+    selectable=(".spec.policyRef.name", ".status.phase"),
+    columns=(
+        Column("Policy", ".spec.policyRef.name"),
+        Column("Mode", ".spec.mode"),
+        Column("Phase", ".status.phase"),
+        Column("Plan", ".status.plan.hash"),
+        Column("Processed", ".status.processed", "integer", description="Rows deleted or anonymised."),
+        Column("Remaining", ".status.remaining", "integer", description="Eligible rows that are left."),
+        Column("Duration", ".status.duration"),
+        _AGE,
+        Column("Approval", ".status.approval", wide=True),
+        Column("Audit", ".status.audit.uri", wide=True),
+        _MESSAGE,
+    ),
+)
+
 APPROVAL = Kind(
     kind="Approval",
     plural="approvals",
@@ -361,6 +417,8 @@ KINDS = (
     FAILOVER_TEST_RUN,
     RESTORE,
     INQUIRY,
+    LIFECYCLE_POLICY,
+    LIFECYCLE_RUN,
     APPROVAL,
 )
 """In the order in which people meet them."""

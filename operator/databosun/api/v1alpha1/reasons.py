@@ -519,14 +519,20 @@ class Reason(StrEnum):
     FAILOVER_PLANNED = "FailoverPlanned", "Look at status.plan; approve it (kubectl bosun approve --failover) if asked."
     AWAITING_APPROVAL = (
         "AwaitingApproval",
-        "Look at status.plan, and approve it: kubectl bosun approve --failover NAME.",
+        "Look at status.plan; if it is right, approve it: kubectl bosun approve NAME, with --failover or --lifecycle.",
     )
-    OUTSIDE_WINDOW = "OutsideWindow", "Nothing: it waits for a window of the test; let waitFor reach the next one."
+    OUTSIDE_WINDOW = (
+        "OutsideWindow",
+        "Nothing: the run waits for a window, which the message names. The waitFor of a failover test must reach it.",
+    )
     COOLDOWN = "Cooldown", "Nothing: it waits until spec.cooldown is over since the primary was moved last."
     NOT_APPROVED = "NotApproved", "Nothing, or start another test: nobody approved the plan in time; nothing was moved."
     GUARD_FAILED = "GuardFailed", "Put right what the message names; nothing was moved."
     NO_CANDIDATE = "NoCandidate", "See the message and status.topologyBefore for why no replica could take over."
-    PLAN_CHANGED = "PlanChanged", "Start another test: what was found is not what was planned; nothing was moved."
+    PLAN_CHANGED = (
+        "PlanChanged",
+        "Look at the new plan: what was found is not what was approved; nothing was done. Approve it if it is right.",
+    )
     SETTLING = "Settling", "Nothing yet: what a switch may have left behind is being put in order."
     NOT_SETTLED = "NotSettled", "Act now: look at the database. The message says what a test may have left behind."
     TEST_NOT_FOUND = "TestNotFound", "Create the FailoverTest, or correct testRef; databaseRef must be the test's own."
@@ -586,6 +592,43 @@ class Reason(StrEnum):
         "CollationMismatch",
         "Reindex after a restore: the runner sorts texts otherwise than the server.",
     )
+
+    # Lifecycles.
+    LIFECYCLE_POLICY_NOT_FOUND = "LifecyclePolicyNotFound", "Create the LifecyclePolicy, or correct policyRef."
+    APPROVED = "Approved", "Nothing: an Approval names the plan, until the instant in the message."
+    NO_PLAN = "NoPlan", "Nothing, or start a dry run: the plan is not known until one has looked."
+    PLAN_GREW = "PlanGrew", "See whether the rule is right: it matches more than maxPercent; raise that if it is."
+    PLAN_CLEAN = "PlanClean", "Nothing: every rule may run."
+    RULES_REFUSED = "RulesRefused", "See status.plan: it says of every rule why it may not run."
+    RULES_FAILED = "RulesFailed", "See status.rules: it says of every rule what stopped it; the others ran."
+    BLOCKED_BY_HOLD = "BlockedByHold", "Nothing, or take the hold out of spec.holds once it is over."
+    BACKUP_TOO_OLD = "BackupTooOld", "See why no backup succeeded of late; nothing is deleted without one."
+    FALLING_BEHIND = (
+        "FallingBehind",
+        "Give the runs more time or rows (timeBudget, maxRowsPerRun), run them more often, or use partitions.",
+    )
+    KEEPING_UP = "KeepingUp", "Nothing: at least as many rows go as become eligible."
+    LIFECYCLE_DONE = "LifecycleDone", "Nothing: the run did what the plan says, and its audit is in the store."
+    LOOKED = "Looked", "Look at status.plan: it says what the rules would do."
+    RULE_NOT_READABLE = (
+        "RuleNotReadable",
+        "Correct the rule's or the hold's condition; the message has the server's words.",
+    )
+    TABLE_NOT_FOUND = "TableNotFound", "Correct target.table of the rule, or grant the login to see the table."
+    COLUMN_NOT_FOUND = "ColumnNotFound", "Correct the column that the message names."
+    NOT_A_TABLE = "NotATable", "Name the table that the rows lie in."
+    ROWS_HIDDEN = "RowsHidden", "Run ALTER ROLE … BYPASSRLS: the rule could not see all rows otherwise."
+    NO_PRIMARY_KEY = "NoPrimaryKey", "Give the table a primary key: rows are taken by it."
+    NO_AGE = "NoAge", "Name a column with a date or an instant in match.column."
+    NOT_SOFT_DELETED = "NotSoftDeleted", "Name the column that is empty in live rows and says when one was deleted."
+    FOREIGN_KEY_CYCLE = "ForeignKeyCycle", "Delete such rows by hand, or change the foreign key."
+    FOREIGN_KEY_REFUSES = "ForeignKeyRefuses", "Set foreignKeys to ChildrenFirst, or remove the rows that refer."
+    CASCADE_NOT_ALLOWED = "CascadeNotAllowed", "List the table in allow.cascades of the rule, if its rows may go along."
+    TRIGGER_NOT_ALLOWED = "TriggerNotAllowed", "List the trigger in allow.triggers of the rule, if it may fire."
+    NO_MARK_COLUMN = "NoMarkColumn", "Add the column that the message names, empty, of type timestamptz."
+    KEY_NOT_MASKABLE = "KeyNotMaskable", "Leave the column out: keys and computed columns cannot be overwritten."
+    MASK_DOES_NOT_FIT = "MaskDoesNotFit", "Use another method for the column."
+    NOT_PARTITIONED = "NotPartitioned", "Use Delete or Archive: DropPartition needs partitions by range of the column."
 
     # The API server.
     NOT_FOUND = "NotFound", "Nothing: the object is gone; all is looked at again."

@@ -1,0 +1,260 @@
+"""Carry out one rule: by rows, archived first where it asks for that, or by whole partitions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from databosun.agent.context import Context
+from databosun.agent.lifecycle.ledger import Account, Event, Ledger
+from databosun.agent.lifecycle.pacemaker import Pacemaker, TimeIsUp
+from databosun.agent.lifecycle.parts import Part, PartWriter
+from databosun.api.lifecycle import ActionType, RuleFacts
+from databosun.api.lifecycleresult import RuleState
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import SafetyStop
+from databosun.domain.lifecycle import Step
+from databosun.domain.lifecycleguards import droppable
+from databosun.domain.pacing import Pace
+from databosun.engines.lifecycle import (
+    Batch,
+    Key,
+    Left,
+    LifecycleSession,
+    PartitionWork,
+    RowWork,
+    RuleFault,
+    Trouble,
+    hash_key,
+)
+from databosun.storage.layout import LifecycleFolder
+
+CHUNK_ROWS = 50_000  # between two links of the audit
+CHUNK_SECONDS = 30.0
+PART_SECONDS = 15.0  # to archive a part and to delete its rows: the longer, the more of them change meanwhile
+FIRST_PART = 5_000
+MOST_PART = 100_000  # keys and hashes of a part are held in memory
+MOST_PASSES = 3
+
+
+@dataclass
+class RuleWork:
+    """What one rule has at hand."""
+
+    ctx: Context
+    ledger: Ledger
+    session: LifecycleSession
+    step: Step
+    facts: RuleFacts
+    folder: LifecycleFolder
+    pacemaker: Pacemaker
+    at: datetime
+    parts: int = 0
+    key: bytes | None = field(repr=False, default=None)
+
+    @property
+    def name(self) -> str:
+        """Of the rule."""
+        return self.step.rule.name
+
+    @property
+    def account(self) -> Account:
+        """What was done with it, by all attempts."""
+        return self.ledger.account(self.name)
+
+    def room(self) -> int:
+        """Rows that it may still touch in this run."""
+        return self.step.rule.limits.max_rows_per_run - self.account.spent
+
+    def demand_same(self) -> None:
+        """A run may take hours. SafetyStop where a table, key or trigger is otherwise by now than it was approved."""
+        now = self.pacemaker.ask(lambda: self.session.definitions(self.step.rule))
+        if now != self.facts.tables:
+            message = (
+                f"rule {self.name}: a table, key or trigger of {self.step.rule.table} changed while the rule was"
+                " carried out; it stops here, and the plan has to be looked at and approved anew"
+            )
+            raise SafetyStop(Reason.PLAN_CHANGED, message)
+
+    def names(self, keys: list[Key]) -> list[str]:
+        """Keyed hashes of keys; none without a key to hash with."""
+        return [hash_key(self.key, one) for one in keys] if self.key is not None else []
+
+
+def work_on_rows(work: RuleWork) -> tuple[RuleState, Left]:
+    """Until nothing is left, the limit is reached, or the time is up. What could not be taken the first time, since it
+    was locked or changed meanwhile, is tried again."""
+    rows = work.session.rows(work.step)
+    pass_on = _archive_pass if work.step.rule.action is ActionType.ARCHIVE else _pass
+    for number in range(MOST_PASSES):
+        before = work.account.deleted + work.account.anonymized
+        try:
+            ended = pass_on(work, rows)
+        except TimeIsUp:
+            return RuleState.LIMITED, work.pacemaker.ask(rows.left)
+        left = work.pacemaker.ask(rows.left)
+        if not ended or not left.eligible:
+            return (RuleState.COMPLETED if not left.eligible else RuleState.LIMITED), left
+        if number and work.account.deleted + work.account.anonymized == before:
+            break
+        rows.restart()
+    return RuleState.LIMITED, left
+
+
+def work_on_partitions(work: RuleWork) -> tuple[RuleState, Left]:
+    """Each one that may go, oldest first."""
+    partitions = work.session.partitions(work.step)
+    state = RuleState.COMPLETED
+    for part in droppable(work.step, work.facts, work.at):
+        if part.rows > work.room():
+            state = RuleState.LIMITED
+            break
+        work.demand_same()
+        granted = work.ledger.write(work.name, Event.GRANTED, rows=part.rows, partition=part.name)
+        done: Batch | None = None
+        try:
+            done = work.pacemaker.step(partial(_remove, partitions, part.name), 1)
+        except TimeIsUp:
+            state = RuleState.LIMITED
+        rows = done.looked if done is not None else 0
+        gone = [part.name] if done is not None else []
+        work.ledger.write(work.name, Event.DONE, of=granted, deleted=rows, partitions=gone, batches=len(gone))
+        if state is RuleState.LIMITED:
+            break
+    left = work.pacemaker.ask(partitions.left)
+    return (state if not left.eligible else RuleState.LIMITED), left
+
+
+def _remove(partitions: PartitionWork, name: str, _: int) -> tuple[int, Batch | None]:
+    return 1, partitions.remove(name)
+
+
+def _pass(work: RuleWork, rows: RowWork) -> bool:
+    """Delete or overwrite from the start of the table to its end. False where the limit of the run came first."""
+    while (room := min(CHUNK_ROWS, work.room())) > 0:
+        work.demand_same()
+        granted = work.ledger.write(work.name, Event.GRANTED, rows=room)
+        chunk = _Chunk()
+        try:
+            ended = _chunk(work, rows, room, chunk)
+        finally:
+            work.ledger.write(work.name, Event.DONE, work.names(chunk.keys), of=granted, **_done(work, chunk))
+        if ended:
+            return True
+    return False
+
+
+@dataclass
+class _Chunk:
+    keys: list[Key] = field(default_factory=list)
+    children: dict[str, int] = field(default_factory=dict)
+    batches: int = 0
+    uncertain: int = 0
+
+
+def _chunk(work: RuleWork, rows: RowWork, room: int, chunk: _Chunk) -> bool:
+    """True at the end of the table."""
+    began = time.monotonic()
+
+    def take(count: int) -> tuple[int, Batch]:
+        try:
+            batch = rows.take(count)
+        except RuleFault as fault:
+            if fault.trouble is Trouble.LOST:  # it may have been committed, and only the answer lost
+                chunk.uncertain += count
+            raise
+        return batch.looked, batch
+
+    while len(chunk.keys) < room and time.monotonic() - began < CHUNK_SECONDS:
+        batch = work.pacemaker.step(take, room - len(chunk.keys))
+        if not batch.looked:
+            return True
+        chunk.batches += 1
+        chunk.keys += batch.keys
+        for table, count in batch.children.items():
+            chunk.children[table] = chunk.children.get(table, 0) + count
+        work.ctx.progress.add(len(batch.keys))
+    return False
+
+
+def _done(work: RuleWork, chunk: _Chunk) -> dict[str, object]:
+    what = "anonymized" if work.step.rule.action is ActionType.ANONYMIZE else "deleted"
+    return {
+        what: len(chunk.keys),
+        "batches": chunk.batches,
+        "uncertain": chunk.uncertain,
+        "children": chunk.children,
+    }
+
+
+def _archive_pass(work: RuleWork, rows: RowWork) -> bool:
+    """Archive, verify, delete, part by part. False where the limit of the run came first."""
+    writer = PartWriter(work.ctx, work.folder.archive(work.ctx.request.attempt, work.name))
+    pace = Pace(FIRST_PART, PART_SECONDS, MOST_PART)
+    while (room := min(pace.rows, work.room())) > 0:
+        began = time.monotonic()
+        part = work.pacemaker.step(partial(_capture, work, rows, writer, room), 1)
+        if part is None:
+            return True
+        definition = [] if work.account.artefacts else writer.put_text("table.sql", rows.definition)
+        captured = len(part.capture.rows)
+        number = work.ledger.write(
+            work.name,
+            Event.ARCHIVED,
+            rows=captured,
+            table=part.capture.table,
+            artefacts=[*definition, *part.artefacts],
+        )
+        work.demand_same()
+        _release(work, rows, part, number, writer)
+        if room == pace.rows:
+            pace = pace.after(captured, time.monotonic() - began)
+    return False
+
+
+def _capture(work: RuleWork, rows: RowWork, writer: PartWriter, room: int, _: int) -> tuple[int, Part | None]:
+    work.parts += 1
+    part = writer.capture(rows, f"{work.parts:06d}", room)
+    return (1 if part is not None else 0), part
+
+
+def _release(work: RuleWork, rows: RowWork, part: Part, number: int, writer: PartWriter) -> None:
+    """Delete what was archived, as far as it is unchanged. What stays is looked up by its key, and said."""
+    gone: list[Key] = []
+    batches, at = 0, 0
+    up: TimeIsUp | None = None
+    while at < len(part.capture.rows) and up is None:
+
+        def release(count: int, at: int = at) -> tuple[int, Batch]:
+            batch = rows.release(part.capture, at, count)
+            return batch.looked, batch
+
+        try:
+            batch = work.pacemaker.step(release, len(part.capture.rows) - at)
+        except TimeIsUp as error:
+            up = error
+            break
+        at, batches = at + batch.looked, batches + 1
+        gone += batch.keys
+        work.ctx.progress.add(len(batch.keys))
+    deleted = set(gone)
+    rest = [row.key for row in part.capture.rows if row.key not in deleted]
+    kept = work.pacemaker.ask(lambda: rows.present(part.capture, rest)) if rest else ()
+    stays = set(kept)
+    # What is neither deleted by an answer that came back nor there any more went with an answer that was lost.
+    lost = [key for key in rest if key not in stays] if work.pacemaker.lost else []
+    artefacts = writer.put_keys(f"{work.parts:06d}", part.capture.table, kept) if kept else []
+    work.ledger.write(
+        work.name,
+        Event.DONE,
+        work.names([*gone, *lost]),
+        of=number,
+        deleted=len(gone) + len(lost),
+        changed=len(kept),
+        batches=batches,
+        kept=artefacts,
+    )
+    if up is not None:
+        raise up

@@ -1,0 +1,154 @@
+"""Look what the rules of a lifecycle would do; or carry out exactly the plan that was approved, or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from databosun.agent.context import Context
+from databosun.agent.evidence import invalid_record, put_record, read_record
+from databosun.agent.lifecycle.ledger import Ledger
+from databosun.agent.lifecycle.runner import Runner
+from databosun.agent.reasons import AgentReason
+from databosun.api.lifecycle import LifecycleMode, RuleFacts
+from databosun.api.lifecycleresult import LifecycleResult, RuleOutcome, RuleState
+from databosun.api.request import LifecycleTask
+from databosun.api.result import Outcome, Result
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import WorldFault
+from databosun.domain.lifecycle import LifecyclePlan, make_plan
+from databosun.domain.lifecycleguards import verdicts
+from databosun.engines.lifecycle import LifecycleScope, LifecycleSession, RuleFault
+from databosun.engines.registry import load_lifecycle
+from databosun.storage.layout import LifecycleFolder
+from databosun.storage.owner import demand_ownership
+
+STATEMENT_SECONDS = 3600.0  # one pass over a large table
+
+
+def run(ctx: Context) -> Result:
+    """The facts of a dry run, or the outcomes of an enforced one."""
+    task = ctx.request.job
+    if not isinstance(task, LifecycleTask):
+        raise TypeError(task)
+    enforce = task.mode is LifecycleMode.ENFORCE
+    if enforce:
+        with ctx.phase("claim"):
+            demand_ownership(ctx.store, ctx.layout, ctx.claimant)
+            done = read_lifecycle(ctx, ctx.database.name, task.id)
+        if done is not None:
+            return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, lifecycle=done)
+    key = ctx.secrets.text("hash", "key")
+    scope = LifecycleScope(
+        order=task.order,
+        at=task.at,
+        lock_milliseconds=task.throttle.lock_timeout_milliseconds,
+        statement_seconds=STATEMENT_SECONDS,
+        key=key.encode() if key else None,
+        pulse=ctx.stop.check,
+    )
+    try:
+        with load_lifecycle(ctx.database.engine).open(ctx.target, scope) as session:
+            return _with(ctx, task, session, scope.key)
+    except RuleFault as fault:  # of no rule: the server was lost between them
+        raise WorldFault(fault.reason, fault.message) from fault
+
+
+def _with(ctx: Context, task: LifecycleTask, session: LifecycleSession, key: bytes | None) -> Result:
+    with ctx.phase("look"):
+        facts = _look(ctx, task, session)
+    plan = make_plan(task.order, facts)
+    seen = LifecycleResult(
+        id=task.id,
+        mode=task.mode,
+        at=task.at,
+        order=task.order,
+        engine_version=session.engine_version,
+        plan_hash=plan.hash,
+        facts=facts,
+        completed_at=ctx.clock(),
+    )
+    if task.mode is LifecycleMode.DRY_RUN:
+        return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, lifecycle=seen)
+    if plan.hash != task.approved:
+        message = (
+            f"the plan is {plan.hash} by what the tables are now, and {task.approved} was approved; nothing was done:"
+            " a rule, a table, a key or a trigger is otherwise than when it was approved"
+        )
+        return Result(outcome=Outcome.REFUSED, reason=Reason.PLAN_CHANGED, message=message, lifecycle=seen)
+    with ctx.phase("enforce"):
+        ctx.started = True
+        return _enforce(ctx, task, session, plan, seen, key)
+
+
+def _look(ctx: Context, task: LifecycleTask, session: LifecycleSession) -> list[RuleFacts]:
+    facts = []
+    for rule in task.order.rules:
+        ctx.stop.check()
+        ctx.progress.stage(f"looking at {rule.name}")
+        facts.append(session.look(rule))
+    return facts
+
+
+def _enforce(
+    ctx: Context,
+    task: LifecycleTask,
+    session: LifecycleSession,
+    plan: LifecyclePlan,
+    seen: LifecycleResult,
+    key: bytes | None,
+) -> Result:
+    folder = ctx.layout.lifecycle(ctx.database.name, task.id)
+    ledger = Ledger(ctx, task, folder)
+    ledger.open()
+    runner = Runner(ctx, task, session, ledger, folder, key)
+    outcomes = runner.run(plan, seen.facts, verdicts(plan, task.order, seen.facts, task.at))
+    ledger.clear(ctx.request.attempt)
+    result = seen.model_copy(
+        update={
+            "outcomes": outcomes,
+            "completed_at": ctx.clock(),
+            "audit": ctx.store.url(folder.audit),
+            "audit_sha256": ledger.last,
+            "notes": runner.notes,
+        }
+    )
+    verdict = _verdict(outcomes, result)
+    if not verdict.retryable:
+        _record(ctx, task, folder, result)
+    return verdict
+
+
+def _verdict(outcomes: Sequence[RuleOutcome], result: LifecycleResult) -> Result:
+    failed = [one for one in outcomes if one.state is RuleState.FAILED]
+    refused = [one for one in outcomes if one.state is RuleState.REFUSED]
+    if failed:
+        message = "; ".join(one.failure.message for one in failed if one.failure)
+        retryable = any(one.failure is not None and one.failure.retryable for one in failed)
+        return Result(
+            outcome=Outcome.FAILED, reason=Reason.RULES_FAILED, message=message, retryable=retryable, lifecycle=result
+        )
+    message = "; ".join(one.failure.message for one in refused if one.failure)
+    if len(refused) == len(outcomes):
+        return Result(outcome=Outcome.REFUSED, reason=Reason.RULES_REFUSED, message=message, lifecycle=result)
+    return Result(outcome=Outcome.SUCCEEDED, reason=Reason.LIFECYCLE_DONE, message=message, lifecycle=result)
+
+
+def _record(ctx: Context, task: LifecycleTask, folder: LifecycleFolder, result: LifecycleResult) -> None:
+    document = {"schema": 1, "kind": "LifecycleRun", "run": task.id, "result": result.dump()}
+    put_record(ctx, folder.result, document)
+
+
+def read_lifecycle(ctx: Context, database: str, run_id: str) -> LifecycleResult | None:
+    """What an enforced run did, from its durable object; None where there is none. SafetyStop where it is not ours."""
+    key = ctx.layout.lifecycle(database, run_id).result
+    data = read_record(ctx, key)
+    if data is None:
+        return None
+    try:
+        document = json.loads(data)
+        if (document["kind"], document["run"]) != ("LifecycleRun", run_id):
+            raise invalid_record(ctx, key, f"it is the record of {document['kind']} {document['run']}")
+        return LifecycleResult.model_validate(document["result"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise invalid_record(ctx, key, error) from error

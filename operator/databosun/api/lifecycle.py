@@ -1,0 +1,250 @@
+"""The words of a data lifecycle: what the operator orders, and the facts of the tables that a plan is made from.
+
+Shared by requests, results and statuses. What a plan's hash covers is said in `domain/lifecycle.py`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from databosun.api.v1alpha1.common import Model
+from databosun.api.v1alpha1.fields import Instant
+
+
+class LifecycleMode(StrEnum):
+    """DryRun looks and counts, and changes nothing. Enforce carries out an approved plan."""
+
+    DRY_RUN = "DryRun"
+    ENFORCE = "Enforce"
+
+
+class ActionType(StrEnum):
+    """What becomes of the rows that a rule matches."""
+
+    ARCHIVE = "Archive"
+    DELETE = "Delete"
+    PURGE = "PurgeSoftDeleted"
+    ANONYMIZE = "Anonymize"
+    DROP_PARTITION = "DropPartition"
+    DETACH_PARTITION = "DetachPartition"
+
+
+class ArchiveFormat(StrEnum):
+    """How rows are archived."""
+
+    JSON_LINES = "jsonl.zst"
+
+
+class MaskMethod(StrEnum):
+    """What a column is overwritten with."""
+
+    FIXED = "Fixed"
+    NULL = "Null"
+    HASH = "Hash"
+    PARTIAL = "Partial"
+    GENERALIZE = "Generalize"
+
+
+class Granularity(StrEnum):
+    """What a date or an instant is rounded down to."""
+
+    DAY = "Day"
+    MONTH = "Month"
+    YEAR = "Year"
+
+
+class ForeignKeys(StrEnum):
+    """What is done about tables that refer to the rows: Refuse the rule, or delete the children that it lists first."""
+
+    REFUSE = "Refuse"
+    CHILDREN_FIRST = "ChildrenFirst"
+
+
+class MaskOrder(Model):
+    """One column that is overwritten."""
+
+    column: str
+    method: MaskMethod
+    value: str | None = Field(default=None, description="Fixed: the value, as the server reads it.")
+    keep_first: int = Field(default=0, description="Partial: characters that stay at the start.")
+    keep_last: int = Field(default=0, description="Partial: characters that stay at the end.")
+    step: int | None = Field(default=None, description="Generalize, a number: round down to a multiple.")
+    to: Granularity | None = Field(default=None, description="Generalize, a date or an instant: round down to.")
+
+
+class LimitsOrder(Model):
+    """What a rule may do in one run. Rows: it stops there and goes on in the next. Percent: beyond, it does nothing."""
+
+    max_rows_per_run: int
+    max_percent: int
+    keep_newest: int = 0
+    min_retention_seconds: int = 0
+
+
+class RuleOrder(Model):
+    """One rule, its durations in seconds."""
+
+    name: str
+    table: str = Field(description="As people wrote it, such as public.orders.")
+    action: ActionType
+    column: str | None = Field(
+        default=None, description="What the age is read from; PurgeSoftDeleted: when the row was marked as deleted."
+    )
+    older_than_seconds: int | None = None
+    where: str | None = Field(default=None, description="A condition of the server's SQL on the table's own columns.")
+    archive_format: ArchiveFormat | None = Field(default=None, description="Archive only.")
+    masks: list[MaskOrder] = Field(default_factory=list, description="Anonymize only.")
+    mark_column: str | None = Field(
+        default=None, description="Anonymize: set to the instant at which a row was; such a row is not touched again."
+    )
+    cascades: list[str] = Field(default_factory=list, description="Tables whose rows may go with the rows.")
+    triggers: list[str] = Field(default_factory=list, description="Triggers that the action may set off.")
+    foreign_keys: ForeignKeys = ForeignKeys.REFUSE
+    limits: LimitsOrder
+
+
+class HoldOrder(Model):
+    """What must not be touched: rows of a table; without `where` all of them; without `table` all that there is."""
+
+    name: str
+    table: str | None = None
+    where: str | None = Field(default=None, description="Needs `table`: a condition on its columns.")
+    reason: str
+    until: Instant | None = Field(default=None, description="None: until it is taken out of the policy.")
+
+
+class Preconditions(Model):
+    """What must be so before an enforced run starts; the operator looks, the hash covers it."""
+
+    backup_within_seconds: int | None = None
+    proven_within_seconds: int | None = None
+
+
+class LifecycleOrder(Model):
+    """All that a person approves besides the tables themselves."""
+
+    database_uid: str
+    database: str | None = Field(
+        default=None,
+        description="Of the server. None: the one of the Database object, else the only one that is none of"
+        " the server's own.",
+    )
+    storage: str = Field(description="Name of the BackupStorage that takes archives and the audit.")
+    rules: list[RuleOrder] = Field(min_length=1, max_length=32)
+    holds: list[HoldOrder] = Field(default_factory=list, max_length=64)
+    preconditions: Preconditions = Field(default_factory=Preconditions)
+
+
+class BatchOrder(Model):
+    """How rows are taken: so many at first, then as many as take `target_milliseconds`; each batch is committed."""
+
+    rows: int = 1000
+    target_milliseconds: int = 200
+    pause_milliseconds: int = 50
+
+
+class ThrottleOrder(Model):
+    """What the database is spared."""
+
+    max_replica_lag_seconds: float | None = 5.0
+    lock_timeout_milliseconds: int = 2000
+
+
+class ColumnFact(Model):
+    """One column."""
+
+    name: str
+    type: str
+    not_null: bool = False
+    generated: bool = Field(default=False, description="The server computes it.")
+    time: bool = Field(default=False, description="A date or an instant: an age can be read from it.")
+
+
+class TriggerFact(Model):
+    """What the server does by itself at a change: a trigger, or a rewrite rule."""
+
+    name: str
+    table: str = Field(description="The table or partition that it is on.")
+    events: list[str] = Field(description="Of DELETE, UPDATE.")
+    definition_sha256: str = Field(description="Of its definition and that of its function.")
+
+
+class ReferenceFact(Model):
+    """A foreign key of another table that refers to this one."""
+
+    name: str
+    table: str = Field(description="The table that refers, the child.")
+    columns: list[str]
+    target_columns: list[str]
+    on_delete: Annotated[str, Field(description="NoAction, Restrict, Cascade, SetNull or SetDefault.")]
+    on_update: str = "NoAction"
+
+
+class PartitioningFact(Model):
+    """How a table is partitioned."""
+
+    strategy: str = Field(description="Range, List or Hash.")
+    columns: list[str] = Field(default_factory=list, description="Empty where it is by an expression.")
+
+
+class TableFact(Model):
+    """The definition of a table, as far as it decides what a rule does. Names are `schema.table`."""
+
+    name: str
+    kind: str = Field(description="Table, Partitioned, or what else it is (View, ForeignTable, …).")
+    columns: list[ColumnFact] = Field(default_factory=list)
+    primary_key: list[str] = Field(default_factory=list)
+    unique: list[list[str]] = Field(default_factory=list, description="Columns of each unique key or index.")
+    foreign_key_columns: list[str] = Field(default_factory=list, description="Columns that refer to other tables.")
+    references: list[ReferenceFact] = Field(default_factory=list)
+    triggers: list[TriggerFact] = Field(default_factory=list, description="Those at DELETE and UPDATE, switched on.")
+    partitioning: PartitioningFact | None = None
+    row_security: bool = Field(default=False, description="It hides rows from the login that looks.")
+
+
+class PartitionFact(Model):
+    """One partition, by its real bounds and a look at its rows."""
+
+    name: str
+    default: bool = False
+    lower: Instant | None = None
+    upper: Instant | None = Field(default=None, description="Exclusive. None: unbounded, or no instant.")
+    rows: int = 0
+    young: int = Field(default=0, description="Rows that are not older than the rule asks, or of no age.")
+    held: int = Field(default=0, description="Rows under a hold.")
+    newest: Instant | None = None
+    bytes: int = 0
+
+
+class RuleCounts(Model):
+    """What one rule would do right now; guards only, never part of the hash."""
+
+    rows: int = Field(default=0, description="Rows of the table.")
+    eligible: int = Field(default=0, description="Rows that the rule would take, were there no limit per run.")
+    held: int = Field(default=0, description="Rows that only a hold keeps.")
+    kept_newest: int = Field(default=0, description="Rows that only keepNewest keeps.")
+    oldest: Instant | None = Field(default=None, description="Age column of the oldest eligible row.")
+    newest: Instant | None = Field(default=None, description="Of the newest eligible row.")
+    bytes: int = Field(default=0, description="Of the eligible rows, estimated.")
+    inflow_per_day: int = Field(
+        default=0, description="Rows that will become eligible in a day: those of the day that comes next."
+    )
+    children: dict[str, int] = Field(default_factory=dict, description="Rows of other tables that go along, by table.")
+    samples: list[str] = Field(
+        default_factory=list, max_length=10, description="Keyed hashes of some keys; none without a key to hash with."
+    )
+
+
+class RuleFacts(Model):
+    """What was found for one rule: first its own table, then each one that refers to it, and so on."""
+
+    rule: str
+    tables: list[TableFact] = Field(default_factory=list, description="Empty where its table does not exist.")
+    partitions: list[PartitionFact] = Field(default_factory=list, description="Of rules that take whole partitions.")
+    counts: RuleCounts = Field(default_factory=RuleCounts)
+    fault: str | None = Field(
+        default=None, description="Why the server would not answer for this rule, such as an error in its condition."
+    )

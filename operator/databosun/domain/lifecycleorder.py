@@ -1,0 +1,223 @@
+"""What a LifecyclePolicy comes to: its timetable and bounds, and the order that an agent is given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from databosun.api.lifecycle import (
+    ActionType,
+    ArchiveFormat,
+    BatchOrder,
+    HoldOrder,
+    LifecycleOrder,
+    LimitsOrder,
+    MaskOrder,
+    Preconditions,
+    RuleOrder,
+    ThrottleOrder,
+)
+from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.api.v1alpha1.lifecyclepolicy import (
+    LifecycleHold,
+    LifecyclePolicySpec,
+    LifecycleRule,
+    LifecycleWindow,
+    Mask,
+)
+from databosun.domain.lifecycle import HASH_CHARACTERS, normal_order
+from databosun.domain.presets import invalid_spec, read_span
+from databosun.domain.run import Limits
+from databosun.domain.schedule import check_cron, check_zone, interval, last_due, next_due
+
+SCHEDULE = "lifecycle"
+_NONE, _SECOND, _YEAR = timedelta(0), timedelta(seconds=1), timedelta(days=365)
+_CENTURY = 100 * _YEAR
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleRow:
+    """A policy's only schedule."""
+
+    cron: str
+    name: str = SCHEDULE
+    type: BackupType = BackupType.FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When enforced runs may work."""
+
+    cron: str
+    zone: str
+    duration: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveLifecycle:
+    """A policy's spec, read."""
+
+    schedules: tuple[LifecycleRow, ...]
+    zone: str
+    jitter: timedelta
+    starting_deadline: timedelta
+    limits: Limits
+    time_budget: timedelta
+    windows: tuple[Window, ...]
+    backup_within: timedelta
+    proven_within: timedelta
+
+    def interval(self, at: datetime) -> timedelta | None:
+        """The longest time between two slots; None without a schedule."""
+        return interval(self.schedules[0].cron, self.zone, at) if self.schedules else None
+
+
+def effective_lifecycle(spec: LifecyclePolicySpec) -> EffectiveLifecycle:
+    """Read every value. UserFault(InvalidSpec) names the field."""
+    starting = read_span("spec.startingDeadline", spec.starting_deadline, _SECOND, _YEAR)
+    deadline = read_span("spec.deadline", spec.deadline, _SECOND, _YEAR)
+    rows: tuple[LifecycleRow, ...] = ()
+    zone, jitter = "UTC", _NONE
+    if spec.schedule is not None:
+        _demand("spec.schedule", spec.schedule.cron, spec.schedule.time_zone)
+        rows, zone = (LifecycleRow(spec.schedule.cron),), spec.schedule.time_zone
+        jitter = read_span("spec.schedule.jitter", spec.schedule.jitter, _NONE, starting - _SECOND)
+    return EffectiveLifecycle(
+        schedules=rows,
+        zone=zone,
+        jitter=jitter,
+        starting_deadline=starting,
+        limits=Limits(
+            retries=spec.retries,
+            deadline=deadline,
+            start_deadline=min(read_span("spec.startDeadline", spec.start_deadline, _SECOND, _YEAR), deadline),
+        ),
+        time_budget=read_span("spec.timeBudget", spec.time_budget, _SECOND, _YEAR),
+        windows=tuple(_window(number, one) for number, one in enumerate(spec.windows)),
+        backup_within=read_span("spec.preconditions.backupWithin", spec.preconditions.backup_within, _SECOND, _CENTURY),
+        proven_within=read_span("spec.preconditions.provenWithin", spec.preconditions.proven_within, _SECOND, _CENTURY),
+    )
+
+
+def order_of(spec: LifecyclePolicySpec, database_uid: str) -> LifecycleOrder:
+    """What the agent is to look at and do, and what a person approves. UserFault(InvalidSpec) names the field."""
+    effective = effective_lifecycle(spec)
+    return LifecycleOrder(
+        database_uid=database_uid,
+        database=spec.database,
+        storage=spec.storage_ref.name,
+        rules=[_rule(number, rule) for number, rule in enumerate(spec.rules)],
+        holds=[_hold(hold) for hold in spec.holds],
+        preconditions=Preconditions(
+            backup_within_seconds=_seconds(effective.backup_within),
+            proven_within_seconds=_seconds(effective.proven_within),
+        ),
+    )
+
+
+def batch_of(spec: LifecyclePolicySpec) -> BatchOrder:
+    """How rows are taken."""
+    pause = read_span("spec.batch.pause", spec.batch.pause, _NONE, _YEAR)
+    return BatchOrder(
+        rows=spec.batch.rows, target_milliseconds=spec.batch.target_millis, pause_milliseconds=_millis(pause)
+    )
+
+
+def throttle_of(spec: LifecyclePolicySpec) -> ThrottleOrder:
+    """What the database is spared."""
+    lag = read_span("spec.throttle.maxReplicaLag", spec.throttle.max_replica_lag, timedelta(milliseconds=1), _YEAR)
+    lock = read_span("spec.throttle.lockTimeout", spec.throttle.lock_timeout, timedelta(milliseconds=1), _YEAR)
+    return ThrottleOrder(max_replica_lag_seconds=lag.total_seconds(), lock_timeout_milliseconds=_millis(lock))
+
+
+def order_digest(order: LifecycleOrder) -> str:
+    """The order in one word: where it is still the same, the plan that was shown is still of these rules."""
+    document = json.dumps(normal_order(order), sort_keys=True)
+    return hashlib.sha256(document.encode()).hexdigest()[:HASH_CHARACTERS]
+
+
+def window_at(windows: Sequence[Window], now: datetime) -> tuple[datetime | None, datetime | None]:
+    """When the window that is open closes, and, where none is open, when the next one opens; no windows: neither."""
+    if not windows:
+        return None, None
+    closing = [
+        opened + one.duration
+        for one in windows
+        if (opened := last_due(one.cron, one.zone, now - one.duration, now)) is not None
+    ]
+    if closing:
+        return max(closing), None
+    return None, min(next_due(one.cron, one.zone, now) for one in windows)
+
+
+def _window(number: int, window: LifecycleWindow) -> Window:
+    _demand(f"spec.windows[{number}]", window.cron, window.time_zone)
+    span = read_span(f"spec.windows[{number}].duration", window.duration, timedelta(minutes=1), _YEAR)
+    return Window(window.cron, window.time_zone, span)
+
+
+def _demand(path: str, cron: str, zone: str) -> None:
+    if problem := check_cron(cron):
+        message = f"{path}.cron: {problem}"
+        raise invalid_spec(message)
+    if problem := check_zone(zone):
+        message = f"{path}.timeZone: {problem}"
+        raise invalid_spec(message)
+
+
+def _rule(number: int, rule: LifecycleRule) -> RuleOrder:
+    path, match, action, limits = f"spec.rules[{number}]", rule.match, rule.action, rule.limits
+    older = read_span(f"{path}.match.olderThan", match.older_than, _SECOND, _CENTURY) if match.older_than else None
+    floor = (
+        read_span(f"{path}.limits.minRetention", limits.min_retention, _NONE, _CENTURY)
+        if limits.min_retention
+        else _NONE
+    )
+    archive = action.archive.format if action.archive else ArchiveFormat.JSON_LINES
+    return RuleOrder(
+        name=rule.name,
+        table=rule.target.table,
+        action=action.type,
+        column=match.column,
+        older_than_seconds=_seconds(older) if older else None,
+        where=match.where,
+        archive_format=archive if action.type is ActionType.ARCHIVE else None,
+        masks=[_mask(mask) for mask in action.columns or []],
+        mark_column=action.mark_column,
+        cascades=list(rule.allow.cascades),
+        triggers=list(rule.allow.triggers),
+        foreign_keys=rule.foreign_keys,
+        limits=LimitsOrder(
+            max_rows_per_run=limits.max_rows_per_run,
+            max_percent=limits.max_percent,
+            keep_newest=limits.keep_newest,
+            min_retention_seconds=_seconds(floor),
+        ),
+    )
+
+
+def _mask(mask: Mask) -> MaskOrder:
+    return MaskOrder(
+        column=mask.name,
+        method=mask.method,
+        value=mask.value,
+        keep_first=mask.keep_first,
+        keep_last=mask.keep_last,
+        step=mask.step,
+        to=mask.to,
+    )
+
+
+def _hold(hold: LifecycleHold) -> HoldOrder:
+    return HoldOrder(name=hold.name, table=hold.table, where=hold.where, reason=hold.reason, until=hold.until)
+
+
+def _seconds(span: timedelta) -> int:
+    return int(span.total_seconds())
+
+
+def _millis(span: timedelta) -> int:
+    return int(span / timedelta(milliseconds=1))

@@ -1,0 +1,120 @@
+"""What a lifecycle run found and did, in the words of its status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from databosun.api.lifecycle import RuleFacts
+from databosun.api.lifecycleresult import LifecycleResult, RuleOutcome, RuleState
+from databosun.api.v1alpha1.lifecyclestatus import (
+    MAX_CHILDREN,
+    LifecyclePlanStatus,
+    PlannedChild,
+    PlannedRule,
+    RuleResult,
+)
+from databosun.domain.lifecycle import BY_PARTITION, Step, make_plan
+from databosun.domain.lifecycleguards import Refusal, droppable, keeps, verdicts
+from databosun.domain.lifecycleorder import order_digest
+
+
+def plan_status(found: LifecycleResult, run: str) -> LifecyclePlanStatus:
+    """The plan as it is shown, in the order in which its rules run."""
+    plan = make_plan(found.order, found.facts)
+    against = verdicts(plan, found.order, found.facts, found.at)
+    facts = {one.rule: one for one in found.facts}
+    return LifecyclePlanStatus(
+        hash=plan.hash,
+        order_hash=order_digest(found.order),
+        run=run,
+        at=found.at,
+        rules=[
+            _planned(
+                step, facts.get(step.rule.name) or RuleFacts(rule=step.rule.name), against[step.rule.name], found.at
+            )
+            for step in plan.steps
+        ],
+    )
+
+
+def rule_results(outcomes: Iterable[RuleOutcome]) -> list[RuleResult]:
+    """What each rule did."""
+    return [
+        RuleResult(
+            name=one.name,
+            action=one.action,
+            state=one.state,
+            archived=one.archived,
+            deleted=one.deleted,
+            anonymized=one.anonymized,
+            children=sum(one.children.values()),
+            partitions=one.partitions,
+            changed=one.changed,
+            batches=one.batches,
+            remaining=one.remaining,
+            oldest=one.oldest,
+            seconds=round(one.seconds),
+            throttled_seconds=round(one.throttled_seconds),
+            bytes_logical=one.bytes_logical,
+            bytes_reclaimed=one.bytes_reclaimed,
+            artefacts=len(one.artefacts),
+            reason=one.failure.reason if one.failure else None,
+            message=one.failure.message if one.failure else None,
+        )
+        for one in outcomes
+    ]
+
+
+def rule_state(outcomes: Iterable[RuleOutcome]) -> RuleState:
+    """How a run ended by its rules: one that failed fails it; only where all were refused was nothing done."""
+    states = {one.state for one in outcomes}
+    if RuleState.FAILED in states:
+        return RuleState.FAILED
+    if states == {RuleState.REFUSED}:
+        return RuleState.REFUSED
+    return RuleState.LIMITED if RuleState.LIMITED in states else RuleState.COMPLETED
+
+
+def processed_by(outcomes: Iterable[RuleOutcome]) -> int:
+    """Rows that went or were overwritten."""
+    return sum(one.deleted + one.anonymized for one in outcomes)
+
+
+def _planned(step: Step, facts: RuleFacts, against: Iterable[Refusal], at: datetime) -> PlannedRule:
+    rule, counts = step.rule, facts.counts
+    return PlannedRule(
+        name=rule.name,
+        action=rule.action,
+        table=step.table.name if step.table else rule.table,
+        eligible=counts.eligible,
+        rows=counts.rows,
+        bytes=counts.bytes,
+        held=counts.held,
+        kept_newest=counts.kept_newest,
+        oldest=counts.oldest,
+        newest=counts.newest,
+        inflow_per_day=counts.inflow_per_day,
+        samples=counts.samples,
+        children=[
+            PlannedChild(
+                table=child.table.name,
+                key=child.by.name,
+                parent=child.parent,
+                on_delete=child.by.on_delete,
+                rows=counts.children.get(child.table.name),
+            )
+            for child in step.children[:MAX_CHILDREN]
+        ],
+        partitions=[f"{one.name} ({one.rows} rows)" for one in droppable(step, facts, at)],
+        kept=list(_kept(step, facts, at)) if rule.action in BY_PARTITION else [],
+        refusals=[f"{one.reason}: {one.message}" for one in against],
+    )
+
+
+def _kept(step: Step, facts: RuleFacts, at: datetime) -> Iterable[str]:
+    """Partitions that a name, or a lower bound, would let one expect to go."""
+    cutoff = step.cutoff(at)
+    for one in facts.partitions:
+        if cutoff is not None and (one.lower is None or one.lower < cutoff) and (why := keeps(one, cutoff)):
+            yield f"{one.name}: {why}"

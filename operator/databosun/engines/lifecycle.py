@@ -1,0 +1,196 @@
+"""The seam between the agent and an engine for lifecycle rules: look at tables, and change rows in small steps.
+
+Every step is one committed transaction that says in its own conditions what it may touch: the rule's age and condition,
+the holds, and for rows that were archived the very content that was. So a step that is repeated, or that is interrupted
+at any moment, does no harm. An engine that has no such way is refused with a reason (`registry.load_lifecycle`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from databosun.api.lifecycle import LifecycleOrder, RuleFacts, RuleOrder, TableFact
+from databosun.domain.errors import DatabosunError
+from databosun.domain.lifecycle import Step
+from databosun.engines.base import Target
+
+Key = tuple[str, ...]
+Feed = Callable[[Callable[[bytes], None]], int]
+"""Hands over bytes to what it is given, and returns how many rows are in them."""
+
+
+class Trouble(StrEnum):
+    """What to do about a statement that failed. BUSY: wait, and try it smaller. LOST: connect anew. PERMANENT: it would
+    fail again."""
+
+    BUSY = "Busy"
+    LOST = "Lost"
+    PERMANENT = "Permanent"
+
+
+class RuleFault(DatabosunError):
+    """A step of a rule failed; nothing of it was committed, except where the connection was lost in its last moment."""
+
+    def __init__(self, reason: str, message: str, trouble: Trouble, sqlstate: str | None = None) -> None:
+        super().__init__(reason, message)
+        self.trouble = trouble
+        self.sqlstate = sqlstate
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleScope:
+    """What a session is for. `key`: what columns and keys are hashed with, where there is one."""
+
+    order: LifecycleOrder
+    at: datetime
+    lock_milliseconds: int
+    statement_seconds: float
+    key: bytes | None = field(default=None, repr=False)
+    pulse: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """How the server bears it. `unseen`: replicas whose lag the login may not see."""
+
+    replica_lag_seconds: float = 0.0
+    replicas: int = 0
+    unseen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a rule could still take. `oldest`: by its age column."""
+
+    eligible: int
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One committed step. `looked`: rows it took up, none means the end; `keys`: of the rows that it changed."""
+
+    looked: int
+    keys: tuple[Key, ...] = ()
+    children: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it was archived: its key, and the hash of all of it by the server."""
+
+    key: Key
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Rows of one snapshot, remembered to be written out and then deleted. `table`: the one they lie in."""
+
+    table: str
+    rows: tuple[Row, ...]
+
+
+def hash_key(key: bytes, parts: Iterable[str]) -> str:
+    """A row's key, so that who has the secret can find it again, and nobody else."""
+    return hmac.digest(key, "\x1f".join(parts).encode(), hashlib.sha256).hex()[:32]
+
+
+class RowWork(Protocol):
+    """The work of one rule on rows, in the order of a key, from where it came to. Errors: RuleFault."""
+
+    @property
+    def definition(self) -> str:
+        """SQL that makes a table for the archived rows."""
+        ...
+
+    def take(self, rows: int) -> Batch:
+        """Delete or overwrite the next rows, at most so many; nothing looked at: the end of the table."""
+        ...
+
+    def capture(self, rows: int, write: Callable[[str, Feed], None]) -> Capture:
+        """Read the next rows, at most so many. `write(form, feed)` is called for each form that they are archived in,
+        such as `jsonl`. Without rows: the end of the table, and nothing was written."""
+        ...
+
+    def release(self, capture: Capture, begin: int, rows: int) -> Batch:
+        """Delete those rows `begin` to `begin + rows` of a capture that are still as they were captured and that the
+        rule still takes."""
+        ...
+
+    def present(self, capture: Capture, keys: Sequence[Key]) -> tuple[Key, ...]:
+        """Which of these keys of a capture are in its table."""
+        ...
+
+    def restart(self) -> None:
+        """Begin at the start of the table again."""
+        ...
+
+    def left(self) -> Left:
+        """Count what the rule could still take."""
+        ...
+
+
+class PartitionWork(Protocol):
+    """The work of one rule on whole partitions. Errors: RuleFault."""
+
+    def remove(self, partition: str) -> Batch | None:
+        """Drop or detach one, after a look at its bounds and rows under a lock that keeps writers out. None: it must
+        stay by what it holds now."""
+        ...
+
+    def left(self) -> Left:
+        """Count the old rows that lie in it still."""
+        ...
+
+
+class LifecycleSession(Protocol):
+    """A login at the server that takes writes."""
+
+    @property
+    def engine_version(self) -> str:
+        """Of the server."""
+        ...
+
+    def look(self, rule: RuleOrder) -> RuleFacts:
+        """The facts of one rule; changes nothing. What the server refuses to say of it stands in `fault`."""
+        ...
+
+    def definitions(self, rule: RuleOrder) -> list[TableFact]:
+        """The tables of a rule as they are now, as in its facts."""
+        ...
+
+    def rows(self, step: Step) -> RowWork:
+        """Begin to work on a rule."""
+        ...
+
+    def partitions(self, step: Step) -> PartitionWork:
+        """Begin to work on a rule."""
+        ...
+
+    def size(self, step: Step) -> int:
+        """Bytes of a rule's table on disk, with its indexes and partitions; 0 where there is none."""
+        ...
+
+    def strain(self) -> Strain:
+        """How the server bears it."""
+        ...
+
+    def renew(self) -> None:
+        """Connect anew, to whichever host takes writes now."""
+        ...
+
+
+class LifecycleEngine(Protocol):
+    """What an engine does for lifecycles: `LIFECYCLE` in its module."""
+
+    def open(self, target: Target, scope: LifecycleScope) -> AbstractContextManager[LifecycleSession]:
+        """Log in. Errors: UserFault, WorldFault."""
+        ...

@@ -1,0 +1,5 @@
+"""Lifecycle rules on PostgreSQL."""
+
+from databosun.engines.postgresql.lifecycle.session import LIFECYCLE
+
+__all__ = ["LIFECYCLE"]

@@ -1,0 +1,134 @@
+"""Count what a rule would do right now. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time
+
+from psycopg import sql
+
+from databosun.api.lifecycle import ActionType, RuleCounts
+from databosun.domain.lifecycle import Child, Step
+from databosun.engines.lifecycle import hash_key
+from databosun.engines.postgresql.connect import Connection
+from databosun.engines.postgresql.lifecycle.catalogue import split
+from databosun.engines.postgresql.lifecycle.conditions import Condition, source_of
+from databosun.engines.postgresql.lifecycle.statements import number, one
+
+SAMPLES = 10
+
+
+def instant(value: object) -> datetime | None:
+    """A date or an instant of the server, as an instant in UTC; NULL and infinities are none."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return datetime.combine(value, time.min, UTC) if isinstance(value, date) else None
+
+
+def count(connection: Connection, step: Step, condition: Condition, key: bytes | None) -> RuleCounts:
+    """One pass over the table, and one over each child."""
+    if step.table is None:
+        return RuleCounts()
+    source = source_of(step.table.name, step.table.kind, condition.alias)
+    age = _age(step)
+    ready = sql.SQL("({} AND {} AND {})").format(condition.base, condition.unmarked, condition.childless)
+    row = one(
+        connection,
+        sql.SQL(
+            "SELECT count(*), count(*) FILTER (WHERE {all}), count(*) FILTER (WHERE {ready} AND {old} AND {held}), "
+            "count(*) FILTER (WHERE {ready} AND ({old}) IS NOT TRUE AND NOT {held}), "
+            "min({age}) FILTER (WHERE {all}), max({age}) FILTER (WHERE {all}), "
+            "coalesce(avg(pg_catalog.pg_column_size({alias}.*)) FILTER (WHERE {all}), 0)::int8 FROM {source}"
+        ).format(
+            all=condition.all,
+            ready=ready,
+            old=condition.old,
+            held=condition.held,
+            age=age,
+            alias=condition.alias,
+            source=source,
+        ),
+    )
+    eligible = number(row[1])
+    return RuleCounts(
+        rows=number(row[0]),
+        eligible=eligible,
+        held=number(row[2]),
+        kept_newest=number(row[3]),
+        oldest=instant(row[4]),
+        newest=instant(row[5]),
+        bytes=eligible * number(row[6]),
+        inflow_per_day=_inflow(connection, step, condition, source),
+        children=_children(connection, step, condition, source) if eligible else {},
+        samples=_samples(connection, step, condition, source, key),
+    )
+
+
+def _age(step: Step) -> sql.Composable:
+    if step.rule.column is None or step.table is None:
+        return sql.SQL("NULL::timestamptz")
+    return sql.Identifier(split(step.table.name)[1], step.rule.column)
+
+
+def _inflow(connection: Connection, step: Step, condition: Condition, source: sql.Composable) -> int:
+    """Rows whose age passes the limit in the day that comes, whatever else the rule asks of them by then."""
+    if condition.cutoff is None:
+        return 0
+    query = sql.SQL("SELECT count(*) FROM {s} WHERE {age} >= {cut} AND {age} < {cut} + interval '1 day'").format(
+        s=source, age=_age(step), cut=condition.cutoff
+    )
+    return number(one(connection, query)[0])
+
+
+def _children(connection: Connection, step: Step, condition: Condition, source: sql.Composable) -> dict[str, int]:
+    """Rows of other tables that go along."""
+    if step.rule.action in (ActionType.ANONYMIZE, ActionType.ARCHIVE) or step.table is None:
+        return {}
+    root = sql.SQL("SELECT * FROM {} WHERE {}").format(source, condition.all)
+    found: dict[str, int] = {}
+    for child in step.children:
+        if child.goes:
+            query = sql.SQL("SELECT count(*) FROM {} AS databosun_child WHERE {}").format(
+                sql.Identifier(*split(child.table.name)), along(step, child, root)
+            )
+            found[child.table.name] = found.get(child.table.name, 0) + number(one(connection, query)[0])
+    return found
+
+
+def along(step: Step, child: Child, root: sql.Composable) -> sql.Composable:
+    """The condition that a child's row refers, in the end, to a row of `root`, a query on the rule's table."""
+    if step.table is None:
+        return sql.SQL("false")
+    if child.parent == step.table.name:
+        above: sql.Composable = root
+    else:
+        paths = [along(step, one, root) for one in step.children if one.goes and one.table.name == child.parent]
+        above = sql.SQL("SELECT * FROM {} AS databosun_child WHERE {}").format(
+            sql.Identifier(*split(child.parent)), sql.SQL(" OR ").join(paths)
+        )
+    return sql.SQL("({own}) IN (SELECT {other} FROM ({above}) AS databosun_parent)").format(
+        own=_names("databosun_child", child.by.columns),
+        other=_names("databosun_parent", child.by.target_columns),
+        above=above,
+    )
+
+
+def _samples(
+    connection: Connection, step: Step, condition: Condition, source: sql.Composable, key: bytes | None
+) -> list[str]:
+    if key is None or step.table is None or not step.table.primary_key:
+        return []
+    query = sql.SQL("SELECT {} FROM {} WHERE {} LIMIT {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("{}::text").format(sql.Identifier(split(step.table.name)[1], name))
+            for name in step.table.primary_key
+        ),
+        source,
+        condition.all,
+        sql.Literal(SAMPLES),
+    )
+    return sorted(hash_key(key, [str(part) for part in row]) for row in connection.execute(query).fetchall())
+
+
+def _names(alias: str, columns: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(alias, name) for name in columns)

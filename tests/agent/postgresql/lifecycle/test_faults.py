@@ -1,0 +1,195 @@
+"""Locks, lag, lost connections, and the end of the time: each is given way to, none does harm."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from databosun.agent.lifecycle.pacemaker import Pacemaker
+from databosun.api.lifecycle import ActionType
+from databosun.api.lifecycleresult import RuleState
+from databosun.api.result import Outcome
+from databosun.engines.lifecycle import Batch, RuleFault, Trouble
+from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
+from support.archiving import beside
+from support.lifecycling import Keeper, make_keeper, prepare, result_of, rule
+from support.pgserver import Server
+from support.waiting import eventually
+
+pytestmark = pytest.mark.servers
+SMALL = {"rows": 50, "target_milliseconds": 1000, "pause_milliseconds": 0}
+
+
+def after_batches(monkeypatch: pytest.MonkeyPatch, method: str, do: Callable[[int], None]) -> None:
+    """Do something after each committed step."""
+    original, count = getattr(PostgreSQLRows, method), [0]
+
+    def stepped(self: PostgreSQLRows, *arguments: Any) -> Batch:
+        batch: Batch = original(self, *arguments)
+        count[0] += 1
+        do(count[0])
+        return batch
+
+    monkeypatch.setattr(PostgreSQLRows, method, stepped)
+
+
+def test_a_table_that_is_locked_is_waited_for_and_the_rule_goes_on(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder: list[Any] = []
+
+    def lock(count: int) -> None:
+        if count == 2:
+            busy = keeper.server.connect("shop")
+            busy.execute("BEGIN; LOCK TABLE orders IN SHARE MODE")
+            holder.append(busy)
+            waited = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'keeper' AND wait_event_type = 'Lock'"
+
+            def release() -> None:
+                eventually("the agent waits", lambda: keeper.sql(waited) != [(0,)])
+                eventually("it gave up once", lambda: keeper.sql(waited) == [(0,)])
+                busy.close()
+
+            holder.append(threading.Thread(target=release))
+            holder[1].start()
+
+    after_batches(monkeypatch, "take", lock)
+    ran = keeper.enforce(rule(), batch=SMALL, throttle={"lock_timeout_milliseconds": 200})
+    holder[1].join()
+    outcome = result_of(ran).outcomes[0]
+    assert (outcome.state, outcome.remaining) == (RuleState.COMPLETED, 0)
+    assert outcome.throttled_seconds > 0
+    assert any(line["event"] == "step" and line["reason"] == "LockTimeout" for line in ran.lines)
+
+
+@pytest.mark.parametrize(("method", "action"), [("take", ActionType.DELETE), ("release", ActionType.ARCHIVE)])
+def test_a_lost_connection_is_made_anew_and_nothing_is_lost(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, method: str, action: ActionType
+) -> None:
+    before = keeper.ids()
+
+    def cut(count: int) -> None:
+        if count in (2, 5):
+            keeper.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'keeper'")
+
+    after_batches(monkeypatch, method, cut)
+    ran = keeper.enforce(rule(action=action), batch=SMALL)
+    assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
+    outcome = result_of(ran).outcomes[0]
+    gone = before - keeper.ids()
+    assert (outcome.remaining, outcome.deleted) == (0, len(gone))
+    if action is ActionType.ARCHIVE:
+        assert set(keeper.archive().rows()) == gone
+
+
+def test_a_server_that_restarts_is_waited_for(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    def restart(count: int) -> None:
+        if count == 3:
+            keeper.server.stop("immediate")
+            keeper.server.start()
+
+    after_batches(monkeypatch, "take", restart)
+    ran = keeper.enforce(rule(), batch=SMALL)
+    assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
+    assert result_of(ran).outcomes[0].remaining == 0
+
+
+def test_an_answer_that_is_lost_after_the_commit_is_not_taken_for_a_row_that_stayed(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, times = keeper.ids(), [0]
+
+    def lose(count: int) -> None:
+        times[0] += 1
+        if times[0] == 2:
+            raise RuleFault("ConnectionLost", "gone", Trouble.LOST)
+
+    after_batches(monkeypatch, "release", lose)
+    ran = keeper.enforce(rule(action=ActionType.ARCHIVE), batch=SMALL)
+    outcome = result_of(ran).outcomes[0]
+    gone = before - keeper.ids()
+    assert (outcome.changed, outcome.deleted) == (0, len(gone))
+    assert set(keeper.archive().rows()) == gone
+
+
+def test_no_step_begins_after_the_time_is_up_and_the_run_succeeds(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at = datetime.now(UTC) + timedelta(seconds=20)
+    steps: list[datetime] = []
+    monkeypatch.setattr(Pacemaker, "_up", lambda self: len(steps) >= 3)
+    after_batches(monkeypatch, "release", lambda _: steps.append(datetime.now(UTC)))
+    before = keeper.ids()
+    ran = keeper.enforce(rule(action=ActionType.ARCHIVE), batch=SMALL, stop_at=stop_at)
+    outcome = result_of(ran).outcomes[0]
+    assert ran.summary.outcome is Outcome.SUCCEEDED
+    assert (outcome.state, outcome.batches, len(steps)) == (RuleState.LIMITED, 3, 3)
+    gone = before - keeper.ids()
+    assert outcome.deleted == len(gone)
+    # What was archived and not yet deleted is said to be in the table still.
+    assert set(keeper.archive().rows()) == gone
+    assert outcome.changed == outcome.archived - outcome.deleted
+
+
+def test_a_login_without_the_right_to_delete_fails_for_good_and_says_what_it_lacks(keeper: Keeper) -> None:
+    keeper.sql("REVOKE DELETE ON orders FROM keeper")
+    outcome = keeper.carry_out(rule())["old-orders"]
+    assert outcome.failure is not None
+    assert (outcome.failure.sqlstate, outcome.failure.retryable) == ("42501", False)
+    keeper.sql("GRANT DELETE ON orders TO keeper")
+
+
+def test_row_security_that_hides_rows_is_a_refusal(keeper: Keeper) -> None:
+    keeper.sql("ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
+    facts = keeper.look(rule()).facts[0]
+    assert facts.tables[0].row_security or facts.fault is not None
+    outcome = keeper.carry_out(rule())["old-orders"]
+    assert outcome.state is RuleState.REFUSED
+
+
+@pytest.fixture
+def lagging(tmp_path: Path) -> Iterator[tuple[Keeper, Server]]:
+    """A primary with a standby that does not replay."""
+    primary = Server(17)
+    standby = None
+    try:
+        primary.init()
+        primary.configure()
+        primary.start()
+        prepare(primary, 3000)
+        keeper = make_keeper(primary, tmp_path / "pod")
+        standby = beside(primary)
+        eventually("the standby streams", lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == [(1,)])
+        yield keeper, standby
+    finally:
+        for server in (standby, primary):
+            if server is not None:
+                server.remove()
+
+
+def test_a_replica_that_falls_behind_is_waited_for(lagging: tuple[Keeper, Server]) -> None:
+    keeper, standby = lagging
+    hash_of = keeper.look(rule()).plan_hash
+    standby.sql("SELECT pg_wal_replay_pause()")
+    late = "SELECT coalesce(max(extract(epoch FROM replay_lag)), 0) > 2 FROM pg_stat_replication"
+    write = "UPDATE orders SET customer = 1 WHERE id = 1"  # a standby answers what it is sent
+    eventually("the lag is seen", lambda: bool(keeper.sql(f"{write}; {late}")[0][0]))
+    before = keeper.ids()
+    ran: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: ran.append(keeper.enforce(rule(), approved=hash_of, throttle={"max_replica_lag_seconds": 1.0}))
+    )
+    thread.start()
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'keeper' AND query LIKE '%pg_stat_replication%'"
+    eventually("the agent waits for the replica", lambda: keeper.sql(asked) != [(0,)])
+    assert keeper.ids() == before
+    standby.sql("SELECT pg_wal_replay_resume()")
+    thread.join()
+    outcome = result_of(ran[0]).outcomes[0]
+    assert (outcome.state, outcome.remaining) == (RuleState.COMPLETED, 0)
+    assert outcome.throttled_seconds >= 0.9

@@ -1,0 +1,132 @@
+"""How fast rules work beside batches written by hand, in one paired run.
+
+    BENCH_ROWS=10000000 BENCH_ROUNDS=3 pytest -s -m bench tests/bench/bench_lifecycle.py
+
+Every contender gets a table of its own, made anew. The best fixed batch is looked for by hand among several sizes.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from databosun.api.lifecycle import ActionType, MaskMethod, MaskOrder
+from support.lifecycling import DATABASE, Keeper, make_keeper, prepare, rule
+from support.pgserver import Server
+
+pytestmark = pytest.mark.bench
+
+ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+MAJOR = int(os.environ.get("BENCH_MAJOR", "18"))
+SIZES = (1000, 5000, 20_000, 50_000)
+BATCH = {"rows": 5000, "target_milliseconds": 1000, "pause_milliseconds": 0}
+OLD = "created_at < '2025-12-01 12:00Z'"
+
+
+@pytest.fixture(scope="module")
+def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
+    """A server as production has it: what is committed is on disk."""
+    server = Server(MAJOR, settings={"fsync": "on", "shared_buffers": "'512MB'", "max_wal_size": "'8GB'"})
+    server.init()
+    server.configure()
+    server.start()
+    try:
+        prepare(server, ROWS)
+        server.sql("CREATE TABLE kept AS SELECT * FROM orders", DATABASE)
+        yield make_keeper(server, Path(tmp_path_factory.mktemp("pod")))
+    finally:
+        server.remove()
+
+
+def afresh(keeper: Keeper) -> None:
+    """The table as it was before anybody worked on it."""
+    keeper.sql("TRUNCATE orders; ALTER TABLE orders DROP COLUMN IF EXISTS masked_at")
+    columns = "id, created_at, status, customer, amount, weight, blob, doc"
+    keeper.sql(f"INSERT INTO orders ({columns}) SELECT {columns} FROM kept")
+    keeper.sql("VACUUM ANALYZE orders")
+
+
+def compare(contenders: Mapping[str, Callable[[], float]]) -> None:
+    """Let each have its turn in every round, and print the median of its rows a second."""
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for number in range(ROUNDS):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            found[name].append(contenders[name]())
+    print(f"\nrows a second, of {ROWS} rows in the table, median of {ROUNDS}")
+    for name, rates in found.items():
+        print(f"{statistics.median(rates):12.0f}  {name}  ({min(rates):.0f} to {max(rates):.0f})")
+
+
+def by_hand(keeper: Keeper, size: int) -> float:
+    """Rows a second of the batches that people write: the next ones by key, deleted where they lie."""
+    statement = (
+        f"DELETE FROM orders WHERE ctid = ANY (ARRAY(SELECT ctid FROM orders WHERE id > %s AND {OLD} "
+        "ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)) RETURNING id"
+    )
+    afresh(keeper)
+    last, count, began = 0, 0, time.monotonic()
+    with keeper.server.connect(DATABASE) as connection:
+        while found := connection.execute(statement, (last, size)).fetchall():
+            last, count = max(int(row[0]) for row in found), count + len(found)
+    return count / (time.monotonic() - began)
+
+
+def by_rule(keeper: Keeper, action: ActionType) -> float:
+    """Rows a second of a rule, from its first look to its record in the store."""
+    afresh(keeper)
+    asked = rule(action=action, where=None, limits={"max_rows_per_run": 1 << 40})
+    began = time.monotonic()
+    done = keeper.carry_out(asked, batch=BATCH)["old-orders"]
+    assert (done.failure, done.remaining) == (None, 0)
+    return done.deleted / (time.monotonic() - began)
+
+
+def test_deleting_and_archiving_beside_batches_by_hand(keeper: Keeper) -> None:
+    contenders: dict[str, Callable[[], float]] = {
+        f"by hand, {size} a batch": partial(by_hand, keeper, size) for size in SIZES
+    }
+    contenders["rule, Delete"] = partial(by_rule, keeper, ActionType.DELETE)
+    contenders["rule, Archive"] = partial(by_rule, keeper, ActionType.ARCHIVE)
+    compare(contenders)
+
+
+def test_anonymising_beside_an_update_by_hand(keeper: Keeper) -> None:
+    def hand() -> float:
+        afresh(keeper)
+        keeper.sql("ALTER TABLE orders ADD COLUMN masked_at timestamptz")
+        statement = (
+            f"WITH done AS (UPDATE orders SET status = md5(status), masked_at = now() WHERE ctid = ANY (ARRAY(SELECT "
+            f"ctid FROM orders WHERE id > %s AND {OLD} ORDER BY id LIMIT %s FOR UPDATE)) RETURNING id) "
+            "SELECT count(*), max(id) FROM done"
+        )
+        last, count, began = 0, 0, time.monotonic()
+        with keeper.server.connect(DATABASE) as connection:
+            while (row := connection.execute(statement, (last, 5000)).fetchone()) and row[0]:
+                count, last = count + int(row[0]), int(row[1])
+        return count / (time.monotonic() - began)
+
+    def ours() -> float:
+        afresh(keeper)
+        keeper.sql("ALTER TABLE orders ADD COLUMN masked_at timestamptz")
+        masks = [MaskOrder(column="status", method=MaskMethod.HASH)]
+        asked = rule(
+            action=ActionType.ANONYMIZE,
+            where=None,
+            masks=masks,
+            mark_column="masked_at",
+            limits={"max_rows_per_run": 1 << 40},
+        )
+        began = time.monotonic()
+        done = keeper.carry_out(asked, batch=BATCH)["old-orders"]
+        assert (done.failure, done.remaining) == (None, 0)
+        return done.anonymized / (time.monotonic() - began)
+
+    compare({"by hand": hand, "rule, Anonymize": ours})

@@ -1,0 +1,363 @@
+"""LifecyclePolicies on an API server: dry until approved, then exactly that plan, and never without its conditions."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from databosun.api.lifecycle import LifecycleMode, TriggerFact
+from databosun.api.request import LifecycleTask, Request
+from databosun.api.result import Outcome, Result
+from databosun.kube.resources import APPROVALS, Object
+from support.operator import Rig, conditions, database, lifecycle, lifecycle_run, storage
+from support.operator_scenarios import (
+    HOUR,
+    MINUTE,
+    Driver,
+    approval_of,
+    approved,
+    asked_now,
+    ready,
+    ruled,
+    runs_done,
+    seeded,
+    soon,
+)
+
+DAY = timedelta(days=1)
+
+
+def asked(rig: Rig) -> list[Request]:
+    found: list[Request] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, LifecycleTask):
+            found.append(request)
+
+    rig.agents.script = script
+    return found
+
+
+async def policy_of(rig: Rig) -> Object:
+    return await rig.get("LifecyclePolicy", "old-orders")
+
+
+async def newest(rig: Rig, mode: str) -> Object:
+    runs = [one for one in await rig.objects("LifecycleRun") if one["spec"]["mode"] == mode]
+    return max(runs, key=lambda one: (one["metadata"]["creationTimestamp"], one["metadata"]["name"]))
+
+
+async def enforced(drive: Driver, *phases: str) -> Object:
+    await asked_now(drive.rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.until(runs_done(drive.rig, "LifecycleRun", *phases))
+    return await newest(drive.rig, "Enforce")
+
+
+async def test_a_dry_run_shows_the_plan_and_changes_nothing(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    await ruled(drive, mode="DryRun")
+    status = (await policy_of(rig))["status"]
+    (rule,) = status["plan"]["rules"]
+    assert (rule["table"], rule["eligible"], rule["rows"]) == ("public.orders", 250, 10_000)
+    assert status["remaining"] == 250
+    assert conditions({"status": status}) == {
+        "Ready": ("True", "Ready"),
+        "LastRunSucceeded": ("True", "Succeeded"),
+        "ScheduleHealthy": ("True", "OnSchedule"),
+        "DryRunClean": ("True", "PlanClean"),
+    }
+    (request,) = requests
+    assert isinstance(request.job, LifecycleTask)
+    assert (request.job.mode, request.job.approved, request.job.stop_at) == (LifecycleMode.DRY_RUN, None, None)
+    assert rig.agents.bucket.old.taken == 0
+
+
+async def test_only_an_approved_plan_is_carried_out_and_one_approval_carries_many_runs(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    await ruled(drive)
+    assert conditions(await policy_of(rig))["Approved"] == ("False", "AwaitingApproval")
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "again")
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded", "Succeeded"))
+    assert rig.agents.bucket.old.taken == 0
+    await approved(drive)
+    assert conditions(await policy_of(rig))["Approved"] == ("True", "Approved")
+    run = await enforced(drive, *["Succeeded"] * 3)
+    assert (run["status"]["processed"], run["status"]["remaining"]) == (100, 150)
+    plan_hash = (await policy_of(rig))["status"]["plan"]["hash"]
+    assert run["status"]["approved"] == plan_hash == run["status"]["plan"]["hash"]
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "more")
+    await drive.until(runs_done(rig, "LifecycleRun", *["Succeeded"] * 4))
+    assert rig.agents.bucket.old.taken == 200
+    jobs = [request.job for request in requests if isinstance(request.job, LifecycleTask)]
+    assert [job.approved for job in jobs] == [None, None, plan_hash, plan_hash]
+    assert jobs[2].previous is None
+    assert jobs[3].previous is not None
+    assert jobs[3].previous.run == run["metadata"]["name"]
+    (rule,) = (await policy_of(rig))["status"]["rules"]
+    assert (rule["processed"], rule["remaining"], rule["state"]) == (200, 50, "Limited")
+
+
+async def test_an_approval_of_another_plan_carries_nothing(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await rig.create(approval_of(await policy_of(rig), rig.clock.now() + 12 * HOUR, "0123456789abcdef"))
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded", "Succeeded"))
+    assert [one["spec"]["mode"] for one in await rig.objects("LifecycleRun")] == ["DryRun", "DryRun"]
+
+
+async def test_an_approval_ends(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    await drive.idle(13 * HOUR)
+    assert conditions(await policy_of(rig))["Approved"] == ("False", "AwaitingApproval")
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded", "Succeeded"))
+    assert rig.agents.bucket.old.taken == 0
+
+
+async def test_a_rule_that_was_changed_needs_another_look_and_another_approval(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    before = (await policy_of(rig))["status"]["plan"]["hash"]
+    await rig.edit(
+        "LifecyclePolicy", "old-orders", lambda body: body["spec"]["rules"][0]["match"].update(olderThan="30d")
+    )
+    await drive.idle(MINUTE)
+    assert conditions(await policy_of(rig))["Approved"] == ("False", "NoPlan")
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded", "Succeeded"))
+    policy = await policy_of(rig)
+    assert policy["status"]["plan"]["hash"] != before
+    assert conditions(policy)["Approved"] == ("False", "AwaitingApproval")
+    assert rig.agents.bucket.old.taken == 0
+
+
+async def test_a_table_that_changed_since_is_not_touched_and_the_new_plan_is_shown(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    before = (await policy_of(rig))["status"]["plan"]["hash"]
+    old = rig.agents.bucket.old
+    trigger = TriggerFact(name="audit", table="public.orders", events=["DELETE"], definition_sha256="0" * 64)
+    old.table = old.table.model_copy(update={"triggers": [trigger]})
+    run = await enforced(drive, "Refused", "Succeeded")
+    assert run["status"]["failure"]["reason"] == "PlanChanged"
+    assert old.taken == 0
+    policy = await policy_of(rig)
+    assert policy["status"]["plan"]["hash"] == run["status"]["plan"]["hash"] != before
+    assert policy["status"]["plan"]["rules"][0]["refusals"][0].startswith("TriggerNotAllowed: ")
+    found = conditions(policy)
+    assert (found["DryRunClean"], found["Approved"]) == (("False", "RulesRefused"), ("False", "AwaitingApproval"))
+
+
+async def test_a_plan_that_grew_beyond_its_ceiling_does_nothing(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    rig.agents.bucket.old.eligible = 5000
+    run = await enforced(drive, "Refused", "Succeeded")
+    assert run["status"]["rules"][0]["reason"] == "PlanGrew"
+    assert rig.agents.bucket.old.taken == 0
+
+
+async def test_without_a_recent_backup_or_a_proof_nothing_is_enforced(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive, preconditions={"backupWithin": "1h"})
+    await approved(drive)
+    run = await enforced(drive, "Refused", "Succeeded")
+    assert run["status"]["failure"]["reason"] == "BackupTooOld"
+    assert rig.agents.bucket.old.taken == 0
+
+
+async def test_a_database_that_no_drill_has_proven_is_not_touched(rig: Rig) -> None:
+    drive = Driver(rig)
+    await seeded(drive, 2)
+    await drive.until(lambda: ready(rig))
+    await rig.create(lifecycle(mode="Enforce"))
+    await drive.idle(MINUTE)
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "look")
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded"))
+    await approved(drive)
+    run = await enforced(drive, "Refused", "Succeeded")
+    assert run["status"]["failure"]["reason"] == "ProofTooOld"
+    assert rig.agents.bucket.old.taken == 0
+
+
+@pytest.mark.parametrize("place", ["spec", "Database", "LifecyclePolicy"])
+async def test_a_legal_hold_over_all_stops_everything(rig: Rig, place: str) -> None:
+    drive = Driver(rig)
+    holds = [{"name": "case-7", "reason": "litigation"}] if place == "spec" else []
+    await ruled(drive, holds=holds)
+    await approved(drive)
+    if place != "spec":
+        name = "orders" if place == "Database" else "old-orders"
+        await rig.edit(place, name, lambda body: body["metadata"].setdefault("labels", {}).update(
+            {"databosun.io/hold": "true"}
+        ))  # fmt: skip
+    run = await enforced(drive, "Refused", "Succeeded")
+    assert run["status"]["failure"]["reason"] == "BlockedByHold"
+    assert conditions(await policy_of(rig))["BlockedByHold"] == ("True", "BlockedByHold")
+    assert rig.agents.bucket.old.taken == 0
+
+
+async def test_a_run_made_by_hand_waits_for_its_approval_and_then_goes(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await rig.create(lifecycle_run("mine", rig.clock.now() + 10 * HOUR, mode="Enforce"))
+    await drive.idle(HOUR)
+    waiting = conditions(await rig.get("LifecycleRun", "mine"))
+    assert (waiting["Ready"], waiting["Reconciling"]) == (("False", "AwaitingApproval"), ("True", "AwaitingApproval"))
+    await approved(drive)
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded", "Succeeded"))
+    assert (await rig.get("LifecycleRun", "mine"))["status"]["approval"].startswith("old-orders-")
+    assert rig.agents.bucket.old.taken == 100
+
+
+async def test_a_run_made_by_hand_that_nobody_approves_ends(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await rig.create(lifecycle_run("mine", rig.clock.now() + 10 * HOUR, mode="Enforce"))
+    await drive.until(runs_done(rig, "LifecycleRun", "Refused", "Succeeded"), limit=12 * HOUR)
+    assert (await rig.get("LifecycleRun", "mine"))["status"]["failure"]["reason"] == "NotStarted"
+    assert rig.agents.bucket.old.taken == 0
+
+
+async def test_an_approval_taken_away_between_two_attempts_ends_the_run(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    failed = Result(outcome=Outcome.FAILED, reason="ConnectionLost", message="gone", retryable=True)
+    rig.agents.script = lambda request: failed if isinstance(request.job, LifecycleTask) else None
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+
+    async def once() -> bool:
+        runs = await rig.objects("LifecycleRun")
+        tried = [one for run in runs if run["spec"]["mode"] == "Enforce" for one in run["status"].get("attempts", ())]
+        return any("endedAt" in one for one in tried)
+
+    await drive.until(once)
+    (consent,) = [body async for body in rig.kube.list(APPROVALS, rig.namespace)]
+    await rig.kube.delete(APPROVALS, rig.namespace, consent["metadata"]["name"], uid=consent["metadata"]["uid"])
+    await drive.idle(2 * HOUR)
+    run = await newest(rig, "Enforce")
+    assert (run["status"]["phase"], run["status"]["failure"]["reason"]) == ("Failed", "AwaitingApproval")
+    assert rig.agents.bucket.old.taken == 0
+
+
+async def test_outside_its_windows_an_enforced_run_waits_and_inside_it_stops_at_the_end(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    opens = rig.clock.now() + 6 * HOUR
+    window = {"cron": f"{opens.minute} {opens.hour} * * *", "duration": "20m"}
+    await ruled(drive, windows=[window])
+    await approved(drive)
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.idle(HOUR)
+    assert conditions(await newest(rig, "Enforce"))["Ready"] == ("False", "OutsideWindow")
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded", "Succeeded"), limit=8 * HOUR)
+    last = requests[-1].job
+    assert isinstance(last, LifecycleTask)
+    assert last.stop_at is not None
+    assert last.stop_at == opens.replace(second=0, microsecond=0) + 20 * MINUTE
+
+
+async def test_it_waits_for_a_backup_of_the_same_database_and_a_backup_waits_for_it(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    held: dict[str, str] = {"backup": "hang"}
+    rig.agents.script = lambda request: held.get(request.job.task)
+    await asked_now(rig, "BackupPolicy", "nightly", "now")
+    await drive.idle(MINUTE)
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.idle(5 * MINUTE)
+    assert conditions(await newest(rig, "Enforce"))["Ready"] == ("False", "Waiting")
+    assert rig.agents.bucket.old.taken == 0
+    held.clear()
+    held["lifecycle"] = "hang"
+    await drive.idle(10 * MINUTE)
+    assert conditions(await newest(rig, "Enforce"))["Ready"] == ("False", "Running")
+    await asked_now(rig, "BackupPolicy", "nightly", "later")
+    await drive.idle(5 * MINUTE)
+    waiting = [conditions(one).get("Ready") for one in await rig.objects("Backup")]
+    assert ("False", "Waiting") in waiting
+    held.clear()
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded", "Succeeded"))
+    assert rig.agents.bucket.old.taken == 100
+
+
+async def test_a_schedule_carries_on_and_tells_how_the_backlog_fares(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive, schedule={"cron": "*/30 * * * *"})
+    await approved(drive)
+    await drive.idle(2 * HOUR)
+    (rule,) = (await policy_of(rig))["status"]["rules"]
+    assert rig.agents.bucket.old.eligible == 0
+    assert (rule["remaining"], rule["processed"], rule["state"]) == (0, 250, "Completed")
+    assert conditions(await policy_of(rig))["FallingBehind"] == ("False", "KeepingUp")
+
+
+async def test_a_backlog_that_grows_faster_than_it_drains_is_falling_behind(rig: Rig) -> None:
+    drive = Driver(rig)
+    rig.agents.bucket.old.inflow = 1000
+    await ruled(drive, schedule={"cron": "0 3 * * *"})
+    await approved(drive)
+    await enforced(drive, "Succeeded", "Succeeded")
+    policy = await policy_of(rig)
+    (rule,) = policy["status"]["rules"]
+    assert (rule["ratePerDay"], rule["inflowPerDay"], rule.get("etaDays")) == (100, 1000, None)
+    assert conditions(policy)["FallingBehind"] == ("True", "FallingBehind")
+
+
+async def test_nobody_hears_an_enforced_run_but_its_record_says_what_it_did(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive, retries=0)
+    await approved(drive)
+    old = rig.agents.bucket.old
+
+    def script(request: Request) -> str | None:
+        if isinstance(request.job, LifecycleTask):
+            old.work(request.job, rig.clock.now)
+            return "crash"
+        return None
+
+    rig.agents.script = script
+    run = await enforced(drive, "Succeeded", "Succeeded")
+    assert run["status"]["processed"] == old.taken == 100
+
+
+async def test_old_runs_go_and_the_numbers_stay(rig: Rig) -> None:
+    drive = Driver(rig)
+    rig.agents.bucket.old.eligible = 900
+    await ruled(drive, schedule={"cron": "*/10 * * * *"}, historyLimits={"enforced": 2, "dryRuns": 1})
+    await approved(drive)
+    await drive.idle(HOUR + 5 * MINUTE)
+    runs = await rig.objects("LifecycleRun")
+    assert len(runs) <= 3
+    (rule,) = (await policy_of(rig))["status"]["rules"]
+    assert rule["processed"] == rig.agents.bucket.old.taken >= 500
+
+
+async def test_what_is_wrong_with_a_policy_is_said_on_it(rig: Rig) -> None:
+    drive = Driver(rig)
+    await rig.create(lifecycle())
+    await drive.idle(MINUTE)
+    assert conditions(await policy_of(rig))["Stalled"] == ("True", "DatabaseNotFound")
+    await rig.create(storage(), database(engine="Redis"))
+    await drive.idle(MINUTE)
+    assert conditions(await policy_of(rig))["Stalled"] == ("True", "UnsupportedEngine")
+
+
+async def test_a_slot_is_answered_by_a_dry_run_while_nobody_approves(rig: Rig) -> None:
+    drive = Driver(rig)
+    await seeded(drive, 2)
+    await drive.until(lambda: ready(rig))
+    await rig.create(lifecycle(cron=soon(rig), mode="Enforce"))
+    await drive.until(runs_done(rig, "LifecycleRun", "Succeeded"))
+    (run,) = await rig.objects("LifecycleRun")
+    assert (run["spec"]["mode"], run["spec"]["schedule"]) == ("DryRun", "lifecycle")
+    at = datetime.fromisoformat(run["status"]["at"])
+    assert at == datetime.fromisoformat(run["metadata"]["creationTimestamp"])
