@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from databosun.engines.redis.failover.guards import MOVER_GRANTS
 from databosun.engines.redis.failover.probe import GRANTS
-from databosun.engines.redis.failover.provider import MOVER_GRANTS
 from support.clusterapi import Object
 from support.stack import REDIS_IMAGE
 from support.stackplace import GROUP, LABEL_FINISHED, Place, database_of, secret
@@ -120,7 +120,7 @@ def _ended(place: Place, name: str) -> Object:
 
 
 def _database(place: Place, environment: str) -> Object:
-    database = database_of("cache", "unused", engine="Redis", version="7", environment=environment)
+    database = database_of("cache", "unused", engine="Redis", environment=environment, runner={"image": REDIS_IMAGE})
     database["spec"]["connection"] = {
         "hosts": [f"{name}.{place.namespace}.svc" for name in NODES],
         "credentialsSecretRef": {"name": "cache-probe"}, "tls": {"mode": "Disable"},

@@ -16,6 +16,8 @@ GROUPS = {
     "backuppolicies": OURS,
     "backupstorages": OURS,
     "databases": OURS,
+    "failovertestruns": OURS,
+    "failovertests": OURS,
     "inquiries": OURS,
     "restoredrillruns": OURS,
     "restoredrills": OURS,

@@ -16,8 +16,8 @@ from databosun.domain.errors import WorldFault
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverProvider, Operator, Site
 from databosun.engines.redis.failover import FAILOVER
+from databosun.engines.redis.failover.guards import MOVER_GRANTS
 from databosun.engines.redis.failover.probe import GRANTS
-from databosun.engines.redis.failover.provider import MOVER_GRANTS
 from databosun.engines.redis.resp import Reply
 from support.agentrun import Workplace
 from support.failoverjob import RUN, FailoverJob

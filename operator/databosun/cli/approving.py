@@ -79,7 +79,7 @@ def approve(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Approve deletions that a guard has stopped, a failover test, or the plan of a lifecycle.
+    """Approve a stopped deletion, a failover test, or a lifecycle.
 
     An Approval names one plan by its hash, and the person who gave it: you, as the API server knows you.
     """

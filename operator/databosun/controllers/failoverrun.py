@@ -28,7 +28,7 @@ from databosun.domain.failovertest import EffectiveFailover, effective_failover,
 from databosun.domain.interlock import Operation
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan
 from databosun.domain.requests import database_target, storage_target
-from databosun.domain.run import Doomed, Limits
+from databosun.domain.run import Blocked, Doomed, Limits
 from databosun.domain.running import RunState
 from databosun.kube.resources import (
     APPROVALS,
@@ -145,7 +145,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         demand_lock(storage, int(effective.lock.total_seconds()) if effective.lock else None)
         return replace(
             ordered,
-            blocked=found_backups.not_ready(storage, None),
+            blocked=found_backups.not_ready(storage, None) or _not_probed(database),
             storage_uid=storage.meta.uid,
             storage_limit=storage.spec.max_concurrent_runs,
             order=self._order(database, test, storage, effective),
@@ -197,7 +197,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
     ) -> FailoverOrder:
         context, spec, engine = self._context, test.spec, database.spec.engine
         provider = provider_target(database.meta.name, database.spec)
-        version = database.status.engine_version
+        version = database.status.engine_version or database.spec.version
         login = _writers(database.spec, spec)
         target, secrets = database_target(database.meta.named, login, CAPABILITIES[engine].port, version)
         place, store = storage_target(storage.meta.named, storage.spec, context.cluster_id)
@@ -240,6 +240,13 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
             if at is not None and now < at + cooldown and (newest is None or at > newest):
                 newest = at
         return newest
+
+
+def _not_probed(database: SeenDatabase) -> Blocked | None:
+    """The image is chosen by the version."""
+    if database.status.engine_version or database.spec.version or database.spec.runner is not None:
+        return None
+    return Blocked(Reason.DATABASE_NOT_PROBED, f"Database {database.meta.name} has not been looked at yet")
 
 
 def _backups(database: SeenDatabase) -> Backups:

@@ -158,7 +158,9 @@ class FailoverProvider(Protocol):
 
 
 class Failover(Protocol):
-    """What an engine moves primaries by."""
+    """What an engine moves primaries by. `providers`: as spec.replication.provider names them."""
+
+    providers: tuple[str, ...]
 
     def open(self, site: Site, mode: FailoverMode) -> AbstractContextManager[FailoverProvider]:
         """Begin. UserFault(ProviderUnsupported, ModeUnsupported) before anything is asked of anybody."""

@@ -64,6 +64,11 @@ def load_failover(name: EngineName) -> Failover:
     return failover
 
 
+def failover_providers() -> dict[str, EngineName]:
+    """What moves primaries in this release, and of which engine. Loads every driver there is."""
+    return {provider: name for name in _FAILOVERS for provider in load_failover(name).providers}
+
+
 def load_bridge(name: EngineName) -> Bridge:
     """What restores into a running server, `BRIDGE` in its package. UserFault(BridgeUnsupported)."""
     demand_bridge(name)

@@ -13,6 +13,7 @@ from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec
 from databosun.api.v1alpha1.backupstorage import BackupStorageStatus
 from databosun.api.v1alpha1.conditions import Condition, ConditionType
 from databosun.api.v1alpha1.database import DatabaseStatus
+from databosun.api.v1alpha1.failovertestrun import FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquiryStatus
 from databosun.api.v1alpha1.kinds import KINDS
 from databosun.api.v1alpha1.restore import RestoreStatus
@@ -28,6 +29,7 @@ def test_an_empty_status_is_a_status() -> None:
         RestoreDrillRunStatus: {"attempts": [], "proven": False},
         RestoreStatus: {"attempts": []},
         InquiryStatus: {"attempts": []},
+        FailoverTestRunStatus: {"attempts": []},
     }
     for kind in KINDS:
         if kind.status is not None:

@@ -64,8 +64,9 @@ def test_no_right_on_secrets_and_none_to_write_a_spec_but_of_new_runs() -> None:
         for access in wanted
         if access.resource in OWN_KINDS and not access.subresource
     }
+    runs = ("backups", "restoredrillruns", "failovertestruns")
     assert {write for write in writes if write[1] not in ("get", "list", "watch")} == {
-        *((kind, verb) for kind in ("backups", "restoredrillruns") for verb in ("create", "delete", "patch")),
+        *((kind, verb) for kind in runs for verb in ("create", "delete", "patch")),
         ("restores", "patch"),
         ("databases", "patch"),
         *(("inquiries", verb) for verb in ("delete", "patch")),

@@ -104,7 +104,7 @@ class NodeSeen(Model):
 class TopologySeen(Model):
     """All nodes, as they were found."""
 
-    at: Time = Field(description="When.")
+    at: Time = Field(description="When they were looked at.")
     primary: Identifier | None = Field(default=None, description="The primary; absent where there was not exactly one.")
     synchronous: Line | None = Field(default=None, description="The mode of replication, in the engine's own words.")
     fencing: Line | None = Field(
@@ -128,7 +128,7 @@ class GuardSeen(Model):
 class FailoverEvent(Model):
     """One thing that happened."""
 
-    at: Instant = Field(description="When.")
+    at: Instant = Field(description="When it happened.")
     event: Line = Field(description="What, in one CamelCase word.")
     node: Line | None = Field(default=None, description="The node that it is about.")
     note: Line | None = Field(default=None, description="The rest, for people.")

@@ -28,25 +28,22 @@ from databosun.engines.failover import (
     Watcher,
     probe_error,
 )
+from databosun.engines.redis.failover.guards import mover_guard, probe_guard, quorum_guard
 from databosun.engines.redis.failover.nodes import NodeFacts, Nodes, Place
 from databosun.engines.redis.failover.probe import (
-    GRANTS,
     WATCHED,
     Clients,
     Keys,
     Session,
-    lacking,
     read_bits,
     remove_keys,
 )
 from databosun.engines.redis.failover.sentinels import KnownReplica, Sentinels, Word
 from databosun.engines.redis.failover.switch import PAUSE_SECONDS, Switch
 from databosun.engines.redis.faults import guarded
-from databosun.engines.redis.resp import encode
 
 SENTINEL = "Sentinel"
 AGREE_SECONDS = 10.0
-MOVER_GRANTS = "+info +ping +client|pause +client|unpause +client|kill +replicaof +config|rewrite"
 
 
 @dataclass
@@ -95,17 +92,12 @@ class SentinelProvider:
 
     def examine(self, topology: Topology, candidate: str | None) -> Sequence[GuardResult]:
         """Quorum, grants, and the candidate."""
-        word = self._word
-        quorum = word.quorum if word else "not asked"
-        found = [
-            GuardResult(
-                name="quorum", ok=quorum is None, observed=quorum or "OK", limit="OK of SENTINEL CKQUORUM",
-                message=None if quorum is None else "start the Sentinels that are away; they could not agree",
-            ),
-            *self._mover_guards(topology),
-            *self._probe_guards(topology),
-        ]  # fmt: skip
-        return found
+        primary = Place.parse(topology.primary) if topology.primary else None
+        return [
+            quorum_guard(self._word),
+            mover_guard(self.nodes, self._facts),
+            *([probe_guard(self.probe, primary, self.keys)] if primary else []),
+        ]
 
     def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
         """Safely, or as if the master were gone."""
@@ -263,40 +255,11 @@ class SentinelProvider:
             notes.append(f"maxmemory-policy {evicts} may evict the probe's keys, which would count as lost")
         return notes
 
-    def _mover_guards(self, topology: Topology) -> Iterator[GuardResult]:
-        """Whether the login may do what the move needs, found without doing it."""
-        for member in topology.members:
-            place = Place(member.host, member.port)
-            if place not in self._facts:
-                continue
-            asked = (("CLIENT", "PAUSE", "x"), ("REPLICAOF", "127.0.0.1", "x"))
-            with self.nodes.open(place) as wire:
-                wire.send(b"".join(encode(*words) for words in asked))
-                refused = [str(one) for one in wire.answers(len(asked)) if "NOPERM" in str(one)]
-            if refused:
-                fix = f"run `ACL SETUSER {self.nodes.user} {MOVER_GRANTS}` on every node, and keep it (ACL SAVE)"
-                yield GuardResult(name="grants", ok=False, observed=refused[0], limit=MOVER_GRANTS, message=fix)
-                return
-        yield GuardResult(name="grants", ok=True, observed="granted", limit=MOVER_GRANTS)
-
-    def _probe_guards(self, topology: Topology) -> Iterator[GuardResult]:
-        limit = GRANTS.format(table=self.site.table)
-        if topology.primary is None:
-            return
-        with self.probe.open(Place.parse(topology.primary)) as wire:
-            refused = lacking(wire, self.keys)
-        fix = f"run `ACL SETUSER {self.probe.user} {limit}` on every node, and keep it (ACL SAVE)" if refused else None
-        yield GuardResult(
-            name="probeWritable",
-            ok=not refused,
-            observed=refused[0] if refused else "granted",
-            limit=limit,
-            message=fix,
-        )
-
 
 class SentinelFailover:
     """Opens it."""
+
+    providers: tuple[str, ...] = (SENTINEL,)
 
     @contextmanager
     def open(self, site: Site, mode: FailoverMode) -> Iterator[FailoverProvider]:
