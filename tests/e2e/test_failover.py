@@ -77,7 +77,8 @@ def test_an_agent_that_is_killed_in_the_middle_leaves_nothing_behind(cache: Plac
     _test(cache, "killed")
     name = _start(cache, "killed")
     cache.wait("it writes", lambda: bool(_left(cache)), 300)
-    (pod,) = [one for one in cache.pods(name, "failover") if one["status"].get("phase") == "Running"]
+    pods = cache.stack.api.list("pods", cache.namespace, "databosun.io/task=failover")
+    (pod,) = [one for one in pods if one["status"].get("phase") == "Running"]
     cache.stack.kubectl("delete", "pod", "-n", cache.namespace, pod["metadata"]["name"], "--grace-period=0", "--force")
     found = _ended(cache, name)
     assert found["phase"] in ("Inconclusive", "Aborted"), found
