@@ -34,7 +34,7 @@ class _Picked:
     """Rows: where each lies, and the columns that were asked for, those of the walk first."""
 
     ids: list[str]
-    values: list[tuple[str | None, ...]]
+    values: list[tuple[object, ...]]
 
 
 class PostgreSQLRows:
@@ -133,7 +133,7 @@ class PostgreSQLRows:
 
     def _pick(self, query: sql.Composed) -> _Picked:
         found = self._connected().execute(query).fetchall()
-        return _Picked([str(row[0]) for row in found], [_texts(row[1:]) for row in found])
+        return _Picked([str(row[0]) for row in found], [row[1:] for row in found])
 
     def _take_children(self, statements: RowSQL, ids: Sequence[str]) -> dict[str, int]:
         """Delete the children that the server would not, and count those that it takes along."""
@@ -159,7 +159,7 @@ class PostgreSQLRows:
             return statements.delete(picked.ids)
         masks, width = self._masks(statements.shape), len(statements.shape.walk)
         hashed = [mask for mask in masks if mask.expression is None]
-        hashes = [[mask.hashed(key, row[width + at]) for row in picked.values] for at, mask in enumerate(hashed)]
+        hashes = [[mask.hashed(key, _text(row[width + at])) for row in picked.values] for at, mask in enumerate(hashed)]
         return statements.overwrite(picked.ids, masks, hashes, (mark, self._scope.at.isoformat()))
 
     def _keys(self, query: sql.Composed) -> tuple[Key, ...]:
@@ -194,9 +194,9 @@ def _position(shape: Shape, picked: _Picked) -> Position:
     return tuple(str(value) for value in picked.values[-1][: len(shape.walk)])
 
 
-def _key(shape: Shape, walked: Sequence[str | None]) -> Key:
+def _key(shape: Shape, walked: Sequence[object]) -> Key:
     return tuple(str(value) for value in walked[len(shape.walk) - len(shape.key) :])
 
 
-def _texts(row: Sequence[object]) -> tuple[str | None, ...]:
-    return tuple(None if value is None else str(value) for value in row)
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

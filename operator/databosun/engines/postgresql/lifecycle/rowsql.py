@@ -45,9 +45,7 @@ class RowSQL:
 
     def root(self, ids: Sequence[str]) -> sql.Composed:
         """The rows themselves."""
-        return sql.SQL("SELECT * FROM ONLY {} WHERE ctid = ANY ({}::tid[])").format(
-            self.shape.identifier, sql.Literal(list(ids))
-        )
+        return sql.SQL("SELECT * FROM ONLY {} WHERE ctid = ANY ({}::tid[])").format(self.shape.identifier, _places(ids))
 
     def delete(self, ids: Sequence[str]) -> sql.Composed:
         """Delete rows that are locked, as far as the condition holds still."""
@@ -57,7 +55,7 @@ class RowSQL:
         ).format(
             table=self.shape.identifier,
             alias=self.condition.alias,
-            ids=sql.Literal(list(ids)),
+            ids=_places(ids),
             condition=self.condition.all,
             key=sql.SQL(", ").join(self._texts(self.shape.key)),
         )
@@ -76,7 +74,7 @@ class RowSQL:
             for at, name in enumerate(hashed)
         ]
         sets.append(sql.SQL("{} = {}::timestamptz").format(sql.Identifier(mark[0]), sql.Literal(mark[1])))
-        arrays = [sql.SQL("{}::tid[]").format(sql.Literal(list(ids)))]
+        arrays = [sql.SQL("{}::tid[]").format(_places(ids))]
         arrays += [sql.SQL("{}::text[]").format(sql.Literal(list(values))) for values in hashes]
         return sql.SQL(
             "UPDATE ONLY {table} AS {alias} SET {sets} FROM unnest({arrays}) AS databosun_new(databosun_id{names}) "
@@ -161,7 +159,7 @@ class RowSQL:
     def _from(self, ids: Sequence[str]) -> sql.Composed:
         alias = self.condition.alias
         return sql.SQL("FROM ONLY {} AS {} WHERE {}.ctid = ANY ({}::tid[])").format(
-            self.shape.identifier, alias, alias, sql.Literal(list(ids))
+            self.shape.identifier, alias, alias, _places(ids)
         )
 
     def _behind(self, walk: sql.Composable, after: Position) -> sql.Composed:
@@ -179,6 +177,11 @@ class RowSQL:
 
     def _texts(self, names: Sequence[str]) -> list[sql.Composed]:
         return [self.text_of(name) for name in names]
+
+
+def _places(ids: Sequence[str]) -> sql.Literal:
+    """Where rows lie, as an array. The driver would look at each for what needs a quote, and these all do."""
+    return sql.Literal('{"' + '","'.join(ids) + '"}')
 
 
 def _numbered(at: int) -> sql.Identifier:
