@@ -25,6 +25,8 @@ from databosun.engines.postgresql.lifecycle.shapes import Position, Shape, leave
 from databosun.engines.postgresql.lifecycle.statements import no_table, number, one, stepping
 
 COPY_BYTES = 256 * 1024
+# Rows are read by key and by place: for many at once the server would rather read the whole table.
+_BY_PLACE = "SET LOCAL enable_seqscan = off"
 # Between one form and the next the store reads back what it was given.
 _PATIENT = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
 
@@ -67,6 +69,7 @@ class PostgreSQLRows:
         while self._leaf < len(self._leaves):
             shape = self._leaves[self._leaf]
             with stepping(f"working on {shape.full_name}"), self._connected().transaction():
+                self._connected().execute(_BY_PLACE)
                 hashed = [mask.column for mask in self._masks(shape) if mask.expression is None]
                 statements = RowSQL(shape, self._condition)
                 query = statements.pick(rows, self._after, LOCKED, [statements.text_of(name) for name in hashed])
@@ -87,6 +90,7 @@ class PostgreSQLRows:
             with stepping(f"reading {shape.full_name}"), self._connected().transaction():
                 self._connected().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 self._connected().execute(_PATIENT)
+                self._connected().execute(_BY_PLACE)
                 hashed = sql.SQL("{}::text").format(statements.hash())
                 picked = self._pick(statements.pick(rows, self._after, UNLOCKED, [hashed]))
                 if picked.ids:
@@ -106,6 +110,7 @@ class PostgreSQLRows:
         shape = self._shape(capture)
         statements = RowSQL(shape, self._condition)
         with stepping(f"deleting from {shape.full_name}"), self._connected().transaction():
+            self._connected().execute(_BY_PLACE)
             ids = [str(row[0]) for row in self._connected().execute(statements.unchanged(listed)).fetchall()]
             keys = self._keys(statements.delete(ids)) if ids else ()
         return Batch(len(listed), keys)

@@ -3,6 +3,7 @@ server made for other values, or a `%` in a person's condition, has no say."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,26 +66,24 @@ class RowSQL:
     ) -> sql.Composed:
         """Overwrite rows that are locked. `hashes`: one list for each mask without an expression. `mark`: the column
         that says so, and the instant."""
-        hashed = [mask.column for mask in masks if mask.expression is None]
         sets = [
             sql.SQL("{} = {}").format(sql.Identifier(one.column), one.expression) for one in masks if one.expression
         ]
-        sets += [
-            sql.SQL("{} = databosun_new.{}::{}").format(sql.Identifier(name), _numbered(at), self.shape.type_of(name))
-            for at, name in enumerate(hashed)
-        ]
+        hashed = [mask.column for mask in masks if mask.expression is None]
+        for name, values in zip(hashed, hashes, strict=True):
+            # Looked up by place: a join would have the server choose how, and read the whole table for a few rows.
+            new = sql.Literal(json.dumps(dict(zip(ids, values, strict=True))))
+            value = sql.SQL("({}::jsonb ->> {}.ctid::text)").format(new, self.condition.alias)
+            sets.append(sql.SQL("{} = {}::{}").format(sql.Identifier(name), value, self.shape.type_of(name)))
         sets.append(sql.SQL("{} = {}::timestamptz").format(sql.Identifier(mark[0]), sql.Literal(mark[1])))
-        arrays = [sql.SQL("{}::tid[]").format(_places(ids))]
-        arrays += [sql.SQL("{}::text[]").format(sql.Literal(list(values))) for values in hashes]
         return sql.SQL(
-            "UPDATE ONLY {table} AS {alias} SET {sets} FROM unnest({arrays}) AS databosun_new(databosun_id{names}) "
-            "WHERE {alias}.ctid = databosun_new.databosun_id AND {condition} RETURNING {key}"
+            "UPDATE ONLY {table} AS {alias} SET {sets} WHERE {alias}.ctid = ANY ({ids}::tid[]) AND {condition} "
+            "RETURNING {key}"
         ).format(
             table=self.shape.identifier,
             alias=self.condition.alias,
             sets=sql.SQL(", ").join(sets),
-            arrays=sql.SQL(", ").join(arrays),
-            names=sql.SQL("").join(sql.SQL(", {}").format(_numbered(at)) for at in range(len(hashed))),
+            ids=_places(ids),
             condition=self.condition.all,
             key=sql.SQL(", ").join(self._texts(self.shape.key)),
         )
