@@ -19,6 +19,8 @@ GROUPS = {
     "failovertestruns": OURS,
     "failovertests": OURS,
     "inquiries": OURS,
+    "lifecyclepolicies": OURS,
+    "lifecycleruns": OURS,
     "restoredrillruns": OURS,
     "restoredrills": OURS,
     "restores": OURS,
