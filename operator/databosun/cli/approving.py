@@ -79,7 +79,7 @@ def approve(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Approve a stopped deletion, a failover test, or a lifecycle.
+    """Approve deletions, failover tests and lifecycles.
 
     An Approval names one plan by its hash, and the person who gave it: you, as the API server knows you.
     """

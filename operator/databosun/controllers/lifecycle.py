@@ -100,7 +100,7 @@ class LifecyclePolicyController:
             order_hash=order_hash,
             approval=approval_of(self._context, seen, plan, order_hash, now),
             ended=ended,
-            counted=tuple(run.name for run in self._finished(seen)),
+            counted=await self._counted(seen),
             cursor=cursor_of(timetabled.entry, before, None, started, answered=False) if timetabled else before,
             run_now=seen.meta.annotations.get(ANNOTATION_RUN_NOW),
             interval=effective_lifecycle(seen.spec).interval(now) if fault is None else None,
@@ -183,6 +183,14 @@ class LifecyclePolicyController:
                 one = read.lifecycle_run(body)
                 found.append(EndedRun(run.name, run.created, one.spec.mode, one.status))
         return tuple(sorted(found, key=lambda run: (run.status.completion_time or run.created, run.name)))
+
+    async def _counted(self, seen: SeenLifecyclePolicy) -> tuple[str, ...]:
+        """All that are still kept; also one that the cache does not know yet, or it would be counted twice."""
+        known = [run.name for run in self._finished(seen)]
+        namespace, get = seen.meta.namespace, self._context.kube.get
+        unknown = sorted(set(seen.status.counted) - set(known))
+        there = [name for name in unknown if await get(LIFECYCLE_RUNS, namespace, name) is not None]
+        return (*known, *there)
 
     def _beyond_history(self, seen: SeenLifecyclePolicy, counted: Iterable[str]) -> tuple[DeleteObject, ...]:
         runs = [run for run in self._finished(seen) if run.name in set(counted)]

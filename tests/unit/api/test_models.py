@@ -16,6 +16,8 @@ from databosun.api.v1alpha1.database import DatabaseStatus
 from databosun.api.v1alpha1.failovertestrun import FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquiryStatus
 from databosun.api.v1alpha1.kinds import KINDS
+from databosun.api.v1alpha1.lifecyclerun import LifecycleRunStatus
+from databosun.api.v1alpha1.lifecyclestatus import LifecyclePolicyStatus
 from databosun.api.v1alpha1.restore import RestoreStatus
 from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunStatus
 
@@ -30,6 +32,8 @@ def test_an_empty_status_is_a_status() -> None:
         RestoreStatus: {"attempts": []},
         InquiryStatus: {"attempts": []},
         FailoverTestRunStatus: {"attempts": []},
+        LifecyclePolicyStatus: {"rules": [], "counted": []},
+        LifecycleRunStatus: {"attempts": []},
     }
     for kind in KINDS:
         if kind.status is not None:

@@ -64,7 +64,7 @@ def test_no_right_on_secrets_and_none_to_write_a_spec_but_of_new_runs() -> None:
         for access in wanted
         if access.resource in OWN_KINDS and not access.subresource
     }
-    runs = ("backups", "restoredrillruns", "failovertestruns")
+    runs = ("backups", "restoredrillruns", "failovertestruns", "lifecycleruns")
     assert {write for write in writes if write[1] not in ("get", "list", "watch")} == {
         *((kind, verb) for kind in runs for verb in ("create", "delete", "patch")),
         ("restores", "patch"),

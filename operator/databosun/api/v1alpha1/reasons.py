@@ -628,6 +628,7 @@ class Reason(StrEnum):
     NO_MARK_COLUMN = "NoMarkColumn", "Add the column that the message names, empty, of type timestamptz."
     KEY_NOT_MASKABLE = "KeyNotMaskable", "Leave the column out: keys and computed columns cannot be overwritten."
     MASK_DOES_NOT_FIT = "MaskDoesNotFit", "Use another method for the column."
+    VOLATILE_CONDITION = "VolatileCondition", "Write a condition that answers the same each time: no random()."
     NOT_PARTITIONED = "NotPartitioned", "Use Delete or Archive: DropPartition needs partitions by range of the column."
 
     # The API server.
