@@ -124,6 +124,24 @@ class Space:
         late = {**drilled, "notAfter": "2099-01-01T00:00:00Z"}
         self.admin("create", "-f", "-", input=_object("RestoreDrill", {"name": "orders"}, drilled))
         self.admin("create", "-f", "-", input=_object("RestoreDrillRun", {"name": "orders-1"}, late))
+        test = {
+            **drilled,
+            "probe": {"credentialsSecretRef": {"name": "probe"}},
+            "evidence": {"storageRef": {"name": "prod"}},
+        }
+        self.admin("create", "-f", "-", input=_object("FailoverTest", {"name": "orders"}, test))
+        self.admin(
+            "create",
+            "-f",
+            "-",
+            input=_object("FailoverTestRun", {"name": "orders-1"}, {**late, "testRef": {"name": "orders"}}),
+        )
+        rule = {
+            "name": "old", "target": {"table": "public.orders"}, "action": {"type": "Delete"},
+            "match": {"column": "created_at", "olderThan": "365d"},
+        }  # fmt: skip
+        old = {**drilled, "storageRef": {"name": "prod"}, "schedule": {"cron": "30 1 * * *"}, "rules": [rule]}
+        self.admin("create", "-f", "-", input=_object("LifecyclePolicy", {"name": "old-orders"}, old))
 
     def there(self, resource: str, name: str) -> bool:
         """Whether the object is there."""

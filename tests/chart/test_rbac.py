@@ -46,7 +46,7 @@ def test_what_the_operator_asks_for_is_what_the_architecture_grants() -> None:
     ours = "databosun.io"
     assert (
         rights(ours, " ".join(KINDS), "get list watch")
-        | rights(ours, "backups restoredrillruns lifecycleruns", "create delete patch")
+        | rights(ours, "backups restoredrillruns failovertestruns lifecycleruns", "create delete patch")
         | rights(ours, "restores databases", "patch")
         | rights(ours, "inquiries", "delete patch")
         | rights(ours, " ".join(f"{kind}/status" for kind in KINDS if kind != "approvals"), "patch")
@@ -92,7 +92,8 @@ def test_the_operator_writes_no_spec_but_that_of_a_new_run(default: Rendered) ->
         for one in default.rights(OPERATOR)
         if one.group == "databosun.io" and one.verb not in ("get", "list", "watch") and "/" not in one.resource
     }
-    runs = itertools.product(("backups", "restoredrillruns", "lifecycleruns"), ("create", "delete", "patch"))
+    made = ("backups", "restoredrillruns", "failovertestruns", "lifecycleruns")
+    runs = itertools.product(made, ("create", "delete", "patch"))
     # A Database's finalizer stands while a replication slot does.
     answered = {("inquiries", "delete"), ("inquiries", "patch")}
     assert writes == {*runs, ("restores", "patch"), ("databases", "patch"), *answered}

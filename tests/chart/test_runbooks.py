@@ -20,7 +20,8 @@ SHELL = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 # Commands on objects of the alert's namespace that end by themselves, and what they speak of.
 RUNNABLE = re.compile(r"((BACKUP|RUN)=\$\()?kubectl (get|annotate|label|patch) (?!.*--watch)")
 SETTINGS = (
-    "NS={namespace} DB=orders POLICY=nightly STORAGE=prod DRILL=orders OP={namespace} KIND=BackupPolicy NAME=nightly"
+    "NS={namespace} DB=orders POLICY=nightly STORAGE=prod DRILL=orders TEST=orders LIFECYCLE=old-orders OP={namespace} "
+    "KIND=BackupPolicy NAME=nightly"
 )
 
 
