@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ class Daemon:
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256("\0".join(str(word) for word in self.command).encode())
-        digest.update(str(Path(self.command[0]).resolve()).encode())
+        program = shutil.which(self.command[0]) or self.command[0]
+        digest.update(str(Path(program).resolve()).encode())
         for file in self.reads:
             digest.update(file.read_bytes())
         return digest.hexdigest()
