@@ -79,7 +79,7 @@ def test_a_refusal_names_each_guard_with_what_was_found_and_what_to_do() -> None
 
 def test_what_the_operator_offers_is_what_an_agent_can_open() -> None:
     for provider, engine in PROVIDERS.items():
-        database = DatabaseTarget(namespace="n", name="d", uid="u", engine=engine, hosts=["h"], port=1)
+        database = DatabaseTarget(namespace="n", name="d", uid="u", engine=engine, hosts=["h", "i"], port=1)
         login = Credentials("u", "p")
         target = ProviderTarget(provider=provider, endpoints=["h:1"], master_name="m")
         site = Site(Target(database, login), Operator(login), target, "probe", "run", NOON)
