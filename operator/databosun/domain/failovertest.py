@@ -24,7 +24,7 @@ from databosun.domain.running import references
 from databosun.domain.schedule import check_cron, check_zone, last_due, next_due
 
 SCHEDULE = "failover"
-PROVIDERS: Mapping[str, EngineName] = {"Sentinel": EngineName.REDIS, "MariaDBReplication": EngineName.MARIADB}
+PROVIDERS: Mapping[str, EngineName] = {"Sentinel": EngineName.REDIS}
 """What this release can make to fail over, and of which engine that is."""
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""

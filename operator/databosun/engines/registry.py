@@ -17,10 +17,7 @@ _ARCHIVERS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver",
     EngineName.MARIADB: "databosun.engines.mysql.archiver",
 }
-_FAILOVERS = {
-    EngineName.REDIS: "databosun.engines.redis.failover",
-    EngineName.MARIADB: "databosun.engines.mysql.failover",
-}
+_FAILOVERS = {EngineName.REDIS: "databosun.engines.redis.failover"}
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
 _LIFECYCLES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.lifecycle"}
 _MODULES = {
