@@ -203,6 +203,11 @@ class TableFact(Model):
     triggers: list[TriggerFact] = Field(default_factory=list, description="Those at DELETE and UPDATE, switched on.")
     partitioning: PartitioningFact | None = None
     row_security: bool = Field(default=False, description="It hides rows from the login that looks.")
+    kin: list[str] = Field(
+        default_factory=list,
+        description="Those tables that holds name and that share rows with it: its partitions and heirs, and what it is"
+        " one of.",
+    )
 
 
 class PartitionFact(Model):

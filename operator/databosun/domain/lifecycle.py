@@ -31,6 +31,7 @@ from databosun.api.lifecycle import (
 HASH_CHARACTERS = 32
 BY_PARTITION = frozenset({ActionType.DROP_PARTITION, ActionType.DETACH_PARTITION})
 DELETING = frozenset({ActionType.ARCHIVE, ActionType.DELETE, ActionType.PURGE})
+UNKNOWN = "Unknown"  # the kind of a table that could not be looked at
 FOLLOWS = frozenset({"Cascade"})
 CHANGES = frozenset({"SetNull", "SetDefault"})
 
@@ -69,11 +70,11 @@ class Step:
     cyclic: bool = False
 
     def cutoff(self, at: datetime) -> datetime | None:
-        """Rows before this are old enough; a statutory floor outweighs the rule. None: the rule asks no age."""
-        if self.rule.older_than_seconds is None:
+        """Rows before this are old enough; a statutory floor outweighs the rule. None: neither asks for an age."""
+        asked, floor = self.rule.older_than_seconds, self.rule.limits.min_retention_seconds
+        if asked is None and not floor:
             return None
-        seconds = max(self.rule.older_than_seconds, self.rule.limits.min_retention_seconds)
-        return at - timedelta(seconds=seconds)
+        return at - timedelta(seconds=max(asked or 0, floor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,13 @@ def concerns(hold: HoldOrder, step: Step) -> bool:
 
 
 def same_table(name: str, step: Step) -> bool:
-    """Whether a name that people wrote is that of the rule's table; one without a schema is of any."""
-    known = step.table.name if step.table else step.rule.table
-    return name in (known, step.rule.table) or ("." not in name and known.rpartition(".")[2] == name)
+    """Whether a name that people wrote is that of the rule's table, or of one that shares rows with it."""
+    return name == step.rule.table or names_table(name, step.table or TableFact(name=step.rule.table, kind=UNKNOWN))
+
+
+def names_table(name: str, table: TableFact) -> bool:
+    """Whether a name that people wrote is that of a table, or of its kin; one without a schema is of any."""
+    return any(name in (known, known.rpartition(".")[2]) for known in (table.name, *table.kin))
 
 
 def qualified(name: str, step: Step) -> str:
@@ -136,7 +141,7 @@ def _children(tables: Sequence[TableFact]) -> tuple[tuple[Child, ...], bool]:
     def descend(table: TableFact, path: frozenset[str]) -> None:
         nonlocal cyclic
         for reference in sorted(table.references, key=lambda one: (one.table, one.name)):
-            child = known.get(reference.table) or TableFact(name=reference.table, kind="Unknown")
+            child = known.get(reference.table) or TableFact(name=reference.table, kind=UNKNOWN)
             if reference.table in path:
                 cyclic = True
                 continue
@@ -197,7 +202,7 @@ def normal_order(order: LifecycleOrder) -> dict[str, Any]:
 
 def _definition(table: TableFact) -> dict[str, Any]:
     plain = table.model_dump(mode="json", exclude_defaults=True)
-    for field in ("columns", "unique", "references", "triggers", "foreign_key_columns"):
+    for field in ("columns", "unique", "references", "triggers", "foreign_key_columns", "kin"):
         if field in plain:
             plain[field].sort(key=_text)
     return plain

@@ -21,11 +21,13 @@ from databosun.domain.lifecycle import (
     BY_PARTITION,
     DELETING,
     FOLLOWS,
+    UNKNOWN,
     Child,
     LifecyclePlan,
     Step,
     holds_of,
     in_force,
+    names_table,
     needs_deleting_first,
     qualified,
 )
@@ -108,7 +110,7 @@ def _of_holds(step: Step, order: LifecycleOrder, at: datetime) -> Iterator[Refus
         if hold.table is None or not in_force(hold, at):
             continue
         for child in step.children:
-            if child.table.name == qualified(hold.table, step) and step.rule.action in DELETING:
+            if names_table(hold.table, child.table) and step.rule.action in DELETING:
                 message = (
                     f"rule {step.rule.name}: rows of {child.table.name} would go along, and hold {hold.name} is on"
                     f" that table: {hold.reason}"
@@ -157,7 +159,14 @@ def _of_children(step: Step) -> Iterator[Refusal]:
         yield Refusal(Reason.FOREIGN_KEY_CYCLE, message)
     allowed = {qualified(name, step) for name in rule.cascades}
     for child in step.children:
-        if child.table.name not in allowed:
+        if child.table.kind == UNKNOWN:
+            message = (
+                f"rule {rule.name}: {child.table.name} refers to rows of {child.parent} (foreign key {child.by.name})"
+                " and could not be looked at, so that nobody knows what goes along with its rows: too many tables refer"
+                " to each other, or there is a dot in its name"
+            )
+            yield Refusal(Reason.RULE_NOT_READABLE, message)
+        elif child.table.name not in allowed:
             yield Refusal(Reason.CASCADE_NOT_ALLOWED, _unlisted(step, child))
         elif child.goes and child.by.on_delete not in FOLLOWS and not needs_deleting_first(rule, child):
             message = (

@@ -136,9 +136,9 @@ def _pass(work: RuleWork, rows: RowWork) -> bool:
     while (room := min(CHUNK_ROWS, work.room())) > 0:
         work.demand_same()
         granted = work.ledger.write(work.name, Event.GRANTED, rows=room)
-        chunk = _Chunk()
+        chunk = _Chunk(room)
         try:
-            ended = _chunk(work, rows, room, chunk)
+            ended = _chunk(work, rows, chunk)
         finally:
             work.ledger.write(work.name, Event.DONE, work.names(chunk.keys), of=granted, **_done(work, chunk))
         if ended:
@@ -148,17 +148,28 @@ def _pass(work: RuleWork, rows: RowWork) -> bool:
 
 @dataclass
 class _Chunk:
+    """What became of the rows that were granted. `uncertain`: of steps whose answers were lost; they may be done."""
+
+    granted: int
     keys: list[Key] = field(default_factory=list)
     children: dict[str, int] = field(default_factory=dict)
     batches: int = 0
     uncertain: int = 0
 
+    @property
+    def room(self) -> int:
+        """Rows that may still be touched."""
+        return self.granted - len(self.keys) - self.uncertain
 
-def _chunk(work: RuleWork, rows: RowWork, room: int, chunk: _Chunk) -> bool:
+
+def _chunk(work: RuleWork, rows: RowWork, chunk: _Chunk) -> bool:
     """True at the end of the table."""
     began = time.monotonic()
 
-    def take(count: int) -> tuple[int, Batch]:
+    def take(most: int) -> tuple[int, Batch | None]:
+        count = min(most, chunk.room)  # an answer that was lost may have used up some
+        if count <= 0:
+            return 0, None
         try:
             batch = rows.take(count)
         except RuleFault as fault:
@@ -167,8 +178,10 @@ def _chunk(work: RuleWork, rows: RowWork, room: int, chunk: _Chunk) -> bool:
             raise
         return batch.looked, batch
 
-    while len(chunk.keys) < room and time.monotonic() - began < CHUNK_SECONDS:
-        batch = work.pacemaker.step(take, room - len(chunk.keys))
+    while chunk.room > 0 and time.monotonic() - began < CHUNK_SECONDS:
+        batch = work.pacemaker.step(take, chunk.room)
+        if batch is None:
+            return False
         if not batch.looked:
             return True
         chunk.batches += 1

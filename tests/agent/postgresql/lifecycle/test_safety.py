@@ -260,7 +260,7 @@ def test_a_rule_that_fails_does_not_stop_the_others(keeper: Keeper) -> None:
     assert (ran.summary.outcome, ran.summary.reason, ran.summary.retryable) == (Outcome.FAILED, "RulesFailed", False)
     assert done["a-denied"].failure is not None
     assert (done["a-denied"].failure.sqlstate, done["a-denied"].failure.retryable) == ("P0001", False)
-    assert "never" in done["a-denied"].failure.message
+    assert "deny()" in done["a-denied"].failure.message
     assert done["b-missing"].state is RuleState.REFUSED
     assert (done["c-good"].state, done["c-good"].remaining) == (RuleState.COMPLETED, 0)
     assert keeper.sql("SELECT count(*) FROM other") == [(3000,)]

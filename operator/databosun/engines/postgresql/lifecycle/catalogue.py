@@ -90,19 +90,40 @@ FROM pg_catalog.pg_partitioned_table AS p WHERE p.partrelid = {oid}
 """
 
 
+_KIN = """
+WITH RECURSIVE up(oid) AS (
+    SELECT i.inhparent FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = {oid}
+    UNION SELECT i.inhparent FROM pg_catalog.pg_inherits AS i JOIN up ON i.inhrelid = up.oid
+), down(oid) AS (
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = {oid}
+    UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN down ON i.inhparent = down.oid
+)
+SELECT n.nspname::text || '.' || c.relname::text
+FROM (SELECT oid FROM up UNION SELECT oid FROM down) AS k
+JOIN pg_catalog.pg_class AS c ON c.oid = k.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname::text || '.' || c.relname::text = ANY ({held}::text[]) OR c.relname::text = ANY ({held}::text[])
+ORDER BY 1
+"""
+_TABLES = """
+SELECT count(*) FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND {name} IN (n.nspname::text || '.' || c.relname::text, c.relname::text)
+"""
+
+
 def split(name: str) -> tuple[str, str]:
     """Schema and table of a name as people write it; one without a schema is of `public`."""
     schema, dot, table = name.rpartition(".")
     return (schema, table) if dot else ("public", name)
 
 
-def tables_of(connection: Connection, name: str) -> list[TableFact]:
-    """The table, and after it all that refer to it, and to those; empty where there is none."""
+def tables_of(connection: Connection, name: str, held: Sequence[str] = ()) -> list[TableFact]:
+    """The table, and after it all that refer to it, and to those; empty where there is none. `held`: tables that holds
+    are on, as people wrote them."""
     found: dict[str, TableFact] = {}
     waiting = [name if "." in name else f"public.{name}"]
     while waiting and len(found) < MOST_TABLES:
         wanted = waiting.pop(0)
-        table = table_of(connection, wanted)
+        table = table_of(connection, wanted, held)
         if table is None or table.name in found:
             continue
         found[table.name] = table
@@ -110,7 +131,13 @@ def tables_of(connection: Connection, name: str) -> list[TableFact]:
     return list(found.values())
 
 
-def table_of(connection: Connection, name: str) -> TableFact | None:
+def is_table(connection: Connection, name: str) -> bool:
+    """Whether there is a table of a name as people write it; one without a schema may be of any."""
+    found = _row(connection, _TABLES, name=sql.Literal(name))
+    return found is not None and number(found[0]) > 0
+
+
+def table_of(connection: Connection, name: str, held: Sequence[str] = ()) -> TableFact | None:
     """One table."""
     schema, table = split(name)
     row = _row(connection, _RELATION, schema=sql.Literal(schema), name=sql.Literal(table))
@@ -132,6 +159,7 @@ def table_of(connection: Connection, name: str) -> TableFact | None:
         triggers=[one for one in map(_trigger, _rows(connection, _TRIGGERS, tree=tree)) if one.events],
         partitioning=_partitioning(connection, oid),
         row_security=bool(row[4]),
+        kin=[text_of(one) for (one,) in _rows(connection, _KIN, oid=oid, held=sql.Literal(list(held)))] if held else [],
     )
 
 

@@ -15,11 +15,11 @@ from databosun.domain.lifecycle import Child, Step, holds_of
 from databosun.engines.postgresql.connect import Connection
 from databosun.engines.postgresql.lifecycle.catalogue import split
 from databosun.engines.postgresql.lifecycle.shapes import as_sql
-from databosun.engines.postgresql.lifecycle.statements import no_table, one, stepping
+from databosun.engines.postgresql.lifecycle.statements import no_table, one, stepping, text_of
 from databosun.engines.postgresql.reasons import Reason
 
 TRUE = sql.SQL("true")
-_CALLED = re.compile(r'([A-Za-z_][A-Za-z0-9_$]*|"(?:[^"]|"")+")\s*\(')
+_CALLED = re.compile(r'([^\W\d][\w$]*|"(?:[^"]|"")+")\s*\(')
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,9 @@ def condition_of(connection: Connection, step: Step, holds: Iterable[HoldOrder],
         kind = next(one.type for one in found.columns if one.name == rule.column)
         # A date is cut off at the day, so that no day goes before it is over.
         limit = sql.SQL("CAST({}::timestamptz AS {})").format(sql.Literal(cutoff.isoformat()), as_sql(kind))
-        parts.append(sql.SQL("{} < {}").format(sql.Identifier(split(table)[1], rule.column), limit))
+        age = sql.Identifier(split(table)[1], rule.column)
+        # Before all time is no age: people write it for what they do not know.
+        parts.append(sql.SQL("({a} < {c} AND pg_catalog.isfinite({a}))").format(a=age, c=limit))
     elif rule.column is not None:
         parts.append(sql.SQL("{} IS NOT NULL").format(sql.Identifier(split(table)[1], rule.column)))
     old = newest_kept(connection, step, source)
@@ -121,11 +123,12 @@ def newest_kept(connection: Connection, step: Step, source: sql.Composable) -> s
 
 def demand_expression(connection: Connection, source: sql.Composable, text: str) -> None:
     """UserFault unless the text is one condition by itself: it must read alike with and without brackets around it."""
-    for form in (as_sql(f"\n{text}\n"), written(text)):
-        query = sql.SQL("SELECT 1 FROM {} WHERE {} LIMIT 0").format(source, form)
-        with stepping(f"reading the condition {text!r}"):
-            connection.execute(query)
-    called = [name.strip('"').lower() for name in _CALLED.findall(text)]
+    with stepping(f"reading the condition {text!r}", rows=False):
+        for form in (as_sql(f"\n{text}\n"), written(text)):
+            # Asked for in binary, the server takes one statement and no more; else it would carry out what follows a
+            # semicolon, a COMMIT and a DELETE too.
+            connection.execute(sql.SQL("SELECT 1 FROM {} WHERE {} LIMIT 0").format(source, form), binary=True)
+        called = _called(connection, source, text)
     if not called:
         return
     query = sql.SQL(
@@ -137,6 +140,14 @@ def demand_expression(connection: Connection, source: sql.Composable, text: str)
         names = ", ".join(str(name) for name in found) if isinstance(found, list) else str(found)
         message = f"the condition {text!r} calls {names}, which may answer otherwise each time; a rule needs one answer"
         raise UserFault(Reason.VOLATILE_CONDITION, message)
+
+
+def _called(connection: Connection, source: sql.Composable, text: str) -> list[str]:
+    """Names of what is called, as they are written, and as the server reads them, however they are written."""
+    query = sql.SQL("EXPLAIN (VERBOSE, COSTS OFF) SELECT 1 FROM {} WHERE {}").format(source, written(text))
+    plan = "\n".join(text_of(line) for (line,) in connection.execute(query, binary=True).fetchall())
+    found = {*_CALLED.findall(text), *_CALLED.findall(plan)}
+    return sorted(name[1:-1].replace('""', '"') if name.startswith('"') else name.lower() for name in found)
 
 
 def without_children(step: Step, children: Sequence[Child]) -> sql.Composable:

@@ -25,12 +25,25 @@ def instant(value: object) -> datetime | None:
     return datetime.combine(value, time.min, UTC) if isinstance(value, date) else None
 
 
+def age_of(step: Step) -> sql.Composable:
+    """The column that the age of a row is read from."""
+    if step.rule.column is None or step.table is None:
+        return sql.SQL("NULL::timestamptz")
+    return sql.Identifier(split(step.table.name)[1], step.rule.column)
+
+
+def readable(age: sql.Composable) -> sql.Composed:
+    """A date or an instant as the driver reads it: it knows the years from 1 to 9999, and no infinity."""
+    return sql.SQL(
+        "CASE WHEN pg_catalog.isfinite({a}) THEN least(greatest({a}, '0001-01-02'), '9999-12-30') END"
+    ).format(a=age)
+
+
 def count(connection: Connection, step: Step, condition: Condition, key: bytes | None) -> RuleCounts:
     """One pass over the table, and one over each child."""
     if step.table is None:
         return RuleCounts()
     source = source_of(step.table.name, step.table.kind, condition.alias)
-    age = _age(step)
     ready = sql.SQL("({} AND {} AND {})").format(condition.base, condition.unmarked, condition.childless)
     row = one(
         connection,
@@ -44,7 +57,7 @@ def count(connection: Connection, step: Step, condition: Condition, key: bytes |
             ready=ready,
             old=condition.old,
             held=condition.held,
-            age=age,
+            age=readable(age_of(step)),
             alias=condition.alias,
             source=source,
         ),
@@ -64,18 +77,12 @@ def count(connection: Connection, step: Step, condition: Condition, key: bytes |
     )
 
 
-def _age(step: Step) -> sql.Composable:
-    if step.rule.column is None or step.table is None:
-        return sql.SQL("NULL::timestamptz")
-    return sql.Identifier(split(step.table.name)[1], step.rule.column)
-
-
 def _inflow(connection: Connection, step: Step, condition: Condition, source: sql.Composable) -> int:
     """Rows whose age passes the limit in the day that comes, whatever else the rule asks of them by then."""
     if condition.cutoff is None:
         return 0
     query = sql.SQL("SELECT count(*) FROM {s} WHERE {age} >= {cut} AND {age} < {cut} + interval '1 day'").format(
-        s=source, age=_age(step), cut=condition.cutoff
+        s=source, age=age_of(step), cut=condition.cutoff
     )
     return number(one(connection, query)[0])
 

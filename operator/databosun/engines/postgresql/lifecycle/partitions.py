@@ -17,7 +17,7 @@ from databosun.engines.lifecycle import Batch, Left, LifecycleScope
 from databosun.engines.postgresql.connect import Connection
 from databosun.engines.postgresql.lifecycle.catalogue import split
 from databosun.engines.postgresql.lifecycle.conditions import Condition, working_condition
-from databosun.engines.postgresql.lifecycle.counts import instant
+from databosun.engines.postgresql.lifecycle.counts import age_of, instant, readable
 from databosun.engines.postgresql.lifecycle.shapes import as_sql
 from databosun.engines.postgresql.lifecycle.statements import no_table, number, one, stepping, table_bytes, text_of
 
@@ -69,7 +69,6 @@ def list_partitions(connection: Connection, table: str) -> tuple[Partition, ...]
 def look_at(connection: Connection, step: Step, condition: Condition, partition: Partition) -> PartitionFact:
     """Its bounds and its rows, as they are now."""
     table = step.table or no_table(step.rule.table)
-    column = sql.Identifier(split(table.name)[1], step.rule.column or "")
     kind = next((one.type for one in table.columns if one.name == step.rule.column), "timestamptz")
     low, high = (_bound(connection, end, kind) for end in partition.ends)
     row = one(
@@ -80,7 +79,7 @@ def look_at(connection: Connection, step: Step, condition: Condition, partition:
         ).format(
             base=condition.base,
             held=condition.held,
-            age=column,
+            age=readable(age_of(step)),
             part=sql.Identifier(partition.schema, partition.name),
             alias=condition.alias,
         ),
@@ -182,4 +181,5 @@ def _bound(connection: Connection, text: str | None, kind: str) -> datetime | No
     """A bound is the server's own literal; cast, it is an instant."""
     if text is None:
         return None
-    return instant(one(connection, sql.SQL("SELECT CAST({} AS {})").format(as_sql(text), as_sql(kind)))[0])
+    end = readable(sql.SQL("CAST({} AS {})").format(as_sql(text), as_sql(kind)))
+    return instant(one(connection, sql.SQL("SELECT {}").format(end))[0])

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from databosun.api.lifecycle import ActionType
-from databosun.domain.lifecycle import Step, needs_deleting_first
+from databosun.domain.lifecycle import Child, Step, needs_deleting_first
 from databosun.engines.lifecycle import Batch, Capture, Feed, Key, Left, LifecycleScope, Row
 from databosun.engines.postgresql.connect import Connection
 from databosun.engines.postgresql.lifecycle.catalogue import split
 from databosun.engines.postgresql.lifecycle.conditions import source_of, working_condition
-from databosun.engines.postgresql.lifecycle.counts import along, instant
+from databosun.engines.postgresql.lifecycle.counts import age_of, along, instant, readable
 from databosun.engines.postgresql.lifecycle.masks import Mask, masks_of
 from databosun.engines.postgresql.lifecycle.rowsql import LOCKED, UNLOCKED, RowSQL
 from databosun.engines.postgresql.lifecycle.shapes import Position, Shape, leaves
@@ -74,8 +74,7 @@ class PostgreSQLRows:
                 statements = RowSQL(shape, self._condition)
                 query = statements.pick(rows, self._after, LOCKED, [statements.text_of(name) for name in hashed])
                 picked = self._pick(query)
-                children = self._take_children(statements, picked.ids) if picked.ids else {}
-                keys = self._keys(self._change(statements, picked)) if picked.ids else ()
+                keys, children = self._take(statements, picked) if picked.ids else ((), {})
             if picked.ids:
                 self._after = _position(shape, picked)
                 return Batch(len(picked.ids), keys, children)
@@ -123,8 +122,8 @@ class PostgreSQLRows:
 
     def left(self) -> Left:
         """What the condition matches now."""
-        column, source = self._step.rule.column, source_of(self._table.name, self._table.kind, self._condition.alias)
-        age = sql.SQL("{}.{}").format(self._condition.alias, sql.Identifier(column)) if column else sql.NULL
+        source = source_of(self._table.name, self._table.kind, self._condition.alias)
+        age = readable(age_of(self._step))
         query = sql.SQL("SELECT count(*), min({}) FROM {} WHERE {}").format(age, source, self._condition.all)
         with stepping(f"counting {self._table.name}"):
             row = one(self._connected(), query)
@@ -140,14 +139,23 @@ class PostgreSQLRows:
         found = self._connected().execute(query).fetchall()
         return _Picked([str(row[0]) for row in found], [row[1:] for row in found])
 
-    def _take_children(self, statements: RowSQL, ids: Sequence[str]) -> dict[str, int]:
+    def _take(self, statements: RowSQL, picked: _Picked) -> tuple[tuple[Key, ...], dict[str, int]]:
+        """Change the rows, and what goes along with them."""
+        deletes = self._step.rule.action in (ActionType.DELETE, ActionType.PURGE)
+        along_with = [child for child in self._step.children if child.goes] if deletes else []
+        if not along_with:
+            return self._keys(self._change(statements, picked)), {}
+        # The condition is asked anew while all is there: it may be about the very rows that go first.
+        ids = [str(row[0]) for row in self._connected().execute(statements.still(picked.ids)).fetchall()]
+        if not ids:
+            return (), {}
+        children = self._take_children(statements, along_with, ids)
+        return self._keys(statements.delete(ids, asked=True)), children
+
+    def _take_children(self, statements: RowSQL, children: Sequence[Child], ids: Sequence[str]) -> dict[str, int]:
         """Delete the children that the server would not, and count those that it takes along."""
         found: dict[str, int] = {}
-        if self._step.rule.action not in (ActionType.DELETE, ActionType.PURGE):
-            return found
-        for child in self._step.children:
-            if not child.goes:
-                continue
+        for child in children:
             first = needs_deleting_first(self._step.rule, child)
             query = sql.SQL("{} FROM {} AS databosun_child WHERE {}").format(
                 sql.SQL("DELETE") if first else sql.SQL("SELECT"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from databosun.engines.lifecycle import Key, Row
-from databosun.engines.postgresql.lifecycle.conditions import Condition
+from databosun.engines.postgresql.lifecycle.conditions import TRUE, Condition
 from databosun.engines.postgresql.lifecycle.masks import Mask
 from databosun.engines.postgresql.lifecycle.shapes import Position, Shape
 
@@ -48,8 +48,20 @@ class RowSQL:
         """The rows themselves."""
         return sql.SQL("SELECT * FROM ONLY {} WHERE ctid = ANY ({}::tid[])").format(self.shape.identifier, _places(ids))
 
-    def delete(self, ids: Sequence[str]) -> sql.Composed:
-        """Delete rows that are locked, as far as the condition holds still."""
+    def still(self, ids: Sequence[str]) -> sql.Composed:
+        """Which of the rows that are locked the condition holds for now."""
+        return sql.SQL(
+            "SELECT {alias}.ctid::text FROM ONLY {table} AS {alias} WHERE {alias}.ctid = ANY ({ids}::tid[]) "
+            "AND {condition}"
+        ).format(
+            alias=self.condition.alias,
+            table=self.shape.identifier,
+            ids=_places(ids),
+            condition=self.condition.all,
+        )
+
+    def delete(self, ids: Sequence[str], *, asked: bool = False) -> sql.Composed:
+        """Delete rows that are locked, as far as the condition holds still. `asked`: it was asked since."""
         return sql.SQL(
             "DELETE FROM ONLY {table} AS {alias} WHERE {alias}.ctid = ANY ({ids}::tid[]) AND {condition} "
             "RETURNING {key}"
@@ -57,7 +69,7 @@ class RowSQL:
             table=self.shape.identifier,
             alias=self.condition.alias,
             ids=_places(ids),
-            condition=self.condition.all,
+            condition=TRUE if asked else self.condition.all,
             key=sql.SQL(", ").join(self._texts(self.shape.key)),
         )
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from databosun.api.lifecycle import RuleFacts, RuleOrder, TableFact
 from databosun.domain.errors import DatabosunError, UserFault
-from databosun.domain.lifecycle import BY_PARTITION, Step, make_plan
+from databosun.domain.lifecycle import BY_PARTITION, Step, in_force, make_plan
 from databosun.engines.base import Target
 from databosun.engines.lifecycle import (
     LifecycleScope,
@@ -18,7 +18,7 @@ from databosun.engines.lifecycle import (
 )
 from databosun.engines.postgresql.connect import Connection, Session, abandon, choose_primary, open_sql
 from databosun.engines.postgresql.faults import guarded
-from databosun.engines.postgresql.lifecycle.catalogue import tables_of
+from databosun.engines.postgresql.lifecycle.catalogue import is_table, tables_of
 from databosun.engines.postgresql.lifecycle.conditions import working_condition
 from databosun.engines.postgresql.lifecycle.counts import count
 from databosun.engines.postgresql.lifecycle.partitions import (
@@ -64,7 +64,8 @@ class PostgreSQLSession:
         try:
             with stepping(f"looking at {rule.table}"), self._connection.transaction():
                 self._connection.execute("SET TRANSACTION READ ONLY")
-                facts = facts.model_copy(update={"tables": tables_of(self._connection, rule.table)})
+                facts = facts.model_copy(update={"tables": self._tables(rule)})
+                self._demand_held()
                 return self._count(rule, facts)
         except DatabosunError as error:
             if self._connection.closed:
@@ -74,7 +75,7 @@ class PostgreSQLSession:
     def definitions(self, rule: RuleOrder) -> list[TableFact]:
         """From the catalogue."""
         with stepping(f"looking at {rule.table}"):
-            return tables_of(self._connection, rule.table)
+            return self._tables(rule)
 
     def rows(self, step: Step) -> RowWork:
         """Work on rows."""
@@ -107,6 +108,20 @@ class PostgreSQLSession:
     def close(self) -> None:
         """Cancel what runs, and log out."""
         abandon(self._connection)
+
+    def _tables(self, rule: RuleOrder) -> list[TableFact]:
+        held = [hold.table for hold in self._scope.order.holds if hold.table is not None]
+        return tables_of(self._connection, rule.table, held)
+
+    def _demand_held(self) -> None:
+        """A hold whose table is misspelt would hold nothing, and nobody would see it."""
+        for hold in self._scope.order.holds:
+            if hold.table is not None and in_force(hold, self._scope.at) and not is_table(self._connection, hold.table):
+                message = (
+                    f"hold {hold.name} is on {hold.table}, and there is no table of that name; correct it, or take the"
+                    " hold out, or nothing is touched"
+                )
+                raise UserFault(Reason.NO_SUCH_TABLE, message)
 
     def _count(self, rule: RuleOrder, facts: RuleFacts) -> RuleFacts:
         step = next(one for one in make_plan(self._scope.order, [facts]).steps if one.rule.name == rule.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -9,15 +10,17 @@ from typing import NoReturn
 import psycopg
 from psycopg import sql
 
-from databosun.domain.errors import UserFault
+from databosun.domain.errors import DatabosunError, UserFault
 from databosun.engines.lifecycle import RuleFault, Trouble
 from databosun.engines.postgresql.connect import Connection
-from databosun.engines.postgresql.faults import psycopg_fault
+from databosun.engines.postgresql.faults import psycopg_fault, server_fault
 from databosun.engines.postgresql.reasons import Reason
 
 # What passes by itself, and what a new connection mends: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BUSY = ("40", "53", "55P03", "55006", "57014")
 _LOST = ("08", "57P", "25006")  # 25006: the host that took writes is a standby by now
+
+_IN_FUNCTION = re.compile(r"^(?:PL/\w+|SQL) function .*$", re.MULTILINE)
 
 
 def trouble_of(sqlstate: str | None) -> Trouble:
@@ -28,15 +31,29 @@ def trouble_of(sqlstate: str | None) -> Trouble:
 
 
 @contextmanager
-def stepping(doing: str) -> Iterator[None]:
-    """Turn what the driver raises inside into a RuleFault."""
+def stepping(doing: str, *, rows: bool = True) -> Iterator[None]:
+    """Turn what the driver raises inside into a RuleFault. `rows`: rows are read, and nothing of them is repeated."""
     try:
         yield
     except psycopg.Error as error:
-        fault = psycopg_fault(error, doing)
+        fault = _discreet(error, doing) if rows else psycopg_fault(error, doing)
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         trouble = trouble_of(error.sqlstate) if error.sqlstate or lost else Trouble.PERMANENT
         raise RuleFault(fault.reason, fault.message, trouble, error.sqlstate) from error
+
+
+def _discreet(error: psycopg.Error, doing: str) -> DatabosunError:
+    """Without the server's details, which repeat rows, and without its words where these repeat a value: where one
+    cannot be read as something (class 22), and where a function of people's own says why it does not go on."""
+    diag = error.diag
+    if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
+        return psycopg_fault(error, doing)
+    function = _IN_FUNCTION.search(diag.context or "")
+    said = diag.message_primary or type(error).__name__
+    if function is not None or (error.sqlstate or "").startswith("22"):
+        where = f" in {function[0]}" if function is not None else ""
+        said = f"an error{where}; what it says may repeat what stands in a row, and is in the server's log only"
+    return server_fault(said, error.sqlstate, doing)
 
 
 def one(connection: Connection, query: sql.Composable) -> tuple[object, ...]:
