@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from typing import Any
 
 import pytest
@@ -28,15 +29,29 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def kinds(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with today's CRDs, established. Those that were not there before are gone after the tests."""
+def kinds(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterator[Cluster]:
+    """The cluster with today's CRDs, established. Those that were not there before go with the last worker's tests."""
     names = list(CRDS)
-    before = cluster.kubectl("get", "crd", "-o", "name").stdout.replace(f"{KIND}/", "").split()
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input="---\n".join(CRDS.values()))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", *names)
-    yield cluster
-    if added := [name for name in names if name not in before]:
-        cluster.kubectl("delete", "crd", "--timeout=120s", *added)
+    with (tmp_path_factory.getbasetemp().parent / f"kinds-{testrun_uid}").open("a+") as users:
+        flock(users, LOCK_EX)
+        users.seek(0)
+        added = users.read().split()
+        if not added:
+            before = cluster.kubectl("get", "crd", "-o", "name").stdout.replace(f"{KIND}/", "").split()
+            added = [name for name in names if name not in before]
+            users.write(" ".join(added))
+            users.flush()
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input="---\n".join(CRDS.values()))
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", *names)
+        flock(users, LOCK_SH)
+        yield cluster
+        try:
+            flock(users, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return  # another worker tests on
+        users.truncate(0)
+        if added:
+            cluster.kubectl("delete", "crd", "--timeout=120s", *added)
 
 
 @pytest.fixture
