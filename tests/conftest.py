@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
-from typing import Any
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
+from typing import Any, TextIO
 
 import pytest
 from hypothesis import settings
@@ -31,27 +32,34 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 @pytest.fixture(scope="session")
 def kinds(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterator[Cluster]:
     """The cluster with today's CRDs, established. Those that were not there before go with the last worker's tests."""
-    names = list(CRDS)
-    with (tmp_path_factory.getbasetemp().parent / f"kinds-{testrun_uid}").open("a+") as users:
-        flock(users, LOCK_EX)
-        users.seek(0)
-        added = users.read().split()
-        if not added:
-            before = cluster.kubectl("get", "crd", "-o", "name").stdout.replace(f"{KIND}/", "").split()
-            added = [name for name in names if name not in before]
-            users.write(" ".join(added))
-            users.flush()
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input="---\n".join(CRDS.values()))
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", *names)
-        flock(users, LOCK_SH)
+    names, folder = list(CRDS), tmp_path_factory.getbasetemp().parent
+    with (folder / f"kinds-{testrun_uid}").open("a+") as added, (folder / f"users-{testrun_uid}").open("a") as users:
+        with locked(added):
+            added.seek(0)
+            if not (new := added.read().split()):
+                before = cluster.kubectl("get", "crd", "-o", "name").stdout.replace(f"{KIND}/", "").split()
+                new = [name for name in names if name not in before]
+                print(*new, file=added, flush=True)
+            manifests = "---\n".join(CRDS.values())
+            cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=manifests)
+            cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", *names)
+            flock(users, LOCK_SH)
         yield cluster
-        try:
+        with locked(added), suppress(BlockingIOError):  # raised where another worker tests on
             flock(users, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            return  # another worker tests on
-        users.truncate(0)
-        if added:
-            cluster.kubectl("delete", "crd", "--timeout=120s", *added)
+            added.truncate(0)
+            if new:
+                cluster.kubectl("delete", "crd", "--timeout=120s", *new)
+
+
+@contextmanager
+def locked(file: TextIO) -> Iterator[None]:
+    """Alone among the workers that hold this file."""
+    flock(file, LOCK_EX)
+    try:
+        yield
+    finally:
+        flock(file, LOCK_UN)
 
 
 @pytest.fixture

@@ -117,7 +117,8 @@ def test_a_drill_proves_a_backup_and_changes_nothing_in_the_store(yard: EngineYa
     assert (found.verdict, found.level_reached, found.proven) == (Verdict.PASSED, Level.DEEP, True), found
     assert {one.outcome for one in found.checks} == {CheckOutcome.PASSED}
     assert found.rto
-    assert found.rto.seconds >= found.rto.fetch + found.rto.restore + found.rto.start
+    phases = found.rto.fetch + found.rto.restore + found.rto.start
+    assert found.rto.seconds > phases - 0.002  # each of the four is rounded to a millisecond
     assert found.rpo
     assert yard.objects() == before
 
