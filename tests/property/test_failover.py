@@ -35,6 +35,7 @@ from databosun.domain.plan import StartJob
 from databosun.domain.requests import Named
 from databosun.domain.run import Blocked, Doomed, JobSeen, PodSeen, RunFacts
 from databosun.domain.running import RunState, stage, tried
+from databosun.domain.timing import window_at
 from support.backups import at
 
 T0 = at("2026-03-01T02:00")
@@ -198,7 +199,7 @@ def test_it_ends_and_moves_once_at_most_and_never_without_what_it_needs(
         task = request.job
         assert isinstance(task, FailoverTask)
         assert request.not_after is not None
-        closes = TEST.window(when)
+        closes, _ = window_at(TEST.windows, when)
         assert closes is not None, "it was ordered outside of every window"
         assert when < request.not_after <= closes
         assert not approval_needed or (consent is not None and request.not_after <= consent.not_after)

@@ -29,6 +29,7 @@ from databosun.controllers.history import (
     last_backup,
     without,
 )
+from databosun.controllers.policies import still_so
 from databosun.controllers.probing import Probed, Wish, probe
 from databosun.controllers.proving import Drilling
 from databosun.controllers.seen import Meta, SeenDatabase
@@ -44,7 +45,7 @@ from databosun.domain.recovery import calm, calm_archiver, decide_recovery, with
 from databosun.domain.schedule import interval
 from databosun.domain.tiers import Objectives, objective_out_of_reach, tier_objectives
 from databosun.kube.errors import QuotaExceeded
-from databosun.kube.resources import BACKUP_POLICIES, DATABASES, RESTORE_DRILLS
+from databosun.kube.resources import BACKUP_POLICIES, DATABASES, RESTORE_DRILLS, Resource
 from databosun.runtime.queue import Key
 
 _PROBE_CONDITIONS = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED, ConditionType.REACHABLE)
@@ -99,7 +100,7 @@ class DatabaseController:
         ]
         create += looked.drilling.create
         archiving = looked.archiving
-        if (create or archiving.order) and not await self._still_so(seen, looked):
+        if (create or archiving.order) and not await still_so(self._context, _read(seen, looked)):
             return now
         if create and not archiving.order and self._answered.may_wait(create):
             await self._applier.apply(seen.meta, seen.raw_status, Plan(before=tuple(create)))
@@ -163,22 +164,14 @@ class DatabaseController:
                 return meta, replace(looked, health=refused)
         return meta, looked
 
-    async def _still_so(self, seen: SeenDatabase, looked: Looked) -> bool:
-        """Whether database and policies are as the cache has them; asked before anything is created."""
-        wanted = [(DATABASES, seen.meta)]
-        wanted += [(BACKUP_POLICIES, covering.seen.meta) for covering in looked.policies.usable]
-        wanted += [(RESTORE_DRILLS, meta) for meta in looked.drilling.policies]
-        still = True
-        for resource, meta in wanted:
-            body = await self._context.kube.get(resource, meta.namespace, meta.name)
-            if body is None:
-                self._context.cache.drop(Key(resource.kind, meta.namespace, meta.name))
-            else:
-                self._context.cache.put(resource.kind, body)
-            found = (body or {}).get("metadata", {})
-            same = found.get("uid") == meta.uid and found.get("generation", 1) == meta.generation
-            still = still and same and "deletionTimestamp" not in found
-        return still
+
+def _read(seen: SeenDatabase, looked: Looked) -> list[tuple[Resource, Meta]]:
+    """All that decided."""
+    return [
+        (DATABASES, seen.meta),
+        *((BACKUP_POLICIES, covering.seen.meta) for covering in looked.policies.usable),
+        *((RESTORE_DRILLS, meta) for meta in looked.drilling.policies),
+    ]
 
 
 def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str, Any], datetime | None]:

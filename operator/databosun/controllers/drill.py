@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.database import DrillCursor
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
-from databosun.controllers.apply import Applier
-from databosun.controllers.context import Context
 from databosun.controllers.matching import drilled_by
+from databosun.controllers.policies import PolicyKind
 from databosun.controllers.seen import SeenDatabase, SeenDrill
-from databosun.controllers.strays import let_go_of_pods
+from databosun.controllers.timetables import ended, policy_facts, timetable, under_way_of
 from databosun.domain.conditions import find, is_true
-from databosun.domain.database import PastRun, PolicyFacts, Timetabled, TimetableFacts, decide_timetable, slot_of
+from databosun.domain.database import Timetabled
 from databosun.domain.drillpolicy import PastDrill, beyond_history, create_joint_run, cursor_of, effective_drill
 from databosun.domain.drillsummary import DrilledDatabase, DrillSummaryFacts, EndedDrill, KeptBackup, decide_drill
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import ANNOTATION_RUN_NOW, DeleteObject, Plan
 from databosun.kube.resources import RESTORE_DRILL_RUNS, RESTORE_DRILLS
-from databosun.runtime.cache import FinishedRun
 from databosun.runtime.queue import Key
 
 RUN = RESTORE_DRILL_RUNS.kind
 OVERDUE = frozenset({Reason.PROOF_TOO_OLD, Reason.DRILL_OVERDUE})
 
 
-class DrillController:
+class DrillController(PolicyKind[SeenDrill]):
     """Says how a drill fares, starts it where it is of many databases, and lets go of old runs; evidence stays."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._applier = Applier(context, RESTORE_DRILLS)
+    resource = RESTORE_DRILLS
+    runs = RESTORE_DRILL_RUNS
 
-    async def reconcile(self, key: Key) -> datetime | None:
-        """One look at one drill."""
-        body = self._context.cache.get(key) or await self._context.kube.get(RESTORE_DRILLS, key.namespace, key.name)
-        if body is None:
-            self._context.observe("RestoreDrill", key, {})
-            let_go_of_pods(self._context, key)
-            return None
-        seen = read.drill(body)
-        self._context.observe("RestoreDrill", key, body)
-        if seen.meta.deleting:
-            return None
-        now = self._context.clock.now()
+    def parse(self, body: Mapping[str, Any]) -> SeenDrill:
+        return read.drill(body)
+
+    async def look(self, key: Key, seen: SeenDrill, now: datetime) -> datetime | None:
         databases = drilled_by(self._context, seen)
         fault = self._fault(seen, databases)
         timetabled = None if fault else self._timetable(seen, databases, now)
-        if timetabled is not None and timetabled.start and not await self._still_so(seen):
+        if timetabled is not None and timetabled.start and not await self.still_so(seen):
             return now
         create = timetabled.start if timetabled else ()
         before = seen.status.cursor
@@ -79,7 +70,7 @@ class DrillController:
                 EndedDrill(
                     run.name, run.database_uid, run.created, run.outcome, run.rto_seconds, run.rto_met, run.control
                 )
-                for run in self._finished(seen)
+                for run in self.finished(seen)
             ),
             run_now=seen.meta.annotations.get(ANNOTATION_RUN_NOW),
             backups=tuple(
@@ -92,70 +83,22 @@ class DrillController:
             cursor=cursor,
         )
 
-    def _finished(self, seen: SeenDrill) -> list[FinishedRun]:
-        return self._context.finished_of(RUN).of_policy(seen.meta.uid)
-
     def _beyond_history(self, seen: SeenDrill) -> tuple[DeleteObject, ...]:
-        runs = self._finished(seen)
-        past = [PastDrill(run.name, run.database_uid, run.created, run.outcome == "Passed") for run in runs]
-        over = set(beyond_history(past, seen.spec.history_limits))
-        return tuple(
-            DeleteObject(RUN, run.namespace, run.name, run.uid, str(run.version))
-            for run in runs
-            if run.name in over and not run.deleting and not run.held and not run.noted
-        )
-
-    # --- a drill of many databases starts its runs itself: no database's timetable has them
+        runs = self.finished(seen)
+        past = [PastDrill(run.name, run.database_uid, run.created, run.succeeded) for run in runs]
+        return self.let_go(runs, beyond_history(past, seen.spec.history_limits))
 
     def _timetable(self, seen: SeenDrill, databases: list[SeenDatabase], now: datetime) -> Timetabled | None:
-        """What is due; None where each database has its own timetable."""
+        """What is due of a drill of many databases; None where each database has its own timetable."""
         if seen.spec.order is None:
             return None
         tier = min((one.spec.tier for one in databases), default=3)
-        past = (*self._past(seen), *self._active(seen))
-        good = [run.created for run in past if run.succeeded]
-        entry = seen.status.cursor
-        policy = PolicyFacts(
-            ref=seen.meta.named,
-            created=seen.meta.created,
-            effective=effective_drill(seen.spec, tier),
-            suspended=seen.spec.suspend,
-            forbid_overlap=True,
-            run_now=seen.meta.annotations.get(ANNOTATION_RUN_NOW),
+        policy = policy_facts(seen, effective_drill(seen.spec, tier))
+        past = [ended(run) for run in self.finished(seen) if not run.database_uid]
+        active = under_way_of(
+            self._context, RUN, seen.meta.namespace, f"drill:{seen.meta.name}", lambda spec: "databaseRef" not in spec
         )
-        last = max(good, default=entry.last_success if entry else None)
-        facts = TimetableFacts(seen.meta.named, seen.meta.created, policy, entry, past, last_success=last)
-        return decide_timetable(facts, now)
-
-    def _past(self, seen: SeenDrill) -> list[PastRun]:
-        return [
-            PastRun(run.name, run.schedule, run.created, slot_of(run.name) if run.schedule else None,
-                    active=False, succeeded=run.succeeded)
-            for run in self._finished(seen)
-            if not run.database_uid
-        ]  # fmt: skip
-
-    def _active(self, seen: SeenDrill) -> list[PastRun]:
-        found = []
-        for key in self._context.cache.referring(RUN, seen.meta.namespace, f"drill:{seen.meta.name}"):
-            body = self._context.cache.get(key) or {}
-            spec, metadata = body.get("spec", {}), body.get("metadata", {})
-            if body and "databaseRef" not in spec:
-                slot = slot_of(key.name) if "schedule" in spec else None
-                created = datetime.fromisoformat(metadata["creationTimestamp"])
-                found.append(PastRun(key.name, spec.get("schedule", ""), created, slot, active=True, succeeded=False))
-        return found
-
-    async def _still_so(self, seen: SeenDrill) -> bool:
-        """Whether the drill is as the cache has it; asked before anything is created."""
-        body = await self._context.kube.get(RESTORE_DRILLS, seen.meta.namespace, seen.meta.name)
-        if body is None:
-            self._context.cache.drop(Key(RESTORE_DRILLS.kind, seen.meta.namespace, seen.meta.name))
-            return False
-        self._context.cache.put(RESTORE_DRILLS.kind, body)
-        found = body["metadata"]
-        same = found["uid"] == seen.meta.uid and found.get("generation", 1) == seen.meta.generation
-        return same and "deletionTimestamp" not in found
+        return timetable(seen.meta, policy, seen.status.cursor, [*past, *active], now)
 
     def _fault(self, seen: SeenDrill, databases: list[SeenDatabase]) -> tuple[str, str] | None:
         """What is wrong with the drill."""

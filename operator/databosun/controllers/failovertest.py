@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from databosun.api.v1alpha1.failovertestrun import FailoverPhase
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
-from databosun.controllers.apply import Applier
-from databosun.controllers.context import Context
+from databosun.controllers.policies import PolicyKind
 from databosun.controllers.seen import SeenDatabase, SeenFailoverTest
-from databosun.controllers.strays import let_go_of_pods
-from databosun.domain.database import PastRun, PolicyFacts, Timetabled, TimetableFacts, decide_timetable, slot_of
+from databosun.controllers.timetables import ended, policy_facts, timetable, under_way_of
+from databosun.domain.database import Timetabled
 from databosun.domain.errors import UserFault
 from databosun.domain.failoversummary import EndedTest, TestFacts, beyond_failover_history, decide_test
 from databosun.domain.failovertest import create_failover_run, effective_failover, provider_target
-from databosun.domain.plan import ANNOTATION_RUN_NOW, DeleteObject, Plan
+from databosun.domain.plan import ANNOTATION_RUN_NOW, Plan
 from databosun.kube.resources import FAILOVER_TEST_RUNS, FAILOVER_TESTS
-from databosun.runtime.cache import FinishedRun
 from databosun.runtime.queue import Key
 
-RUN = FAILOVER_TEST_RUNS.kind
 
-
-class FailoverTestController:
+class FailoverTestController(PolicyKind[SeenFailoverTest]):
     """Starts tests, says how they fare, and lets go of old runs; evidence stays."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._applier = Applier(context, FAILOVER_TESTS)
+    resource = FAILOVER_TESTS
+    runs = FAILOVER_TEST_RUNS
 
-    async def reconcile(self, key: Key) -> datetime | None:
-        """One look at one test."""
-        body = self._context.cache.get(key) or await self._context.kube.get(FAILOVER_TESTS, key.namespace, key.name)
-        self._context.observe(key.kind, key, body or {})
-        if body is None:
-            let_go_of_pods(self._context, key)
-            return None
-        seen = read.failover_test(body)
-        if seen.meta.deleting:
-            return None
-        now = self._context.clock.now()
+    def parse(self, body: Mapping[str, Any]) -> SeenFailoverTest:
+        return read.failover_test(body)
+
+    async def look(self, key: Key, seen: SeenFailoverTest, now: datetime) -> datetime | None:
         database, fault = self._database(seen)
         timetabled = self._timetable(seen, database, now) if database is not None and fault is None else None
-        if timetabled is not None and timetabled.start and not await self._still_so(seen):
+        if timetabled is not None and timetabled.start and not await self.still_so(seen):
             return now
-        runs = self._finished(seen)
+        runs = self.finished(seen)
         facts = TestFacts(
             generation=seen.meta.generation,
             status=seen.status,
@@ -61,7 +50,7 @@ class FailoverTestController:
                 create_failover_run(database.meta.named, seen.meta.named, order) for order in start if database
             ),
             status=decide_test(facts, now),
-            after=self._beyond_history(seen, runs, facts.runs),
+            after=self.let_go(runs, beyond_failover_history(facts.runs, seen.spec.history_limits)),
         )
         await self._applier.apply(seen.meta, seen.raw_status, plan)
         return timetabled.wake_at if timetabled else None
@@ -87,58 +76,7 @@ class FailoverTestController:
 
     def _timetable(self, seen: SeenFailoverTest, database: SeenDatabase, now: datetime) -> Timetabled:
         """What is due. A test has one database, so its timetable stands in its own status."""
-        past = (*(_past(run) for run in self._finished(seen)), *self._active(seen))
-        entry = seen.status.cursor
-        policy = PolicyFacts(
-            ref=seen.meta.named,
-            created=seen.meta.created,
-            effective=effective_failover(seen.spec),
-            suspended=seen.spec.suspend,
-            forbid_overlap=True,
-            run_now=seen.meta.annotations.get(ANNOTATION_RUN_NOW),
-        )
-        good = max((run.created for run in past if run.succeeded), default=entry.last_success if entry else None)
-        facts = TimetableFacts(
-            database.meta.named, database.meta.created, policy, entry, past, last_success=good
-        )  # fmt: skip
-        return decide_timetable(facts, now)
-
-    def _active(self, seen: SeenFailoverTest) -> list[PastRun]:
-        found = []
-        for key in self._context.cache.referring(RUN, seen.meta.namespace, f"test:{seen.meta.name}"):
-            body = self._context.cache.get(key)
-            if body is not None:
-                spec, created = body.get("spec", {}), datetime.fromisoformat(body["metadata"]["creationTimestamp"])
-                slot = slot_of(key.name) if "schedule" in spec else None
-                found.append(PastRun(key.name, spec.get("schedule", ""), created, slot, active=True, succeeded=False))
-        return found
-
-    def _finished(self, seen: SeenFailoverTest) -> list[FinishedRun]:
-        return self._context.finished_of(RUN).of_policy(seen.meta.uid)
-
-    def _beyond_history(
-        self, seen: SeenFailoverTest, runs: list[FinishedRun], ended: tuple[EndedTest, ...]
-    ) -> tuple[DeleteObject, ...]:
-        over = beyond_failover_history(ended, seen.spec.history_limits)
-        return tuple(
-            DeleteObject(RUN, run.namespace, run.name, run.uid, str(run.version))
-            for run in runs
-            if run.name in over and not run.deleting and not run.held and not run.noted
-        )
-
-    async def _still_so(self, seen: SeenFailoverTest) -> bool:
-        """Whether the test is as the cache has it; asked before anything is created."""
-        body = await self._context.kube.get(FAILOVER_TESTS, seen.meta.namespace, seen.meta.name)
-        if body is None:
-            self._context.cache.drop(Key(FAILOVER_TESTS.kind, seen.meta.namespace, seen.meta.name))
-            return False
-        self._context.cache.put(FAILOVER_TESTS.kind, body)
-        found = body["metadata"]
-        same = found["uid"] == seen.meta.uid and found.get("generation", 1) == seen.meta.generation
-        return same and "deletionTimestamp" not in found
-
-
-def _past(run: FinishedRun) -> PastRun:
-    slot = slot_of(run.name) if run.schedule else None
-    succeeded = run.outcome == FailoverPhase.PASSED
-    return PastRun(run.name, run.schedule, run.created, slot, active=False, succeeded=succeeded)
+        policy = policy_facts(seen, effective_failover(seen.spec))
+        active = under_way_of(self._context, self.runs.kind, seen.meta.namespace, f"test:{seen.meta.name}")
+        past = map(ended, self.finished(seen))
+        return timetable(database.meta, policy, seen.status.cursor, [*past, *active], now)

@@ -12,14 +12,13 @@ from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.covering import Covering
 from databosun.controllers.seen import SeenBackup, SeenDatabase
+from databosun.controllers.timetables import policy_facts, runs_on
 from databosun.domain.backuporders import BackupTemplate, create_backup
-from databosun.domain.database import PastRun, PolicyFacts, Timetabled, TimetableFacts, decide_timetable, slot_of
-from databosun.domain.errors import UserFault
-from databosun.domain.plan import ANNOTATION_RUN_NOW, LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_POLICY_UID, CreateRun
+from databosun.domain.database import PastRun, Timetabled, TimetableFacts, decide_timetable
+from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, CreateRun
 from databosun.domain.protection import Success
 from databosun.domain.selection import chain_bytes
 from databosun.kube.resources import BACKUPS
-from databosun.runtime.cache import FinishedRun
 from databosun.runtime.queue import Key
 
 FEW = 3
@@ -36,8 +35,7 @@ class History:
 
 async def gather_history(context: Context, seen: SeenDatabase, *, again: bool = False) -> History:
     """Finished and active Backups. `again`: read the successful ones even where the status knows of all."""
-    finished = context.finished.of_database(seen.meta.uid)
-    runs = [*((run.policy_uid, _past(run)) for run in finished), *_active(context, seen)]
+    runs = runs_on(context, seen.meta, BACKUPS.kind, read.backup)
     successes, completed = await _successes(context, seen, again=again)
     return History(tuple(runs), successes, completed)
 
@@ -61,14 +59,8 @@ def due_of(
     facts = TimetableFacts(
         database=seen.meta.named,
         database_created=seen.meta.created,
-        policy=PolicyFacts(
-            ref=policy.meta.named,
-            created=policy.meta.created,
-            effective=covering.effective,
-            suspended=policy.spec.suspend,
-            forbid_overlap=policy.spec.concurrency_policy == "Forbid",
-            run_now=policy.meta.annotations.get(ANNOTATION_RUN_NOW),
-            cause=cause,
+        policy=policy_facts(
+            policy, covering.effective, forbid_overlap=policy.spec.concurrency_policy == "Forbid", cause=cause
         ),
         entry=entry,
         runs=runs,
@@ -106,24 +98,6 @@ def last_backup(newest: Success | None) -> LastBackup | None:
 def as_success(known: LastBackup) -> Success:
     """The newest success as the status has it."""
     return Success(known.name, known.at, known.size_bytes, known.engine_version, restore_bytes=known.restore_bytes)
-
-
-def _active(context: Context, seen: SeenDatabase) -> list[tuple[str, PastRun]]:
-    found = []
-    for key in context.cache.referring("Backup", seen.meta.namespace, f"database:{seen.meta.name}"):
-        body = context.cache.get(key)
-        if body is None:
-            continue
-        try:
-            run: SeenBackup = read.backup(body)
-        except UserFault:
-            continue  # said on the Backup itself
-        if run.meta.labels.get(LABEL_DATABASE_UID, seen.meta.uid) != seen.meta.uid:
-            continue
-        slot = slot_of(run.meta.name) if run.spec.schedule else None
-        past = PastRun(run.meta.name, run.spec.schedule or "", run.meta.created, slot, active=True, succeeded=False)
-        found.append((run.meta.labels.get(LABEL_POLICY_UID, ""), past))
-    return found
 
 
 def news_of(context: Context, seen: SeenDatabase) -> bool:
@@ -182,14 +156,3 @@ def _with_chains(found: Sequence[Success], sizes: Mapping[str, tuple[str | None,
     """Oldest first; each with what restoring it reads."""
     ordered = sorted(found, key=lambda one: (one.at, one.name))
     return tuple(replace(one, restore_bytes=chain_bytes(one.name, sizes)) for one in ordered)
-
-
-def _past(run: FinishedRun) -> PastRun:
-    return PastRun(
-        run.name,
-        run.schedule,
-        run.created,
-        slot_of(run.name) if run.schedule else None,
-        active=False,
-        succeeded=run.succeeded,
-    )

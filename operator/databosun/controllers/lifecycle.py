@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from databosun.api.lifecycle import LifecycleMode
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
-from databosun.controllers.apply import Applier
 from databosun.controllers.consent import approval_of, held_as_a_whole
-from databosun.controllers.context import Context
+from databosun.controllers.policies import PolicyKind
 from databosun.controllers.seen import SeenDatabase, SeenLifecyclePolicy
-from databosun.controllers.strays import let_go_of_pods
+from databosun.controllers.timetables import ended, policy_facts, timetable, under_way_of
 from databosun.domain.capabilities import CAPABILITIES
-from databosun.domain.database import PastRun, PolicyFacts, Timetabled, TimetableFacts, decide_timetable, slot_of
+from databosun.domain.database import Timetabled
 from databosun.domain.drillpolicy import cursor_of
 from databosun.domain.errors import UserFault
 from databosun.domain.lifecyclebacklog import EndedRun
@@ -29,36 +29,25 @@ from databosun.domain.lifecyclepolicy import (
 )
 from databosun.domain.plan import ANNOTATION_RUN_NOW, DeleteObject, Plan
 from databosun.kube.resources import DATABASES, LIFECYCLE_POLICIES, LIFECYCLE_RUNS
-from databosun.runtime.cache import FinishedRun
 from databosun.runtime.queue import Key
 
 RUN = LIFECYCLE_RUNS.kind
 
 
-class LifecyclePolicyController:
+class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
     """Says how a policy fares, starts its runs, and lets go of old ones; their audits stay."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._applier = Applier(context, LIFECYCLE_POLICIES)
+    resource = LIFECYCLE_POLICIES
+    runs = LIFECYCLE_RUNS
 
-    async def reconcile(self, key: Key) -> datetime | None:
-        """One look at one policy."""
-        context = self._context
-        body = context.cache.get(key) or await context.kube.get(LIFECYCLE_POLICIES, key.namespace, key.name)
-        if body is None:
-            context.observe(LIFECYCLE_POLICIES.kind, key, {})
-            let_go_of_pods(context, key)
-            return None
-        seen = read.lifecycle_policy(body)
-        context.observe(LIFECYCLE_POLICIES.kind, key, body)
-        if seen.meta.deleting:
-            return None
-        now = context.clock.now()
+    def parse(self, body: Mapping[str, Any]) -> SeenLifecyclePolicy:
+        return read.lifecycle_policy(body)
+
+    async def look(self, key: Key, seen: SeenLifecyclePolicy, now: datetime) -> datetime | None:
         database = self._database(seen)
         fault = self._fault(seen, database)
         timetabled = None if fault else self._timetable(seen, now)
-        if timetabled is not None and timetabled.start and not await self._still_so(seen):
+        if timetabled is not None and timetabled.start and not await self.still_so(seen):
             return now
         facts = await self._facts(seen, database, fault, timetabled, now)
         mode = mode_of_next(seen.spec.mode, facts.approval)
@@ -137,45 +126,18 @@ class LifecyclePolicyController:
     # --- its runs
 
     def _timetable(self, seen: SeenLifecyclePolicy, now: datetime) -> Timetabled:
-        past = (*self._past(seen), *self._active(seen))
-        entry = seen.status.cursor
-        policy = PolicyFacts(
-            ref=seen.meta.named,
-            created=seen.meta.created,
-            effective=effective_lifecycle(seen.spec),
-            suspended=seen.spec.suspend,
-            forbid_overlap=True,
-            run_now=seen.meta.annotations.get(ANNOTATION_RUN_NOW),
+        policy = policy_facts(seen, effective_lifecycle(seen.spec))
+        # One made by hand holds up no slot: it may wait for consent for a day.
+        active = under_way_of(
+            self._context, RUN, seen.meta.namespace, f"lifecycle:{seen.meta.name}", lambda spec: "scheduledFor" in spec
         )
-        good = [run.created for run in past if run.succeeded]
-        last = max(good, default=entry.last_success if entry else None)
-        facts = TimetableFacts(seen.meta.named, seen.meta.created, policy, entry, past, last_success=last)
-        return decide_timetable(facts, now)
-
-    def _past(self, seen: SeenLifecyclePolicy) -> list[PastRun]:
-        return [
-            PastRun(run.name, run.schedule, run.created, slot_of(run.name) if run.schedule else None,
-                    active=False, succeeded=run.succeeded)
-            for run in self._finished(seen)
-        ]  # fmt: skip
-
-    def _active(self, seen: SeenLifecyclePolicy) -> Iterable[PastRun]:
-        """One made by hand holds up no slot: it may wait for consent for a day."""
-        for key in self._context.cache.referring(RUN, seen.meta.namespace, f"lifecycle:{seen.meta.name}"):
-            body = self._context.cache.get(key) or {}
-            spec = body.get("spec", {})
-            if "scheduledFor" in spec:
-                slot = slot_of(key.name) if "schedule" in spec else None
-                created = datetime.fromisoformat(body["metadata"]["creationTimestamp"])
-                yield PastRun(key.name, spec.get("schedule", ""), created, slot, active=True, succeeded=False)
-
-    def _finished(self, seen: SeenLifecyclePolicy) -> list[FinishedRun]:
-        return self._context.finished_of(RUN).of_policy(seen.meta.uid)
+        past = map(ended, self.finished(seen))
+        return timetable(seen.meta, policy, seen.status.cursor, [*past, *active], now)
 
     async def _ended(self, seen: SeenLifecyclePolicy) -> tuple[EndedRun, ...]:
         """Runs that stand in no number yet, by when they ended."""
         counted, found = set(seen.status.counted), []
-        for run in self._finished(seen):
+        for run in self.finished(seen):
             if run.name in counted or run.deleting:
                 continue
             body = await self._context.kube.get(LIFECYCLE_RUNS, run.namespace, run.name)
@@ -186,30 +148,13 @@ class LifecyclePolicyController:
 
     async def _counted(self, seen: SeenLifecyclePolicy) -> tuple[str, ...]:
         """All that are still kept; also one that the cache does not know yet, or it would be counted twice."""
-        known = [run.name for run in self._finished(seen)]
+        known = [run.name for run in self.finished(seen)]
         namespace, get = seen.meta.namespace, self._context.kube.get
         unknown = sorted(set(seen.status.counted) - set(known))
         there = [name for name in unknown if await get(LIFECYCLE_RUNS, namespace, name) is not None]
         return (*known, *there)
 
     def _beyond_history(self, seen: SeenLifecyclePolicy, counted: Iterable[str]) -> tuple[DeleteObject, ...]:
-        runs = [run for run in self._finished(seen) if run.name in set(counted)]
+        runs = [run for run in self.finished(seen) if run.name in set(counted)]
         past = [PastLifecycleRun(run.name, run.created, run.mode == LifecycleMode.ENFORCE) for run in runs]
-        over = set(beyond_history(past, seen.spec.history_limits))
-        return tuple(
-            DeleteObject(RUN, run.namespace, run.name, run.uid, str(run.version))
-            for run in runs
-            if run.name in over and not run.deleting and not run.held and not run.noted
-        )
-
-    async def _still_so(self, seen: SeenLifecyclePolicy) -> bool:
-        """Whether the policy is as the cache has it; asked before anything is created."""
-        context = self._context
-        body = await context.kube.get(LIFECYCLE_POLICIES, seen.meta.namespace, seen.meta.name)
-        if body is None:
-            context.cache.drop(Key(LIFECYCLE_POLICIES.kind, seen.meta.namespace, seen.meta.name))
-            return False
-        context.cache.put(LIFECYCLE_POLICIES.kind, body)
-        found = body["metadata"]
-        same = found["uid"] == seen.meta.uid and found.get("generation", 1) == seen.meta.generation
-        return same and "deletionTimestamp" not in found
+        return self.let_go(runs, beyond_history(past, seen.spec.history_limits))

@@ -30,7 +30,6 @@ from databosun.domain.lifecycleorder import (
     order_digest,
     order_of,
     throttle_of,
-    window_at,
 )
 from databosun.domain.lifecyclerun import (
     LIFECYCLE_RUN,
@@ -43,6 +42,7 @@ from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_MODE
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed, Limits
 from databosun.domain.running import RunState
+from databosun.domain.timing import window_at
 from databosun.kube.resources import BACKUP_STORAGES, DATABASES, LIFECYCLE_POLICIES, LIFECYCLE_RUNS
 from databosun.runtime.queue import Key
 

@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.controllers import seen as read
-from databosun.controllers.apply import Applier
 from databosun.controllers.claims import conflict_of
 from databosun.controllers.context import Context
 from databosun.controllers.expiry import Expired, Expiry
 from databosun.controllers.matching import databases_of
+from databosun.controllers.policies import PolicyKind
 from databosun.controllers.seen import SeenDatabase, SeenPolicy
-from databosun.controllers.strays import let_go_of_pods
+from databosun.controllers.timetables import policy_facts, timetable
 from databosun.domain.conditions import find, is_true
-from databosun.domain.database import PolicyFacts, TimetableFacts, decide_timetable
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import ANNOTATION_RUN_NOW, Plan, PostEvent
 from databosun.domain.policy import CoveredDatabase, PolicySummaryFacts, decide_policy
 from databosun.domain.presets import EffectivePolicy, effective
-from databosun.kube.resources import BACKUP_POLICIES
+from databosun.kube.resources import BACKUP_POLICIES, BACKUPS
 from databosun.runtime.queue import Key
 
 
-class PolicyController:
+class PolicyController(PolicyKind[SeenPolicy]):
     """Says how a policy fares, and lets go of what it no longer needs."""
 
+    resource = BACKUP_POLICIES
+    runs = BACKUPS
+
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._applier = Applier(context, BACKUP_POLICIES)
+        super().__init__(context)
         self._expiry = Expiry(context)
 
-    async def reconcile(self, key: Key) -> datetime | None:
-        """One look at one policy."""
-        body = self._context.cache.get(key) or await self._context.kube.get(BACKUP_POLICIES, key.namespace, key.name)
-        if body is None:
-            self._context.observe("BackupPolicy", key, {})
-            let_go_of_pods(self._context, key)
-            return None
-        seen = read.policy(body)
-        self._context.observe("BackupPolicy", key, body)
-        if seen.meta.deleting:
-            return None
-        now = self._context.clock.now()
+    def parse(self, body: Mapping[str, Any]) -> SeenPolicy:
+        return read.policy(body)
+
+    async def look(self, key: Key, seen: SeenPolicy, now: datetime) -> datetime | None:
         databases = databases_of(self._context, seen)
         known, fault = self._effective(seen, databases)
         expired: Expired | None = None
@@ -89,7 +84,7 @@ class PolicyController:
         fault: tuple[str, str] | None,
         now: datetime,
     ) -> PolicySummaryFacts:
-        runs = self._context.finished.of_policy(seen.meta.uid)
+        runs = self.finished(seen)
         return PolicySummaryFacts(
             generation=seen.meta.generation,
             status=seen.status,
@@ -109,7 +104,8 @@ class PolicyController:
         entry = next((entry for entry in database.status.policies if entry.uid == seen.meta.uid), None)
         if entry is None:
             # The database's own look comes later; what it will write is known already.
-            entry = decide_timetable(_first_sight(seen, database, known), now).entry
+            facts = policy_facts(seen, known, forbid_overlap=seen.spec.concurrency_policy == "Forbid")
+            entry = timetable(database.meta, facts, None, (), now).entry
         protected = find(database.status.conditions, ConditionType.PROTECTED)
         return CoveredDatabase(
             name=database.meta.name,
@@ -117,18 +113,6 @@ class PolicyController:
             protected=is_true(database.status.conditions, ConditionType.PROTECTED),
             overdue=protected is not None and protected.reason == "Overdue",
         )
-
-
-def _first_sight(seen: SeenPolicy, database: SeenDatabase, known: EffectivePolicy) -> TimetableFacts:
-    policy = PolicyFacts(
-        ref=seen.meta.named,
-        created=seen.meta.created,
-        effective=known,
-        suspended=seen.spec.suspend,
-        forbid_overlap=seen.spec.concurrency_policy == "Forbid",
-        run_now=seen.meta.annotations.get(ANNOTATION_RUN_NOW),
-    )
-    return TimetableFacts(database.meta.named, database.meta.created, policy, None, ())
 
 
 def _events(seen: SeenPolicy, expired: Expired | None) -> tuple[PostEvent, ...]:

@@ -14,8 +14,9 @@ from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.matching import drill_keys_of, drills
 from databosun.controllers.seen import Meta, SeenDatabase, SeenDrill
+from databosun.controllers.timetables import policy_facts, runs_on, timetable
 from databosun.domain.conditions import Wanted
-from databosun.domain.database import PastRun, PolicyFacts, Timetabled, TimetableFacts, decide_timetable, slot_of
+from databosun.domain.database import PastRun, Timetabled
 from databosun.domain.drillpolicy import (
     EffectiveDrill,
     TriggerFacts,
@@ -26,7 +27,7 @@ from databosun.domain.drillpolicy import (
 )
 from databosun.domain.drillrun import proof_of
 from databosun.domain.errors import UserFault
-from databosun.domain.plan import ANNOTATION_RUN_NOW, LABEL_DATABASE_UID, LABEL_POLICY_UID, CreateRun
+from databosun.domain.plan import CreateRun
 from databosun.domain.proof import FailedDrill, ProofFacts, decide_proof, estimate
 from databosun.domain.tiers import Objectives
 from databosun.kube.resources import RESTORE_DRILL_RUNS
@@ -52,7 +53,7 @@ async def look(
     """Decide over the drills of one database."""
     covering = _covering(context, seen)
     finished = context.finished_of(RUN).of_database(seen.meta.uid)
-    runs = [*((run.policy_uid, _past(run)) for run in finished), *_active(context, seen)]
+    runs = runs_on(context, seen.meta, RUN, read.drill_run)
     create: list[CreateRun] = []
     cursors, wakes = [], []
     for drill, effective in covering:
@@ -108,22 +109,6 @@ def _covering(context: Context, seen: SeenDatabase) -> list[tuple[SeenDrill, Eff
     return found
 
 
-def _active(context: Context, seen: SeenDatabase) -> list[tuple[str, PastRun]]:
-    found = []
-    for key in context.cache.referring(RUN, seen.meta.namespace, f"database:{seen.meta.name}"):
-        body = context.cache.get(key)
-        try:
-            run = read.drill_run(body) if body is not None else None
-        except UserFault:
-            continue  # said on the run itself
-        if run is None or run.meta.labels.get(LABEL_DATABASE_UID, seen.meta.uid) != seen.meta.uid:
-            continue
-        slot = slot_of(run.meta.name) if run.spec.schedule else None
-        past = PastRun(run.meta.name, run.spec.schedule or "", run.meta.created, slot, active=True, succeeded=False)
-        found.append((run.meta.labels.get(LABEL_POLICY_UID, ""), past))
-    return found
-
-
 def _ships_log(seen: SeenDatabase) -> bool:
     return seen.status.recovery is not None and seen.status.recovery.continuous
 
@@ -155,31 +140,9 @@ def _timetable(
     cause = cause_of(
         drill.spec, TriggerFacts(backups, newest.engine_version if newest else None, entry, seen.spec.engine)
     )
-    good = [run.created for run in runs if run.succeeded]
-    facts = TimetableFacts(
-        database=seen.meta.named,
-        database_created=seen.meta.created,
-        policy=PolicyFacts(
-            ref=drill.meta.named,
-            created=drill.meta.created,
-            effective=effective,
-            suspended=drill.spec.suspend,
-            forbid_overlap=True,
-            run_now=drill.meta.annotations.get(ANNOTATION_RUN_NOW),
-            cause=cause,
-        ),
-        entry=entry,
-        runs=runs,
-        last_success=max(good, default=entry.last_success if entry else None),
-    )
-    timetabled = decide_timetable(facts, now)
+    timetabled = timetable(seen.meta, policy_facts(drill, effective, cause=cause), entry, runs, now)
     busy = any(run.active for run in runs)
     return timetabled, bool(timetabled.start) or (cause is not None and not busy and not drill.spec.suspend)
-
-
-def _past(run: FinishedRun) -> PastRun:
-    slot = slot_of(run.name) if run.schedule else None
-    return PastRun(run.name, run.schedule, run.created, slot, active=False, succeeded=run.succeeded)
 
 
 def _failed(finished: Sequence[FinishedRun]) -> FailedDrill | None:

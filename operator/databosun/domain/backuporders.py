@@ -8,6 +8,7 @@ from typing import Any
 from databosun.api.v1alpha1.backuppolicy import DeletionPolicy
 from databosun.domain.database import RunOrder
 from databosun.domain.plan import FINALIZER_DATA, CreateRun
+from databosun.domain.policyruns import answers
 from databosun.domain.requests import Named
 from databosun.domain.running import references
 
@@ -30,9 +31,8 @@ def create_backup(database: Named, policy: Named, template: BackupTemplate, orde
         "storageRef": {"name": template.storage},
         "type": str(order.type),
         "method": template.method,
-        "scheduledFor": order.scheduled_for.isoformat().replace("+00:00", "Z"),
         "deletionPolicy": str(template.deletion_policy),
-        **({"schedule": order.schedule} if order.schedule else {}),
+        **answers(order),
     }
     labels = references(database.uid, policy.uid, template.storage_uid, order.schedule)
     finalizers = (FINALIZER_DATA,) if template.deletion_policy is DeletionPolicy.DELETE else ()

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from databosun.api.v1alpha1.backuppolicy import BackupType
-from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.database import DrillCursor, EngineName, PolicyCursor
 from databosun.api.v1alpha1.restoredrill import HistoryLimits, RestoreDrillSpec
 from databosun.domain.capabilities import is_managed, series_of
 from databosun.domain.database import RunOrder
-from databosun.domain.plan import CreateRun, Owner
-from databosun.domain.presets import invalid_spec, read_span
+from databosun.domain.plan import CreateRun
+from databosun.domain.policyruns import Template, beyond_limits, create_run
+from databosun.domain.presets import read_span
 from databosun.domain.requests import Named
 from databosun.domain.run import Limits
-from databosun.domain.running import references
-from databosun.domain.schedule import check_cron, check_zone, interval
+from databosun.domain.schedule import interval
+from databosun.domain.timing import OnlySchedule, check_timing, read_limits
 
 SCHEDULE = "drill"
 _WEEKLY, _MONTHLY, _QUARTERLY = "0 4 * * 0", "0 4 1 * *", "0 4 1 1,4,7,10 *"
@@ -29,19 +27,10 @@ _SECOND, _YEAR = timedelta(seconds=1), timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
-class DrillRow:
-    """A drill's only schedule."""
-
-    cron: str
-    name: str = SCHEDULE
-    type: BackupType = BackupType.FULL
-
-
-@dataclass(frozen=True, slots=True)
 class EffectiveDrill:
     """A drill's spec, read, for databases of one tier."""
 
-    schedules: tuple[DrillRow, ...]
+    schedules: tuple[OnlySchedule, ...]
     zone: str
     jitter: timedelta
     starting_deadline: timedelta
@@ -65,26 +54,16 @@ def effective_drill(spec: RestoreDrillSpec, tier: int) -> EffectiveDrill:
     """Read every value; the schedule is the tier's where none is given. UserFault(InvalidSpec) names the field."""
     schedule = spec.schedule
     cron, zone = (schedule.cron, schedule.time_zone) if schedule else (_BY_TIER.get(tier, _MONTHLY), "UTC")
-    if problem := check_cron(cron):
-        message = f"spec.schedule.cron: {problem}"
-        raise invalid_spec(message)
-    if problem := check_zone(zone):
-        message = f"spec.schedule.timeZone: {problem}"
-        raise invalid_spec(message)
+    check_timing("spec.schedule", cron, zone)
     starting = read_span("spec.startingDeadline", spec.starting_deadline, _SECOND, _YEAR)
     most = starting - _SECOND
     jitter = read_span("spec.schedule.jitter", schedule.jitter, timedelta(0), most) if schedule else min(_SPREAD, most)
-    deadline = read_span("spec.deadline", spec.deadline, _SECOND, _YEAR)
     return EffectiveDrill(
-        schedules=(DrillRow(cron),),
+        schedules=(OnlySchedule(cron, SCHEDULE),),
         zone=zone,
         jitter=jitter,
         starting_deadline=starting,
-        limits=Limits(
-            retries=spec.retries,
-            deadline=deadline,
-            start_deadline=min(read_span("spec.startDeadline", spec.start_deadline, _SECOND, _YEAR), deadline),
-        ),
+        limits=read_limits(spec, spec.retries, _YEAR),
         evidence_lock=read_span("spec.evidence.retention", spec.evidence.retention, _SECOND, 100 * _YEAR)
         if spec.evidence and spec.evidence.retention
         else None,
@@ -129,39 +108,23 @@ def cursor_of(
 
 def create_joint_run(drill: Named, spec: RestoreDrillSpec, order: RunOrder, before: DrillCursor | None) -> CreateRun:
     """The run over all databases of a drill, which owns a run for each."""
-    return CreateRun(
-        kind="RestoreDrillRun",
-        namespace=drill.namespace,
-        name=order.name,
-        spec={"drillRef": {"name": drill.name}, **_of_order(spec, order, before)},
-        labels=references(None, drill.uid, None, order.schedule),
-        owner=Owner(API_VERSION, "RestoreDrill", drill.name, drill.uid),
-    )
+    template = Template("RestoreDrillRun", "RestoreDrill", drill, {"drillRef": {"name": drill.name}})
+    return create_run(template, order, **_control(spec, before))
 
 
 def create_drill_run(
     database: Named, drill: Named, spec: RestoreDrillSpec, order: RunOrder, before: DrillCursor | None
 ) -> CreateRun:
-    """The run of one order; it goes when its drill goes."""
+    """The run of one order, of one database."""
     refs = {"drillRef": {"name": drill.name}, "databaseRef": {"name": database.name}}
-    return CreateRun(
-        kind="RestoreDrillRun",
-        namespace=database.namespace,
-        name=order.name,
-        spec={**refs, **_of_order(spec, order, before)},
-        labels=references(database.uid, drill.uid, None, order.schedule),
-        owner=Owner(API_VERSION, "RestoreDrill", drill.name, drill.uid),
-    )
+    template = Template("RestoreDrillRun", "RestoreDrill", drill, refs, database.uid)
+    return create_run(template, order, **_control(spec, before))
 
 
-def _of_order(spec: RestoreDrillSpec, order: RunOrder, before: DrillCursor | None) -> dict[str, Any]:
+def _control(spec: RestoreDrillSpec, before: DrillCursor | None) -> dict[str, bool]:
     every = spec.negative_control.every_n_runs if spec.negative_control else 0
     number = (before.runs if before else 0) + 1
-    return {
-        "scheduledFor": order.scheduled_for.isoformat().replace("+00:00", "Z"),
-        **({"schedule": order.schedule} if order.schedule else {}),
-        **({"negativeControl": True} if every and number % every == 0 else {}),
-    }
+    return {"negativeControl": True} if every and number % every == 0 else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +138,7 @@ class PastDrill:
 
 
 def beyond_history(runs: Sequence[PastDrill], limits: HistoryLimits) -> tuple[str, ...]:
-    """The finished runs to let go of, oldest first: for each database those beyond the newest so many of each sort.
-    The newest run of a database is never among them."""
-    kept: dict[tuple[str, bool], int] = {}
-    over = []
-    for run in sorted(runs, key=lambda one: (one.created, one.name), reverse=True):
-        group = (run.database_uid, run.passed)
-        kept[group] = kept.get(group, 0) + 1
-        if kept[group] > (limits.passed if run.passed else limits.others):
-            over.append(run.name)
-    return tuple(reversed(over))
+    """The finished runs to let go of, for each database. The newest run of a database is never among them."""
+    return beyond_limits(
+        runs, lambda run: (run.database_uid, run.passed), lambda run: limits.passed if run.passed else limits.others
+    )

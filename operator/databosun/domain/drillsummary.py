@@ -21,9 +21,10 @@ from databosun.api.v1alpha1.restoredrill import (
     Trend,
 )
 from databosun.api.v1alpha1.restoredrillrun import DrillPhase
-from databosun.domain.conditions import Wanted, kstatus, merge_conditions
+from databosun.domain.conditions import Wanted, merge_conditions
 from databosun.domain.drillrun import TOLD
 from databosun.domain.measured import for_people
+from databosun.domain.policyruns import newest_run, no_run, on_schedule, ready_or_not, some, unhealthy
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ def decide_drill(facts: DrillSummaryFacts, now: datetime) -> dict[str, Any]:
     newest = {run.database_uid: run for run in facts.runs}
     failing = [one.name for one in facts.databases if one.uid in newest and newest[one.uid].outcome != "Passed"]
     last = ended[-1] if ended else None
-    conditions = [*_ready(facts), _last_run(last), _health(facts, failing, entries), *_overdue(facts), *_control(facts)]
+    ready = ready_or_not(facts.fault, suspended=facts.suspended)
+    conditions = [*ready, _last_run(last), _health(facts, failing, entries), *_overdue(facts), *_control(facts)]
     counts = Counter(run.outcome.lower() for run in ended)
     update: dict[str, Any] = {
         "observed_generation": facts.generation,
@@ -113,31 +115,19 @@ def decide_drill(facts: DrillSummaryFacts, now: datetime) -> dict[str, Any]:
     return facts.status.model_copy(update=update).dump()
 
 
-def _ready(facts: DrillSummaryFacts) -> Sequence[Wanted]:
-    if facts.fault is not None:
-        return kstatus(ready=False, reason=facts.fault[0], message=facts.fault[1], stalled=True)
-    if facts.suspended:
-        return kstatus(ready=True, reason="Suspended", message="spec.suspend is true: nothing is started")
-    return kstatus(ready=True, reason="Ready", message="")
-
-
 def _last_run(last: EndedDrill | None) -> Wanted:
-    kind = ConditionType.LAST_RUN_SUCCEEDED
     if last is None:
-        return Wanted(kind, None, "NoRun", "no run has finished yet")
+        return no_run()
     reason = TOLD.get(DrillPhase(last.outcome), Reason.DRILL_ERROR)
-    return Wanted(kind, last.outcome == DrillPhase.PASSED, reason, f"the newest run is {last.name}")
+    return newest_run(last.name, reason, good=last.outcome == DrillPhase.PASSED)
 
 
 def _health(facts: DrillSummaryFacts, failing: Sequence[str], entries: Sequence[DrillCursor]) -> Wanted:
-    kind = ConditionType.SCHEDULE_HEALTHY
     if facts.fault is not None:
-        return Wanted(kind, False, facts.fault[0], facts.fault[1])
+        return unhealthy(*facts.fault)
     if failing:
-        more = f" and {len(failing) - 10} more" if len(failing) > 10 else ""
-        return Wanted(kind, False, "DrillsFailing", f"the newest drill did not pass: {', '.join(failing[:10])}{more}")
-    missed = sum(entry.missed_slots for entry in entries)
-    return Wanted(kind, True, "OnSchedule", f"{missed} slots were missed so far" if missed else "")
+        return unhealthy(Reason.DRILLS_FAILING, f"the newest drill did not pass: {some(failing)}")
+    return on_schedule(sum(entry.missed_slots for entry in entries))
 
 
 def _last_drill(last: EndedDrill) -> LastDrill:
@@ -156,8 +146,7 @@ def _overdue(facts: DrillSummaryFacts) -> Sequence[Wanted]:
     names = [one.name for one in facts.databases if one.overdue]
     if not names or facts.suspended:
         return ()
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    message = f"no drill has passed within one and a half intervals for: {', '.join(names[:10])}{more}"
+    message = f"no drill has passed within one and a half intervals for: {some(names)}"
     return (Wanted(ConditionType.OVERDUE, True, Reason.DRILL_OVERDUE, message),)
 
 

@@ -12,6 +12,7 @@ from databosun.api.quantities import format_duration
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.failovertest import BackupAges, EffectiveFailover
 from databosun.domain.run import Blocked
+from databosun.domain.timing import window_at
 
 SETTLES = timedelta(minutes=1)
 
@@ -69,8 +70,8 @@ def not_yet(effective: EffectiveFailover, seen: Circumstances, now: datetime) ->
     """What the switch still waits for, in the order in which people can do something about it; None: nothing."""
     if seen.approval_needed and seen.consent is None:
         return Blocked(Reason.AWAITING_APPROVAL, "it waits for an Approval of this very plan")
-    if effective.windows and effective.window(now) is None:
-        opens = effective.opens(now)
+    _, opens = window_at(effective.windows, now)
+    if opens is not None:
         return Blocked(Reason.OUTSIDE_WINDOW, f"no window is open; the next one opens at {opens.isoformat()}", opens)
     if seen.moved is not None and now < seen.moved + effective.cooldown:
         over = seen.moved + effective.cooldown
@@ -81,7 +82,8 @@ def not_yet(effective: EffectiveFailover, seen: Circumstances, now: datetime) ->
 
 def latest_start(effective: EffectiveFailover, seen: Circumstances, until: datetime, now: datetime) -> datetime:
     """After this no switch is ordered: the window, the consent, or the plan's own time is over."""
-    ends = [until, effective.window(now), seen.consent.not_after if seen.consent else None]
+    closes, _ = window_at(effective.windows, now)
+    ends = [until, closes, seen.consent.not_after if seen.consent else None]
     return min(one for one in ends if one is not None)
 
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from databosun.api.failover import GuardLimits, ProbeOrder, ProbePath, ProviderTarget
 from databosun.api.quantities import parse_quantity
-from databosun.api.v1alpha1.backuppolicy import BackupType
-from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.database import DatabaseSpec, EngineName
-from databosun.api.v1alpha1.failovertest import FailoverTestSpec, FailoverWindow
+from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.database import RunOrder
 from databosun.domain.errors import UserFault
-from databosun.domain.plan import CreateRun, Owner
+from databosun.domain.plan import CreateRun
+from databosun.domain.policyruns import Template, create_run
 from databosun.domain.presets import invalid_spec, read_span
 from databosun.domain.requests import Named
 from databosun.domain.run import Limits
-from databosun.domain.running import references
-from databosun.domain.schedule import check_cron, check_zone, last_due, next_due
+from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
 
 SCHEDULE = "failover"
 PROVIDERS: Mapping[str, EngineName] = {"Sentinel": EngineName.REDIS}
@@ -29,33 +27,6 @@ PROVIDERS: Mapping[str, EngineName] = {"Sentinel": EngineName.REDIS}
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""
 _SECOND, _DAY, _WEEK, _YEAR = timedelta(seconds=1), timedelta(days=1), timedelta(days=7), timedelta(days=365)
-
-
-@dataclass(frozen=True, slots=True)
-class FailoverRow:
-    """A test's only schedule."""
-
-    cron: str
-    name: str = SCHEDULE
-    type: BackupType = BackupType.FULL
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A span of time, again and again, in which the primary may be moved."""
-
-    cron: str
-    zone: str
-    duration: timedelta
-
-    def closes(self, now: datetime) -> datetime | None:
-        """When it closes; None where it is not open."""
-        opened = last_due(self.cron, self.zone, now - self.duration, now)
-        return opened + self.duration if opened is not None else None
-
-    def opens(self, now: datetime) -> datetime:
-        """When it opens next."""
-        return next_due(self.cron, self.zone, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +41,7 @@ class BackupAges:
 class EffectiveFailover:
     """A test's spec, read. Durations that the agent counts in are in seconds."""
 
-    schedules: tuple[FailoverRow, ...]
+    schedules: tuple[OnlySchedule, ...]
     zone: str
     jitter: timedelta
     starting_deadline: timedelta
@@ -86,33 +57,20 @@ class EffectiveFailover:
     abort: float
     lock: timedelta | None
 
-    def window(self, now: datetime) -> datetime | None:
-        """When the window that is open closes last; None where none is open."""
-        return max((at for one in self.windows if (at := one.closes(now)) is not None), default=None)
-
-    def opens(self, now: datetime) -> datetime:
-        """When the next window opens."""
-        return min(one.opens(now) for one in self.windows)
-
 
 def effective_failover(spec: FailoverTestSpec) -> EffectiveFailover:
     """Read every value. UserFault(InvalidSpec) names the field."""
     schedule, retention = spec.schedule, spec.evidence.retention
     if schedule is not None:
-        _check("spec.schedule", schedule.cron, schedule.time_zone)
-    deadline = read_span("spec.deadline", spec.deadline, _SECOND, _DAY)
+        check_timing("spec.schedule", schedule.cron, schedule.time_zone)
     objectives, guards = spec.objectives, spec.guards
     return EffectiveFailover(
-        schedules=(FailoverRow(schedule.cron),) if schedule else (),
+        schedules=(OnlySchedule(schedule.cron, SCHEDULE),) if schedule else (),
         zone=schedule.time_zone if schedule else "UTC",
         jitter=timedelta(0),
         starting_deadline=read_span("spec.startingDeadline", spec.starting_deadline, _SECOND, _YEAR),
-        limits=Limits(
-            retries=LOOKS,
-            deadline=deadline,
-            start_deadline=min(read_span("spec.startDeadline", spec.start_deadline, _SECOND, _DAY), deadline),
-        ),
-        windows=tuple(_window(number, one) for number, one in enumerate(spec.windows)),
+        limits=read_limits(spec, LOOKS, _DAY),
+        windows=read_windows(spec.windows, _SECOND, _WEEK),
         cooldown=read_span("spec.cooldown", spec.cooldown, timedelta(0), _YEAR),
         wait_for=read_span("spec.waitFor", spec.wait_for, _SECOND, _WEEK),
         backups=BackupAges(
@@ -146,33 +104,9 @@ def provider_target(name: str, spec: DatabaseSpec) -> ProviderTarget:
 
 
 def create_failover_run(database: Named, test: Named, order: RunOrder) -> CreateRun:
-    """The run of one order; it goes when its test goes."""
-    return CreateRun(
-        kind="FailoverTestRun",
-        namespace=test.namespace,
-        name=order.name,
-        spec={
-            "testRef": {"name": test.name},
-            "databaseRef": {"name": database.name},
-            "scheduledFor": order.scheduled_for.isoformat().replace("+00:00", "Z"),
-            **({"schedule": order.schedule} if order.schedule else {}),
-        },
-        labels=references(database.uid, test.uid, None, order.schedule),
-        owner=Owner(API_VERSION, "FailoverTest", test.name, test.uid),
-    )
-
-
-def _check(path: str, cron: str, zone: str) -> None:
-    for field, problem in (("cron", check_cron(cron)), ("timeZone", check_zone(zone))):
-        if problem:
-            message = f"{path}.{field}: {problem}"
-            raise invalid_spec(message)
-
-
-def _window(number: int, one: FailoverWindow) -> Window:
-    path = f"spec.windows[{number}]"
-    _check(path, one.cron, one.time_zone)
-    return Window(one.cron, one.time_zone, read_span(f"{path}.duration", one.duration, _SECOND, _WEEK))
+    """The run of one order."""
+    refs = {"testRef": {"name": test.name}, "databaseRef": {"name": database.name}}
+    return create_run(Template("FailoverTestRun", "FailoverTest", test, refs, database.uid), order)
 
 
 def _age(path: str, text: str) -> timedelta | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,18 +19,12 @@ from databosun.api.lifecycle import (
     RuleOrder,
     ThrottleOrder,
 )
-from databosun.api.v1alpha1.backuppolicy import BackupType
-from databosun.api.v1alpha1.lifecyclepolicy import (
-    LifecycleHold,
-    LifecyclePolicySpec,
-    LifecycleRule,
-    LifecycleWindow,
-    Mask,
-)
+from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHold, LifecyclePolicySpec, LifecycleRule, Mask
 from databosun.domain.lifecycle import HASH_CHARACTERS, normal_order
-from databosun.domain.presets import invalid_spec, read_span
+from databosun.domain.presets import read_span
 from databosun.domain.run import Limits
-from databosun.domain.schedule import check_cron, check_zone, interval, last_due, next_due
+from databosun.domain.schedule import interval
+from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
 
 SCHEDULE = "lifecycle"
 _NONE, _SECOND, _YEAR = timedelta(0), timedelta(seconds=1), timedelta(days=365)
@@ -39,28 +32,10 @@ _CENTURY = 100 * _YEAR
 
 
 @dataclass(frozen=True, slots=True)
-class LifecycleRow:
-    """A policy's only schedule."""
-
-    cron: str
-    name: str = SCHEDULE
-    type: BackupType = BackupType.FULL
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """When enforced runs may work."""
-
-    cron: str
-    zone: str
-    duration: timedelta
-
-
-@dataclass(frozen=True, slots=True)
 class EffectiveLifecycle:
     """A policy's spec, read."""
 
-    schedules: tuple[LifecycleRow, ...]
+    schedules: tuple[OnlySchedule, ...]
     zone: str
     jitter: timedelta
     starting_deadline: timedelta
@@ -78,25 +53,20 @@ class EffectiveLifecycle:
 def effective_lifecycle(spec: LifecyclePolicySpec) -> EffectiveLifecycle:
     """Read every value. UserFault(InvalidSpec) names the field."""
     starting = read_span("spec.startingDeadline", spec.starting_deadline, _SECOND, _YEAR)
-    deadline = read_span("spec.deadline", spec.deadline, _SECOND, _YEAR)
-    rows: tuple[LifecycleRow, ...] = ()
+    rows: tuple[OnlySchedule, ...] = ()
     zone, jitter = "UTC", _NONE
     if spec.schedule is not None:
-        _demand("spec.schedule", spec.schedule.cron, spec.schedule.time_zone)
-        rows, zone = (LifecycleRow(spec.schedule.cron),), spec.schedule.time_zone
+        check_timing("spec.schedule", spec.schedule.cron, spec.schedule.time_zone)
+        rows, zone = (OnlySchedule(spec.schedule.cron, SCHEDULE),), spec.schedule.time_zone
         jitter = read_span("spec.schedule.jitter", spec.schedule.jitter, _NONE, starting - _SECOND)
     return EffectiveLifecycle(
         schedules=rows,
         zone=zone,
         jitter=jitter,
         starting_deadline=starting,
-        limits=Limits(
-            retries=spec.retries,
-            deadline=deadline,
-            start_deadline=min(read_span("spec.startDeadline", spec.start_deadline, _SECOND, _YEAR), deadline),
-        ),
+        limits=read_limits(spec, spec.retries, _YEAR),
         time_budget=read_span("spec.timeBudget", spec.time_budget, _SECOND, _YEAR),
-        windows=tuple(_window(number, one) for number, one in enumerate(spec.windows)),
+        windows=read_windows(spec.windows, timedelta(minutes=1), _YEAR),
         backup_within=read_span("spec.preconditions.backupWithin", spec.preconditions.backup_within, _SECOND, _CENTURY),
         proven_within=read_span("spec.preconditions.provenWithin", spec.preconditions.proven_within, _SECOND, _CENTURY),
     )
@@ -137,35 +107,6 @@ def order_digest(order: LifecycleOrder) -> str:
     """The order in one word: where it is still the same, the plan that was shown is still of these rules."""
     document = json.dumps(normal_order(order), sort_keys=True)
     return hashlib.sha256(document.encode()).hexdigest()[:HASH_CHARACTERS]
-
-
-def window_at(windows: Sequence[Window], now: datetime) -> tuple[datetime | None, datetime | None]:
-    """When the window that is open closes, and, where none is open, when the next one opens; no windows: neither."""
-    if not windows:
-        return None, None
-    closing = [
-        opened + one.duration
-        for one in windows
-        if (opened := last_due(one.cron, one.zone, now - one.duration, now)) is not None
-    ]
-    if closing:
-        return max(closing), None
-    return None, min(next_due(one.cron, one.zone, now) for one in windows)
-
-
-def _window(number: int, window: LifecycleWindow) -> Window:
-    _demand(f"spec.windows[{number}]", window.cron, window.time_zone)
-    span = read_span(f"spec.windows[{number}].duration", window.duration, timedelta(minutes=1), _YEAR)
-    return Window(window.cron, window.time_zone, span)
-
-
-def _demand(path: str, cron: str, zone: str) -> None:
-    if problem := check_cron(cron):
-        message = f"{path}.cron: {problem}"
-        raise invalid_spec(message)
-    if problem := check_zone(zone):
-        message = f"{path}.timeZone: {problem}"
-        raise invalid_spec(message)
 
 
 def _rule(number: int, rule: LifecycleRule) -> RuleOrder:

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.lifecycle import LifecycleMode
-from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.database import DrillCursor
 from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHistory
@@ -21,12 +20,20 @@ from databosun.api.v1alpha1.lifecyclestatus import (
     RuleBacklog,
 )
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.conditions import Wanted, kstatus, merge_conditions
+from databosun.domain.conditions import Wanted, merge_conditions
 from databosun.domain.database import RunOrder
 from databosun.domain.lifecyclebacklog import EndedRun, backlog_after, since
-from databosun.domain.plan import LABEL_MODE, CreateRun, Owner
+from databosun.domain.plan import LABEL_MODE, CreateRun
+from databosun.domain.policyruns import (
+    Template,
+    beyond_limits,
+    create_run,
+    no_run,
+    on_schedule,
+    ready_or_not,
+    unhealthy,
+)
 from databosun.domain.requests import Named
-from databosun.domain.running import references
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +91,17 @@ def mode_of_next(mode: LifecycleMode, approval: GivenApproval | None) -> Lifecyc
 
 
 def create_lifecycle_run(policy: Named, database_uid: str | None, order: RunOrder, mode: LifecycleMode) -> CreateRun:
-    """The run of one order; it goes when its policy goes."""
-    return CreateRun(
-        kind="LifecycleRun",
-        namespace=policy.namespace,
-        name=order.name,
-        spec={
-            "policyRef": {"name": policy.name},
-            "mode": str(mode),
-            "scheduledFor": order.scheduled_for.isoformat().replace("+00:00", "Z"),
-            **({"schedule": order.schedule} if order.schedule else {}),
-        },
-        labels=references(database_uid, policy.uid, None, order.schedule) | {LABEL_MODE: str(mode)},
-        owner=Owner(API_VERSION, "LifecyclePolicy", policy.name, policy.uid),
-    )
+    """The run of one order."""
+    spec = {"policyRef": {"name": policy.name}, "mode": str(mode)}
+    labels = {LABEL_MODE: str(mode)}
+    return create_run(Template("LifecycleRun", "LifecyclePolicy", policy, spec, database_uid, labels), order)
 
 
 def beyond_history(runs: Sequence[PastLifecycleRun], limits: LifecycleHistory) -> tuple[str, ...]:
     """The finished runs to let go of, oldest first. The newest of each mode is never among them."""
-    kept = {True: 0, False: 0}
-    over = []
-    for run in sorted(runs, key=lambda one: (one.created, one.name), reverse=True):
-        kept[run.enforced] += 1
-        if kept[run.enforced] > (limits.enforced if run.enforced else limits.dry_runs):
-            over.append(run.name)
-    return tuple(reversed(over))
+    return beyond_limits(
+        runs, lambda run: run.enforced, lambda run: limits.enforced if run.enforced else limits.dry_runs
+    )
 
 
 def decide_lifecycle_policy(facts: PolicySummaryFacts, now: datetime) -> dict[str, Any]:
@@ -123,7 +116,7 @@ def decide_lifecycle_policy(facts: PolicySummaryFacts, now: datetime) -> dict[st
     current = plan if plan is not None and plan.order_hash == facts.order_hash else None
     last_run = _last_run(last) if last else before.last_run
     conditions = [
-        *_ready(facts),
+        *ready_or_not(facts.fault, suspended=facts.suspended),
         _of_last(last_run),
         _health(facts),
         _clean(current, plan),
@@ -164,28 +157,18 @@ def _last_run(run: EndedRun) -> LastLifecycleRun:
     )
 
 
-def _ready(facts: PolicySummaryFacts) -> Sequence[Wanted]:
-    if facts.fault is not None:
-        return kstatus(ready=False, reason=facts.fault[0], message=facts.fault[1], stalled=True)
-    if facts.suspended:
-        return kstatus(ready=True, reason=Reason.SUSPENDED, message="spec.suspend is true: nothing is started")
-    return kstatus(ready=True, reason=Reason.READY)
-
-
 def _of_last(last: LastLifecycleRun | None) -> Wanted:
-    kind = ConditionType.LAST_RUN_SUCCEEDED
     if last is None:
-        return Wanted(kind, None, Reason.NO_RUN, "no run has finished yet")
+        return no_run()
+    kind = ConditionType.LAST_RUN_SUCCEEDED
     good = last.phase == LifecyclePhase.SUCCEEDED
     return Wanted(kind, good, Reason.SUCCEEDED if good else last.reason or Reason.FAILED, f"the newest is {last.name}")
 
 
 def _health(facts: PolicySummaryFacts) -> Wanted:
-    kind = ConditionType.SCHEDULE_HEALTHY
     if facts.fault is not None:
-        return Wanted(kind, False, *facts.fault)
-    missed = facts.cursor.missed_slots if facts.cursor else 0
-    return Wanted(kind, True, Reason.ON_SCHEDULE, f"{missed} slots were missed so far" if missed else "")
+        return unhealthy(*facts.fault)
+    return on_schedule(facts.cursor.missed_slots if facts.cursor else 0)
 
 
 def _clean(current: LifecyclePlanStatus | None, shown: LifecyclePlanStatus | None) -> Wanted:

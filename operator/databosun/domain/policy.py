@@ -10,7 +10,9 @@ from typing import Any
 from databosun.api.v1alpha1.backuppolicy import BackupPolicyStatus, DatabaseCounts
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.database import PolicyCursor
-from databosun.domain.conditions import Wanted, kstatus, merge_conditions
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.conditions import Wanted, merge_conditions
+from databosun.domain.policyruns import newest_run, no_run, on_schedule, ready_or_not, some, unhealthy
 from databosun.domain.presets import EffectivePolicy
 
 
@@ -84,42 +86,23 @@ def decide_policy(facts: PolicySummaryFacts, retention: RetentionSummary | None,
 
 
 def _ready(facts: PolicySummaryFacts) -> Sequence[Wanted]:
-    if facts.fault is not None:
-        return kstatus(ready=False, reason=facts.fault[0], message=facts.fault[1], stalled=True)
-    if facts.conflict is not None:
-        return kstatus(ready=False, reason="Conflict", message=facts.conflict, stalled=True)
-    if facts.suspended:
-        return kstatus(ready=True, reason="Suspended", message="spec.suspend is true: nothing is started")
+    conflict = (Reason.CONFLICT, facts.conflict) if facts.conflict is not None else None
     notes = facts.effective.notes if facts.effective else ()
-    return kstatus(ready=True, reason="Ready", message="; ".join(notes))
+    return ready_or_not(facts.fault or conflict, suspended=facts.suspended, notes="; ".join(notes))
 
 
 def _health(facts: PolicySummaryFacts) -> Sequence[Wanted]:
     if facts.fault is not None:
-        return (Wanted(ConditionType.SCHEDULE_HEALTHY, False, facts.fault[0], facts.fault[1]),)
+        return (unhealthy(*facts.fault),)
     failing = [one.name for one in facts.databases if one.entry.consecutive_failures]
     overdue = [one.name for one in facts.databases if one.overdue]
-    missed = sum(one.entry.missed_slots for one in facts.databases)
-    note = f"{missed} slots were missed so far" if missed else ""
     if failing:
-        healthy = Wanted(
-            ConditionType.SCHEDULE_HEALTHY, False, "RunsFailing", f"the newest runs failed for: {_some(failing)}"
-        )
+        healthy = unhealthy(Reason.RUNS_FAILING, f"the newest runs failed for: {some(failing)}")
     elif overdue:
-        healthy = Wanted(ConditionType.SCHEDULE_HEALTHY, False, "Overdue", f"no recent backup of: {_some(overdue)}")
+        healthy = unhealthy(Reason.OVERDUE, f"no recent backup of: {some(overdue)}")
     else:
-        healthy = Wanted(ConditionType.SCHEDULE_HEALTHY, True, "OnSchedule", note)
-    if facts.last_run_succeeded is None:
-        return (healthy, Wanted(ConditionType.LAST_RUN_SUCCEEDED, None, "NoRun", "no run has finished yet"))
-    reason = "Succeeded" if facts.last_run_succeeded else "Failed"
-    return (
-        healthy,
-        Wanted(
-            ConditionType.LAST_RUN_SUCCEEDED, facts.last_run_succeeded, reason, f"the newest run is {facts.last_run}"
-        ),
-    )
-
-
-def _some(names: Sequence[str], limit: int = 10) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+        healthy = on_schedule(sum(one.entry.missed_slots for one in facts.databases))
+    if facts.last_run is None or facts.last_run_succeeded is None:
+        return (healthy, no_run())
+    reason = Reason.SUCCEEDED if facts.last_run_succeeded else Reason.FAILED
+    return (healthy, newest_run(facts.last_run, reason, good=facts.last_run_succeeded))

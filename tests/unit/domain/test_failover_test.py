@@ -15,6 +15,7 @@ from databosun.domain.errors import UserFault
 from databosun.domain.failoverguards import broken
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.failovertest import PROVIDERS, effective_failover, provider_target
+from databosun.domain.timing import window_at
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverFault, Operator, Site
 from databosun.engines.registry import load_failover
@@ -46,11 +47,11 @@ def test_a_value_that_cannot_be_carried_out_is_named(more: dict[str, Any], messa
 
 def test_of_windows_that_overlap_the_one_that_closes_last_counts() -> None:
     windows = [{"cron": "0 11 * * *", "duration": "2h"}, {"cron": "30 11 * * *", "duration": "3h"}]
-    found = effective_failover(spec(windows=windows))
-    assert found.window(NOON) == NOON.replace(hour=14, minute=30)
-    assert found.window(NOON.replace(hour=14, minute=30)) is None
-    assert found.window(NOON.replace(hour=11)) == NOON.replace(hour=13)
-    assert found.opens(NOON + timedelta(hours=6)) == NOON.replace(day=2, hour=11)
+    found = effective_failover(spec(windows=windows)).windows
+    assert window_at(found, NOON) == (NOON.replace(hour=14, minute=30), None)
+    assert window_at(found, NOON.replace(hour=14, minute=30)) == (None, NOON.replace(day=2, hour=11))
+    assert window_at(found, NOON.replace(hour=11)) == (NOON.replace(hour=13), None)
+    assert window_at(found, NOON + timedelta(hours=6)) == (None, NOON.replace(day=2, hour=11))
 
 
 def test_a_plan_is_another_with_any_part_of_it_and_the_same_with_none() -> None:

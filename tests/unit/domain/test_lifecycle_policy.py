@@ -13,8 +13,9 @@ from databosun.api.v1alpha1.lifecyclerun import LifecycleRunStatus
 from databosun.api.v1alpha1.lifecyclestatus import GivenApproval, LifecyclePlanStatus
 from databosun.domain.errors import UserFault
 from databosun.domain.lifecyclebacklog import EndedRun, backlog_after, eta_days, since
-from databosun.domain.lifecycleorder import Window, effective_lifecycle, order_digest, order_of, window_at
+from databosun.domain.lifecycleorder import effective_lifecycle, order_digest, order_of
 from databosun.domain.lifecyclepolicy import PastLifecycleRun, beyond_history, consent_in_force, mode_of_next
+from databosun.domain.timing import Window, window_at
 
 NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
