@@ -69,5 +69,5 @@ def _archiver_order(
         ),
         image=image,
         pod_template=covering.seen.spec.pod_template,
-        storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+        storage_claim=storage.spec.claim,
     )

@@ -27,27 +27,19 @@ class BackupController(RunController[SeenBackup, Ordered]):
     operation = Operation.BACKUP
     task = "backup"
     run_kind = BACKUP_RUN
+    final_phases = FINAL_PHASES
 
     def parse(self, body: Mapping[str, Any]) -> SeenBackup:
         return parse_backup(body)
 
-    def final(self, seen: SeenBackup) -> bool:
-        return seen.status.phase in FINAL_PHASES
-
     async def gather(self, seen: SeenBackup, *, begins: bool) -> Ordered:
         return await gather_order(self._context, seen, with_history=begins)
-
-    def too_old(self, seen: SeenBackup, ordered: Ordered, now: datetime) -> str | None:
-        return ordered.too_old(seen, now)
-
-    def recoverable(self, ordered: Ordered) -> bool:
-        return ordered.order is not None
 
     def remember(self, seen: SeenBackup, ordered: Ordered) -> Mapping[str, Any]:
         return remembered(seen.spec, ordered.database_name)
 
     def decide(self, seen: SeenBackup, ordered: Ordered, state: RunState, now: datetime) -> Plan:
-        return decide_backup(BackupFacts(state, seen.spec, ordered.order, ordered.database_name), now)
+        return decide_backup(BackupFacts(state, seen.spec, seen.status, ordered.order, ordered.database_name), now)
 
     def dependants(self, seen: SeenBackup) -> Iterable[Key]:
         namespace, spec = seen.meta.namespace, seen.spec

@@ -109,7 +109,7 @@ class CatalogController:
             image=image,
             job=CatalogTask(after=catalog.next),
         )
-        claim = seen.spec.volume.claim_name if seen.spec.volume else None
+        claim = seen.spec.claim
         job = errand.order(
             seen.meta, "BackupStorage", name, request, image, pod_template=seen.spec.pod_template, storage_claim=claim
         )

@@ -17,9 +17,11 @@ from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.candidates import Known
 from databosun.controllers.handmade import hand_made
-from databosun.controllers.records import Records, records_of
-from databosun.controllers.running import Ordering, RunController
+from databosun.controllers.lookup import find_usable, without_database
+from databosun.controllers.records import Records, evidence, newest_record, records_of
+from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenDrill, SeenDrillRun, SeenStorage
+from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.drillpolicy import effective_drill
 from databosun.domain.drillrun import (
@@ -29,12 +31,11 @@ from databosun.domain.drillrun import (
     decide_drill_run,
     finish_labels,
     proof_of,
-    too_old,
 )
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
 from databosun.domain.measured import asked_checks, scratch_for
-from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Action, Plan, RecordProof
+from databosun.domain.plan import LABEL_DATABASE_UID, Action, Plan, RecordProof
 from databosun.domain.requests import database_target, identity_secrets, storage_target
 from databosun.domain.run import Doomed
 from databosun.domain.running import RunState
@@ -52,7 +53,6 @@ class DrillOrdered(Ordering):
     """What was found. `order` is None where it is not known what to drill, or nothing begins."""
 
     order: DrillOrder | None = None
-    too_old: str | None = None
     evidence_lock: timedelta | None = None
 
 
@@ -90,18 +90,10 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
     operation = Operation.DRILL
     task = "drill"
     run_kind = DRILL_RUN
+    final_phases = DRILL_FINAL
 
     def parse(self, body: Mapping[str, Any]) -> SeenDrillRun:
         return read.drill_run(body)
-
-    def final(self, seen: SeenDrillRun) -> bool:
-        return seen.status.phase in DRILL_FINAL
-
-    def too_old(self, seen: SeenDrillRun, ordered: DrillOrdered, now: datetime) -> str | None:
-        return ordered.too_old
-
-    def recoverable(self, ordered: DrillOrdered) -> bool:
-        return ordered.order is not None
 
     def decide(self, seen: SeenDrillRun, ordered: DrillOrdered, state: RunState, now: datetime) -> Plan:
         return decide_drill_run(DrillRunFacts(state, seen.spec, seen.status, ordered.order), now)
@@ -136,9 +128,9 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
 
     async def gather(self, seen: SeenDrillRun, *, begins: bool) -> DrillOrdered:
         namespace, spec, now = seen.meta.namespace, seen.spec, self._context.clock.now()
-        database = await self._find(DATABASES, namespace, spec.database_name, read.database)
+        database = await find_usable(self._context, DATABASES, namespace, spec.database_name, read.database)
         drill_name = spec.drill_ref.name if spec.drill_ref else None
-        drill = await self._find(RESTORE_DRILLS, namespace, drill_name, read.drill)
+        drill = await find_usable(self._context, RESTORE_DRILLS, namespace, drill_name, read.drill)
         known_uid = seen.meta.labels.get(LABEL_DATABASE_UID)
         doomed = self._doomed(seen, database, drill, now)
         effective = effective_drill(NO_DRILL, 3)
@@ -153,7 +145,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
             doomed=doomed,
             database_uid=known_uid or (database.meta.uid if database else None),
             policy_uid=drill.meta.uid if drill else None,
-            too_old=too_old(spec.scheduled_for, spec.not_after, effective.starting_deadline, now),
+            starting_deadline=effective.starting_deadline,
         )
         if database is None or (spec.drill_ref is not None and drill is None):
             return ordered
@@ -177,13 +169,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
         storage, away = await found_backups.storage_of(context, namespace, backup)
         if storage is None:
             return replace(ordered, doomed=doomed or away)
-        ordered = replace(
-            ordered,
-            doomed=doomed,
-            blocked=found_backups.not_ready(storage, asked.run.spec.not_after),
-            storage_uid=storage.meta.uid,
-            storage_limit=storage.spec.max_concurrent_runs,
-        )
+        ordered = stored_in(replace(ordered, doomed=doomed), storage, asked.run.spec.not_after)
         if not begins:
             return ordered
         try:
@@ -194,28 +180,14 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
         except UserFault as fault:
             return replace(ordered, doomed=doomed or Doomed(fault.reason, fault.message))
 
-    async def _find(self, resource: Any, namespace: str, name: str | None, parse: Any) -> Any:
-        """An object, from the cache, else live; one that cannot be read is as good as none."""
-        if name is None:
-            return None
-        key = Key(resource.kind, namespace, name)
-        body = self._context.cache.get(key) or await self._context.kube.get(resource, namespace, name)
-        try:
-            return parse(body) if body is not None else None
-        except UserFault:
-            return None  # said on the object itself
-
     @staticmethod
     def _doomed(
         seen: SeenDrillRun, database: SeenDatabase | None, drill: SeenDrill | None, now: datetime
     ) -> Doomed | None:
         spec, namespace = seen.spec, seen.meta.namespace
-        if database is None:
-            message = f"Database {namespace}/{spec.database_name} named in spec.databaseRef does not exist"
-            return Doomed(Reason.DATABASE_NOT_FOUND, message)
-        if seen.meta.labels.get(LABEL_DATABASE_UID, database.meta.uid) != database.meta.uid:
-            message = f"Database {namespace}/{database.meta.name} was created anew; this run is of the one before"
-            return Doomed(Reason.DATABASE_REPLACED, message)
+        nothing = without_database(seen.meta, spec.database_name, database)
+        if nothing is not None or database is None:
+            return nothing
         if spec.drill_ref is not None and drill is None:
             message = f"RestoreDrill {namespace}/{spec.drill_ref.name} named in spec.drillRef does not exist"
             return Doomed(Reason.DRILL_NOT_FOUND, message)
@@ -295,25 +267,17 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
             rto_seconds=objectives.rto.total_seconds(),
             rpo_seconds=objectives.rpo.total_seconds(),
             heartbeat=database.spec.heartbeat is not None,
-            previous=await self._previous(asked) if asked.run.status.backup is not None else None,
+            previous=await self._previous(asked.run, database) if asked.run.status.backup is not None else None,
             record=records.place,
             record_secrets=records.secrets,
             policy_uid=ordered.policy_uid,
             storage_uid=storage.meta.uid,
-            storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+            storage_claim=storage.spec.claim,
             pod_template=drill.spec.pod_template if drill else None,
             scratch_bytes=scratch_for([one.logical_bytes for one in chain_of(backup.name, known)]),
         )
 
-    async def _previous(self, asked: Asked) -> PreviousEvidence | None:
-        """The newest evidence of this database: each names the one before it."""
-        selector = f"{LABEL_DATABASE_UID}={asked.database.meta.uid},{LABEL_FINISHED}"
-        newest: tuple[datetime, PreviousEvidence] | None = None
-        async for body in self._context.kube.list(
-            RESTORE_DRILL_RUNS, asked.run.meta.namespace, label_selector=selector
-        ):
-            one = read.drill_run(body)
-            at, record = one.status.completion_time, one.status.evidence
-            if at is not None and record is not None and (newest is None or at > newest[0]):
-                newest = at, PreviousEvidence(run=one.meta.name, sha256=record.sha256)
-        return newest[1] if newest is not None else None
+    async def _previous(self, run: SeenDrillRun, database: SeenDatabase) -> PreviousEvidence | None:
+        """The newest evidence of this database."""
+        of = f"{LABEL_DATABASE_UID}={database.meta.uid}"
+        return await newest_record(self._context, RESTORE_DRILL_RUNS, run.meta.namespace, of, read.drill_run, evidence)

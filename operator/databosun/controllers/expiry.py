@@ -198,7 +198,7 @@ class Expiry:
             image=image,
             job=DeleteTask(database=database, ids=names),
         )
-        claim = storage.spec.volume.claim_name if storage.spec.volume else None
+        claim = storage.spec.claim
         return errand.order(
             seen.meta, "BackupPolicy", job, request, image, pod_template=seen.spec.pod_template, storage_claim=claim
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from databosun.api.request import SecretUse
 from databosun.api.v1alpha1.database import DatabaseSpec
@@ -15,11 +15,12 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.handmade import hand_made
-from databosun.controllers.records import demand_lock
-from databosun.controllers.running import Ordering, RunController
+from databosun.controllers.lookup import find_usable, without_database
+from databosun.controllers.records import demand_lock, evidence_storage
+from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenFailoverRun, SeenFailoverTest, SeenStorage
+from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.capabilities import CAPABILITIES
-from databosun.domain.drillrun import too_old
 from databosun.domain.errors import UserFault
 from databosun.domain.failoverguards import Backups, Consent
 from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
@@ -30,14 +31,7 @@ from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed, Limits
 from databosun.domain.running import RunState
-from databosun.kube.resources import (
-    APPROVALS,
-    BACKUP_STORAGES,
-    DATABASES,
-    FAILOVER_TEST_RUNS,
-    FAILOVER_TESTS,
-    Resource,
-)
+from databosun.kube.resources import APPROVALS, DATABASES, FAILOVER_TEST_RUNS, FAILOVER_TESTS
 from databosun.runtime.queue import Key
 
 _NO_TEST = Limits(retries=0, deadline=timedelta(hours=1), start_deadline=timedelta(minutes=10))
@@ -51,15 +45,12 @@ _LOGIN_KEYS = (
     "sentinelPassword",
 )
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailoverOrdered(Ordering):
     """What was found. `order` is None where what the run refers to is gone, or cannot be carried out."""
 
     order: FailoverOrder | None = None
-    too_old: str | None = None
     backups: Backups = field(default_factory=Backups)
     consent: Consent | None = None
     moved: datetime | None = None
@@ -72,23 +63,15 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
     operation = Operation.FAILOVER
     task = "failover"
     run_kind = FAILOVER_RUN
+    final_phases = FAILOVER_FINAL
 
     def parse(self, body: Mapping[str, Any]) -> SeenFailoverRun:
         return read.failover_run(body)
-
-    def final(self, seen: SeenFailoverRun) -> bool:
-        return seen.status.phase in FAILOVER_FINAL
 
     def active(self, seen: SeenFailoverRun) -> bool:
         # Backups must not wait for a person, nor for a window.
         last = seen.status.attempts[-1] if seen.status.attempts else None
         return seen.status.phase is FailoverPhase.RUNNING or (last is not None and last.ended_at is None)
-
-    def too_old(self, seen: SeenFailoverRun, ordered: FailoverOrdered, now: datetime) -> str | None:
-        return ordered.too_old
-
-    def recoverable(self, ordered: FailoverOrdered) -> bool:
-        return ordered.order is not None
 
     def decide(self, seen: SeenFailoverRun, ordered: FailoverOrdered, state: RunState, now: datetime) -> Plan:
         if seen.status.phase is not None and seen.status.step is None:
@@ -106,15 +89,16 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         namespace, spec, now = seen.meta.namespace, seen.spec, self._context.clock.now()
         # What the guards look at is read anew while the plan waits for its moment.
         live = begins and seen.status.plan is not None
-        database = await self._find(DATABASES, spec.database_ref.name, namespace, read.database, live=live)
-        test = await self._find(FAILOVER_TESTS, spec.test_ref.name, namespace, read.failover_test, live=live)
+        names = spec.database_ref.name, spec.test_ref.name
+        database = await find_usable(self._context, DATABASES, namespace, names[0], read.database, live=live)
+        test = await find_usable(self._context, FAILOVER_TESTS, namespace, names[1], read.failover_test, live=live)
         known_uid = seen.meta.labels.get(LABEL_DATABASE_UID)
         ordered = FailoverOrdered(
             limits=_NO_TEST,
             doomed=self._doomed(seen, database, test, now),
             database_uid=known_uid or (database.meta.uid if database else None),
             policy_uid=test.meta.uid if test else None,
-            too_old=too_old(spec.scheduled_for, spec.not_after, _STARTING_DEADLINE, now),
+            starting_deadline=_STARTING_DEADLINE,
         )
         if test is None or database is None:
             return ordered
@@ -123,7 +107,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
             ordered = replace(
                 ordered,
                 limits=effective.limits,
-                too_old=too_old(spec.scheduled_for, spec.not_after, effective.starting_deadline, now),
+                starting_deadline=effective.starting_deadline,
                 backups=_backups(database),
             )
             ordered = await self._with_storage(ordered, database, test, effective)
@@ -137,48 +121,20 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
     async def _with_storage(
         self, ordered: FailoverOrdered, database: SeenDatabase, test: SeenFailoverTest, effective: EffectiveFailover
     ) -> FailoverOrdered:
-        namespace, name = test.meta.namespace, test.spec.evidence.storage_ref.name
-        storage = await self._find(BACKUP_STORAGES, name, namespace, read.storage, live=False)
-        if storage is None:
-            message = f"BackupStorage {namespace}/{name} named in spec.evidence.storageRef does not exist"
-            raise UserFault(Reason.STORAGE_NOT_FOUND, message)
+        storage = await evidence_storage(self._context, test.meta.namespace, test.spec.evidence.storage_ref.name)
         demand_lock(storage, int(effective.lock.total_seconds()) if effective.lock else None)
-        return replace(
-            ordered,
-            blocked=found_backups.not_ready(storage, None) or _not_probed(database),
-            storage_uid=storage.meta.uid,
-            storage_limit=storage.spec.max_concurrent_runs,
-            order=self._order(database, test, storage, effective),
-        )
-
-    async def _find(
-        self,
-        resource: Resource,
-        name: str,
-        namespace: str,
-        parse: Callable[[Mapping[str, Any]], T],
-        *,
-        live: bool,
-    ) -> T | None:
-        """An object; one that cannot be read is as good as none."""
-        body = None if live else self._context.cache.get(Key(resource.kind, namespace, name))
-        body = body or await self._context.kube.get(resource, namespace, name)
-        try:
-            return parse(body) if body is not None else None
-        except UserFault:
-            return None  # said on the object itself
+        order = self._order(database, test, storage, effective)
+        ordered = stored_in(replace(ordered, order=order), storage, None)
+        return replace(ordered, blocked=ordered.blocked or _not_probed(database))
 
     @staticmethod
     def _doomed(
         seen: SeenFailoverRun, database: SeenDatabase | None, test: SeenFailoverTest | None, now: datetime
     ) -> Doomed | None:
         spec, namespace = seen.spec, seen.meta.namespace
-        if database is None:
-            message = f"Database {namespace}/{spec.database_ref.name} named in spec.databaseRef does not exist"
-            return Doomed(Reason.DATABASE_NOT_FOUND, message)
-        if seen.meta.labels.get(LABEL_DATABASE_UID, database.meta.uid) != database.meta.uid:
-            message = f"Database {namespace}/{database.meta.name} was created anew; this run is of the one before"
-            return Doomed(Reason.DATABASE_REPLACED, message)
+        nothing = without_database(seen.meta, spec.database_ref.name, database)
+        if nothing is not None:
+            return nothing
         if test is None:
             message = f"FailoverTest {namespace}/{spec.test_ref.name} named in spec.testRef does not exist"
             return Doomed(Reason.TEST_NOT_FOUND, message)
@@ -213,7 +169,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
             approval_needed=spec.approval.required or database.spec.environment == "Production",
             policy_uid=test.meta.uid,
             storage_uid=storage.meta.uid,
-            storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+            storage_claim=storage.spec.claim,
             pod_template=spec.pod_template,
         )
 

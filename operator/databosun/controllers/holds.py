@@ -92,7 +92,7 @@ async def settle(
     request = Request(
         run=owner.name, deadline=errand.deadline(now), storage=target, secrets=list(secrets), image=image, job=task
     )
-    claim = storage.spec.volume.claim_name if storage.spec.volume else None
+    claim = storage.spec.claim
     template = storage.spec.pod_template
     job = errand.order(owner, kind, job_name, request, image, pod_template=template, storage_claim=claim)
     context.workers.setdefault(key, set()).add(f"Job/{job_name}")

@@ -17,10 +17,11 @@ from databosun.controllers import seen as read
 from databosun.controllers.candidates import Known
 from databosun.controllers.errand import merge_secrets
 from databosun.controllers.handmade import hand_made
-from databosun.controllers.running import Ordering, RunController
+from databosun.controllers.lookup import demand
+from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenInquiry, SeenStorage
+from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.capabilities import CAPABILITIES
-from databosun.domain.drillrun import too_old
 from databosun.domain.errors import UserFault
 from databosun.domain.inquiry import INQUIRY_RUN, KEPT, InquiryFacts, InquiryOrder, decide_inquiry
 from databosun.domain.interlock import Operation
@@ -39,7 +40,6 @@ class InquiryOrdered(Ordering):
     """What was found. `order` is None where it is not known whom to ask, or nothing begins."""
 
     order: InquiryOrder | None = None
-    too_old: str | None = None
 
 
 class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
@@ -49,21 +49,14 @@ class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
     operation = Operation.DRILL
     task = "inquire"
     run_kind = INQUIRY_RUN
+    final_phases = INQUIRY_FINAL
+    by_schedule = False
 
     def parse(self, body: Mapping[str, Any]) -> SeenInquiry:
         return read.inquiry(body)
 
-    def final(self, seen: SeenInquiry) -> bool:
-        return seen.status.phase in INQUIRY_FINAL
-
-    def too_old(self, seen: SeenInquiry, ordered: InquiryOrdered, now: datetime) -> str | None:
-        return ordered.too_old
-
     def recoverable(self, ordered: InquiryOrdered) -> bool:
         return False
-
-    def schedule(self, seen: SeenInquiry) -> str | None:
-        return None
 
     def decide(self, seen: SeenInquiry, ordered: InquiryOrdered, state: RunState, now: datetime) -> Plan:
         return decide_inquiry(InquiryFacts(state, seen.spec, seen.status, ordered.order), now)
@@ -99,7 +92,7 @@ class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
         ordered = InquiryOrdered(
             limits=limits,
             doomed=hand_made("Inquiry", seen.meta, spec.not_after, tried=bool(seen.status.attempts), now=now),
-            too_old=too_old(None, spec.not_after, limits.deadline, now),
+            starting_deadline=limits.deadline,
         )
         if not begins and spec.comparison is None:
             return ordered
@@ -113,13 +106,8 @@ class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
     async def _records(self, seen: SeenInquiry, ordered: InquiryOrdered) -> InquiryOrdered:
         """Reading a few small objects takes nobody's place, so it waits for nobody."""
         context, asked, namespace = self._context, seen.spec.records, seen.meta.namespace
-        name = asked.storage_ref.name if asked is not None else ""
-        key = Key(BACKUP_STORAGES.kind, namespace, name)
-        body = context.cache.get(key) or await context.kube.get(BACKUP_STORAGES, namespace, name)
-        if body is None:
-            message = f"BackupStorage {namespace}/{name} named in spec.records.storageRef does not exist"
-            raise UserFault(Reason.STORAGE_NOT_FOUND, message)
-        storage = read.storage(body)
+        name, of = asked.storage_ref.name if asked is not None else "", "named in spec.records.storageRef"
+        storage = await demand(context, BACKUP_STORAGES, namespace, name, read.storage, of)
         image = context.images.any_runner()
         if image is None:
             message = "this installation names no runner image; set runners.images of the chart"
@@ -130,7 +118,7 @@ class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
             secrets=tuple(one for one in secrets if one.use != "signing"),
             image=image,
             storage_uid=storage.meta.uid,
-            storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+            storage_claim=storage.spec.claim,
             pod_template=seen.spec.pod_template or storage.spec.pod_template,
         )
         return replace(ordered, order=order, blocked=found_backups.not_ready(storage, seen.spec.not_after))
@@ -139,11 +127,8 @@ class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
         self, seen: SeenInquiry, asked: ComparisonAsked, ordered: InquiryOrdered, now: datetime, *, begins: bool
     ) -> InquiryOrdered:
         context, namespace = self._context, seen.meta.namespace
-        body = await context.kube.get(DATABASES, namespace, asked.database_ref.name)
-        if body is None:
-            message = f"Database {namespace}/{asked.database_ref.name} named in spec.comparison does not exist"
-            raise UserFault(Reason.DATABASE_NOT_FOUND, message)
-        database = read.database(body)
+        name, of = asked.database_ref.name, "named in spec.comparison"
+        database = await demand(context, DATABASES, namespace, name, read.database, of, live=True)
         ordered = replace(ordered, database_uid=database.meta.uid)
         if not begins:
             return ordered
@@ -156,13 +141,8 @@ class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
         storage, away = await found_backups.storage_of(context, namespace, backup)
         if storage is None:
             return replace(ordered, doomed=ordered.doomed or away)
-        return replace(
-            ordered,
-            order=self._order(seen, database, storage, backup, until, known),
-            blocked=found_backups.not_ready(storage, seen.spec.not_after),
-            storage_uid=storage.meta.uid,
-            storage_limit=storage.spec.max_concurrent_runs,
-        )
+        order = self._order(seen, database, storage, backup, until, known)
+        return stored_in(replace(ordered, order=order), storage, seen.spec.not_after)
 
     @staticmethod
     def _choose(
@@ -207,7 +187,7 @@ class InquiryController(RunController[SeenInquiry, InquiryOrdered]):
             until=until,
             database=target,
             storage_uid=storage.meta.uid,
-            storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+            storage_claim=storage.spec.claim,
             pod_template=seen.spec.pod_template,
             scratch_bytes=scratch_for([one.logical_bytes for one in chain_of(backup.name, known)]),
         )

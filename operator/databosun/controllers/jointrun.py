@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from databosun.api.request import PreviousEvidence
 from databosun.api.v1alpha1.proving import ChosenBackup
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrillrun import DRILL_FINAL, DrillMember, RestoreDrillRunStatus
@@ -16,17 +15,20 @@ from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.drillrun import NO_DRILL, DrillRunController
 from databosun.controllers.handmade import hand_made
+from databosun.controllers.lookup import find_usable
 from databosun.controllers.matching import drilled_by, selected
-from databosun.controllers.running import Ordering, RunController
+from databosun.controllers.records import evidence, newest_record
+from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDrill, SeenDrillRun
+from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.drillpolicy import effective_drill
-from databosun.domain.drillrun import DRILL_RUN, finish_labels, too_old
+from databosun.domain.drillrun import DRILL_RUN, finish_labels
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
 from databosun.domain.joint import into_groups
 from databosun.domain.jointrun import MOST_MEMBERS, JointFacts, JointOrder, decide_joint_run
 from databosun.domain.jointstatus import told
-from databosun.domain.plan import LABEL_FINISHED, LABEL_POLICY_UID, Plan
+from databosun.domain.plan import LABEL_POLICY_UID, Plan
 from databosun.domain.requests import Named, storage_target
 from databosun.domain.run import Doomed
 from databosun.domain.running import RunState
@@ -42,7 +44,6 @@ class JointOrdered(Ordering):
     there: frozenset[str] = frozenset()
     known: Mapping[str, RestoreDrillRunStatus] = field(default_factory=dict)
     order: JointOrder | None = None
-    too_old: str | None = None
 
 
 class JointRunController(RunController[SeenDrillRun, JointOrdered]):
@@ -52,18 +53,13 @@ class JointRunController(RunController[SeenDrillRun, JointOrdered]):
     operation = Operation.DRILL
     task = "joint"
     run_kind = DRILL_RUN
+    final_phases = DRILL_FINAL
 
     def parse(self, body: Mapping[str, Any]) -> SeenDrillRun:
         return read.drill_run(body)
 
-    def final(self, seen: SeenDrillRun) -> bool:
-        return seen.status.phase in DRILL_FINAL
-
     def too_old(self, seen: SeenDrillRun, ordered: JointOrdered, now: datetime) -> str | None:
-        return ordered.too_old
-
-    def recoverable(self, ordered: JointOrdered) -> bool:
-        return ordered.order is not None
+        return None if seen.status.members else super().too_old(seen, ordered, now)
 
     def decide(self, seen: SeenDrillRun, ordered: JointOrdered, state: RunState, now: datetime) -> Plan:
         facts = JointFacts(
@@ -87,10 +83,10 @@ class JointRunController(RunController[SeenDrillRun, JointOrdered]):
 
     async def gather(self, seen: SeenDrillRun, *, begins: bool) -> JointOrdered:
         spec, now, members = seen.spec, self._context.clock.now(), seen.status.members or []
-        drill = await self._drill(seen)
+        name = spec.drill_ref.name if spec.drill_ref else ""
+        drill = await find_usable(self._context, RESTORE_DRILLS, seen.meta.namespace, name, read.drill)
         effective = effective_drill(NO_DRILL, 3)
         if drill is None:
-            name = spec.drill_ref.name if spec.drill_ref else ""
             message = f"RestoreDrill {seen.meta.namespace}/{name} named in spec.drillRef does not exist"
             return JointOrdered(limits=effective.limits, doomed=Doomed(Reason.DRILL_NOT_FOUND, message))
         groups = self._groups(drill)
@@ -104,7 +100,7 @@ class JointRunController(RunController[SeenDrillRun, JointOrdered]):
             doomed=doomed,
             policy_uid=drill.meta.uid,
             groups=groups,
-            too_old=None if members else too_old(spec.scheduled_for, spec.not_after, effective.starting_deadline, now),
+            starting_deadline=effective.starting_deadline,
         )
         if not begins or not members:
             return ordered
@@ -116,16 +112,6 @@ class JointRunController(RunController[SeenDrillRun, JointOrdered]):
         return await self._with_order(seen, drill, ordered, after)
 
     # --- what is to be drilled
-
-    async def _drill(self, seen: SeenDrillRun) -> SeenDrill | None:
-        """The drill, from the cache, else live; one that cannot be read is as good as none."""
-        name = seen.spec.drill_ref.name if seen.spec.drill_ref else ""
-        key = Key(RESTORE_DRILLS.kind, seen.meta.namespace, name)
-        body = self._context.cache.get(key) or await self._context.kube.get(RESTORE_DRILLS, key.namespace, name)
-        try:
-            return read.drill(body) if body is not None else None
-        except UserFault:
-            return None  # said on the drill itself
 
     def _groups(self, drill: SeenDrill) -> tuple[tuple[Named, ...], ...]:
         """The databases of the drill as they are now, in its order."""
@@ -199,42 +185,27 @@ class JointRunController(RunController[SeenDrillRun, JointOrdered]):
         except UserFault as fault:
             return replace(ordered, doomed=Doomed(fault.reason, fault.message))
         lock = effective_drill(drill.spec, 3).evidence_lock if storage.spec.immutability else None
+        of = f"{LABEL_POLICY_UID}={drill.meta.uid}"
         order = JointOrder(
             storage=place,
             secrets=tuple(secrets),
             image=image,
             drill=drill.meta.name,
-            previous=await self._previous(seen, drill),
+            previous=await newest_record(context, RESTORE_DRILL_RUNS, namespace, of, read.drill_run, _whole),
             lock_seconds=int(lock.total_seconds()) if lock is not None else None,
             policy_uid=drill.meta.uid,
             storage_uid=storage.meta.uid,
-            storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+            storage_claim=storage.spec.claim,
             # It moves a few kilobytes, whatever a copy needs.
             pod_template=drill.spec.pod_template.model_copy(update={"resources": None, "scratch": None})
             if drill.spec.pod_template
             else None,
         )
-        blocked = found_backups.not_ready(storage, None)
-        return replace(
-            ordered,
-            order=order,
-            blocked=blocked,
-            storage_uid=storage.meta.uid,
-            storage_limit=storage.spec.max_concurrent_runs,
-        )
+        return stored_in(replace(ordered, order=order), storage, None)
 
-    async def _previous(self, seen: SeenDrillRun, drill: SeenDrill) -> PreviousEvidence | None:
-        """The newest evidence of the whole by this drill: each names the one before it."""
-        newest: tuple[datetime, PreviousEvidence] | None = None
-        selector = f"{LABEL_POLICY_UID}={drill.meta.uid},{LABEL_FINISHED}"
-        async for body in self._context.kube.list(RESTORE_DRILL_RUNS, seen.meta.namespace, label_selector=selector):
-            one = read.drill_run(body)
-            at, record = one.status.completion_time, one.status.evidence
-            if one.spec.database_ref is not None or at is None or record is None:
-                continue
-            if newest is None or at > newest[0]:
-                newest = at, PreviousEvidence(run=one.meta.name, sha256=record.sha256)
-        return newest[1] if newest is not None else None
+
+def _whole(run: SeenDrillRun) -> str | None:
+    return evidence(run) if run.spec.database_ref is None else None
 
 
 class DrillRuns:

@@ -12,15 +12,16 @@ from databosun.api.quantities import format_duration
 from databosun.api.request import PreviousEvidence, SecretUse
 from databosun.api.v1alpha1.lifecyclerun import LIFECYCLE_FINAL
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.consent import approval_of, held_as_a_whole
 from databosun.controllers.handmade import hand_made
+from databosun.controllers.lookup import demand
 from databosun.controllers.ordering import runner_image
-from databosun.controllers.running import Ordering, RunController
+from databosun.controllers.records import newest_record
+from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenLifecyclePolicy, SeenLifecycleRun, SeenStorage
+from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.capabilities import CAPABILITIES
-from databosun.domain.drillrun import too_old
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
 from databosun.domain.lifecycleorder import (
@@ -38,7 +39,7 @@ from databosun.domain.lifecyclerun import (
     LifecycleRunFacts,
     decide_lifecycle_run,
 )
-from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_MODE, LABEL_POLICY_UID, Plan
+from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_MODE, LABEL_POLICY_UID, Plan
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed, Limits
 from databosun.domain.running import RunState
@@ -56,7 +57,6 @@ class LifecycleOrdered(Ordering):
 
     order: LifecycleJobOrder | None = None
     consent: Consent | None = None
-    too_old: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +82,10 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
     operation = Operation.LIFECYCLE
     task = "lifecycle"
     run_kind = LIFECYCLE_RUN
+    final_phases = LIFECYCLE_FINAL
 
     def parse(self, body: Mapping[str, Any]) -> SeenLifecycleRun:
         return read.lifecycle_run(body)
-
-    def final(self, seen: SeenLifecycleRun) -> bool:
-        return seen.status.phase in LIFECYCLE_FINAL
-
-    def too_old(self, seen: SeenLifecycleRun, ordered: LifecycleOrdered, now: datetime) -> str | None:
-        return ordered.too_old
-
-    def recoverable(self, ordered: LifecycleOrdered) -> bool:
-        return ordered.order is not None
 
     def decide(self, seen: SeenLifecycleRun, ordered: LifecycleOrdered, state: RunState, now: datetime) -> Plan:
         facts = LifecycleRunFacts(state, seen.spec, seen.status, ordered.order, ordered.consent)
@@ -110,7 +102,7 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
         ordered = LifecycleOrdered(
             limits=LIMITS_WITHOUT_POLICY,
             database_uid=seen.meta.labels.get(LABEL_DATABASE_UID),
-            too_old=too_old(spec.scheduled_for, spec.not_after, STARTING_DEADLINE, now),
+            starting_deadline=STARTING_DEADLINE,
         )
         if spec.scheduled_for is None:
             tried = bool(seen.status.attempts)
@@ -125,45 +117,31 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
 
     async def _ruled(self, seen: SeenLifecycleRun) -> Ruled:
         """Read live what is to be carried out. UserFault where something of it is not there."""
-        kube, namespace, name = self._context.kube, seen.meta.namespace, seen.spec.policy_ref.name
-        body = await kube.get(LIFECYCLE_POLICIES, namespace, name)
-        if body is None:
-            message = f"LifecyclePolicy {namespace}/{name} named in spec.policyRef does not exist"
-            raise UserFault(Reason.LIFECYCLE_POLICY_NOT_FOUND, message)
-        policy = read.lifecycle_policy(body)
-        if seen.meta.labels.get(LABEL_POLICY_UID, policy.meta.uid) != policy.meta.uid:
+        context, namespace, labels = self._context, seen.meta.namespace, seen.meta.labels
+        name, of = seen.spec.policy_ref.name, "named in spec.policyRef"
+        policy = await demand(context, LIFECYCLE_POLICIES, namespace, name, read.lifecycle_policy, of, live=True)
+        if labels.get(LABEL_POLICY_UID, policy.meta.uid) != policy.meta.uid:
             message = f"LifecyclePolicy {namespace}/{name} was created anew; this run is of the one before"
             raise UserFault(Reason.LIFECYCLE_POLICY_NOT_FOUND, message)
-        database = await kube.get(DATABASES, namespace, policy.spec.database_ref.name)
-        if database is None:
-            message = f"Database {namespace}/{policy.spec.database_ref.name} of LifecyclePolicy {name} does not exist"
-            raise UserFault(Reason.DATABASE_NOT_FOUND, message)
-        wanted, found = seen.meta.labels.get(LABEL_DATABASE_UID), database["metadata"]["uid"]
-        if wanted not in (None, found):
-            message = f"Database {namespace}/{policy.spec.database_ref.name} was created anew; the plan is of another"
+        of, wanted = f"of LifecyclePolicy {name}", policy.spec.database_ref.name
+        database = await demand(context, DATABASES, namespace, wanted, read.database, of, live=True)
+        if labels.get(LABEL_DATABASE_UID, database.meta.uid) != database.meta.uid:
+            message = f"Database {namespace}/{wanted} was created anew; the plan is of another"
             raise UserFault(Reason.DATABASE_REPLACED, message)
-        storage = await kube.get(BACKUP_STORAGES, namespace, policy.spec.storage_ref.name)
-        if storage is None:
-            message = (
-                f"BackupStorage {namespace}/{policy.spec.storage_ref.name} of LifecyclePolicy {name} does not exist"
-            )
-            raise UserFault(Reason.STORAGE_NOT_FOUND, message)
-        effective = effective_lifecycle(policy.spec)
-        return Ruled(seen, policy, read.database(database), read.storage(storage), effective)
+        wanted = policy.spec.storage_ref.name
+        storage = await demand(context, BACKUP_STORAGES, namespace, wanted, read.storage, of, live=True)
+        return Ruled(seen, policy, database, storage, effective_lifecycle(policy.spec))
 
     async def _ordered(
         self, ruled: Ruled, ordered: LifecycleOrdered, now: datetime, *, begins: bool
     ) -> LifecycleOrdered:
-        spec, effective = ruled.run.spec, ruled.effective
+        effective = ruled.effective
         ordered = replace(
-            ordered,
+            stored_in(ordered, ruled.storage, ruled.run.spec.not_after),
             limits=effective.limits,
-            blocked=found_backups.not_ready(ruled.storage, spec.not_after),
             database_uid=ruled.database.meta.uid,
             policy_uid=ruled.policy.meta.uid,
-            storage_uid=ruled.storage.meta.uid,
-            storage_limit=ruled.storage.spec.max_concurrent_runs,
-            too_old=too_old(spec.scheduled_for, spec.not_after, effective.starting_deadline, now),
+            starting_deadline=effective.starting_deadline,
         )
         engine = ruled.database.spec.engine
         if not (known := CAPABILITIES.get(engine)) or not known.lifecycle:
@@ -241,17 +219,15 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
             time_budget=ruled.effective.time_budget,
             closes=closes,
             storage_uid=storage.meta.uid,
-            storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+            storage_claim=storage.spec.claim,
             pod_template=spec.pod_template,
         )
 
     async def _previous(self, ruled: Ruled) -> PreviousEvidence | None:
-        """The newest audit of this policy: each names the one before it."""
-        selector = f"{LABEL_POLICY_UID}={ruled.policy.meta.uid},{LABEL_FINISHED}"
-        newest: tuple[datetime, PreviousEvidence] | None = None
-        async for body in self._context.kube.list(LIFECYCLE_RUNS, ruled.run.meta.namespace, label_selector=selector):
-            one = read.lifecycle_run(body)
-            at, audit = one.status.completion_time, one.status.audit
-            if at is not None and audit is not None and (newest is None or at > newest[0]):
-                newest = at, PreviousEvidence(run=one.meta.name, sha256=audit.sha256)
-        return newest[1] if newest is not None else None
+        """The newest audit of this policy."""
+        of, namespace = f"{LABEL_POLICY_UID}={ruled.policy.meta.uid}", ruled.run.meta.namespace
+        return await newest_record(self._context, LIFECYCLE_RUNS, namespace, of, read.lifecycle_run, _audit)
+
+
+def _audit(run: SeenLifecycleRun) -> str | None:
+    return run.status.audit.sha256 if run.status.audit is not None else None

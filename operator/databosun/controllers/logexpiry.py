@@ -176,7 +176,7 @@ def _order(
         request,
         image,
         pod_template=asked.covering.seen.spec.pod_template,
-        storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+        storage_claim=storage.spec.claim,
         labels={LABEL_DATABASE_UID: seen.meta.uid},
     )
 

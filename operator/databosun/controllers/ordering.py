@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from databosun.api.quantities import parse_duration
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
-from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
+from databosun.controllers.candidates import not_ready
 from databosun.controllers.context import Context
 from databosun.controllers.handmade import hand_made
-from databosun.controllers.running import Ordering
+from databosun.controllers.lookup import find
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy, SeenStorage
+from databosun.controllers.turns import Ordering
 from databosun.domain.backup import Order
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.chain import DEFAULT_MAX_CHAIN, Done, choose_parent, previous_bytes
-from databosun.domain.conditions import find, is_true
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_HOLD, LABEL_STORAGE_UID
 from databosun.domain.presets import effective
 from databosun.domain.recovery import log_begin
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed, Limits
-from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES, Resource
-from databosun.runtime.queue import Key
+from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES
 
 LIMITS_WITHOUT_POLICY = Limits(retries=2, deadline=timedelta(hours=6), start_deadline=timedelta(minutes=30))
 STARTING_DEADLINE = timedelta(hours=1)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +38,6 @@ class Ordered(Ordering):
 
     database_name: str
     order: Order | None = None
-    starting_deadline: timedelta = STARTING_DEADLINE
-
-    def too_old(self, seen: SeenBackup, now: datetime) -> str | None:
-        """Why this run may no longer start, were it to begin now; None where it may."""
-        spec = seen.spec
-        if spec.not_after is not None and now >= spec.not_after:
-            return f"its notAfter {spec.not_after.isoformat()} is over; nothing was started"
-        if spec.scheduled_for is not None and now > spec.scheduled_for + self.starting_deadline:
-            return f"its slot {spec.scheduled_for.isoformat()} is more than startingDeadline ago; nothing was started"
-        return None
 
 
 async def gather_order(context: Context, seen: SeenBackup, *, with_history: bool) -> Ordered:
@@ -61,12 +47,10 @@ async def gather_order(context: Context, seen: SeenBackup, *, with_history: bool
     database_ref = spec.database_ref or (policy.spec.database_ref if policy else None)
     storage_ref = spec.storage_ref or (policy.spec.storage_ref if policy else None)
     try:
-        database = await _find(
-            context, DATABASES, namespace, database_ref.name if database_ref else None, read.database
-        )
-        storage = await _find(
-            context, BACKUP_STORAGES, namespace, storage_ref.name if storage_ref else None, read.storage
-        )
+        name = database_ref.name if database_ref else None
+        database = await find(context, DATABASES, namespace, name, read.database)
+        name = storage_ref.name if storage_ref else None
+        storage = await find(context, BACKUP_STORAGES, namespace, name, read.storage)
     except UserFault as fault:
         database, storage, broken = None, None, broken or fault
     doomed = _doomed(context, seen, policy, database, storage)
@@ -96,21 +80,12 @@ async def gather_order(context: Context, seen: SeenBackup, *, with_history: bool
 async def _policy(context: Context, namespace: str, name: str | None) -> tuple[SeenPolicy | None, UserFault | None]:
     """The policy, and what is wrong with it; one that cannot be carried out is as good as none."""
     try:
-        policy = await _find(context, BACKUP_POLICIES, namespace, name, read.policy)
+        policy = await find(context, BACKUP_POLICIES, namespace, name, read.policy)
         if policy is not None:
             effective(policy.spec, None)
     except UserFault as fault:
         return None, UserFault(fault.reason, f"BackupPolicy {namespace}/{name} is not usable: {fault.message}")
     return policy, None
-
-
-async def _find(
-    context: Context, resource: Resource, namespace: str, name: str | None, parse: Callable[[Mapping[str, Any]], T]
-) -> T | None:
-    if name is None:
-        return None
-    body = context.cache.get(Key(resource.kind, namespace, name)) or await context.kube.get(resource, namespace, name)
-    return parse(body) if body is not None else None
 
 
 def _limits(policy: SeenPolicy | None) -> Limits:
@@ -157,10 +132,8 @@ def _doomed(
 
 
 def _blocked(database: SeenDatabase | None, storage: SeenStorage | None, until: datetime | None) -> Blocked | None:
-    if storage is not None and not is_true(storage.status.conditions, ConditionType.READY):
-        ready = find(storage.status.conditions, ConditionType.READY)
-        why = ready.message if ready else "it has not been validated yet"
-        return Blocked("StorageNotReady", f"BackupStorage {storage.meta.name} is not ready: {why}", until)
+    if storage is not None and (waits := not_ready(storage, until)) is not None:
+        return waits
     if database is not None and database.status.probed_generation is None and database.status.last_probe_time is None:
         return Blocked("DatabaseNotProbed", f"Database {database.meta.name} has not been looked at yet", until)
     return None
@@ -181,7 +154,7 @@ async def _order(
         "storage": target,
         "storage_secrets": tuple(storage_secrets),
         "storage_uid": storage.meta.uid,
-        "storage_claim": storage.spec.volume.claim_name if storage.spec.volume else None,
+        "storage_claim": storage.spec.claim,
         "schedule": seen.spec.schedule,
     }
     if database is None:

@@ -182,7 +182,7 @@ async def _start(context: Context, applier: Applier, seen: SeenBackup, name: str
         image=image,
         job=DeleteTask(database=database, ids=[seen.meta.name]),
     )
-    claim = storage.spec.volume.claim_name if storage.spec.volume else None
+    claim = storage.spec.claim
     job = errand.order(
         seen.meta, "Backup", name, request, image, pod_template=storage.spec.pod_template, storage_claim=claim
     )

@@ -19,10 +19,10 @@ from databosun.controllers import seen as read
 from databosun.controllers.candidates import Known
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.restoretarget import Far, consent_to, target_of, target_uid
-from databosun.controllers.running import Ordering, RunController
+from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenRestore, SeenStorage
+from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.capabilities import CAPABILITIES
-from databosun.domain.drillrun import too_old
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
 from databosun.domain.measured import asked_checks, scratch_for
@@ -44,7 +44,6 @@ class RestoreOrdered(Ordering):
     """What was found. `order` is None where it is not known what to restore, or nothing begins."""
 
     order: RestoreOrder | None = None
-    too_old: str | None = None
     consent: str | None = None
 
 
@@ -66,6 +65,8 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
     operation = Operation.RESTORE
     task = "restore"
     run_kind = RESTORE_RUN
+    final_phases = RESTORE_FINAL
+    by_schedule = False
 
     def task_of(self, seen: SeenRestore) -> str:
         return self.task if seen.spec.target.volume is not None else "bridge"
@@ -76,18 +77,6 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
 
     def parse(self, body: Mapping[str, Any]) -> SeenRestore:
         return read.restore(body)
-
-    def final(self, seen: SeenRestore) -> bool:
-        return seen.status.phase in RESTORE_FINAL
-
-    def too_old(self, seen: SeenRestore, ordered: RestoreOrdered, now: datetime) -> str | None:
-        return ordered.too_old
-
-    def recoverable(self, ordered: RestoreOrdered) -> bool:
-        return ordered.order is not None
-
-    def schedule(self, seen: SeenRestore) -> str | None:
-        return None
 
     def decide(self, seen: SeenRestore, ordered: RestoreOrdered, state: RunState, now: datetime) -> Plan:
         return decide_restore(RestoreFacts(state, seen.spec, seen.status, ordered.order, ordered.consent), now)
@@ -105,12 +94,11 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
             deadline=parse_duration(spec.deadline),
             start_deadline=parse_duration(spec.start_deadline),
         )
-        late = too_old(None, spec.not_after, limits.deadline, now)
         foreign = self._foreign_volume(seen)
         ordered = RestoreOrdered(
             limits=limits,
             doomed=doomed or foreign,
-            too_old=late,
+            starting_deadline=limits.deadline,
             consent=consent_to(self._context, seen, now),
             database_uid=target_uid(self._context, seen),
         )
@@ -154,12 +142,7 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
         storage, away = await found_backups.storage_of(self._context, namespace, wanted[0])
         if storage is None:
             return replace(ordered, doomed=ordered.doomed or away)
-        ordered = replace(
-            ordered,
-            blocked=found_backups.not_ready(storage, seen.spec.not_after),
-            storage_uid=storage.meta.uid,
-            storage_limit=storage.spec.max_concurrent_runs,
-        )
+        ordered = stored_in(ordered, storage, seen.spec.not_after)
         if sought is None:
             return ordered
         far = await target_of(self._context, seen, _engine(sought, wanted[0].name))
@@ -231,7 +214,7 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
             checks=tuple(asked_checks(spec.checks)),
             level=spec.level,
             storage_uid=storage.meta.uid,
-            storage_claim=storage.spec.volume.claim_name if storage.spec.volume else None,
+            storage_claim=storage.spec.claim,
             pod_template=spec.pod_template,
             scratch_bytes=scratch_for(members),
             target=far.database if far is not None else None,

@@ -6,44 +6,31 @@ A kind says what its objects are, what its Jobs must be told and what may stand 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
-from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers.apply import Applier
 from databosun.controllers.context import Context
 from databosun.controllers.intake import owners_of
 from databosun.controllers.jobs import Bench, observe, read_progress
 from databosun.controllers.seen import Seen
 from databosun.controllers.strays import let_go_of_pods
+from databosun.controllers.turns import Ordering, Turns
 from databosun.domain.errors import UserFault
-from databosun.domain.interlock import Active, Operation, blockers
+from databosun.domain.interlock import Operation
 from databosun.domain.names import attempt_job_name
 from databosun.domain.plan import LABEL_ATTEMPT, LABEL_TASK, Action, Plan, ReleasePod, StartJob
-from databosun.domain.run import Blocked, Doomed, JobSeen, Limits, RunFacts, Stage
+from databosun.domain.run import Blocked, Doomed, JobSeen, RunFacts, Stage, too_old
 from databosun.domain.running import RunKind, RunState, decide_cleanup, references, stage, tried
 from databosun.kube.errors import QuotaExceeded
-from databosun.kube.resources import JOBS, RUN_KINDS, Resource
+from databosun.kube.resources import JOBS, Resource
 from databosun.runtime.cache import finished_run
 from databosun.runtime.queue import Key
 
 QUOTA_AGAIN = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ordering:
-    """What decides over a run's start beside its own Jobs. `doomed` says why it can never start."""
-
-    limits: Limits
-    blocked: Blocked | None = None
-    doomed: Doomed | None = None
-    database_uid: str | None = None
-    policy_uid: str | None = None
-    storage_uid: str | None = None
-    storage_limit: int = 1
-    allow_same: bool = False
 
 
 R = TypeVar("R", bound=Seen[Any, Any])
@@ -57,10 +44,14 @@ class RunController(ABC, Generic[R, O]):
     operation: ClassVar[Operation]
     task: ClassVar[str]
     run_kind: ClassVar[RunKind]
+    final_phases: ClassVar[Collection[StrEnum]]
+    by_schedule: ClassVar[bool] = True
+    """Whether a policy's schedule may ask for one."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._applier = Applier(context, self.resource)
+        self._turns = Turns(context, self.operation)
         self._progress_at: dict[str, datetime] = {}
 
     # --- what a kind says
@@ -70,16 +61,8 @@ class RunController(ABC, Generic[R, O]):
         """The object."""
 
     @abstractmethod
-    def final(self, seen: R) -> bool:
-        """Whether it has its verdict."""
-
-    @abstractmethod
     async def gather(self, seen: R, *, begins: bool) -> O:
         """What its Jobs must be told, and what stands in its way. `begins`: an attempt may be started."""
-
-    @abstractmethod
-    def too_old(self, seen: R, ordered: O, now: datetime) -> str | None:
-        """Why it may no longer start, were it to begin now."""
 
     @abstractmethod
     def decide(self, seen: R, ordered: O, state: RunState, now: datetime) -> Plan:
@@ -97,23 +80,20 @@ class RunController(ABC, Generic[R, O]):
         """Whether it keeps others from what it works on, once it has been started."""
         return bool(seen.status.attempts)
 
+    def too_old(self, seen: R, ordered: O, now: datetime) -> str | None:
+        """Why it may no longer start, were it to begin now."""
+        if ordered.starting_deadline is None:
+            return None
+        slot = seen.spec.scheduled_for if self.by_schedule else None
+        return too_old(slot, seen.spec.not_after, ordered.starting_deadline, now)
+
     def recoverable(self, ordered: O) -> bool:
         """Whether its durable object can be asked for."""
-        raise NotImplementedError
-
-    def not_after(self, seen: R) -> datetime | None:
-        """The instant after which it does not start."""
-        not_after: datetime | None = seen.spec.not_after
-        return not_after
+        return ordered.order is not None
 
     def remember(self, seen: R, ordered: O) -> Mapping[str, Any]:
         """What every status that is written has."""
         return {}
-
-    def schedule(self, seen: R) -> str | None:
-        """The schedule that asked for it."""
-        schedule: str | None = seen.spec.schedule
-        return schedule
 
     async def before_finish(self, seen: R) -> tuple[Action, ...]:
         """What is still to be done between the verdict and the end."""
@@ -154,7 +134,7 @@ class RunController(ABC, Generic[R, O]):
                 self._tell_dependants(seen)
             return None
         self._context.cache.put(key.kind, body)
-        if self.final(seen):
+        if seen.status.phase in self.final_phases:
             return await self._clean_up(key, seen)
         return await self._advance(key, seen)
 
@@ -165,7 +145,7 @@ class RunController(ABC, Generic[R, O]):
         run = self._context.finished_of(key.kind).drop(key.namespace, key.name)
         self._context.newborn.uids.pop(key, None)
         let_go_of_pods(self._context, key)
-        self._release_claim(key)
+        self._turns.release(key)
         if run is not None:
             for owner in owners_of(self._context, run):
                 self._context.add(owner, None)
@@ -173,15 +153,7 @@ class RunController(ABC, Generic[R, O]):
     def _settle(self, key: Key, seen: R) -> None:
         self._context.cache.drop(key)
         self._progress_at.pop(seen.meta.uid, None)
-        self._release_claim(key)
-
-    def _release_claim(self, key: Key) -> None:
-        """Let those that waited for this run look again."""
-        if self._context.register.release(key):
-            for resource in RUN_KINDS:
-                for other in self._context.cache.keys(resource.kind):
-                    if other != key:
-                        self._context.add(other, None)
+        self._turns.release(key)
 
     def _tell_dependants(self, seen: R) -> None:
         for key in self.dependants(seen):
@@ -195,8 +167,9 @@ class RunController(ABC, Generic[R, O]):
         )
         present = {job["metadata"]["uid"] for job in bench.jobs}
         ordered = await self.gather(seen, begins=False)
+        schedule = seen.spec.schedule if self.by_schedule else None
         labels = {
-            **references(ordered.database_uid, ordered.policy_uid, ordered.storage_uid, self.schedule(seen)),
+            **references(ordered.database_uid, ordered.policy_uid, ordered.storage_uid, schedule),
             **{name: value for name, value in seen.meta.labels.items() if name.startswith("databosun.io/")},
             **self.finish_labels(seen),
         }
@@ -235,7 +208,7 @@ class RunController(ABC, Generic[R, O]):
                 job=current,
                 recovers=recovers,
                 too_old=self.too_old(seen, ordered, now),
-                blocked=ordered.blocked or self._interlock(key, seen, ordered),
+                blocked=ordered.blocked or self._turns.blocked(key, ordered, seen.spec.not_after),
                 doomed=ordered.doomed,
                 recoverable=self.recoverable(ordered),
             ),
@@ -280,20 +253,6 @@ class RunController(ABC, Generic[R, O]):
         wanted = last + 1 if ended or not last else last
         return next((job for job in reversed(jobs) if job.attempt == wanted), None)
 
-    def _interlock(self, key: Key, seen: R, ordered: O) -> Blocked | None:
-        """Who stands in the way; asked at the last moment before the decision."""
-        found = blockers(
-            self.operation,
-            ordered.database_uid,
-            ordered.storage_uid,
-            self._context.register.others(key),
-            ordered.storage_limit,
-            ordered.allow_same,
-        )
-        if not found:
-            return None
-        return Blocked(Reason.WAITING, f"{found[0]}; this run starts after it", self.not_after(seen))
-
     async def _refused(
         self, key: Key, seen: R, ordered: O, state: RunState, plan: Plan, fault: UserFault | QuotaExceeded
     ) -> Plan:
@@ -314,7 +273,7 @@ class RunController(ABC, Generic[R, O]):
         if any(isinstance(action, StartJob) for action in plan.before):
             raise fault
         if not run.tried:
-            self._release_claim(key)
+            self._turns.release(key)
         await self._applier.apply(seen.meta, seen.raw_status, plan)
         return plan
 
@@ -322,10 +281,9 @@ class RunController(ABC, Generic[R, O]):
         # Nothing is awaited between the interlock's answer and this claim, so two runs cannot both be granted.
         starts = any(isinstance(action, StartJob) for action in plan.before)
         if starts or current is not None or self.active(seen):
-            active = Active(self.operation, ordered.database_uid, ordered.storage_uid, seen.meta.name)
-            self._context.register.claim(key, active)
+            self._turns.claim(key, seen.meta.name, ordered)
         else:
-            self._release_claim(key)
+            self._turns.release(key)
 
 
 def _doomed(fault: UserFault | QuotaExceeded) -> Doomed:

@@ -92,7 +92,7 @@ class StorageController:
             image=image,
             job=ValidateTask(),
         )
-        claim = seen.spec.volume.claim_name if seen.spec.volume else None
+        claim = seen.spec.claim
         job = errand.order(
             seen.meta, "BackupStorage", name, request, image, pod_template=seen.spec.pod_template, storage_claim=claim
         )

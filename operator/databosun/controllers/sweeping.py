@@ -79,7 +79,7 @@ class Sweeper:
         request = Request(
             run=seen.meta.name, deadline=deadline, storage=target, secrets=list(secrets), image=image, job=task
         )
-        claim = seen.spec.volume.claim_name if seen.spec.volume else None
+        claim = seen.spec.claim
         template = seen.spec.pod_template
         job = errand.order(seen.meta, "BackupStorage", name, request, image, pod_template=template, storage_claim=claim)
         self._context.workers.setdefault(key, set()).add(f"Job/{name}")

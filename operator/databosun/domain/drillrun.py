@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from databosun.api.drill import Check, Level, Verdict
-from databosun.api.request import (
-    DatabaseTarget,
-    DrillTask,
-    PreviousEvidence,
-    RecordPlace,
-    RecoverTask,
-    Request,
-    SecretUse,
-    StorageTarget,
-)
+from databosun.api.request import DatabaseTarget, DrillTask, PreviousEvidence, RecordPlace, RecoverTask, SecretUse
 from databosun.api.result import DrillResult
 from databosun.api.v1alpha1.backup import Proof
-from databosun.api.v1alpha1.common import PodTemplate
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.proving import ChosenBackup, StoredRecord, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrillrun import DrillPhase, RestoreDrillRunSpec, RestoreDrillRunStatus
-from databosun.api.v1alpha1.run import Failure
-from databosun.domain.conditions import find, kstatus
+from databosun.domain.conditions import find
 from databosun.domain.drill import NEGATIVE_CONTROL
 from databosun.domain.measured import (
     backup_ref,
@@ -35,21 +24,11 @@ from databosun.domain.measured import (
     recovery_point,
     target_point,
 )
-from databosun.domain.names import attempt_job_name, recover_job_name
-from databosun.domain.plan import LABEL_CONTROL, LABEL_PROVEN, LABEL_RTO, LABEL_RTO_MET, Plan, PostEvent, StartJob
+from databosun.domain.plan import LABEL_CONTROL, LABEL_PROVEN, LABEL_RTO, LABEL_RTO_MET, Plan, PostEvent
 from databosun.domain.requests import for_evidence
-from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
-from databosun.domain.running import (
-    LOOK_AFTER_START,
-    RunKind,
-    RunState,
-    ended,
-    go_on,
-    recover_request,
-    references,
-    started,
-    without_success,
-)
+from databosun.domain.run import Conclude, Ending, Recover, Start
+from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
+from databosun.domain.running import RunKind, chosen, ended, failure_of, started, with_success, without_success
 
 DRILL_RUN = RunKind("RestoreDrillRun", DrillPhase.PENDING, DrillPhase.RUNNING)
 PHASES = {
@@ -69,15 +48,12 @@ TOLD = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class DrillOrder:
-    """All that the Job of one drill needs to be told. `secrets` are those of the store and the age identities: none of
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillOrder(JobOrder):
+    """What the Job of one drill is told of its own. Its Secrets are those of the store and the age identities: none of
     the source, which a drill never talks to; where a cloud makes the copy, also the logins to that cloud and to it."""
 
     database: DatabaseTarget
-    storage: StorageTarget
-    secrets: tuple[SecretUse, ...]
-    image: str
     backup: ChosenBackup
     until: TargetPoint
     level: Level
@@ -88,61 +64,26 @@ class DrillOrder:
     previous: PreviousEvidence | None = None
     record: RecordPlace = field(default_factory=RecordPlace)
     record_secrets: tuple[SecretUse, ...] = ()
-    policy_uid: str | None = None
-    storage_uid: str | None = None
-    storage_claim: str | None = None
-    pod_template: PodTemplate | None = None
     scratch_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class DrillRunFacts:
-    """One unfinished run. `order` is None where it is not known what to drill."""
-
-    state: RunState
-    spec: RestoreDrillRunSpec
-    status: RestoreDrillRunStatus
-    order: DrillOrder | None
+class DrillRunFacts(Unfinished[RestoreDrillRunSpec, RestoreDrillRunStatus, DrillOrder]):
+    """One unfinished drill."""
 
 
 def decide_drill_run(facts: DrillRunFacts, now: datetime) -> Plan:
     """Say what to do for one unfinished run; total, deterministic."""
-    step = decide_run(facts.state.facts, now)
-    match step:
-        case Start():
-            return _choose(facts, now) if facts.status.backup is None else _start(facts, step, now)
-        case Conclude():
-            return _conclude(facts, step, now)
-        case Recover():
-            return _recover(facts, step, now)
-        case _:
-            return go_on(facts.state, step, now, facts.order.image if facts.order else None)
-
-
-def _order(facts: DrillRunFacts) -> DrillOrder:
-    assert facts.order is not None  # noqa: S101 (decide_run starts nothing that is doomed)
-    return facts.order
-
-
-def _choose(facts: DrillRunFacts, now: datetime) -> Plan:
-    """Write the choice down before anything starts: from here on it stands for all attempts, and retention sees it."""
-    order = _order(facts)
-    message = f"{order.backup.name} is to be drilled"
-    status = facts.state.write(
-        kstatus(ready=False, reason=Reason.CHOSEN, message=message, reconciling=message),
-        now,
-        phase=DrillPhase.PENDING,
-        backup=order.backup,
-        until=order.until,
-        level=order.level,
-    )
-    return Plan(status=status, wake_at=now)
+    return follow(facts, now, start=_start, recover=_recover, conclude=_conclude)
 
 
 def _start(facts: DrillRunFacts, step: Start, now: datetime) -> Plan:
-    order, ref = _order(facts), facts.state.ref
+    order = facts.ordered
+    if facts.status.backup is None:
+        choice = {"backup": order.backup, "until": order.until, "level": order.level}
+        return chosen(facts.state, f"{order.backup.name} is to be drilled", now, **choice)
     task = DrillTask(
-        id=ref.name,
+        id=facts.state.ref.name,
         backup=backup_ref(order.backup),
         until=recovery_point(order.until),
         level=order.level,
@@ -155,42 +96,17 @@ def _start(facts: DrillRunFacts, step: Start, now: datetime) -> Plan:
         previous=order.previous,
         record=order.record,
     )
-    request = Request(
-        run=ref.name,
-        attempt=step.number,
-        deadline=step.deadline.replace(microsecond=0),
-        database=order.database,
-        storage=order.storage,
-        secrets=[*order.secrets, *for_evidence(order.record_secrets)],
-        image=order.image,
-        job=task,
-    )
-    job = _job(facts, order, attempt_job_name(ref.name, step.number), request)
-    return started(facts.state, replace(job, scratch_bytes=order.scratch_bytes), now)
-
-
-def _job(facts: DrillRunFacts, order: DrillOrder, name: str, request: Request) -> StartJob:
-    return StartJob(
-        name=name,
-        namespace=facts.state.ref.namespace,
-        owner=facts.state.owner,
-        request=request,
-        image=order.image,
-        pod_template=order.pod_template,
-        labels=references(order.database.uid, order.policy_uid, order.storage_uid),
-        storage_claim=order.storage_claim,
-    )
+    secrets = [*order.secrets, *for_evidence(order.record_secrets)]
+    job = attempt_job(facts.state, order, step, task, secrets=secrets, scratch_bytes=order.scratch_bytes)
+    return started(facts.state, job, now)
 
 
 def _recover(facts: DrillRunFacts, step: Recover, now: datetime) -> Plan:
     """Read the evidence, where nobody heard what the drill found."""
-    order, name = _order(facts), facts.state.ref.name
-    elsewhere = order.record.storage is not None
-    storage, secrets = order.record.storage or order.storage, order.record_secrets if elsewhere else order.secrets
-    request = recover_request(facts.state, step, storage, secrets, order.image, now)
-    task = RecoverTask(database=order.backup.database, id=name, durable="evidence")
-    job = _job(facts, order, recover_job_name(name, step.number), request(task))
-    return Plan(before=(job,), wake_at=now + LOOK_AFTER_START)
+    order = facts.ordered
+    secrets = order.record_secrets if order.record.storage is not None else order.secrets
+    task = RecoverTask(database=order.backup.database, id=facts.state.ref.name, durable="evidence")
+    return look_for(facts.state, order, step, task, now, secrets=secrets, storage=order.record.storage)
 
 
 def _ordered(facts: DrillRunFacts, step: Start, now: datetime) -> datetime:
@@ -210,18 +126,17 @@ def _conclude(facts: DrillRunFacts, step: Conclude, now: datetime) -> Plan:
     phase = PHASES[found.verdict] if found is not None else phase_without_word(step)
     changes: dict[str, Any] = _found(found) if found is not None else {}
     if phase is DrillPhase.PASSED or (found is not None and found.proven):
-        status = facts.state.write(
-            kstatus(
-                ready=True, reason="Passed" if phase is DrillPhase.PASSED else ending.reason, message=ending.message
-            ),
-            now,
-            phase=phase,
-            duration=facts.state.duration(now),
-            attempts=ended(facts.state, step.attempt, ending, now),
-            progress=None,
-            failure=None if phase is DrillPhase.PASSED else _failure(ending),
-            **({"completion_time": now.replace(microsecond=0)} | changes),
-        )
+        passed = phase is DrillPhase.PASSED
+        good: dict[str, Any] = {
+            "phase": phase,
+            "attempts": ended(facts.state, step.attempt, ending, now),
+            "failure": None if passed else failure_of(ending),
+        }
+        reason = Reason.PASSED if passed else ending.reason
+        more = good | changes
+        status = with_success(
+            facts.state, step.attempt, ending, now, reason=reason, message=ending.message, **more
+        )  # fmt: skip
     else:
         status = without_success(facts.state, step.attempt, ending, now, phase=phase, **changes)
     event = PostEvent(TOLD[phase], _told(facts, phase, ending, found), warning=phase is not DrillPhase.PASSED)
@@ -240,12 +155,7 @@ def _of_this_run(facts: DrillRunFacts, step: Conclude) -> Conclude:
 
 def phase_without_word(step: Conclude) -> DrillPhase:
     """The phase where no drill was reported: it never began for want of something, or the cluster failed."""
-    refused = step.ending.refused or (step.attempt == 0 and not step.ending.succeeded)
-    return DrillPhase.REFUSED if refused else DrillPhase.ERROR
-
-
-def _failure(ending: Ending) -> Failure:
-    return Failure(reason=ending.reason, message=ending.message[:2048])
+    return DrillPhase.REFUSED if step.refused else DrillPhase.ERROR
 
 
 def _found(found: DrillResult) -> dict[str, Any]:
@@ -293,14 +203,3 @@ def finish_labels(name: str, status: RestoreDrillRunStatus) -> dict[str, str]:
         LABEL_CONTROL: str(control.result) if control is not None else None,
     }
     return {label: value for label, value in found.items() if value is not None}
-
-
-def too_old(
-    scheduled_for: datetime | None, not_after: datetime | None, starting_deadline: timedelta, now: datetime
-) -> str | None:
-    """Why a run may no longer start, were it to begin now; None where it may."""
-    if not_after is not None and now >= not_after:
-        return f"its notAfter {not_after.isoformat()} is over; nothing was started"
-    if scheduled_for is not None and now > scheduled_for + starting_deadline:
-        return f"its slot {scheduled_for.isoformat()} is more than startingDeadline ago; nothing was started"
-    return None

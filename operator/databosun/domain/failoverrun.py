@@ -8,20 +8,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from databosun.api.failover import FailoverResult, FailoverStep, FailoverVerdict
 from databosun.api.v1alpha1.failovertestrun import FailoverPhase, PlannedFailover
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.api.v1alpha1.run import Failure
-from databosun.domain.conditions import kstatus
 from databosun.domain.failoverguards import Circumstances, backup_guards, broken, latest_start, not_yet
-from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, look_job, recover_job, settle_job, switch_job
+from databosun.domain.failoverorder import (
+    FAILOVER_RUN,
+    FailoverFacts,
+    look_for_verdict,
+    look_job,
+    settle_job,
+    switch_job,
+)
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.failoverstatus import found, guards, topology
 from databosun.domain.failoververdict import conclude, refuse, without_word
 from databosun.domain.plan import Plan, PostEvent
-from databosun.domain.run import Blocked, Conclude, Doomed, Ending, Recover, Start, Watch, decide_run
-from databosun.domain.running import LOOK_AFTER_START, ended, go_on, started
+from databosun.domain.run import Blocked, Conclude, Doomed, Ending, Start, Watch
+from databosun.domain.runjobs import follow
+from databosun.domain.running import ended, failure_of, go_on, started
 
 # A switch that was decided on and has no Job by now may have had one that is gone.
 SWITCH_BEGINS = timedelta(minutes=15)
@@ -39,16 +46,12 @@ def decide_failover(facts: FailoverFacts, now: datetime) -> Plan:
     )
     if not any(one.number >= since for one in facts.state.facts.tried):
         return _begin(facts, since, now)
-    step = decide_run(facts.state.facts, now)
-    match step:
-        case Start():
-            return started(facts.state, settle_job(facts, step), now)
-        case Recover():
-            return Plan(before=(recover_job(facts, step, now),), wake_at=now + LOOK_AFTER_START)
-        case Conclude():
-            return _after_switch(facts, step, now) if status.step is FailoverStep.SWITCH else _settled(facts, step, now)
-        case _:
-            return go_on(facts.state, step, now, _image(facts))
+    over = _after_switch if status.step is FailoverStep.SWITCH else _settled
+    return follow(facts, now, start=_start_settling, recover=look_for_verdict, conclude=over)
+
+
+def _start_settling(facts: FailoverFacts, step: Start, now: datetime) -> Plan:
+    return started(facts.state, settle_job(facts, step), now)
 
 
 # --- looking
@@ -56,19 +59,18 @@ def decide_failover(facts: FailoverFacts, now: datetime) -> Plan:
 
 def _look(facts: FailoverFacts, now: datetime) -> Plan:
     facts = _in_step(facts, FailoverPhase.PLANNING, facts.state.facts.limits.retries)
-    step = decide_run(facts.state.facts, now)
-    match step:
-        case Start():
-            return started(facts.state, look_job(facts, step), now)
-        case Recover():
-            return Plan(before=(recover_job(facts, step, now),), wake_at=now + LOOK_AFTER_START)
-        case Conclude():
-            result = step.ending.result.failover if step.ending.result is not None else None
-            if result is None or not step.ending.succeeded:
-                return without_word(facts, step, now)
-            return _plan(facts, step, result, now) if result.verdict is None else conclude(facts, step, result, now)
-        case _:
-            return go_on(facts.state, step, now, _image(facts))
+    return follow(facts, now, start=_start_looking, recover=look_for_verdict, conclude=_looked)
+
+
+def _start_looking(facts: FailoverFacts, step: Start, now: datetime) -> Plan:
+    return started(facts.state, look_job(facts, step), now)
+
+
+def _looked(facts: FailoverFacts, step: Conclude, now: datetime) -> Plan:
+    result = step.ending.result.failover if step.ending.result is not None else None
+    if result is None or not step.ending.succeeded:
+        return without_word(facts, step, now)
+    return _plan(facts, step, result, now) if result.verdict is None else conclude(facts, step, result, now)
 
 
 def _plan(facts: FailoverFacts, step: Conclude, seen: FailoverResult, now: datetime) -> Plan:
@@ -91,8 +93,9 @@ def _plan(facts: FailoverFacts, step: Conclude, seen: FailoverResult, now: datet
     if plan.approval_needed:
         message += f"; approve it with kubectl bosun approve --failover {facts.state.ref.name}"
     closed = replace(step.ending, reason=str(Reason.FAILOVER_PLANNED), certain=True, retryable=False)
-    status = facts.state.write(
-        kstatus(ready=False, reason=Reason.FAILOVER_PLANNED, message=message, reconciling=message),
+    status = facts.state.under_way(
+        Reason.FAILOVER_PLANNED,
+        message,
         now,
         phase=FailoverPhase.AWAITING_APPROVAL if plan.approval_needed else FailoverPhase.PENDING,
         plan=plan,
@@ -131,16 +134,15 @@ def _wait_or_switch(facts: FailoverFacts, plan: PlannedFailover, now: datetime) 
         "plan": plan.model_copy(update={"approval": facts.consent.name if facts.consent else None}),
     }
     message = f"{plan.candidate} takes over from {plan.primary}"
-    conditions = kstatus(ready=False, reason=Reason.RUNNING, message=message, reconciling=message)
-    return Plan(status=facts.state.write(conditions, now, **update), wake_at=now)
+    return Plan(status=facts.state.under_way(Reason.RUNNING, message, now, **update), wake_at=now)
 
 
 def _wait(facts: FailoverFacts, plan: PlannedFailover, waits: Blocked, now: datetime) -> Plan:
     asks = waits.reason == Reason.AWAITING_APPROVAL
     what = f"{waits.message} (plan {plan.hash}), until {plan.until.isoformat()}"
     phase = FailoverPhase.AWAITING_APPROVAL if asks else FailoverPhase.PENDING
-    conditions = kstatus(ready=False, reason=waits.reason, message=what, reconciling=what)
-    status = facts.state.write(conditions, now, phase=phase, step=None, step_since=None, step_at=None)
+    none: dict[str, Any] = {"step": None, "step_since": None, "step_at": None}
+    status = facts.state.under_way(waits.reason, what, now, phase=phase, **none)
     return Plan(status=status, wake_at=min(plan.until, waits.again or plan.until))
 
 
@@ -208,8 +210,9 @@ def _settle(
     """Order that it be put in order; a Job of its own looks what there is to do, and does nothing else."""
     message = f"putting in order what the switch may have left: {ending.message}"
     changes = found(seen, facts.order.storage.name if facts.order else None) if seen is not None else {}
-    status = facts.state.write(
-        kstatus(ready=False, reason=Reason.SETTLING, message=message, reconciling=message),
+    status = facts.state.under_way(
+        Reason.SETTLING,
+        message,
         now,
         step=FailoverStep.SETTLE,
         step_since=attempt + 1,
@@ -217,7 +220,7 @@ def _settle(
         phase=FailoverPhase.RUNNING,
         attempts=ended(facts.state, attempt, ending, now),
         progress=None,
-        failure=Failure(reason=ending.reason, message=ending.message[:2048]),
+        failure=failure_of(ending),
         **changes,
     )
     return Plan(status=status, after=(PostEvent(Reason.SETTLING, message[:1024], warning=True),), wake_at=now)

@@ -8,12 +8,11 @@ from typing import Any
 from databosun.api.failover import FailoverResult
 from databosun.api.v1alpha1.failovertestrun import FailoverPhase
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.conditions import kstatus
 from databosun.domain.failoverorder import FailoverFacts
 from databosun.domain.failoverstatus import PHASES, found
 from databosun.domain.plan import Plan, PostEvent
 from databosun.domain.run import Conclude, Ending
-from databosun.domain.running import closed_attempts, without_success
+from databosun.domain.running import with_success, without_success
 
 TOLD = {
     FailoverPhase.PASSED: Reason.FAILOVER_PASSED,
@@ -31,16 +30,8 @@ def conclude(facts: FailoverFacts, step: Conclude, result: FailoverResult, now: 
     if phase is not FailoverPhase.PASSED:
         ending = Ending(result.reason, result.message, certain=True)
         return _over(facts, step.attempt, phase, ending, now, **changes)
-    changes |= {
-        "phase": phase,
-        "completion_time": now.replace(microsecond=0),
-        "duration": facts.state.duration(now),
-        "attempts": closed_attempts(facts.state, step.attempt, step.ending, now),
-        "progress": None,
-        "failure": None,
-    }
-    conditions = kstatus(ready=True, reason=Reason.PASSED, message=result.message)
-    status = facts.state.write(conditions, now, **changes)
+    more, said = changes | {"phase": phase}, result.message
+    status = with_success(facts.state, step.attempt, step.ending, now, reason=Reason.PASSED, message=said, **more)
     return Plan(status=status, after=(PostEvent(TOLD[phase], result.message[:1024]),), wake_at=now)
 
 
@@ -51,8 +42,7 @@ def refuse(facts: FailoverFacts, attempt: int, ending: Ending, now: datetime, **
 
 def without_word(facts: FailoverFacts, step: Conclude, now: datetime) -> Plan:
     """No verdict was reported: it never began for want of something, or the cluster failed."""
-    refused = step.ending.refused or (step.attempt == 0 and not step.ending.succeeded)
-    phase = FailoverPhase.REFUSED if refused else FailoverPhase.INCONCLUSIVE
+    phase = FailoverPhase.REFUSED if step.refused else FailoverPhase.INCONCLUSIVE
     return _over(facts, step.attempt, phase, step.ending, now)
 
 

@@ -2,122 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.quantities import parse_duration
-from databosun.api.request import Compare, DatabaseTarget, InquireTask, ReadRecords, Request, SecretUse, StorageTarget
-from databosun.api.v1alpha1.common import PodTemplate
+from databosun.api.request import Compare, InquireTask, ReadRecords
 from databosun.api.v1alpha1.inquiry import InquiryPhase, InquirySpec, InquiryStatus
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.conditions import kstatus
 from databosun.domain.measured import backup_ref, recovery_point
-from databosun.domain.names import attempt_job_name
-from databosun.domain.plan import Plan, StartJob
-from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
-from databosun.domain.running import (
-    RunKind,
-    RunState,
-    closed_attempts,
-    go_on,
-    references,
-    started,
-    without_success,
-)
+from databosun.domain.plan import Plan
+from databosun.domain.run import Conclude, Ending, Recover, Start
+from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow
+from databosun.domain.running import RunKind, chosen, started, with_success, without_success
 
 INQUIRY_RUN = RunKind("Inquiry", InquiryPhase.PENDING, InquiryPhase.RUNNING)
 KEPT = timedelta(days=1)
 """How long a finished inquiry is kept: its answer is for whoever asked, and large."""
 
 
-@dataclass(frozen=True, slots=True)
-class InquiryOrder:
-    """All that the Job needs to be told. `backup` and `database` are those of a comparison."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InquiryOrder(JobOrder):
+    """What the Job is told of its own. `backup` and `database` are those of a comparison."""
 
-    storage: StorageTarget
-    secrets: tuple[SecretUse, ...]
-    image: str
     backup: ChosenBackup | None = None
     until: TargetPoint | None = None
-    database: DatabaseTarget | None = None
-    storage_uid: str | None = None
-    storage_claim: str | None = None
-    pod_template: PodTemplate | None = None
     scratch_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class InquiryFacts:
-    """One unfinished inquiry. `order` is None where it is not known whom to ask."""
-
-    state: RunState
-    spec: InquirySpec
-    status: InquiryStatus
-    order: InquiryOrder | None
+class InquiryFacts(Unfinished[InquirySpec, InquiryStatus, InquiryOrder]):
+    """One unfinished inquiry."""
 
 
 def decide_inquiry(facts: InquiryFacts, now: datetime) -> Plan:
     """Say what to do for one unfinished inquiry; total, deterministic."""
-    step = decide_run(facts.state.facts, now)
-    match step:
-        case Start():
-            chooses = facts.spec.comparison is not None and facts.status.backup is None
-            return _choose(facts, now) if chooses else _start(facts, step, now)
-        case Conclude():
-            return _conclude(facts, step, now)
-        case Recover():
-            # Nothing of an inquiry outlives its pod: there is nothing to look for.
-            message = f"attempt {step.number} left no answer; ask again"
-            return _without(facts, 0, Ending(Reason.NO_RESULT, message), now)
-        case _:
-            return go_on(facts.state, step, now, facts.order.image if facts.order else None)
-
-
-def _order(facts: InquiryFacts) -> InquiryOrder:
-    assert facts.order is not None  # noqa: S101 (decide_run starts nothing that is doomed)
-    return facts.order
-
-
-def _choose(facts: InquiryFacts, now: datetime) -> Plan:
-    """Write the choice down before anything starts, so that retention keeps what will be read."""
-    order = _order(facts)
-    message = f"{order.backup.name if order.backup else 'a backup'} is to be copied and compared with"
-    status = facts.state.write(
-        kstatus(ready=False, reason="Chosen", message=message, reconciling=message),
-        now,
-        phase=InquiryPhase.PENDING,
-        backup=order.backup,
-        until=order.until,
-    )
-    return Plan(status=status, wake_at=now)
+    return follow(facts, now, start=_start, recover=_recover, conclude=_conclude)
 
 
 def _start(facts: InquiryFacts, step: Start, now: datetime) -> Plan:
-    order, ref = _order(facts), facts.state.ref
-    request = Request(
-        run=ref.name,
-        attempt=step.number,
-        deadline=step.deadline.replace(microsecond=0),
-        not_after=facts.spec.not_after if step.number == 1 else None,
-        database=order.database,
-        storage=order.storage,
-        secrets=list(order.secrets),
-        image=order.image,
-        job=_task(facts, order),
-    )
-    job = StartJob(
-        name=attempt_job_name(ref.name, step.number),
-        namespace=ref.namespace,
-        owner=facts.state.owner,
-        request=request,
-        image=order.image,
-        pod_template=order.pod_template,
-        labels=references(order.database.uid if order.database else None, None, order.storage_uid),
-        storage_claim=order.storage_claim,
-    )
-    return started(facts.state, replace(job, scratch_bytes=order.scratch_bytes), now)
+    order = facts.ordered
+    if facts.spec.comparison is not None and facts.status.backup is None:
+        message = f"{order.backup.name if order.backup else 'a backup'} is to be copied and compared with"
+        return chosen(facts.state, message, now, backup=order.backup, until=order.until)
+    not_after = facts.spec.not_after if step.number == 1 else None
+    task = _task(facts, order)
+    job = attempt_job(facts.state, order, step, task, not_after=not_after, scratch_bytes=order.scratch_bytes)
+    return started(facts.state, job, now)
+
+
+def _recover(facts: InquiryFacts, step: Recover, now: datetime) -> Plan:
+    """Nothing of an inquiry outlives its pod: there is nothing to look for."""
+    return _without(facts, 0, Ending(Reason.NO_RESULT, f"attempt {step.number} left no answer; ask again"), now)
 
 
 def _task(facts: InquiryFacts, order: InquiryOrder) -> InquireTask:
@@ -146,17 +83,11 @@ def _conclude(facts: InquiryFacts, step: Conclude, now: datetime) -> Plan:
         return _without(facts, step.attempt, ending, now)
     changes: dict[str, Any] = {
         "phase": InquiryPhase.SUCCEEDED,
-        "completion_time": now.replace(microsecond=0),
-        "duration": facts.state.duration(now),
-        "attempts": closed_attempts(facts.state, step.attempt, ending, now),
-        "progress": None,
-        "failure": None,
         "records": result.records,
         "comparison": result.comparison,
     }
-    status = facts.state.write(
-        kstatus(ready=True, reason="Answered", message="the answer is in the status"), now, **changes
-    )
+    message = "the answer is in the status"
+    status = with_success(facts.state, step.attempt, ending, now, reason="Answered", message=message, **changes)
     return Plan(status=status, wake_at=now)
 
 

@@ -10,17 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.request import (
-    JointGroup,
-    JointTask,
-    PreviousEvidence,
-    RecoverTask,
-    Request,
-    SecretUse,
-    StorageTarget,
-)
+from databosun.api.request import JointGroup, JointTask, PreviousEvidence, RecoverTask
 from databosun.api.result import JointResult
-from databosun.api.v1alpha1.common import API_VERSION, PodTemplate
+from databosun.api.v1alpha1.common import API_VERSION
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrillrun import (
     DrillGroupResult,
     DrillMember,
@@ -28,62 +21,42 @@ from databosun.api.v1alpha1.restoredrillrun import (
     RestoreDrillRunSpec,
     RestoreDrillRunStatus,
 )
-from databosun.domain.conditions import kstatus
 from databosun.domain.drillrun import DRILL_RUN, PHASES, TOLD, phase_without_word
 from databosun.domain.joint import judge_joint
 from databosun.domain.jointstatus import facts_of, found_in, replaced, reported, told
 from databosun.domain.measured import for_people
-from databosun.domain.names import attempt_job_name, recover_job_name, run_now_name
-from databosun.domain.plan import CreateRun, Owner, Plan, PostEvent, StartJob
+from databosun.domain.names import run_now_name
+from databosun.domain.plan import CreateRun, Owner, Plan, PostEvent
 from databosun.domain.requests import Named
-from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
-from databosun.domain.running import (
-    LOOK_AFTER_START,
-    RunState,
-    ended,
-    go_on,
-    recover_request,
-    references,
-    started,
-    without_success,
-)
+from databosun.domain.run import Conclude, Ending, Recover, Start
+from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
+from databosun.domain.running import ended, references, started, with_success, without_success
 
 # Members tell when they end; this is for the day on which they do not.
 LOOK_AGAIN = timedelta(minutes=1)
 MOST_MEMBERS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class JointOrder:
-    """All that the Job that writes the evidence needs to be told."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointOrder(JobOrder):
+    """What the Job that writes the evidence is told of its own."""
 
-    storage: StorageTarget
-    secrets: tuple[SecretUse, ...]
-    image: str
     drill: str | None = None
     previous: PreviousEvidence | None = None
     lock_seconds: int | None = None
-    policy_uid: str | None = None
-    storage_uid: str | None = None
-    storage_claim: str | None = None
-    pod_template: PodTemplate | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class JointFacts:
+class JointFacts(Unfinished[RestoreDrillRunSpec, RestoreDrillRunStatus, JointOrder]):
     """One unfinished run of many databases. `groups`: its databases as they are now, which count until they are written
     down. `there`: the members' runs that exist; `known`: the statuses of those that have their verdict.
 
     `order` is None while a member has none, and where none left evidence."""
 
-    state: RunState
-    spec: RestoreDrillRunSpec
-    status: RestoreDrillRunStatus
     groups: tuple[tuple[Named, ...], ...] = ()
     there: frozenset[str] = frozenset()
     known: Mapping[str, RestoreDrillRunStatus] = field(default_factory=dict)
     drill_uid: str | None = None
-    order: JointOrder | None = None
 
     @property
     def members(self) -> list[DrillMember]:
@@ -94,22 +67,15 @@ class JointFacts:
 
 def decide_joint_run(facts: JointFacts, now: datetime) -> Plan:
     """Say what to do for one unfinished run of many databases; total, deterministic."""
-    step = decide_run(facts.state.facts, now)
-    match step:
-        case Start() if not facts.status.members:
-            return _choose(facts, now)
-        case Start() if any(one.phase is None for one in facts.members):
-            return _drill_on(facts, now)
-        case Start() if facts.order is None:
-            return _conclude_without_evidence(facts, now)
-        case Start():
-            return _write_down(facts, step, now)
-        case Conclude():
-            return _conclude(facts, step, now)
-        case Recover():
-            return _recover(facts, step, now)
-        case _:
-            return go_on(facts.state, step, now, facts.order.image if facts.order else None)
+    return follow(facts, now, start=_start, recover=_recover, conclude=_conclude)
+
+
+def _start(facts: JointFacts, step: Start, now: datetime) -> Plan:
+    if not facts.status.members:
+        return _choose(facts, now)
+    if any(one.phase is None for one in facts.members):
+        return _drill_on(facts, now)
+    return _conclude_without_evidence(facts, now) if facts.order is None else _write_down(facts, step, now)
 
 
 # --- its members
@@ -180,9 +146,9 @@ def _create(facts: JointFacts, member: DrillMember, at: datetime) -> CreateRun:
 
 
 def _working(facts: JointFacts, now: datetime, message: str, *, wake_at: datetime, **changes: Any) -> Plan:
-    conditions = kstatus(ready=False, reason="Running", message=message, reconciling=message)
     begun = facts.status.start_time or now.replace(microsecond=0)
-    status = facts.state.write(conditions, now, phase=DrillPhase.RUNNING, start_time=begun, **changes)
+    more = {"phase": DrillPhase.RUNNING, "start_time": begun, **changes}
+    status = facts.state.under_way(Reason.RUNNING, message, now, **more)
     return Plan(status=status, wake_at=wake_at)
 
 
@@ -190,9 +156,9 @@ def _working(facts: JointFacts, now: datetime, message: str, *, wake_at: datetim
 
 
 def _write_down(facts: JointFacts, step: Start, now: datetime) -> Plan:
-    order, ref = _order(facts), facts.state.ref
+    order = facts.ordered
     task = JointTask(
-        id=ref.name,
+        id=facts.state.ref.name,
         drill=order.drill,
         groups=[
             JointGroup(
@@ -204,44 +170,14 @@ def _write_down(facts: JointFacts, step: Start, now: datetime) -> Plan:
         previous=order.previous,
         lock_seconds=order.lock_seconds,
     )
-    request = Request(
-        run=ref.name,
-        attempt=step.number,
-        deadline=step.deadline.replace(microsecond=0),
-        storage=order.storage,
-        secrets=list(order.secrets),
-        image=order.image,
-        job=task,
-    )
-    job = _job(facts, order, attempt_job_name(ref.name, step.number), request)
+    job = attempt_job(facts.state, order, step, task)
     return started(facts.state, job, now, members=facts.members)
-
-
-def _job(facts: JointFacts, order: JointOrder, name: str, request: Request) -> StartJob:
-    return StartJob(
-        name=name,
-        namespace=facts.state.ref.namespace,
-        owner=facts.state.owner,
-        request=request,
-        image=order.image,
-        pod_template=order.pod_template,
-        labels=references(None, order.policy_uid, order.storage_uid),
-        storage_claim=order.storage_claim,
-    )
 
 
 def _recover(facts: JointFacts, step: Recover, now: datetime) -> Plan:
     """Read the evidence, where nobody heard that it was written."""
-    order, name = _order(facts), facts.state.ref.name
-    request = recover_request(facts.state, step, order.storage, order.secrets, order.image, now)
-    task = RecoverTask(database="", id=name, durable="joint")
-    job = _job(facts, order, recover_job_name(name, step.number), request(task))
-    return Plan(before=(job,), wake_at=now + LOOK_AFTER_START)
-
-
-def _order(facts: JointFacts) -> JointOrder:
-    assert facts.order is not None  # noqa: S101 (nothing is started without, nor looked for)
-    return facts.order
+    task = RecoverTask(database="", id=facts.state.ref.name, durable="joint")
+    return look_for(facts.state, facts.ordered, step, task, now)
 
 
 # --- its verdict
@@ -259,16 +195,10 @@ def _conclude(facts: JointFacts, step: Conclude, now: datetime) -> Plan:
         else {"members": facts.members or None}
     )
     if phase is DrillPhase.PASSED:
-        status = facts.state.write(
-            kstatus(ready=True, reason="Passed", message=ending.message),
-            now,
-            phase=phase,
-            duration=facts.state.duration(now),
-            attempts=ended(facts.state, step.attempt, ending, now),
-            progress=None,
-            failure=None,
-            **({"completion_time": now.replace(microsecond=0)} | changes),
-        )
+        more = {"phase": phase, "attempts": ended(facts.state, step.attempt, ending, now)} | changes
+        status = with_success(
+            facts.state, step.attempt, ending, now, reason=Reason.PASSED, message=ending.message, **more
+        )  # fmt: skip
     else:
         status = without_success(facts.state, step.attempt, ending, now, phase=phase, **changes)
     return Plan(status=status, after=(_event(phase, ending, found),), wake_at=now)

@@ -8,36 +8,15 @@ from typing import Any
 
 from databosun.api.lifecycle import BatchOrder, LifecycleMode, LifecycleOrder, ThrottleOrder
 from databosun.api.lifecycleresult import LifecycleResult, RuleState
-from databosun.api.request import (
-    DatabaseTarget,
-    LifecycleTask,
-    PreviousEvidence,
-    RecoverTask,
-    Request,
-    SecretUse,
-    StorageTarget,
-)
-from databosun.api.v1alpha1.common import PodTemplate
+from databosun.api.request import DatabaseTarget, LifecycleTask, PreviousEvidence, RecoverTask
 from databosun.api.v1alpha1.lifecyclerun import LifecyclePhase, LifecycleRunSpec, LifecycleRunStatus
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.api.v1alpha1.run import Failure
-from databosun.domain.conditions import kstatus
 from databosun.domain.lifecycleview import plan_status, processed_by, rule_results, rule_state
-from databosun.domain.names import attempt_job_name, recover_job_name
-from databosun.domain.plan import Plan, PostEvent, StartJob
-from databosun.domain.run import Conclude, Ending, Recover, Start, decide_run
-from databosun.domain.running import (
-    LOOK_AFTER_START,
-    RunKind,
-    RunState,
-    ended,
-    go_on,
-    recover_request,
-    references,
-    started,
-    without_success,
-)
+from databosun.domain.plan import Plan, PostEvent
+from databosun.domain.run import Conclude, Ending, Recover, Start
+from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
+from databosun.domain.running import RunKind, chosen, started, with_success, without_success
 
 LIFECYCLE_RUN = RunKind("LifecycleRun", LifecyclePhase.PENDING, LifecyclePhase.RUNNING)
 # The agent still verifies, counts and writes its audit after the last batch.
@@ -59,36 +38,25 @@ class Consent:
     not_after: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class LifecycleJobOrder:
-    """All that the Job needs to be told. `closes`: when the window that is open ends."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleJobOrder(JobOrder):
+    """What the Job is told of its own. `closes`: when the window that is open ends."""
 
     policy: str
-    policy_uid: str
     order: LifecycleOrder
     database: DatabaseTarget
-    storage: StorageTarget
-    secrets: tuple[SecretUse, ...]
-    image: str
     at: datetime
     batch: BatchOrder
     throttle: ThrottleOrder
     time_budget: timedelta
     closes: datetime | None = None
     previous: PreviousEvidence | None = None
-    storage_uid: str | None = None
-    storage_claim: str | None = None
-    pod_template: PodTemplate | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class LifecycleRunFacts:
-    """One unfinished run. `order` is None where it is not known what to do; `consent` where none is in force."""
+class LifecycleRunFacts(Unfinished[LifecycleRunSpec, LifecycleRunStatus, LifecycleJobOrder]):
+    """One unfinished run. `consent` is None where none is in force."""
 
-    state: RunState
-    spec: LifecycleRunSpec
-    status: LifecycleRunStatus
-    order: LifecycleJobOrder | None
     consent: Consent | None = None
 
     @property
@@ -99,55 +67,24 @@ class LifecycleRunFacts:
 
 def decide_lifecycle_run(facts: LifecycleRunFacts, now: datetime) -> Plan:
     """Say what to do for one unfinished run; total, deterministic."""
-    step = decide_run(facts.state.facts, now)
-    match step:
-        case Start():
-            chooses = facts.enforced and facts.status.approved is None
-            return _choose(facts, now) if chooses else _start(facts, step, now)
-        case Conclude():
-            return _conclude(facts, step, now)
-        case Recover():
-            return _recover(facts, step, now)
-        case _:
-            return go_on(facts.state, step, now, facts.order.image if facts.order else None)
-
-
-def _order(facts: LifecycleRunFacts) -> LifecycleJobOrder:
-    assert facts.order is not None  # noqa: S101 (decide_run starts nothing that is doomed)
-    return facts.order
+    return follow(facts, now, start=_start, recover=_recover, conclude=_conclude)
 
 
 def _choose(facts: LifecycleRunFacts, now: datetime) -> Plan:
-    """Write down which plan is carried out, on whose word, before anything starts: all attempts carry out that one."""
+    """Which plan is carried out, on whose word: all attempts carry out that one."""
     consent = facts.consent
     assert consent is not None  # noqa: S101 (a run without one is blocked)
     message = f"plan {consent.plan_hash} is to be carried out, as Approval {consent.approval} says"
-    status = facts.state.write(
-        kstatus(ready=False, reason=Reason.CHOSEN, message=message, reconciling=message),
-        now,
-        phase=LifecyclePhase.PENDING,
-        at=_order(facts).at,
-        approved=consent.plan_hash,
-        approval=consent.approval,
-    )
-    return Plan(status=status, wake_at=now)
+    choice = {"at": facts.ordered.at, "approved": consent.plan_hash, "approval": consent.approval}
+    return chosen(facts.state, message, now, **choice)
 
 
 def _start(facts: LifecycleRunFacts, step: Start, now: datetime) -> Plan:
-    order, ref = _order(facts), facts.state.ref
-    deadline = step.deadline.replace(microsecond=0)
-    request = Request(
-        run=ref.name,
-        attempt=step.number,
-        deadline=deadline,
-        not_after=_not_after(facts, step.number),
-        database=order.database,
-        storage=order.storage,
-        secrets=list(order.secrets),
-        image=order.image,
-        job=_task(facts, order, deadline, now),
-    )
-    job = _job(facts, order, attempt_job_name(ref.name, step.number), request)
+    if facts.enforced and facts.status.approved is None:
+        return _choose(facts, now)
+    order = facts.ordered
+    task = _task(facts, order, step.deadline.replace(microsecond=0), now)
+    job = attempt_job(facts.state, order, step, task, not_after=_not_after(facts, step.number))
     return started(facts.state, job, now, at=order.at)
 
 
@@ -175,38 +112,21 @@ def _not_after(facts: LifecycleRunFacts, attempt: int) -> datetime | None:
     return min(known, default=None)
 
 
-def _job(facts: LifecycleRunFacts, order: LifecycleJobOrder, name: str, request: Request) -> StartJob:
-    return StartJob(
-        name=name,
-        namespace=facts.state.ref.namespace,
-        owner=facts.state.owner,
-        request=request,
-        image=order.image,
-        pod_template=order.pod_template,
-        labels=references(order.database.uid, order.policy_uid, order.storage_uid),
-        storage_claim=order.storage_claim,
-    )
-
-
 def _recover(facts: LifecycleRunFacts, step: Recover, now: datetime) -> Plan:
     """Read the record, where nobody heard what came of it. A dry run leaves none: it is asked again."""
     if not facts.enforced:
         ending = Ending(Reason.NO_RESULT, "no attempt reported what it found; nothing was changed, start another run")
         return _without(facts, 0, ending, now, phase=LifecyclePhase.FAILED)
-    order, name = _order(facts), facts.state.ref.name
-    secrets = [use for use in order.secrets if use.use not in ("hash",) and not use.use.startswith("database")]
-    request = recover_request(facts.state, step, order.storage, secrets, order.image, now)
-    task = RecoverTask(database=order.database.name, id=name, durable="lifecycle")
-    job = _job(facts, order, recover_job_name(name, step.number), request(task))
-    return Plan(before=(job,), wake_at=now + LOOK_AFTER_START)
+    order = facts.ordered
+    task = RecoverTask(database=order.database.name, id=facts.state.ref.name, durable="lifecycle")
+    return look_for(facts.state, order, step, task, now)
 
 
 def _conclude(facts: LifecycleRunFacts, step: Conclude, now: datetime) -> Plan:
     ending, found = step.ending, step.ending.result.lifecycle if step.ending.result else None
     if found is None:
-        refused = ending.refused or step.attempt == 0
-        phase = LifecyclePhase.REFUSED if refused else LifecyclePhase.FAILED
-        if not refused and facts.enforced:
+        phase = LifecyclePhase.REFUSED if step.refused else LifecyclePhase.FAILED
+        if not step.refused and facts.enforced:
             message = f"{ending.message}; what had been committed stays done, and the next run goes on from there"
             ending = replace(ending, message=message)
         return _without(facts, step.attempt, ending, now, phase=phase)
@@ -251,16 +171,8 @@ def _enforced(
 def _succeeded(
     facts: LifecycleRunFacts, step: Conclude, now: datetime, reason: Reason, message: str, **more: Any
 ) -> Plan:
-    ending = replace(step.ending, reason=Reason.SUCCEEDED, retryable=False)
-    changes: dict[str, Any] = {
-        "phase": LifecyclePhase.SUCCEEDED,
-        "completion_time": now.replace(microsecond=0),
-        "duration": facts.state.duration(now),
-        "attempts": ended(facts.state, step.attempt, ending, now),
-        "progress": None,
-        "failure": None,
-    }
-    status = facts.state.write(kstatus(ready=True, reason=reason, message=message), now, **(changes | more))
+    more |= {"phase": LifecyclePhase.SUCCEEDED}
+    status = with_success(facts.state, step.attempt, step.ending, now, reason=reason, message=message, **more)
     events = (PostEvent(reason, message),) if facts.enforced else ()
     return Plan(status=status, after=events, wake_at=now)
 
@@ -268,8 +180,7 @@ def _succeeded(
 def _without(
     facts: LifecycleRunFacts, attempt: int, ending: Ending, now: datetime, *, phase: LifecyclePhase, **more: Any
 ) -> Plan:
-    failure = Failure(reason=ending.reason, message=ending.message[:2048])
-    status = without_success(facts.state, attempt, ending, now, **(more | {"phase": phase, "failure": failure}))
+    status = without_success(facts.state, attempt, ending, now, phase=phase, **more)
     event = PostEvent(ending.reason, f"{phase}: {ending.message}"[:1024], warning=True)
     return Plan(status=status, after=(event,), wake_at=now)
 

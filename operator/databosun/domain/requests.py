@@ -24,6 +24,7 @@ from databosun.domain.errors import UserFault
 
 IDENTITY = "age-"
 """What the uses of age identities begin with."""
+_STORE = ("storage", "signing")
 _CLOUD_KEYS = {"accessKeyId": "accessKeyId", "secretAccessKey": "secretAccessKey"}
 
 
@@ -155,6 +156,11 @@ def storage_target(ref: Named, spec: BackupStorageSpec, cluster_id: str) -> tupl
         adopt_from=spec.adopt_from,
     )
     return target, secrets
+
+
+def store_secrets(secrets: Iterable[SecretUse]) -> list[SecretUse]:
+    """Those of the store alone."""
+    return [use for use in secrets if use.use.startswith(_STORE)]
 
 
 def for_evidence(secrets: Iterable[SecretUse]) -> list[SecretUse]:

@@ -6,34 +6,33 @@ from dataclasses import dataclass
 from typing import Literal
 
 from databosun.api.drill import Check, Level
-from databosun.api.request import BridgeTask, DatabaseTarget, RestoreTask, SecretUse, SelectionOrder, StorageTarget
-from databosun.api.v1alpha1.common import PodTemplate
+from databosun.api.request import BridgeTask, DatabaseTarget, RestoreTask, SelectionOrder
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.restore import RestoreSpec
 from databosun.domain.measured import backup_ref, recovery_point
 from databosun.domain.requests import Named
+from databosun.domain.runjobs import JobOrder
+from databosun.domain.running import references
 
 Mode = Literal["Restore", "Promote", "Discard"]
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreOrder:
-    """All that the Job of one restore needs to be told. It never talks to the source, which may be long gone; `target`:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOrder(JobOrder):
+    """What the Job of one restore is told of its own. It never talks to the source, which may be long gone; `target`:
     the running server that it restores into."""
 
     database: DatabaseTarget
-    storage: StorageTarget
-    secrets: tuple[SecretUse, ...]
-    image: str
     candidates: tuple[ChosenBackup, ...]
     until: TargetPoint
     checks: tuple[Check, ...] = ()
     level: Level = Level.RESTORE
-    storage_uid: str | None = None
-    storage_claim: str | None = None
-    pod_template: PodTemplate | None = None
     scratch_bytes: int | None = None
     target: DatabaseTarget | None = None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return references(self.target.uid if self.target else None, None, self.storage_uid)
 
 
 def volume_task(ref: Named, spec: RestoreSpec, order: RestoreOrder) -> RestoreTask:

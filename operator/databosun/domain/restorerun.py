@@ -9,31 +9,26 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.quantities import parse_duration
-from databosun.api.request import (
-    RecoverTask,
-    Request,
-)
+from databosun.api.request import RecoverTask
 from databosun.api.result import RestoreResult
 from databosun.api.v1alpha1.proving import StoredRecord
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restore import Placed, RestorePhase, RestoreSpec, RestoreStatus, Staged
 from databosun.domain.conditions import kstatus
 from databosun.domain.measured import check_results, target_point
-from databosun.domain.names import attempt_job_name, recover_job_name
-from databosun.domain.plan import Plan, PostEvent, StartJob
+from databosun.domain.plan import Plan, PostEvent
 from databosun.domain.restorenames import short_id
 from databosun.domain.restoreorder import Mode, RestoreOrder, bridge_task, volume_task
-from databosun.domain.run import Conclude, Ending, Recover, Start, Wait, Watch, decide_run
+from databosun.domain.run import Conclude, Ending, Recover, Start, Wait, Watch
+from databosun.domain.runjobs import Unfinished, attempt_job, follow, look_for
 from databosun.domain.running import (
     LOOK_AFTER_START,
     RunKind,
-    RunState,
-    closed_attempts,
+    chosen,
     ended,
     go_on,
-    recover_request,
-    references,
     started,
+    with_success,
     without_success,
 )
 
@@ -45,14 +40,9 @@ STAGED_PATIENCE = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreFacts:
-    """One unfinished restore. `order` is None where it is not known what to restore. `consent`: the Approval of what is
-    staged."""
+class RestoreFacts(Unfinished[RestoreSpec, RestoreStatus, RestoreOrder]):
+    """One unfinished restore. `consent`: the Approval of what is staged."""
 
-    state: RunState
-    spec: RestoreSpec
-    status: RestoreStatus
-    order: RestoreOrder | None
     consent: str | None = None
 
 
@@ -60,83 +50,36 @@ def decide_restore(facts: RestoreFacts, now: datetime) -> Plan:
     """Say what to do for one unfinished restore; total, deterministic."""
     if facts.status.phase is RestorePhase.STAGED and facts.status.staged is not None:
         return decide_staged(facts, facts.status.staged, now)
-    step = decide_run(facts.state.facts, now)
-    match step:
-        case Start():
-            return _choose(facts, now) if facts.status.candidates is None else _start(facts, step, now)
-        case Conclude():
-            return _conclude(facts, step, now)
-        case Recover():
-            return _recover(facts, step, now)
-        case _:
-            return go_on(facts.state, step, now, facts.order.image if facts.order else None)
-
-
-def _order(facts: RestoreFacts) -> RestoreOrder:
-    assert facts.order is not None  # noqa: S101 (decide_run starts nothing that is doomed)
-    return facts.order
-
-
-def _choose(facts: RestoreFacts, now: datetime) -> Plan:
-    """Write down what will be tried before anything starts: retention must keep it from here on."""
-    order = _order(facts)
-    message = f"{order.candidates[0].name} is to be restored"
-    status = facts.state.write(
-        kstatus(ready=False, reason="Chosen", message=message, reconciling=message),
-        now,
-        phase=RestorePhase.PENDING,
-        candidates=list(order.candidates),
-        until=order.until,
-    )
-    return Plan(status=status, wake_at=now)
+    return follow(facts, now, start=_start, recover=_recover, conclude=_conclude)
 
 
 def _start(facts: RestoreFacts, step: Start, now: datetime) -> Plan:
-    order, ref, spec = _order(facts), facts.state.ref, facts.spec
-    staged = facts.status.staged
+    order, spec = facts.ordered, facts.spec
+    if facts.status.candidates is None:
+        choice = {"candidates": list(order.candidates), "until": order.until}
+        return chosen(facts.state, f"{order.candidates[0].name} is to be restored", now, **choice)
+    ref, staged = facts.state.ref, facts.status.staged
     mode: Mode = staged.decision if staged is not None and staged.decision is not None else "Restore"
     task = (
         bridge_task(ref, spec, order, order.target, mode) if order.target is not None else volume_task(ref, spec, order)
     )
-    request = Request(
-        run=ref.name,
-        attempt=step.number,
-        deadline=step.deadline.replace(microsecond=0),
-        # Also the agent starts nothing after it: its Job may have waited for a node.
+    job = attempt_job(
+        facts.state,
+        order,
+        step,
+        task,
         not_after=spec.not_after if step.number == 1 and mode == "Restore" else None,
-        database=order.database,
-        storage=order.storage,
-        secrets=list(order.secrets),
-        image=order.image,
-        job=task,
+        scratch_bytes=order.scratch_bytes if mode == "Restore" else None,
+        target_claim=spec.target.volume.claim_name if spec.target.volume else None,
     )
-    job = _job(facts, order, attempt_job_name(ref.name, step.number), request)
-    claim = spec.target.volume.claim_name if spec.target.volume else None
-    scratch = order.scratch_bytes if mode == "Restore" else None
-    return started(facts.state, replace(job, scratch_bytes=scratch, target_claim=claim), now)
-
-
-def _job(facts: RestoreFacts, order: RestoreOrder, name: str, request: Request) -> StartJob:
-    return StartJob(
-        name=name,
-        namespace=facts.state.ref.namespace,
-        owner=facts.state.owner,
-        request=request,
-        image=order.image,
-        pod_template=order.pod_template,
-        labels=references(order.target.uid or None if order.target else None, None, order.storage_uid),
-        storage_claim=order.storage_claim,
-    )
+    return started(facts.state, job, now)
 
 
 def _recover(facts: RestoreFacts, step: Recover, now: datetime) -> Plan:
     """Read the record, where nobody heard what came of it."""
-    order, name = _order(facts), facts.state.ref.name
-    secrets = [use for use in order.secrets if not use.use.startswith(("database", "notify"))]
-    request = recover_request(facts.state, step, order.storage, secrets, order.image, now)
-    task = RecoverTask(database=order.candidates[0].database, id=name, durable="result")
-    job = _job(facts, order, recover_job_name(name, step.number), request(task))
-    return Plan(before=(job,), wake_at=now + LOOK_AFTER_START)
+    order = facts.ordered
+    task = RecoverTask(database=order.candidates[0].database, id=facts.state.ref.name, durable="result")
+    return look_for(facts.state, order, step, task, now)
 
 
 def _conclude(facts: RestoreFacts, step: Conclude, now: datetime) -> Plan:
@@ -148,7 +91,7 @@ def _conclude(facts: RestoreFacts, step: Conclude, now: datetime) -> Plan:
         if other is None:
             return _succeeded(facts, step, found, now)
         ending = Ending(Reason.NAME_TAKEN, other, certain=True, refused=True)
-    refused = ending.refused or step.attempt == 0
+    refused = replace(step, ending=ending).refused
     if not refused and not ending.certain:
         ending = replace(ending, message=f"{ending.message}; {_state_of_target(facts)}")
     phase = RestorePhase.REFUSED if refused else RestorePhase.FAILED
@@ -212,18 +155,13 @@ def _succeeded(facts: RestoreFacts, step: Conclude, result: RestoreResult, now: 
     changes: dict[str, Any] = {
         **_found(result),
         "phase": RestorePhase.SUCCEEDED,
-        "completion_time": now.replace(microsecond=0),
-        "duration": facts.state.duration(now),
-        "attempts": closed_attempts(facts.state, step.attempt, step.ending, now),
-        "progress": None,
-        "failure": None,
         "record": StoredRecord(uri=result.record, sha256=result.record_sha256),
     }
     where = f"volume {result.claim or facts.spec.target.named}, at {result.data_directory}"
     if result.target is not None:
         where = f"{result.target}: {', '.join(one.table or one.at for one in result.placed[:5])}"
     message = f"{result.backup} is restored into {where}"
-    status = facts.state.write(kstatus(ready=True, reason="Restored", message=message), now, **changes)
+    status = with_success(facts.state, step.attempt, step.ending, now, reason="Restored", message=message, **changes)
     return Plan(status=status, after=(PostEvent("Restored", message),), wake_at=now)
 
 
@@ -263,8 +201,7 @@ def decide_staged(facts: RestoreFacts, staged: Staged, now: datetime) -> Plan:
         return go_on(facts.state, Watch(number, wake_at=now), now, facts.order.image if facts.order else None)
     if run.blocked is not None and now < staged.until + STAGED_PATIENCE:
         wait = Wait(run.blocked.reason, run.blocked.message, run.blocked.again or now + LOOK_AFTER_START)
-        conditions = kstatus(ready=False, reason=wait.reason, message=wait.message, reconciling=wait.message)
-        return Plan(status=facts.state.write(conditions, now), wake_at=wait.wake_at)
+        return Plan(status=facts.state.under_way(wait.reason, wait.message, now), wake_at=wait.wake_at)
     if facts.order is None or run.blocked is not None:
         blocked = run.blocked or run.doomed
         why = f"{blocked.reason}: {blocked.message}" if blocked else "the target is not known any more"

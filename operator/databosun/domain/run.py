@@ -197,8 +197,24 @@ class Conclude:
     ending: Ending
     attempt: int
 
+    @property
+    def refused(self) -> bool:
+        """Whether nothing was done: for want of something, or since it never began."""
+        return self.ending.refused or (self.attempt == 0 and not self.ending.succeeded)
+
 
 Step = Wait | Start | Watch | EndAttempt | Recover | Conclude
+
+
+def too_old(
+    scheduled_for: datetime | None, not_after: datetime | None, starting_deadline: timedelta, now: datetime
+) -> str | None:
+    """Why a run may no longer start, were it to begin now; None where it may."""
+    if not_after is not None and now >= not_after:
+        return f"its notAfter {not_after.isoformat()} is over; nothing was started"
+    if scheduled_for is not None and now > scheduled_for + starting_deadline:
+        return f"its slot {scheduled_for.isoformat()} is more than startingDeadline ago; nothing was started"
+    return None
 
 
 def retry_delay(attempt: int) -> timedelta:

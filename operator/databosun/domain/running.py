@@ -5,16 +5,16 @@ A kind says what is its own: the Job of an attempt, what looks for the durable o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from databosun.api.quantities import format_duration
-from databosun.api.request import RecoverTask, Request, SecretUse, StorageTarget
 from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.conditions import Condition
+from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.run import Attempt, Failure, Progress
 from databosun.domain.conditions import Wanted, kstatus, merge_conditions
 from databosun.domain.names import attempt_job_name
@@ -31,14 +31,13 @@ from databosun.domain.plan import (
     Plan,
     StartJob,
 )
-from databosun.domain.requests import IDENTITY, Named
-from databosun.domain.run import EndAttempt, Ending, JobSeen, Recover, RunFacts, Stage, Tried, Wait, Watch
+from databosun.domain.requests import Named
+from databosun.domain.run import EndAttempt, Ending, JobSeen, RunFacts, Stage, Tried, Wait, Watch
 
 MAX_ATTEMPTS_SHOWN = 50
 PROGRESS_EVERY = timedelta(seconds=30)
 PROGRESS_PERCENT = 5
 LOOK_AFTER_START = timedelta(seconds=15)
-RECOVER_DEADLINE = timedelta(minutes=10)
 
 
 class RunStatus(Protocol):
@@ -100,6 +99,11 @@ class RunState:
             **changes,
         }
         return self.status.model_copy(update=update).dump()
+
+    def under_way(self, reason: str, message: str, now: datetime, **changes: Any) -> dict[str, Any]:
+        """The status while something is still to come; `message` says what."""
+        conditions = kstatus(ready=False, reason=reason, message=message, reconciling=message)
+        return self.write(conditions, now, **changes)
 
     def duration(self, end: datetime, start: datetime | None = None) -> str | None:
         """From the start of the first attempt to `end`."""
@@ -183,31 +187,44 @@ def without_success(state: RunState, number: int, ending: Ending, now: datetime,
         "completion_time": now.replace(microsecond=0),
         "attempts": ended(state, number, ending, now),
         "progress": None,
-        "failure": Failure(reason=ending.reason, message=message),
+        "failure": failure_of(ending),
         "duration": state.duration(now),
     }
     conditions = kstatus(ready=False, reason=ending.reason, message=message, stalled=True)
     return state.write(conditions, now, **(changes | more))
 
 
-def closed_attempts(state: RunState, number: int, ending: Ending, now: datetime) -> list[Attempt]:
-    """The attempts of a run that came to a good end."""
-    return ended(state, number, replace(ending, reason="Succeeded", retryable=False), now)
+def with_success(
+    state: RunState,
+    number: int,
+    ending: Ending,
+    now: datetime,
+    *,
+    reason: str,
+    message: str = "",
+    also: Sequence[Wanted] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """The status of a run that came to a good end. `also`: conditions of the kind's own."""
+    changes: dict[str, Any] = {
+        "completion_time": now.replace(microsecond=0),
+        "attempts": ended(state, number, replace(ending, reason="Succeeded", retryable=False), now),
+        "progress": None,
+        "failure": None,
+        "duration": state.duration(now),
+    }
+    conditions = (*kstatus(ready=True, reason=reason, message=message), *also)
+    return state.write(conditions, now, **(changes | more))
 
 
-def recover_request(
-    state: RunState, step: Recover, storage: StorageTarget, secrets: Iterable[SecretUse], image: str, now: datetime
-) -> Callable[[RecoverTask], Request]:
-    """The order of a Job that reads what a run left in storage; it decrypts nothing, so it gets no identity."""
-    return lambda task: Request(
-        run=state.ref.name,
-        attempt=step.number,
-        deadline=(now + RECOVER_DEADLINE).replace(microsecond=0),
-        storage=storage,
-        secrets=[use for use in secrets if not use.use.startswith(IDENTITY)],
-        image=image,
-        job=task,
-    )
+def failure_of(ending: Ending) -> Failure:
+    """Why it did not end as it should, as a status says it."""
+    return Failure(reason=ending.reason, message=ending.message[:2048])
+
+
+def chosen(state: RunState, message: str, now: datetime, **choice: Any) -> Plan:
+    """Write the choice down before anything starts: from here on it stands for all attempts, and retention sees it."""
+    return Plan(status=state.under_way(Reason.CHOSEN, message, now, phase=state.kind.pending, **choice), wake_at=now)
 
 
 def decide_cleanup(
@@ -236,9 +253,8 @@ def references(
 
 
 def _waiting(state: RunState, step: Wait, now: datetime) -> Plan:
-    conditions = kstatus(ready=False, reason=step.reason, message=step.message, reconciling=step.message)
     phase = state.kind.running if state.status.attempts else state.kind.pending
-    return Plan(status=state.write(conditions, now, phase=phase), wake_at=step.wake_at)
+    return Plan(status=state.under_way(step.reason, step.message, now, phase=phase), wake_at=step.wake_at)
 
 
 def _running(state: RunState, attempt: Attempt, now: datetime, **more: Any) -> dict[str, Any]:
@@ -251,8 +267,7 @@ def _running(state: RunState, attempt: Attempt, now: datetime, **more: Any) -> d
         "attempts": [*attempts, attempt][-MAX_ATTEMPTS_SHOWN:],
         "failure": None,
     }
-    conditions = kstatus(ready=False, reason="Running", message=message, reconciling=message)
-    return state.write(conditions, now, **(changes | more))
+    return state.under_way("Running", message, now, **(changes | more))
 
 
 def _watch(state: RunState, step: Watch, now: datetime, image: str | None) -> Plan:
@@ -283,13 +298,13 @@ def _end_attempt(state: RunState, step: EndAttempt, now: datetime) -> Plan:
     ending = step.ending
     more = "another attempt follows" if step.retry_at else "looking for what it left in storage"
     message = f"attempt {step.number} ended with {ending.reason}: {ending.message}; {more}"
-    conditions = kstatus(ready=False, reason=ending.reason, message=message, reconciling=message)
-    status = state.write(
-        conditions,
+    status = state.under_way(
+        ending.reason,
+        message,
         now,
         phase=state.kind.running,
         start_time=state.status.start_time or now.replace(microsecond=0),
         attempts=ended(state, step.number, ending, now),
-        failure=Failure(reason=ending.reason, message=ending.message[:2048]),
+        failure=failure_of(ending),
     )
     return Plan(status=status, wake_at=step.retry_at or now)

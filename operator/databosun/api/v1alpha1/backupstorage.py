@@ -168,6 +168,11 @@ class BackupStorageSpec(Model):
         default=None, description="Pods of the Jobs that serve this storage: validation, deletion, catalog."
     )
 
+    @property
+    def claim(self) -> str | None:
+        """The claim that holds it; None for a bucket."""
+        return self.volume.claim_name if self.volume else None
+
 
 class Owner(Model):
     """Who owns the prefix."""
