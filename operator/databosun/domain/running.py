@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from databosun.api.quantities import format_duration
 from databosun.api.v1alpha1.common import API_VERSION
-from databosun.api.v1alpha1.conditions import Condition
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.api.v1alpha1.run import Attempt, Failure, Progress
+from databosun.api.v1alpha1.run import Attempt, Failure, Progress, RunStatus
 from databosun.domain.conditions import Wanted, kstatus, merge_conditions
 from databosun.domain.names import attempt_job_name
 from databosun.domain.plan import (
@@ -38,29 +37,6 @@ MAX_ATTEMPTS_SHOWN = 50
 PROGRESS_EVERY = timedelta(seconds=30)
 PROGRESS_PERCENT = 5
 LOOK_AFTER_START = timedelta(seconds=15)
-
-
-class RunStatus(Protocol):
-    """What the statuses of all kinds of runs have in common."""
-
-    @property
-    def phase(self) -> StrEnum | None: ...
-
-    @property
-    def conditions(self) -> list[Condition]: ...
-
-    @property
-    def attempts(self) -> list[Attempt]: ...
-
-    @property
-    def start_time(self) -> datetime | None: ...
-
-    @property
-    def progress(self) -> Progress | None: ...
-
-    def model_copy(self, *, update: Mapping[str, Any]) -> RunStatus: ...
-
-    def dump(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from databosun.api.v1alpha1.backuppolicy import BackupType, DeletionPolicy, Meth
 from databosun.api.v1alpha1.common import LocalRef, Model
 from databosun.api.v1alpha1.conditions import Conditions
 from databosun.api.v1alpha1.database import EngineName
-from databosun.api.v1alpha1.fields import Identifier, Line, Message, ShortName, Time, first, last
-from databosun.api.v1alpha1.run import Attempt, Failure, Progress
-from databosun.api.v1alpha1.schema import FREE_FORM, WHOLE, cel, one_each, rules
+from databosun.api.v1alpha1.fields import Identifier, Line, Message, ShortName, Time, first
+from databosun.api.v1alpha1.run import Failure, NotAfter, RunStatus, record
+from databosun.api.v1alpha1.schema import FREE_FORM, WHOLE, cel, rules
 
 
 class BackupPhase(StrEnum):
@@ -33,7 +33,7 @@ class BackupSpec(Model):
     """What is to be backed up, by which policy; immutable."""
 
     model_config = rules(
-        cel("self == oldSelf", "a Backup is a record: its spec cannot be changed"),
+        *record("Backup"),
         cel("has(self.databaseRef) || has(self.policyRef)", "databaseRef or policyRef is required"),
         cel("has(self.policyRef) || has(self.storageRef)", "storageRef is required where no policyRef is given"),
         cel(
@@ -41,11 +41,6 @@ class BackupSpec(Model):
             "schedule names one of a policy: policyRef is required with it",
         ),
         cel("self.type != 'Full' || !has(self.parentRef)", "parentRef is for types Incremental and Differential only"),
-        cel(
-            "has(self.scheduledFor) || has(self.notAfter)",
-            "notAfter is required in a Backup made by hand (at most a day ahead), so that it does not run again when"
-            " restored",
-        ),
     )
     database_ref: LocalRef | None = Field(
         default=None, description="The Database. May be left out where the policy covers exactly one."
@@ -65,11 +60,7 @@ class BackupSpec(Model):
         default=None,
         description="The slot that this backup answers; set by the operator. A slot long past is not run again.",
     )
-    not_after: Time | None = Field(
-        default=None,
-        description="By hand: the run does not start after this (at most a day ahead), so that a restored or"
-        " re-applied object starts nothing.",
-    )
+    not_after: NotAfter = None
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.RETAIN,
         description="What happens to the data when a person deletes this object: Retain keeps it, Delete deletes it"
@@ -132,12 +123,9 @@ class Hold(Model):
     reason: Message | None = Field(default=None, description="Why, as the annotation databosun.io/hold-reason says.")
 
 
-class BackupStatus(Model):
+class BackupStatus(RunStatus):
     """What became of a backup; written by the operator alone."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status is about."
-    )
     conditions: Conditions = Field(
         default_factory=list, description="Ready, Reconciling, Stalled, SizePlausible, Unverified."
     )
@@ -145,14 +133,6 @@ class BackupStatus(Model):
         default=None, description="The Database that is backed up, where the spec leaves it to the policy."
     )
     phase: BackupPhase | None = Field(default=None, description="Where it stands; Succeeded and Failed are final.")
-    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
-    completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
-    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
-    duration: Identifier | None = Field(default=None, description="From start to verdict, such as 4m12s.")
-    attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
-        default_factory=list, description="What was tried; the newest 50."
-    )
-    progress: Progress | None = Field(default=None, description="How far the running attempt has come.")
     type: BackupType | None = Field(default=None, description="What was really taken.")
     method: Method | None = Field(default=None, description="How it was really taken.")
     size: Size | None = Field(default=None, description="Bytes of the data as read and as stored.")

@@ -9,11 +9,10 @@ from pydantic import Field
 
 from databosun.api.failover import FailoverMode, FailoverStep
 from databosun.api.v1alpha1.common import LocalRef, Model
-from databosun.api.v1alpha1.conditions import Conditions
 from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, Time, first, last
 from databosun.api.v1alpha1.proving import StoredRecord
-from databosun.api.v1alpha1.run import Attempt, Failure, Progress
-from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, one_each, rules
+from databosun.api.v1alpha1.run import Attempt, Failure, NotAfter, Progress, RunStatus, ScheduledFor, record
+from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, one_each, rules
 
 MEMBERS = 32
 EVENTS = 100
@@ -47,25 +46,13 @@ class FailoverTestRunSpec(Model):
     """Which test is carried out, on which database; immutable."""
 
     model_config = rules(
-        cel("self == oldSelf", "a FailoverTestRun is a record: its spec cannot be changed"),
-        cel(
-            "has(self.scheduledFor) || has(self.notAfter)",
-            "notAfter is required in a FailoverTestRun made by hand (at most a day ahead), so that it does not run"
-            " again when restored",
-        ),
+        *record("FailoverTestRun"),
     )
     test_ref: LocalRef = Field(description="The FailoverTest that says how.")
     database_ref: LocalRef = Field(description="The Database; that of the test.")
     schedule: ShortName | None = Field(default=None, description="The test's schedule that asked for it.")
-    scheduled_for: Time | None = Field(
-        default=None,
-        description="The slot that this run answers; set by the operator. A slot long past is not run again.",
-    )
-    not_after: Time | None = Field(
-        default=None,
-        description="By hand: the run does not start after this (at most a day ahead), so that a restored or"
-        " re-applied object starts nothing.",
-    )
+    scheduled_for: ScheduledFor = None
+    not_after: NotAfter = None
 
 
 class PlannedFailover(Model):
@@ -189,23 +176,15 @@ class ClientResult(Model):
     )
 
 
-class FailoverTestRunStatus(Model):
+class FailoverTestRunStatus(RunStatus):
     """What a test found; written by the operator alone."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status is about."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled.")
     phase: FailoverPhase | None = Field(
         default=None,
         description="Where it stands. Planning: looking, and changing nothing. Passed: it failed over within the"
         " objectives. Failed: it did not. Refused: a guard did not hold or nobody agreed, and nothing was moved."
         " Aborted: given up on the way, and put in order. Inconclusive: what was measured proves neither.",
     )
-    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
-    completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
-    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
-    duration: Identifier | None = Field(default=None, description="From start to verdict, such as 4m12s.")
     attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
         default_factory=list, description="The Jobs of the test: looks, the switch, what put in order."
     )

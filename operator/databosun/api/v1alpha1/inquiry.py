@@ -9,11 +9,10 @@ from pydantic import Field
 
 from databosun.api.comparison import Comparison
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate
-from databosun.api.v1alpha1.conditions import Conditions
-from databosun.api.v1alpha1.fields import Identifier, Line, Name, PositiveDuration, Time, last
+from databosun.api.v1alpha1.fields import Identifier, Line, Name, PositiveDuration, Time
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
-from databosun.api.v1alpha1.run import Attempt, Failure, Progress
-from databosun.api.v1alpha1.schema import UNIQUE, cel, one_each, rules
+from databosun.api.v1alpha1.run import Failure, RunStatus
+from databosun.api.v1alpha1.schema import UNIQUE, cel, rules
 
 MAX_CONTENT = 262_144
 
@@ -114,24 +113,14 @@ class RecordsFound(Model):
     skipped: int = Field(default=0, description="Objects that could not be handed over, being too large.")
 
 
-class InquiryStatus(Model):
+class InquiryStatus(RunStatus):
     """What was answered; written by the operator alone."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status is about."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled.")
     phase: InquiryPhase | None = Field(
         default=None, description="Where it stands. Refused: a precondition is missing, and nothing was read."
     )
-    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
     completion_time: Time | None = Field(default=None, description="When the answer was there.")
-    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
     duration: Identifier | None = Field(default=None, description="From start to answer, such as 4m12s.")
-    attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
-        default_factory=list, description="What was tried; the newest 50."
-    )
-    progress: Progress | None = Field(default=None, description="How far the running attempt has come.")
     backup: ChosenBackup | None = Field(default=None, description="The backup that is copied, chosen once.")
     until: TargetPoint | None = Field(default=None, description="The point that the copy is recovered to.")
     records: RecordsFound | None = Field(default=None, description="The records, where those were asked for.")

@@ -9,11 +9,10 @@ from pydantic import Field
 
 from databosun.api.lifecycle import LifecycleMode
 from databosun.api.v1alpha1.common import LocalRef, Model
-from databosun.api.v1alpha1.conditions import Conditions
-from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, Time, first, last
+from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, first
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord, LifecyclePlanStatus, RuleResult
-from databosun.api.v1alpha1.run import Attempt, Failure, Progress
-from databosun.api.v1alpha1.schema import WHOLE, cel, one_each, rules
+from databosun.api.v1alpha1.run import Failure, NotAfter, RunStatus, ScheduledFor, record
+from databosun.api.v1alpha1.schema import WHOLE, one_each, rules
 
 
 class LifecyclePhase(StrEnum):
@@ -33,12 +32,7 @@ class LifecycleRunSpec(Model):
     """Of which policy, and whether it is dry; immutable."""
 
     model_config = rules(
-        cel("self == oldSelf", "a LifecycleRun is a record: its spec cannot be changed"),
-        cel(
-            "has(self.scheduledFor) || has(self.notAfter)",
-            "notAfter is required in a LifecycleRun made by hand (at most a day ahead), so that it does not run again"
-            " when restored",
-        ),
+        *record("LifecycleRun"),
     )
     policy_ref: LocalRef = Field(description="The LifecyclePolicy.")
     mode: LifecycleMode = Field(
@@ -46,37 +40,18 @@ class LifecycleRunSpec(Model):
         description="DryRun: look and count. Enforce: carry out the policy's plan, once an Approval names its hash.",
     )
     schedule: ShortName | None = Field(default=None, description="The policy's schedule that asked for it.")
-    scheduled_for: Time | None = Field(
-        default=None,
-        description="The slot that this run answers; set by the operator. A slot long past is not run again.",
-    )
-    not_after: Time | None = Field(
-        default=None,
-        description="By hand: the run does not start after this (at most a day ahead), so that a restored or"
-        " re-applied object starts nothing.",
-    )
+    scheduled_for: ScheduledFor = None
+    not_after: NotAfter = None
 
 
-class LifecycleRunStatus(Model):
+class LifecycleRunStatus(RunStatus):
     """What a run found and did; written by the operator alone."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status is about."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled.")
     phase: LifecyclePhase | None = Field(
         default=None,
         description="Where it stands. Succeeded: a dry run has looked, or every rule that may run did what it may."
         " Failed: an error stopped at least one rule. Refused: nothing was done, such as for want of an Approval.",
     )
-    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
-    completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
-    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
-    duration: Identifier | None = Field(default=None, description="From start to verdict, such as 4m12s.")
-    attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
-        default_factory=list, description="What was tried; the newest 50."
-    )
-    progress: Progress | None = Field(default=None, description="How far the running attempt has come.")
     at: Instant | None = Field(
         default=None, description="The instant that ages are reckoned from, the same for all attempts."
     )

@@ -10,11 +10,10 @@ from pydantic import Field
 from databosun.api.drill import Level
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate, SecretKeyRef
-from databosun.api.v1alpha1.conditions import Conditions
 from databosun.api.v1alpha1.database import Connection, CredentialsRef
-from databosun.api.v1alpha1.fields import Identifier, Line, Message, Name, PositiveDuration, Time, first, last
+from databosun.api.v1alpha1.fields import Identifier, Line, Message, Name, PositiveDuration, Time, first
 from databosun.api.v1alpha1.proving import ChosenBackup, CopyCheck, CopyCheckResult, StoredRecord, TargetPoint
-from databosun.api.v1alpha1.run import Attempt, Failure, Progress
+from databosun.api.v1alpha1.run import Failure, Progress, RunStatus
 from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, matches, one_each, rules
 
 _LSN = r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$"
@@ -247,25 +246,14 @@ class Staged(Model):
     approval: Identifier | None = Field(default=None, description="The Approval that it was promoted by.")
 
 
-class RestoreStatus(Model):
+class RestoreStatus(RunStatus):
     """What became of a restore; written by the operator alone."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status is about."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled.")
     phase: RestorePhase | None = Field(
         default=None,
         description="Where it stands. Staged: checked beside what is there, and waiting for consent. Refused: a"
         " precondition is missing, and the target is as it was. Failed: the message says in which state the target"
         " is.",
-    )
-    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
-    completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
-    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
-    duration: Identifier | None = Field(default=None, description="From start to verdict, such as 4m12s.")
-    attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
-        default_factory=list, description="What was tried; the newest 50."
     )
     progress: Progress | None = Field(default=None, description="How far the running attempt has come, and its step.")
     candidates: Annotated[list[ChosenBackup], Field(max_length=20), WHOLE, first(20)] | None = Field(

@@ -10,9 +10,8 @@ from pydantic import Field
 from databosun.api.drill import Level
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.common import LocalRef, Model
-from databosun.api.v1alpha1.conditions import Conditions
 from databosun.api.v1alpha1.database import Objectives
-from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, Time, first, last
+from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, first
 from databosun.api.v1alpha1.proving import (
     ChosenBackup,
     CopyCheck,
@@ -23,7 +22,7 @@ from databosun.api.v1alpha1.proving import (
     TargetPoint,
 )
 from databosun.api.v1alpha1.restoredrill import Selection
-from databosun.api.v1alpha1.run import Attempt, Failure, Progress
+from databosun.api.v1alpha1.run import Failure, NotAfter, RunStatus, ScheduledFor, record
 from databosun.api.v1alpha1.schema import WHOLE, cel, one_each, rules
 
 
@@ -46,12 +45,7 @@ class RestoreDrillRunSpec(Model):
     """What is to be proven, by which drill; immutable."""
 
     model_config = rules(
-        cel("self == oldSelf", "a RestoreDrillRun is a record: its spec cannot be changed"),
-        cel(
-            "has(self.scheduledFor) || has(self.notAfter)",
-            "notAfter is required in a RestoreDrillRun made by hand (at most a day ahead), so that it does not run"
-            " again when restored",
-        ),
+        *record("RestoreDrillRun"),
         cel("!has(self.backupRef) || !has(self.selection)", "only one of backupRef and selection can be given"),
         cel(
             "has(self.databaseRef) || has(self.drillRef)",
@@ -87,15 +81,8 @@ class RestoreDrillRunSpec(Model):
         default=False, description="Damage a copy beside the real one, and demand that it is noticed."
     )
     schedule: ShortName | None = Field(default=None, description="The drill's schedule that asked for it.")
-    scheduled_for: Time | None = Field(
-        default=None,
-        description="The slot that this run answers; set by the operator. A slot long past is not run again.",
-    )
-    not_after: Time | None = Field(
-        default=None,
-        description="By hand: the run does not start after this (at most a day ahead), so that a restored or"
-        " re-applied object starts nothing.",
-    )
+    scheduled_for: ScheduledFor = None
+    not_after: NotAfter = None
 
     @property
     def database_name(self) -> str:
@@ -139,27 +126,15 @@ class DrillGroupResult(Model):
     took: Identifier | None = Field(default=None, description="The same for people, such as 9m12s.")
 
 
-class RestoreDrillRunStatus(Model):
+class RestoreDrillRunStatus(RunStatus):
     """What a drill found; written by the operator alone."""
 
-    observed_generation: int | None = Field(
-        default=None, description="Generation of the spec that this status is about."
-    )
-    conditions: Conditions = Field(default_factory=list, description="Ready, Reconciling, Stalled.")
     phase: DrillPhase | None = Field(
         default=None,
         description="Where it stands. Passed: the backup restored and every check passed. Failed: it does not restore,"
         " or a critical check failed. Partial: it restored, with findings. Refused: a precondition is missing. Error:"
         " Databosun or the cluster failed, and nothing is said about the backup.",
     )
-    start_time: Time | None = Field(default=None, description="When the first attempt was started.")
-    completion_time: Time | None = Field(default=None, description="When the verdict was reached.")
-    deadline: Time | None = Field(default=None, description="The instant at which the running attempt stops by itself.")
-    duration: Identifier | None = Field(default=None, description="From start to verdict, such as 4m12s.")
-    attempts: Annotated[list[Attempt], Field(max_length=50), one_each("number"), last(50)] = Field(
-        default_factory=list, description="What was tried; the newest 50."
-    )
-    progress: Progress | None = Field(default=None, description="How far the running attempt has come.")
     backup: ChosenBackup | None = Field(default=None, description="The backup that was chosen, once for all attempts.")
     until: TargetPoint | None = Field(default=None, description="The point that was recovered to.")
     level: Level | None = Field(default=None, description="How deep it was to look.")
