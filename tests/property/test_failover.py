@@ -27,7 +27,8 @@ from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.api.v1alpha1.failovertestrun import FAILOVER_FINAL, FailoverTestRunSpec, FailoverTestRunStatus
-from databosun.domain.failoverguards import Backups, Consent
+from databosun.domain.consent import Consent
+from databosun.domain.failoverguards import Backups
 from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
 from databosun.domain.failoverrun import decide_failover
 from databosun.domain.failovertest import effective_failover
@@ -128,7 +129,7 @@ class World:
     def _consent(self) -> Consent | None:
         if self.status.plan is None or not self.data.draw(st.booleans()):
             return None
-        return Consent("a", self.now + timedelta(hours=self.data.draw(st.integers(1, 20))))
+        return Consent("a", self.status.plan.hash, self.now + timedelta(hours=self.data.draw(st.integers(1, 20))))
 
     def _job_seen(self) -> JobSeen | None:
         if self.job is None:

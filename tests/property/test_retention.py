@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from databosun.api.v1alpha1.backuppolicy import BackupType, DeletionPolicy
 from databosun.domain.closure import BackupFact, by_age
+from databosun.domain.consent import Consent
 from databosun.domain.deletion import (
-    ApprovedPlan,
     Blocked,
     DeleteData,
     Go,
@@ -245,7 +245,7 @@ def test_a_restart_while_marking_goes_on_with_the_same_plan(
     batch = decide_retention(facts, rules, now, zone).delete
     if not batch:
         return
-    approvals = (ApprovedPlan(plan_hash(batch), now + DAY, "yes"),)
+    approvals = (Consent("yes", plan_hash(batch), now + DAY),)
     first = decide_deletion(decide_retention(facts, rules, now, zone), None, approvals, now, timedelta(0))
     assert isinstance(first, Go)
     assert first.ids == batch

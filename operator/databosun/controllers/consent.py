@@ -1,31 +1,53 @@
-"""Who consented to the plan of a LifecyclePolicy, and which holds forbid all of it."""
+"""Who consented to the plan of an object, and which holds forbid all that a LifecyclePolicy does."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
-from databosun.api.v1alpha1.lifecyclestatus import GivenApproval, LifecyclePlanStatus
+from databosun.api.v1alpha1.lifecyclestatus import LifecyclePlanStatus
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenDatabase, SeenLifecyclePolicy
-from databosun.domain.lifecyclepolicy import consent_in_force
+from databosun.domain.consent import Consent, in_force
 from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_HOLD
 from databosun.kube.resources import APPROVALS, LIFECYCLE_POLICIES
+from databosun.runtime.queue import Key
 
 
-def approval_of(
+def consents_to(context: Context, key: Key) -> list[Consent]:
+    """The Approvals that name an object, as they were seen last."""
+    return _given(context.cache.get(one) for one in _approvals(context, key))
+
+
+async def consents_now(context: Context, key: Key) -> list[Consent]:
+    """The same, read live: one may have been taken back."""
+    return _given([await context.kube.get(APPROVALS, one.namespace, one.name) for one in _approvals(context, key)])
+
+
+def _approvals(context: Context, key: Key) -> tuple[Key, ...]:
+    return context.cache.referring(APPROVALS.kind, key.namespace, f"{key.kind}:{key.name}")
+
+
+def _given(bodies: Iterable[Mapping[str, Any] | None]) -> list[Consent]:
+    found = [read.approval(body) for body in bodies if body is not None]
+    told = [(meta.name, spec) for meta, spec in found if not meta.deleting]
+    return [Consent(name, spec.plan_hash, spec.not_after, spec.approved_by) for name, spec in told]
+
+
+def consent_to_rules(
     context: Context,
     policy: SeenLifecyclePolicy,
     plan: LifecyclePlanStatus | None,
     order_hash: str | None,
     now: datetime,
-) -> GivenApproval | None:
-    """The Approval of the plan that was shown, while it is in force."""
-    of = f"{LIFECYCLE_POLICIES.kind}:{policy.meta.name}"
-    keys = context.cache.referring(APPROVALS.kind, policy.meta.namespace, of)
-    found = [read.approval(body) for key in keys if (body := context.cache.get(key)) is not None]
-    given = [(meta.name, spec.plan_hash, spec.approved_by, spec.not_after) for meta, spec in found if not meta.deleting]
-    return consent_in_force(plan, order_hash, given, now)
+) -> Consent | None:
+    """The consent to the plan that was shown, if the rules are still those."""
+    if plan is None or plan.order_hash != order_hash:
+        return None
+    key = Key(LIFECYCLE_POLICIES.kind, policy.meta.namespace, policy.meta.name)
+    return in_force(consents_to(context, key), plan.hash, now)
 
 
 def held_as_a_whole(policy: SeenLifecyclePolicy, database: SeenDatabase | None, now: datetime) -> str | None:

@@ -14,6 +14,7 @@ from databosun.api.v1alpha1.failovertestrun import FAILOVER_FINAL, FailoverPhase
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
+from databosun.controllers.consent import consents_now
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.lookup import find_usable, without_database
 from databosun.controllers.records import demand_lock, evidence_storage
@@ -21,8 +22,9 @@ from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenFailoverRun, SeenFailoverTest, SeenStorage
 from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.capabilities import CAPABILITIES
+from databosun.domain.consent import Consent, in_force
 from databosun.domain.errors import UserFault
-from databosun.domain.failoverguards import Backups, Consent
+from databosun.domain.failoverguards import Backups
 from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
 from databosun.domain.failoverrun import decide_failover
 from databosun.domain.failovertest import EffectiveFailover, effective_failover, provider_target
@@ -31,7 +33,7 @@ from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed, Limits
 from databosun.domain.running import RunState
-from databosun.kube.resources import APPROVALS, DATABASES, FAILOVER_TEST_RUNS, FAILOVER_TESTS
+from databosun.kube.resources import DATABASES, FAILOVER_TEST_RUNS, FAILOVER_TESTS
 from databosun.runtime.queue import Key
 
 _NO_TEST = Limits(retries=0, deadline=timedelta(hours=1), start_deadline=timedelta(minutes=10))
@@ -116,7 +118,9 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         if not live:
             return ordered
         moved = await self._moved(namespace, database.meta.uid, effective.cooldown, now)
-        return replace(ordered, consent=await self._consent(seen, now), moved=moved)
+        plan, key = seen.status.plan, Key(FAILOVER_TEST_RUNS.kind, namespace, seen.meta.name)
+        given = await consents_now(self._context, key) if plan else []
+        return replace(ordered, consent=in_force(given, plan.hash, now) if plan else None, moved=moved)
 
     async def _with_storage(
         self, ordered: FailoverOrdered, database: SeenDatabase, test: SeenFailoverTest, effective: EffectiveFailover
@@ -172,20 +176,6 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
             storage_claim=storage.spec.claim,
             pod_template=spec.pod_template,
         )
-
-    async def _consent(self, seen: SeenFailoverRun, now: datetime) -> Consent | None:
-        """The Approval of the plan that is in force longest; read live: it may have been taken back."""
-        plan, namespace = seen.status.plan, seen.meta.namespace
-        best: Consent | None = None
-        for key in self._context.cache.referring("Approval", namespace, f"FailoverTestRun:{seen.meta.name}"):
-            body = await self._context.kube.get(APPROVALS, namespace, key.name)
-            if body is None or plan is None:
-                continue
-            meta, spec = read.approval(body)
-            fits = spec.plan_hash == plan.hash and now <= spec.not_after and not meta.deleting
-            if fits and (best is None or spec.not_after > best.not_after):
-                best = Consent(meta.name, spec.not_after)
-        return best
 
     async def _moved(self, namespace: str, database_uid: str, cooldown: timedelta, now: datetime) -> datetime | None:
         """When a test moved this database's primary last, where that counts still."""

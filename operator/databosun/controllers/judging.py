@@ -9,15 +9,17 @@ from datetime import datetime
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.controllers import holds
 from databosun.controllers import seen as read
+from databosun.controllers.consent import consents_to
 from databosun.controllers.context import Context
 from databosun.controllers.facts import backup_fact, cached_storage, list_backups, lock_span, of_database, of_policy
 from databosun.controllers.seen import SeenBackup, SeenPolicy
 from databosun.domain.closure import BackupFact
-from databosun.domain.deletion import ApprovedPlan, DeletionDecision, Nothing, PendingPlan, decide_deletion
+from databosun.domain.deletion import DeletionDecision, Nothing, PendingPlan, decide_deletion
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_POLICY_UID
 from databosun.domain.presets import EffectivePolicy
 from databosun.domain.retention import RetentionPlan, decide_retention
-from databosun.kube.resources import BACKUPS
+from databosun.kube.resources import BACKUP_POLICIES, BACKUPS
+from databosun.runtime.queue import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,14 @@ async def _judge(
     plan = decide_retention(facts, effective.retention, now, effective.zone)
     shown = seen.status.pending_deletions
     pending = PendingPlan(shown.hash, shown.since, shown.count, tuple(shown.names)) if shown else None
-    decision = decide_deletion(plan, pending, _approvals(context, seen), now, effective.retention.grace)
+    key = Key(BACKUP_POLICIES.kind, seen.meta.namespace, seen.meta.name)
+    decision = decide_deletion(
+        plan,
+        pending,
+        consents_to(context, key),
+        now,
+        effective.retention.grace,
+    )
     return Judged(mine, facts, plan, decision)
 
 
@@ -87,9 +96,3 @@ async def _read(context: Context, namespace: str, selector: str, *, live: bool) 
     newest = context.finished.newest
     bodies = context.kube.list_remembered(BACKUPS, namespace, label_selector=selector, since=newest)
     return [read.backup(body) async for body in bodies]
-
-
-def _approvals(context: Context, seen: SeenPolicy) -> list[ApprovedPlan]:
-    keys = context.cache.referring("Approval", seen.meta.namespace, f"BackupPolicy:{seen.meta.name}")
-    found = [read.approval(body) for key in keys if (body := context.cache.get(key)) is not None]
-    return [ApprovedPlan(spec.plan_hash, spec.not_after, meta.name) for meta, spec in found]

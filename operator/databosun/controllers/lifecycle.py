@@ -9,7 +9,7 @@ from typing import Any
 from databosun.api.lifecycle import LifecycleMode
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
-from databosun.controllers.consent import approval_of, held_as_a_whole
+from databosun.controllers.consent import consent_to_rules, held_as_a_whole
 from databosun.controllers.policies import PolicyKind
 from databosun.controllers.seen import SeenDatabase, SeenLifecyclePolicy
 from databosun.controllers.timetables import ended, policy_facts, timetable, under_way_of
@@ -50,7 +50,7 @@ class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
         if timetabled is not None and timetabled.start and not await self.still_so(seen):
             return now
         facts = await self._facts(seen, database, fault, timetabled, now)
-        mode = mode_of_next(seen.spec.mode, facts.approval)
+        mode = mode_of_next(seen.spec.mode, facts.consent)
         uid = database.meta.uid if database else None
         plan = Plan(
             before=tuple(
@@ -61,7 +61,7 @@ class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
             after=self._beyond_history(seen, facts.counted),
         )
         await self._applier.apply(seen.meta, seen.raw_status, plan)
-        wakes = [timetabled.wake_at if timetabled else None, facts.approval.not_after if facts.approval else None]
+        wakes = [timetabled.wake_at if timetabled else None, facts.consent.not_after if facts.consent else None]
         wakes += [hold.until for hold in seen.spec.holds if hold.until is not None and hold.until > now]
         return min((one for one in wakes if one is not None), default=None)
 
@@ -87,7 +87,7 @@ class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
             fault=fault,
             suspended=seen.spec.suspend,
             order_hash=order_hash,
-            approval=approval_of(self._context, seen, plan, order_hash, now),
+            consent=consent_to_rules(self._context, seen, plan, order_hash, now),
             ended=ended,
             counted=await self._counted(seen),
             cursor=cursor_of(timetabled.entry, before, None, started, answered=False) if timetabled else before,

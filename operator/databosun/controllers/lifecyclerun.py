@@ -13,7 +13,7 @@ from databosun.api.request import PreviousEvidence, SecretUse
 from databosun.api.v1alpha1.lifecyclerun import LIFECYCLE_FINAL
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
-from databosun.controllers.consent import approval_of, held_as_a_whole
+from databosun.controllers.consent import consent_to_rules, held_as_a_whole
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.lookup import demand
 from databosun.controllers.ordering import runner_image
@@ -22,6 +22,7 @@ from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenLifecyclePolicy, SeenLifecycleRun, SeenStorage
 from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.capabilities import CAPABILITIES
+from databosun.domain.consent import Consent
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
 from databosun.domain.lifecycleorder import (
@@ -34,7 +35,6 @@ from databosun.domain.lifecycleorder import (
 )
 from databosun.domain.lifecyclerun import (
     LIFECYCLE_RUN,
-    Consent,
     LifecycleJobOrder,
     LifecycleRunFacts,
     decide_lifecycle_run,
@@ -163,7 +163,7 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
             return replace(ordered, doomed=ordered.doomed or forbidden)
         policy, run = ruled.policy, ruled.run
         plan, digest = policy.status.plan, order_digest(order_of(policy.spec, ruled.database.meta.uid))
-        given = approval_of(self._context, policy, plan, digest, now)
+        given = consent_to_rules(self._context, policy, plan, digest, now)
         chosen = run.status.approved
         if plan is None:
             message = f"LifecyclePolicy {policy.meta.name} shows no plan yet; start a dry run first"
@@ -175,7 +175,7 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
             shown = plan.hash if plan.order_hash == digest else f"{plan.hash}, which is of other rules than those now,"
             message = f"no Approval in force names LifecyclePolicy {policy.meta.name} and its plan {shown}"
             return replace(ordered, blocked=Blocked(Reason.AWAITING_APPROVAL, message, run.spec.not_after))
-        return replace(ordered, consent=Consent(given.name, plan.hash, given.not_after))
+        return replace(ordered, consent=given)
 
     @staticmethod
     def _forbidden(ruled: Ruled, now: datetime) -> Doomed | None:

@@ -14,6 +14,7 @@ from databosun.api.v1alpha1.recovery import Archiver, LogExpiry
 from databosun.controllers import errand
 from databosun.controllers import seen as read
 from databosun.controllers.claims import Asked
+from databosun.controllers.consent import consents_to
 from databosun.controllers.context import Context
 from databosun.controllers.covering import Covering, covered
 from databosun.controllers.facts import cached_storage
@@ -38,7 +39,7 @@ from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Action, Po
 from databosun.domain.requests import storage_target
 from databosun.domain.run import DEADLINE_MARGIN
 from databosun.domain.wal import WalPoint, format_lsn, parse_lsn
-from databosun.kube.resources import BACKUPS
+from databosun.kube.resources import BACKUPS, DATABASES
 from databosun.runtime.queue import Key
 
 TASK = "expire-log"
@@ -93,9 +94,8 @@ async def look(context: Context, key: Key, seen: SeenDatabase, asked: Asked, arc
 
 def _approved(context: Context, seen: SeenDatabase, now: datetime) -> frozenset[str]:
     """The plans of this Database that a person agrees to now."""
-    keys = context.cache.referring("Approval", seen.meta.namespace, f"Database:{seen.meta.name}")
-    found = [read.approval(body) for key in keys if (body := context.cache.get(key)) is not None]
-    return frozenset(spec.plan_hash for _, spec in found if now <= spec.not_after)
+    given = consents_to(context, Key(DATABASES.kind, seen.meta.namespace, seen.meta.name))
+    return frozenset(one.plan_hash for one in given if one.holds(now))
 
 
 def _shown(archiver: Archiver, decision: Show | Stop | None, leftovers: tuple[Action, ...], now: datetime) -> Expiring:

@@ -9,13 +9,15 @@ from databosun.api.request import DatabaseTarget, SecretUse
 from databosun.api.v1alpha1.database import DatabaseSpec, EngineName
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
+from databosun.controllers.consent import consents_to
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenRestore
 from databosun.domain.capabilities import CAPABILITIES
+from databosun.domain.consent import in_force
 from databosun.domain.errors import UserFault
 from databosun.domain.requests import Named, database_target
 from databosun.engines.registry import demand_bridge
-from databosun.kube.resources import DATABASES
+from databosun.kube.resources import DATABASES, RESTORES
 from databosun.runtime.queue import Key
 
 
@@ -65,7 +67,6 @@ def consent_to(context: Context, seen: SeenRestore, now: datetime) -> str | None
     staged = seen.status.staged
     if staged is None:
         return None
-    keys = context.cache.referring("Approval", seen.meta.namespace, f"Restore:{seen.meta.name}")
-    found = [read.approval(body) for key in keys if (body := context.cache.get(key)) is not None]
-    fit = [meta.name for meta, spec in found if spec.plan_hash == staged.plan_hash and now <= spec.not_after]
-    return min(fit, default=None)
+    key = Key(RESTORES.kind, seen.meta.namespace, seen.meta.name)
+    given = in_force(consents_to(context, key), staged.plan_hash, now)
+    return given.name if given is not None else None

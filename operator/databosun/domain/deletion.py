@@ -23,6 +23,7 @@ from enum import StrEnum
 from databosun.api.v1alpha1.backuppolicy import DeletionPolicy
 from databosun.domain.claims import Reason, RetentionRules, claims
 from databosun.domain.closure import BackupFact, by_age, children_first, dependants
+from databosun.domain.consent import Consent, in_force
 from databosun.domain.retention import RetentionPlan
 
 MAX_NAMES = 50
@@ -38,15 +39,6 @@ class PendingPlan:
     since: datetime
     count: int
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovedPlan:
-    """A person's consent to one plan; `ref` is the Approval's name."""
-
-    hash: str
-    not_after: datetime
-    ref: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +104,7 @@ def plan_hash(ids: Iterable[str]) -> str:
 
 
 def decide_deletion(
-    plan: RetentionPlan, pending: PendingPlan | None, approvals: Sequence[ApprovedPlan], now: datetime, grace: timedelta
+    plan: RetentionPlan, pending: PendingPlan | None, given: Sequence[Consent], now: datetime, grace: timedelta
 ) -> DeletionDecision:
     """Say whether the plan may be carried out now; `pending` is what the status shows, None where it shows none."""
     if not plan.delete:
@@ -122,12 +114,12 @@ def decide_deletion(
         batch = plan.delete
         pending = PendingPlan(plan_hash(batch), now, len(batch), tuple(sorted(batch)[:MAX_NAMES]))
     lost = _breaks(plan, batch)
-    approval = next((found.ref for found in approvals if found.hash == pending.hash and now <= found.not_after), None)
-    if lost and approval is None:
+    consent = in_force(given, pending.hash, now)
+    if lost and consent is None:
         return Blocked(pending, lost)
     if now < pending.since + grace:
         return Wait(pending, pending.since + grace)
-    return Go(batch, pending, approval if lost else None)
+    return Go(batch, pending, consent.name if lost and consent is not None else None)
 
 
 def _batch(plan: RetentionPlan, pending: PendingPlan, now: datetime) -> tuple[str, ...]:

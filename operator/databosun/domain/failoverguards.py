@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from databosun.api.failover import GuardResult
 from databosun.api.quantities import format_duration
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.consent import Consent
 from databosun.domain.failovertest import BackupAges, EffectiveFailover
 from databosun.domain.run import Blocked
 from databosun.domain.timing import window_at
@@ -23,14 +24,6 @@ class Backups:
 
     newest: datetime | None = None
     proven: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Consent:
-    """An Approval of the plan, in force."""
-
-    name: str
-    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)

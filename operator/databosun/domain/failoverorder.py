@@ -13,7 +13,8 @@ from databosun.api.v1alpha1.failovertestrun import (
     FailoverTestRunStatus,
     PlannedFailover,
 )
-from databosun.domain.failoverguards import Backups, Consent
+from databosun.domain.consent import Consent
+from databosun.domain.failoverguards import Backups
 from databosun.domain.failovertest import EffectiveFailover
 from databosun.domain.plan import Plan, StartJob
 from databosun.domain.run import Recover, Start

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from databosun.api.v1alpha1.lifecyclestatus import (
 )
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.conditions import Wanted, merge_conditions
+from databosun.domain.consent import Consent
 from databosun.domain.database import RunOrder
 from databosun.domain.lifecyclebacklog import EndedRun, backlog_after, since
 from databosun.domain.plan import LABEL_MODE, CreateRun
@@ -48,7 +49,7 @@ class PolicySummaryFacts:
     fault: tuple[str, str] | None
     suspended: bool
     order_hash: str | None
-    approval: GivenApproval | None
+    consent: Consent | None
     ended: tuple[EndedRun, ...]
     cursor: DrillCursor | None
     run_now: str | None
@@ -66,28 +67,9 @@ class PastLifecycleRun:
     enforced: bool
 
 
-def consent_in_force(
-    plan: LifecyclePlanStatus | None,
-    order_hash: str | None,
-    approvals: Iterable[tuple[str, str, str, datetime]],
-    now: datetime,
-) -> GivenApproval | None:
-    """The Approval (name, plan hash, who, until when) of the plan that was shown, if the rules are still those.
-
-    Of several the one that holds longest.
-    """
-    if plan is None or plan.order_hash != order_hash:
-        return None
-    fit = [one for one in approvals if one[1] == plan.hash and now < one[3]]
-    if not fit:
-        return None
-    name, _, by, until = max(fit, key=lambda one: (one[3], one[0]))
-    return GivenApproval(name=name, by=by, not_after=until)
-
-
-def mode_of_next(mode: LifecycleMode, approval: GivenApproval | None) -> LifecycleMode:
+def mode_of_next(mode: LifecycleMode, consent: Consent | None) -> LifecycleMode:
     """Runs are dry until the plan that one has shown is approved."""
-    return mode if approval is not None else LifecycleMode.DRY_RUN
+    return mode if consent is not None else LifecycleMode.DRY_RUN
 
 
 def create_lifecycle_run(policy: Named, database_uid: str | None, order: RunOrder, mode: LifecycleMode) -> CreateRun:
@@ -113,6 +95,7 @@ def decide_lifecycle_policy(facts: PolicySummaryFacts, now: datetime) -> dict[st
         backlog = backlog_after(backlog, run, facts.interval or since(before.last_enforced_time, run.created))
     audits = [run.status.audit for run in facts.ended if run.status.audit is not None]
     enforced = [run.status.completion_time for run in facts.ended if _did(run)]
+    given = facts.consent
     current = plan if plan is not None and plan.order_hash == facts.order_hash else None
     last_run = _last_run(last) if last else before.last_run
     conditions = [
@@ -128,7 +111,7 @@ def decide_lifecycle_policy(facts: PolicySummaryFacts, now: datetime) -> dict[st
         "observed_generation": facts.generation,
         "conditions": merge_conditions(before.conditions, conditions, facts.generation, now),
         "plan": plan,
-        "approval": facts.approval,
+        "approval": GivenApproval(name=given.name, by=given.by, not_after=given.not_after) if given else None,
         "rules": backlog,
         "remaining": sum(one.remaining for one in backlog) if backlog else None,
         "last_run": last_run,
@@ -187,9 +170,9 @@ def _consent(facts: PolicySummaryFacts, current: LifecyclePlanStatus | None) -> 
     if facts.mode is LifecycleMode.DRY_RUN:
         return ()
     kind = ConditionType.APPROVED
-    if facts.approval is not None:
-        until = facts.approval.not_after.isoformat()
-        message = f"Approval {facts.approval.name} of {facts.approval.by}, until {until}"
+    if facts.consent is not None:
+        until = facts.consent.not_after.isoformat()
+        message = f"Approval {facts.consent.name} of {facts.consent.by}, until {until}"
         return (Wanted(kind, True, Reason.APPROVED, message),)
     if current is None:
         return (Wanted(kind, False, Reason.NO_PLAN, "a dry run has to show the plan first"),)

@@ -12,6 +12,7 @@ from databosun.api.request import DatabaseTarget, LifecycleTask, PreviousEvidenc
 from databosun.api.v1alpha1.lifecyclerun import LifecyclePhase, LifecycleRunSpec, LifecycleRunStatus
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.consent import Consent
 from databosun.domain.lifecycleview import plan_status, processed_by, rule_results, rule_state
 from databosun.domain.plan import Plan, PostEvent
 from databosun.domain.run import Conclude, Ending, Recover, Start
@@ -27,15 +28,6 @@ _PHASES = {
     RuleState.REFUSED: LifecyclePhase.REFUSED,
     RuleState.FAILED: LifecyclePhase.FAILED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Consent:
-    """The Approval that an enforced run stands on."""
-
-    approval: str
-    plan_hash: str
-    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +66,8 @@ def _choose(facts: LifecycleRunFacts, now: datetime) -> Plan:
     """Which plan is carried out, on whose word: all attempts carry out that one."""
     consent = facts.consent
     assert consent is not None  # noqa: S101 (a run without one is blocked)
-    message = f"plan {consent.plan_hash} is to be carried out, as Approval {consent.approval} says"
-    choice = {"at": facts.ordered.at, "approved": consent.plan_hash, "approval": consent.approval}
+    message = f"plan {consent.plan_hash} is to be carried out, as Approval {consent.name} says"
+    choice = {"at": facts.ordered.at, "approved": consent.plan_hash, "approval": consent.name}
     return chosen(facts.state, message, now, **choice)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from databosun.api.v1alpha1.backuppolicy import DeletionPolicy
 from databosun.domain.closure import BackupFact
+from databosun.domain.consent import Consent
 from databosun.domain.deletion import (
-    ApprovedPlan,
     Blocked,
     DeleteData,
     DeletionDecision,
@@ -44,7 +44,7 @@ def decide(
     pending: PendingPlan | None = None,
     *,
     rules: RetentionRules = KEEP_THREE,
-    approvals: tuple[ApprovedPlan, ...] = (),
+    approvals: tuple[Consent, ...] = (),
 ) -> DeletionDecision:
     return decide_deletion(decide_retention(facts, rules, now, "UTC"), pending, approvals, now, DAY)
 
@@ -169,7 +169,7 @@ def test_an_approval_releases_the_very_plan_after_the_grace() -> None:
     blocked = decide(fulls(10), now, rules=rules)
     assert isinstance(blocked, Blocked)
     pending = blocked.pending
-    approval = ApprovedPlan(pending.hash, now + 3 * DAY, "yes")
+    approval = Consent("yes", pending.hash, now + 3 * DAY)
     early = decide(fulls(10), now + HOUR, pending, rules=rules, approvals=(approval,))
     assert early == Wait(pending, now + DAY)
     go = decide(fulls(10), now + DAY, pending, rules=rules, approvals=(approval,))
@@ -178,13 +178,13 @@ def test_an_approval_releases_the_very_plan_after_the_grace() -> None:
     assert go.ids == tuple(f"d{day}" for day in range(6))
 
 
-@pytest.mark.parametrize("change", [{"hash": "0" * 32}, {"not_after": START}])
+@pytest.mark.parametrize("change", [{"plan_hash": "0" * 32}, {"not_after": START}])
 def test_an_approval_of_another_plan_or_out_of_time_releases_nothing(change: dict[str, Any]) -> None:
     now, rules = START + 10 * DAY, RetentionRules(keep_last=4)
     blocked = decide(fulls(10), now, rules=rules)
     assert isinstance(blocked, Blocked)
-    fields = {"hash": blocked.pending.hash, "not_after": now + 9 * DAY, "ref": "yes", **change}
-    later = decide(fulls(10), now + DAY, blocked.pending, rules=rules, approvals=(ApprovedPlan(**fields),))
+    fields = {"plan_hash": blocked.pending.hash, "not_after": now + 9 * DAY, "name": "yes", **change}
+    later = decide(fulls(10), now + DAY, blocked.pending, rules=rules, approvals=(Consent(**fields),))
     assert later == blocked
 
 
@@ -193,7 +193,7 @@ def test_a_restart_between_two_marks_goes_on_with_the_plan_that_was_approved(mar
     now, rules = START + 10 * DAY, RetentionRules(keep_last=4)
     blocked = decide(fulls(10), now, rules=rules)
     assert isinstance(blocked, Blocked)
-    approval = ApprovedPlan(blocked.pending.hash, now + 3 * DAY, "yes")
+    approval = Consent("yes", blocked.pending.hash, now + 3 * DAY)
     facts = [backup(f"d{day}", START + day * DAY, deleting=day < marked) for day in range(10)]
     go = decide(facts, now + DAY, blocked.pending, rules=rules, approvals=(approval,))
     assert isinstance(go, Go)

@@ -10,11 +10,12 @@ import pytest
 from databosun.api.lifecycle import LifecycleMode
 from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHistory, LifecyclePolicySpec
 from databosun.api.v1alpha1.lifecyclerun import LifecycleRunStatus
-from databosun.api.v1alpha1.lifecyclestatus import GivenApproval, LifecyclePlanStatus
+from databosun.api.v1alpha1.lifecyclestatus import LifecyclePlanStatus
+from databosun.domain.consent import Consent, in_force
 from databosun.domain.errors import UserFault
 from databosun.domain.lifecyclebacklog import EndedRun, backlog_after, eta_days, since
 from databosun.domain.lifecycleorder import effective_lifecycle, order_digest, order_of
-from databosun.domain.lifecyclepolicy import PastLifecycleRun, beyond_history, consent_in_force, mode_of_next
+from databosun.domain.lifecyclepolicy import PastLifecycleRun, beyond_history, mode_of_next
 from databosun.domain.timing import Window, window_at
 
 NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)
@@ -86,12 +87,15 @@ def test_windows_open_and_close() -> None:
     assert window_at([night, Window("30 3 * * *", "UTC", 3 * HOUR)], NOW) == (NOW + 150 * MINUTE, None)
 
 
-def test_consent_is_to_the_plan_that_was_shown_of_the_rules_as_they_are_until_it_ends() -> None:
-    given = [("a", "h1", "ada", NOW + HOUR), ("b", "h1", "bob", NOW + DAY), ("c", "h2", "cy", NOW + 2 * DAY)]
-    assert consent_in_force(planned(), "o1", given, NOW) == GivenApproval(name="b", by="bob", not_after=NOW + DAY)
-    assert consent_in_force(planned(), "o2", given, NOW) is None
-    assert consent_in_force(planned(), "o1", given, NOW + DAY) is None
-    assert consent_in_force(None, "o1", given, NOW) is None
+def test_consent_is_to_the_very_plan_until_it_ends() -> None:
+    given = [
+        Consent("a", "h1", NOW + HOUR, "ada"),
+        Consent("b", "h1", NOW + DAY, "bob"),
+        Consent("c", "h2", NOW + 2 * DAY, "cy"),
+    ]
+    assert in_force(given, "h1", NOW) == given[1]
+    assert in_force(given, "h3", NOW) is None
+    assert in_force(given, "h1", NOW + DAY) is None
     assert mode_of_next(LifecycleMode.ENFORCE, None) is LifecycleMode.DRY_RUN
 
 

@@ -25,10 +25,10 @@ from databosun.api.request import DatabaseTarget, LifecycleTask, RecoverTask, Se
 from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.lifecyclerun import LifecycleRunSpec, LifecycleRunStatus
+from databosun.domain.consent import Consent
 from databosun.domain.lifecycle import make_plan
 from databosun.domain.lifecyclerun import (
     LIFECYCLE_RUN,
-    Consent,
     LifecycleJobOrder,
     LifecycleRunFacts,
     decide_lifecycle_run,
