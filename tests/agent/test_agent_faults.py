@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from databosun.agent import context, stores
-from databosun.api.request import ValidateTask
+from databosun.api.backuptasks import ValidateTask
 from databosun.api.result import Outcome
 from databosun.storage import s3
 from databosun.storage.port import ObjectStore

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from databosun.api.request import BackupTask
+from databosun.api.backuptasks import BackupTask
 from databosun.api.result import Finding, Outcome, ProbeResult, Result
 from databosun.domain.plan import FINALIZER_RESULT
 from databosun.kube.errors import AdmissionRefused, QuotaExceeded

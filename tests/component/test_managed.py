@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from databosun.api.request import BackupTask, DeleteTask, DrillTask, ProbeTask, Request
+from databosun.api.backuptasks import BackupTask, DeleteTask, ProbeTask
+from databosun.api.request import DrillTask, Request
 from databosun.api.result import ManagedState, Outcome, ProbeResult, Result
 from databosun.domain.plan import FINALIZER_INSTANCES
 from databosun.kube.resources import Object

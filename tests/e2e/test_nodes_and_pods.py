@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from databosun.domain.run import DEADLINE_MARGIN
+from databosun.domain.attempt import DEADLINE_MARGIN
 from support.cluster import Cluster
 from support.clusterapi import Object
 from support.faultproxy import FaultProxy

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from databosun.api.drill import Level
 from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import LastProven
+from databosun.api.v1alpha1.databasestatus import LastProven
 from databosun.api.v1alpha1.restoredrill import HistoryLimits, SelectFrom
 from databosun.domain.drillpolicy import PastDrill, beyond_history
 from databosun.domain.proof import FailedDrill, ProofFacts, better_proof, decide_proof

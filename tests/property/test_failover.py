@@ -27,6 +27,7 @@ from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.api.v1alpha1.failovertestrun import FAILOVER_FINAL, FailoverTestRunSpec, FailoverTestRunStatus
+from databosun.domain.attempt import JobSeen, PodSeen
 from databosun.domain.consent import Consent
 from databosun.domain.failoverguards import Backups
 from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
@@ -34,7 +35,7 @@ from databosun.domain.failoverrun import decide_failover
 from databosun.domain.failovertest import effective_failover
 from databosun.domain.plan import StartJob
 from databosun.domain.requests import Named
-from databosun.domain.run import Blocked, Doomed, JobSeen, PodSeen, RunFacts
+from databosun.domain.run import Blocked, Doomed, RunFacts
 from databosun.domain.running import RunState, stage, tried
 from databosun.domain.timing import window_at
 from support.backups import at

@@ -10,16 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databosun.api.result import Outcome, Result
+from databosun.domain.attempt import DEADLINE_MARGIN, JobSeen, Limits, PodSeen
 from databosun.domain.run import (
-    DEADLINE_MARGIN,
     MAX_RECOVERS,
     PATIENCE,
     Blocked,
     Conclude,
     EndAttempt,
-    JobSeen,
-    Limits,
-    PodSeen,
     Recover,
     RunFacts,
     Stage,

@@ -15,29 +15,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from databosun.api.backuptasks import (
+    BackupTask,
+    CatalogTask,
+    DeleteTask,
+    DropSlotTask,
+    ExpireLogTask,
+    HoldTask,
+    ParentBackup,
+    ProbeTask,
+    RecoverTask,
+    SweepTask,
+    ValidateTask,
+)
 from databosun.api.comparison import Comparison
 from databosun.api.drill import Level, Rpo, RpoSource, Rto, Verdict
 from databosun.api.failover import FailoverTask
 from databosun.api.request import (
     REQUEST_ANNOTATION,
-    BackupTask,
     BridgeTask,
-    CatalogTask,
-    DeleteTask,
     DrillTask,
-    DropSlotTask,
-    ExpireLogTask,
-    HoldTask,
     InquireTask,
     JointTask,
     LifecycleTask,
-    ParentBackup,
-    ProbeTask,
-    RecoverTask,
     Request,
     RestoreTask,
-    SweepTask,
-    ValidateTask,
 )
 from databosun.api.result import (
     BackupResult,

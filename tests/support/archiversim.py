@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from databosun.api.archive import LogGap, PositionLine, Trouble
-from databosun.api.request import REQUEST_ANNOTATION, ArchiveTask, Request
+from databosun.api.backuptasks import ArchiveTask
+from databosun.api.request import REQUEST_ANNOTATION, Request
 from databosun.api.result import Finding
 from databosun.domain.plan import TASK_ARCHIVE
 from databosun.domain.wal import format_lsn

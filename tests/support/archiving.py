@@ -24,16 +24,18 @@ from databosun.agent.redact import Redactor
 from databosun.agent.stop import Stop
 from databosun.agent.walfetch import WalFetcher
 from databosun.api.archive import GAP_EVENT, POSITION_EVENT, LogGap, PositionLine
-from databosun.api.request import ArchiveTask, DatabaseTarget, DropSlotTask
+from databosun.api.backuptasks import ArchiveTask, DropSlotTask
+from databosun.api.request import DatabaseTarget
 from databosun.api.result import Finding
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.wal import parse_lsn, segment_name
 from databosun.engines.base import Credentials, Target
 from databosun.engines.registry import load_archiver
-from databosun.storage.layout import Layout, WalFolder
+from databosun.storage.layout import Layout
 from databosun.storage.owner import Claimant, claim
 from databosun.storage.port import ObjectStore
 from databosun.storage.volume import VolumeStore
+from databosun.storage.walnames import WalFolder
 from databosun.storage.walog import WalLog, read_history, read_log
 from support.agekeys import AgeKey
 from support.agentrun import CLUSTER, NAMESPACE, UID, Ran, Workplace, read

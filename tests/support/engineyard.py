@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from databosun.api.backuptasks import BackupTask
 from databosun.api.drill import Check, Level
-from databosun.api.request import BackupRef, BackupTask, DatabaseTarget, DrillTask, RestoreTask
+from databosun.api.request import BackupRef, DatabaseTarget, DrillTask, RestoreTask
 from databosun.api.result import Outcome
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode

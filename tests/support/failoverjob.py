@@ -15,6 +15,7 @@ import zstandard
 
 from databosun.agent import main as agent
 from databosun.agent.failovers import drive
+from databosun.api.backuptasks import RecoverTask
 from databosun.api.failover import (
     FailoverMode,
     FailoverPlan,
@@ -24,7 +25,7 @@ from databosun.api.failover import (
     ProbeOrder,
     ProviderTarget,
 )
-from databosun.api.request import DatabaseTarget, RecoverTask
+from databosun.api.request import DatabaseTarget
 from databosun.api.result import Outcome, Result
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import Claim, History, ReadBack

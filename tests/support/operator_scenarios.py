@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from databosun.api.backuptasks import BackupTask
 from databosun.api.failover import FailoverStep, FailoverTask
 from databosun.api.lifecycle import TriggerFact
-from databosun.api.request import BackupTask, BridgeTask, DrillTask, LifecycleTask, Request
+from databosun.api.request import BridgeTask, DrillTask, LifecycleTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import (
     ANNOTATION_RUN_NOW,

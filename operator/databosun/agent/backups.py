@@ -9,10 +9,11 @@ from databosun.agent.chain import Member, fetch_chain
 from databosun.agent.context import Context
 from databosun.agent.fetch import ChainSource, FetchLane
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import BackupRef, ParentBackup
+from databosun.api.backuptasks import ParentBackup
+from databosun.api.request import BackupRef
 from databosun.domain.errors import SafetyStop, UserFault
-from databosun.storage.layout import artefact_name
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_signature
+from databosun.storage.names import artefact_name
 
 IDENTITY = "age-"
 IDENTITY_FILE = "identity"

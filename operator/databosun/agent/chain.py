@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import ParentBackup
+from databosun.api.backuptasks import ParentBackup
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.engines.base import Parent
 from databosun.storage.layout import BackupFolder

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from databosun.agent.context import Context
 from databosun.agent.pipeline import Stored
-from databosun.api.request import BackupTask
+from databosun.api.backuptasks import BackupTask
 from databosun.api.result import BackupResult
 from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.base import Captured

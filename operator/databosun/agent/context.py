@@ -20,6 +20,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.agent.secrets import Secrets
 from databosun.agent.stop import Stop
 from databosun.agent.stores import open_store
+from databosun.api.backuptasks import BackupTask, ProbeTask
 from databosun.api.request import (
     EVIDENCE,
     REQUEST_PATH,
@@ -28,17 +29,16 @@ from databosun.api.request import (
     SECRETS_PATH,
     TERMINATION_PATH,
     VOLUME_PATH,
-    BackupTask,
     DatabaseTarget,
     DrillTask,
-    ProbeTask,
     RecordPlace,
     Request,
     StorageTarget,
 )
 from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.errors import UserFault
-from databosun.engines.base import Credentials, Engine, Managed, ManagedEngine, Target, Visit
+from databosun.engines.base import Credentials, Engine, Target
+from databosun.engines.managed import Managed, ManagedEngine, Visit
 from databosun.storage.layout import Layout
 from databosun.storage.manifest import load_private_key, load_public_key
 from databosun.storage.owner import Claimant

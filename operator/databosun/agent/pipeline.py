@@ -21,7 +21,8 @@ from databosun.agent.stop import Stop, Stopped
 from databosun.agent.upload import VolumeUpload, put_verified
 from databosun.domain.errors import WorldFault
 from databosun.engines.base import StreamCheck
-from databosun.storage.layout import VOLUME_BYTES, artefact_name, stored_name
+from databosun.storage.layout import VOLUME_BYTES
+from databosun.storage.names import artefact_name, stored_name
 from databosun.storage.port import Buffer, ObjectStore
 from databosun.storage.verify import Written
 

@@ -10,8 +10,8 @@ from databosun.api.result import CatalogProof
 from databosun.domain.drill import LEVELS
 from databosun.domain.records import parse_record
 from databosun.domain.sealing import is_signed
-from databosun.storage.layout import is_name
 from databosun.storage.manifest import MAX_MANIFEST_BYTES
+from databosun.storage.names import is_name
 from databosun.storage.port import ObjectMissing
 
 Proofs = Mapping[tuple[str, str], CatalogProof]

@@ -16,8 +16,8 @@ from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.wal import History, format_lsn, parse_lsn
-from databosun.storage.layout import WalFolder
 from databosun.storage.port import ObjectMissing
+from databosun.storage.walnames import WalFolder
 from databosun.storage.walog import Coverage, WalLog, newest_pair, pairs_around, read_history, read_log
 
 _WITHOUT_LOG = frozenset({PointKind.NONE, PointKind.IMMEDIATE})

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 
 from databosun.agent.channel import Coalescer
-from databosun.storage.layout import VOLUME_BYTES, volume_name
+from databosun.storage.layout import VOLUME_BYTES
+from databosun.storage.names import volume_name
 from databosun.storage.port import PART_BYTES, Buffer, ObjectStore, ObjectWriter
 from databosun.storage.verify import Written, verify_object
 

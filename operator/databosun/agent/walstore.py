@@ -13,9 +13,9 @@ from databosun.agent.walencode import Encoded, Known, encrypt
 from databosun.api.archive import LogGap, TimePair
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.domain.wal import WalPoint, history_name, parse_lsn, segment_name
-from databosun.storage.layout import WalFolder, parse_wal
 from databosun.storage.port import PART_BYTES, AlreadyExists, ObjectMissing, ObjectStore, Retention
 from databosun.storage.reasons import StorageReason
+from databosun.storage.walnames import WalFolder, parse_wal
 from databosun.storage.walog import (
     DIGEST,
     INSTANT,

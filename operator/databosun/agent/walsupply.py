@@ -11,8 +11,8 @@ from typing import Self
 
 from databosun.agent.walfetch import WalFetcher
 from databosun.domain.wal import parse_history_name, segment_name
-from databosun.storage.layout import WalFolder
 from databosun.storage.port import ObjectMissing
+from databosun.storage.walnames import WalFolder
 from databosun.storage.walog import MAX_SMALL_BYTES, StoredSegment, WalLog, read_log
 
 FETCHES = 8

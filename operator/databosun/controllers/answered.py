@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from databosun.api.v1alpha1.database import PolicyCursor
+from databosun.api.v1alpha1.databasestatus import PolicyCursor
 from databosun.controllers.seen import SeenDatabase
 from databosun.domain.database import slot_of
 from databosun.domain.plan import CreateRun

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from databosun.api.backuptasks import ArchiveTask
 from databosun.api.quantities import parse_duration
-from databosun.api.request import ArchiveTask, Request
+from databosun.api.request import Request
 from databosun.api.v1alpha1.common import API_VERSION
 from databosun.controllers import errand
 from databosun.controllers.claims import Asked

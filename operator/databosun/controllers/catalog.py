@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.request import CatalogTask, Request
+from databosun.api.backuptasks import CatalogTask
+from databosun.api.request import Request
 from databosun.api.result import CatalogPage
 from databosun.api.v1alpha1.backupstorage import CatalogRebuild
 from databosun.api.v1alpha1.reasons import Reason
@@ -21,6 +22,7 @@ from databosun.controllers.context import Context
 from databosun.controllers.errand import Errand
 from databosun.controllers.matching import policy_keys_of, selects
 from databosun.controllers.seen import SeenStorage
+from databosun.domain.attempt import DEADLINE_MARGIN, Ending, JobSeen
 from databosun.domain.catalog import (
     KnownDatabase,
     Rebuilt,
@@ -38,7 +40,6 @@ from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import Action, Plan, PostEvent
 from databosun.domain.requests import storage_target
-from databosun.domain.run import DEADLINE_MARGIN, Ending, JobSeen
 from databosun.kube.errors import AlreadyExists, NotFound
 from databosun.kube.merge import merge_patch
 from databosun.kube.resources import BACKUP_STORAGES, BACKUPS, Object

@@ -9,7 +9,7 @@ from typing import Any
 
 from databosun.api.quantities import format_duration
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import DatabaseStatus, EffectiveObjectives, PolicyCursor
+from databosun.api.v1alpha1.databasestatus import DatabaseStatus, EffectiveObjectives, PolicyCursor
 from databosun.api.v1alpha1.recovery import Recovery
 from databosun.controllers import archiving as archivist
 from databosun.controllers import logexpiry, parting, proving

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import DrillCursor
+from databosun.api.v1alpha1.databasestatus import DrillCursor
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.matching import drilled_by

@@ -11,8 +11,8 @@ from databosun.api.v1alpha1.common import API_VERSION, PodTemplate
 from databosun.controllers.context import Context
 from databosun.controllers.jobs import Bench, observe
 from databosun.controllers.seen import Meta
+from databosun.domain.attempt import Ending, JobSeen, Limits, judge
 from databosun.domain.plan import Action, DeleteJob, Owner, StartJob
-from databosun.domain.run import Ending, JobSeen, Limits, judge
 from databosun.runtime.queue import Key
 
 ERRAND_DEADLINE = timedelta(minutes=5)

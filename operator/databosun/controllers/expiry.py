@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from databosun.api.request import DeleteTask, Request
+from databosun.api.backuptasks import DeleteTask
+from databosun.api.request import Request
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.backuppolicy import BackupCounts, PendingDeletions
 from databosun.api.v1alpha1.conditions import ConditionType
@@ -20,6 +21,7 @@ from databosun.controllers.facts import cached_storage
 from databosun.controllers.judging import judge
 from databosun.controllers.matching import readers_of
 from databosun.controllers.seen import SeenBackup, SeenPolicy
+from databosun.domain.attempt import DEADLINE_MARGIN
 from databosun.domain.conditions import Wanted
 from databosun.domain.deletion import Blocked, Go, Nothing, Wait
 from databosun.domain.names import task_job_name
@@ -28,7 +30,6 @@ from databosun.domain.policy import RetentionSummary
 from databosun.domain.presets import EffectivePolicy
 from databosun.domain.requests import storage_target
 from databosun.domain.retention import RetentionPlan, failed_records_to_trim
-from databosun.domain.run import DEADLINE_MARGIN
 from databosun.kube.merge import merge_patch
 from databosun.kube.resources import BACKUPS
 from databosun.runtime.queue import Key

@@ -21,6 +21,7 @@ from databosun.controllers.records import demand_lock, evidence_storage
 from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenFailoverRun, SeenFailoverTest, SeenStorage
 from databosun.controllers.turns import Ordering, stored_in
+from databosun.domain.attempt import Limits
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.consent import Consent, in_force
 from databosun.domain.errors import UserFault
@@ -31,7 +32,7 @@ from databosun.domain.failovertest import EffectiveFailover, effective_failover,
 from databosun.domain.interlock import Operation
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan
 from databosun.domain.requests import database_target, storage_target
-from databosun.domain.run import Blocked, Doomed, Limits
+from databosun.domain.run import Blocked, Doomed
 from databosun.domain.running import RunState
 from databosun.kube.resources import DATABASES, FAILOVER_TEST_RUNS, FAILOVER_TESTS
 from databosun.runtime.queue import Key

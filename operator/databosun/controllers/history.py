@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from databosun.api.v1alpha1.backup import BackupPhase
-from databosun.api.v1alpha1.database import LastBackup
+from databosun.api.v1alpha1.databasestatus import LastBackup
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.covering import Covering

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from databosun.api.request import HoldTask, Request
+from databosun.api.backuptasks import HoldTask
+from databosun.api.request import Request
 from databosun.api.v1alpha1.backup import Hold
 from databosun.controllers import errand
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import Meta, SeenBackup, SeenStorage
+from databosun.domain.attempt import DEADLINE_MARGIN
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_HOLD, Action
 from databosun.domain.requests import storage_target
-from databosun.domain.run import DEADLINE_MARGIN
 from databosun.kube.merge import merge_patch
 from databosun.kube.resources import BACKUPS
 from databosun.runtime.queue import Key

@@ -21,6 +21,7 @@ from databosun.controllers.lookup import demand
 from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenInquiry, SeenStorage
 from databosun.controllers.turns import Ordering, stored_in
+from databosun.domain.attempt import Limits
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import UserFault
 from databosun.domain.inquiry import INQUIRY_RUN, KEPT, InquiryFacts, InquiryOrder, decide_inquiry
@@ -28,7 +29,7 @@ from databosun.domain.interlock import Operation
 from databosun.domain.measured import scratch_for
 from databosun.domain.plan import DeleteObject, Plan
 from databosun.domain.requests import database_target, identity_secrets, storage_target
-from databosun.domain.run import Doomed, Limits
+from databosun.domain.run import Doomed
 from databosun.domain.running import RunState
 from databosun.domain.selection import Candidate, before, chain_of, chosen
 from databosun.kube.resources import BACKUP_STORAGES, DATABASES, INQUIRIES

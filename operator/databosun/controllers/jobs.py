@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from databosun.api.result import MAX_RESULT_BYTES, Result, Summary
 from databosun.api.v1alpha1.run import Progress
+from databosun.domain.attempt import JobSeen, PodSeen
 from databosun.domain.errors import WorldFault
 from databosun.domain.plan import (
     ANNOTATION_DEADLINE,
@@ -21,7 +22,6 @@ from databosun.domain.plan import (
     LABEL_TASK,
     ReleasePod,
 )
-from databosun.domain.run import JobSeen, PodSeen
 from databosun.kube.errors import NotFound
 from databosun.kube.port import KubePort
 from databosun.kube.resources import EVENTS, JOBS, PODS

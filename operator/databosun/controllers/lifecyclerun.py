@@ -21,6 +21,7 @@ from databosun.controllers.records import newest_record
 from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenLifecyclePolicy, SeenLifecycleRun, SeenStorage
 from databosun.controllers.turns import Ordering, stored_in
+from databosun.domain.attempt import Limits
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.consent import Consent
 from databosun.domain.errors import UserFault
@@ -41,7 +42,7 @@ from databosun.domain.lifecyclerun import (
 )
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_MODE, LABEL_POLICY_UID, Plan
 from databosun.domain.requests import database_target, storage_target
-from databosun.domain.run import Blocked, Doomed, Limits
+from databosun.domain.run import Blocked, Doomed
 from databosun.domain.running import RunState
 from databosun.domain.timing import window_at
 from databosun.kube.resources import BACKUP_STORAGES, DATABASES, LIFECYCLE_POLICIES, LIFECYCLE_RUNS

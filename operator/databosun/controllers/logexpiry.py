@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from databosun.api.request import ExpireLogTask, Request
+from databosun.api.backuptasks import ExpireLogTask
+from databosun.api.request import Request
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.recovery import Archiver, LogExpiry
@@ -21,6 +22,7 @@ from databosun.controllers.facts import cached_storage
 from databosun.controllers.history import news_of
 from databosun.controllers.matching import readers_of
 from databosun.controllers.seen import SeenBackup, SeenDatabase
+from databosun.domain.attempt import DEADLINE_MARGIN
 from databosun.domain.errors import UserFault
 from databosun.domain.logretention import (
     Expire,
@@ -37,7 +39,6 @@ from databosun.domain.logretention import (
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Action, PostEvent, StartJob
 from databosun.domain.requests import storage_target
-from databosun.domain.run import DEADLINE_MARGIN
 from databosun.domain.wal import WalPoint, format_lsn, parse_lsn
 from databosun.kube.resources import BACKUPS, DATABASES
 from databosun.runtime.queue import Key

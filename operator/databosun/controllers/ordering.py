@@ -17,6 +17,7 @@ from databosun.controllers.handmade import hand_made
 from databosun.controllers.lookup import find
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy, SeenStorage
 from databosun.controllers.turns import Ordering
+from databosun.domain.attempt import Limits
 from databosun.domain.backup import Order
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.chain import DEFAULT_MAX_CHAIN, Done, choose_parent, previous_bytes
@@ -25,7 +26,7 @@ from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, LABEL_HOLD
 from databosun.domain.presets import effective
 from databosun.domain.recovery import log_begin
 from databosun.domain.requests import database_target, storage_target
-from databosun.domain.run import Blocked, Doomed, Limits
+from databosun.domain.run import Blocked, Doomed
 from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, DATABASES
 
 LIMITS_WITHOUT_POLICY = Limits(retries=2, deadline=timedelta(hours=6), start_deadline=timedelta(minutes=30))

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from databosun.api.request import ManagedLook, ProbeTask, Request
+from databosun.api.backuptasks import ManagedLook, ProbeTask
+from databosun.api.request import Request
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import errand
 from databosun.controllers import seen as read
@@ -20,6 +21,7 @@ from databosun.controllers.ordering import runner_image
 from databosun.controllers.probing import target_of
 from databosun.controllers.seen import SeenDatabase
 from databosun.controllers.slots import left_alone
+from databosun.domain.attempt import DEADLINE_MARGIN
 from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import (
@@ -31,7 +33,6 @@ from databosun.domain.plan import (
     PostEvent,
     StartJob,
 )
-from databosun.domain.run import DEADLINE_MARGIN
 from databosun.runtime.queue import Key
 
 MAX_TRIES = 3

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.request import DatabaseTarget, ManagedLook, ProbeTask, Request, SecretUse
+from databosun.api.backuptasks import ManagedLook, ProbeTask
+from databosun.api.request import DatabaseTarget, Request, SecretUse
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import errand
@@ -15,6 +16,7 @@ from databosun.controllers.context import Context
 from databosun.controllers.covering import ask_incremental, methods_of, pod_template_of
 from databosun.controllers.ordering import runner_image
 from databosun.controllers.seen import SeenDatabase, SeenPolicy
+from databosun.domain.attempt import DEADLINE_MARGIN
 from databosun.domain.capabilities import CAPABILITIES, is_managed
 from databosun.domain.conditions import Wanted, find, kstatus
 from databosun.domain.errors import UserFault
@@ -23,7 +25,6 @@ from databosun.domain.plan import LABEL_DATABASE_UID, Plan, StartJob
 from databosun.domain.presets import EffectiveContinuous
 from databosun.domain.protection import judge_log, judge_probe, managed_of
 from databosun.domain.requests import database_target
-from databosun.domain.run import DEADLINE_MARGIN
 from databosun.domain.storage import retry_after
 from databosun.domain.tiers import tier_objectives
 from databosun.engines.registry import supported

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from databosun.api.drill import Level, PointKind
-from databosun.api.v1alpha1.database import DrillCursor, LastBackup, LastProven
+from databosun.api.v1alpha1.databasestatus import DrillCursor, LastBackup, LastProven
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from databosun.api.request import DeleteTask, Request
+from databosun.api.backuptasks import DeleteTask
+from databosun.api.request import Request
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.controllers import errand
 from databosun.controllers import seen as read
@@ -14,6 +15,7 @@ from databosun.controllers.covering import login_of
 from databosun.controllers.facts import backup_fact, list_backups, lock_span, of_database
 from databosun.controllers.matching import readers_of
 from databosun.controllers.seen import SeenBackup
+from databosun.domain.attempt import DEADLINE_MARGIN
 from databosun.domain.deletion import RetainInstead, person_delete
 from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
@@ -30,7 +32,6 @@ from databosun.domain.plan import (
 from databosun.domain.presets import effective
 from databosun.domain.requests import storage_target
 from databosun.domain.retention import RetentionRules
-from databosun.domain.run import DEADLINE_MARGIN
 from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, CRDS, NAMESPACES
 from databosun.runtime.queue import Key
 

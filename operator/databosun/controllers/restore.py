@@ -22,6 +22,7 @@ from databosun.controllers.restoretarget import Far, consent_to, target_of, targ
 from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenRestore, SeenStorage
 from databosun.controllers.turns import Ordering, stored_in
+from databosun.domain.attempt import Limits
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
@@ -30,7 +31,7 @@ from databosun.domain.plan import Plan
 from databosun.domain.requests import database_target, identity_secrets, storage_target
 from databosun.domain.restoreorder import RestoreOrder
 from databosun.domain.restorerun import RESTORE_RUN, RestoreFacts, decide_restore
-from databosun.domain.run import Doomed, Limits
+from databosun.domain.run import Doomed
 from databosun.domain.running import RunState
 from databosun.domain.selection import Candidate, before, chain_of, chosen, within
 from databosun.kube.resources import BACKUPS, DATABASES, RESTORES

@@ -19,11 +19,12 @@ from databosun.controllers.jobs import Bench, observe, read_progress
 from databosun.controllers.seen import Seen
 from databosun.controllers.strays import let_go_of_pods
 from databosun.controllers.turns import Ordering, Turns
+from databosun.domain.attempt import JobSeen
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
 from databosun.domain.names import attempt_job_name
 from databosun.domain.plan import LABEL_ATTEMPT, LABEL_TASK, Action, Plan, ReleasePod, StartJob
-from databosun.domain.run import Blocked, Doomed, JobSeen, RunFacts, Stage, too_old
+from databosun.domain.run import Blocked, Doomed, RunFacts, Stage, too_old
 from databosun.domain.running import RunKind, RunState, decide_cleanup, references, stage, tried
 from databosun.kube.errors import QuotaExceeded
 from databosun.kube.resources import JOBS, Resource

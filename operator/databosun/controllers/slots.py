@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.request import DropSlotTask, Request, StorageTarget
+from databosun.api.backuptasks import DropSlotTask
+from databosun.api.request import Request, StorageTarget
 from databosun.api.v1alpha1.recovery import Archiver
 from databosun.controllers import errand
 from databosun.controllers import seen as read
@@ -22,6 +23,7 @@ from databosun.controllers.jobs import Bench, observe
 from databosun.controllers.ordering import runner_image
 from databosun.controllers.probing import target_of
 from databosun.controllers.seen import SeenDatabase
+from databosun.domain.attempt import DEADLINE_MARGIN, JobSeen, judge
 from databosun.domain.errors import UserFault
 from databosun.domain.names import archiver_name, task_job_name
 from databosun.domain.plan import (
@@ -36,7 +38,6 @@ from databosun.domain.plan import (
     PostEvent,
     StartJob,
 )
-from databosun.domain.run import DEADLINE_MARGIN, JobSeen, judge
 from databosun.kube.resources import CRDS, DATABASES, DEPLOYMENTS, NAMESPACES, PODS
 from databosun.runtime.queue import Key
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from databosun.api.backuptasks import ValidateTask
 from databosun.api.quantities import parse_duration
-from databosun.api.request import Request, ValidateTask
+from databosun.api.request import Request
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import errand
 from databosun.controllers.apply import Applier
@@ -15,11 +16,11 @@ from databosun.controllers.seen import SeenStorage
 from databosun.controllers.seen import storage as parse_storage
 from databosun.controllers.strays import let_go_of_pods
 from databosun.controllers.sweeping import Sweeper
+from databosun.domain.attempt import DEADLINE_MARGIN
 from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import Plan, PostEvent
 from databosun.domain.requests import storage_target
-from databosun.domain.run import DEADLINE_MARGIN
 from databosun.domain.storage import StorageFacts, invalid, validated, validating, validation_due
 from databosun.kube.resources import BACKUP_STORAGES
 from databosun.runtime.queue import Key

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from databosun.api.backuptasks import SweepTask
 from databosun.api.quantities import parse_duration
-from databosun.api.request import Request, SweepTask
+from databosun.api.request import Request
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.controllers import errand
 from databosun.controllers import seen as read
 from databosun.controllers.apply import Applier
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenStorage
+from databosun.domain.attempt import DEADLINE_MARGIN
 from databosun.domain.conditions import is_true
 from databosun.domain.errors import UserFault
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import Plan, PostEvent
 from databosun.domain.requests import storage_target
-from databosun.domain.run import DEADLINE_MARGIN
 from databosun.kube.resources import BACKUP_STORAGES
 from databosun.runtime.queue import Key
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from databosun.api.v1alpha1.database import PolicyCursor
+from databosun.api.v1alpha1.databasestatus import PolicyCursor
 from databosun.controllers.context import Context
 from databosun.controllers.seen import Meta, Seen
 from databosun.domain.database import (

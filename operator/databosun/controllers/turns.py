@@ -10,8 +10,9 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers.candidates import not_ready
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenStorage
+from databosun.domain.attempt import Limits
 from databosun.domain.interlock import Active, Operation, blockers
-from databosun.domain.run import Blocked, Doomed, Limits
+from databosun.domain.run import Blocked, Doomed
 from databosun.domain.runjobs import JobOrder
 from databosun.kube.resources import RUN_KINDS
 from databosun.runtime.queue import Key

@@ -12,7 +12,7 @@ from databosun.api.assessment import AssessedBackup, Assessment, Span, Window
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import API_VERSION
-from databosun.api.v1alpha1.database import LastProven
+from databosun.api.v1alpha1.databasestatus import LastProven
 from databosun.domain.recovery import LogReach, replayable
 from databosun.domain.selection import Candidate, chain_of
 from databosun.domain.tiers import Objectives

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from databosun.api.backuptasks import BackupTask, ParentBackup, RecoverTask
 from databosun.api.quantities import humanize_bytes
-from databosun.api.request import BackupTask, ParentBackup, RecoverTask, SecretUse
+from databosun.api.request import SecretUse
 from databosun.api.result import BackupResult
 from databosun.api.v1alpha1.backup import BackupPhase, BackupSpec, BackupStatus, Size
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hooks, Method

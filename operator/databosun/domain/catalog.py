@@ -24,6 +24,7 @@ from databosun.api.v1alpha1.backupstorage import BackupStorageStatus, CatalogReb
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.run import Attempt
+from databosun.domain.attempt import Ending
 from databosun.domain.conditions import Wanted, find, kstatus, merge_conditions
 from databosun.domain.names import attempt_job_name
 from databosun.domain.plan import (
@@ -38,7 +39,6 @@ from databosun.domain.plan import (
     LABEL_STORAGE_UID,
 )
 from databosun.domain.requests import Named
-from databosun.domain.run import Ending
 
 MAX_TOKEN: Final = 128
 MAX_TRIES: Final = 3

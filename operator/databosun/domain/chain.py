@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from databosun.api.request import ParentBackup
+from databosun.api.backuptasks import ParentBackup
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 
 DEFAULT_MAX_CHAIN = 8

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from databosun.api.v1alpha1.backuppolicy import BackupType
-from databosun.api.v1alpha1.database import PolicyCursor, ScheduleCursor
+from databosun.api.v1alpha1.databasestatus import PolicyCursor, ScheduleCursor
 from databosun.domain.names import run_name, run_now_name
 from databosun.domain.requests import Named
 from databosun.domain.schedule import ScheduleRow, SlotDecision, decide_slots, jitter_for, skip_to

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from databosun.api.v1alpha1.database import DrillCursor, EngineName, PolicyCursor
+from databosun.api.v1alpha1.database import EngineName
+from databosun.api.v1alpha1.databasestatus import DrillCursor, PolicyCursor
 from databosun.api.v1alpha1.restoredrill import HistoryLimits, RestoreDrillSpec
+from databosun.domain.attempt import Limits
 from databosun.domain.capabilities import is_managed, series_of
 from databosun.domain.database import RunOrder
 from databosun.domain.plan import CreateRun
 from databosun.domain.policyruns import Template, beyond_limits, create_run
 from databosun.domain.presets import read_span
 from databosun.domain.requests import Named
-from databosun.domain.run import Limits
 from databosun.domain.schedule import interval
 from databosun.domain.timing import OnlySchedule, check_timing, read_limits
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from databosun.api.backuptasks import RecoverTask
 from databosun.api.drill import Check, Level, Verdict
-from databosun.api.request import DatabaseTarget, DrillTask, PreviousEvidence, RecordPlace, RecoverTask, SecretUse
+from databosun.api.request import DatabaseTarget, DrillTask, PreviousEvidence, RecordPlace, SecretUse
 from databosun.api.result import DrillResult
 from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.proving import ChosenBackup, StoredRecord, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrillrun import DrillPhase, RestoreDrillRunSpec, RestoreDrillRunStatus
+from databosun.domain.attempt import Ending
 from databosun.domain.conditions import find
 from databosun.domain.drill import NEGATIVE_CONTROL
 from databosun.domain.measured import (
@@ -26,7 +28,7 @@ from databosun.domain.measured import (
 )
 from databosun.domain.plan import LABEL_CONTROL, LABEL_PROVEN, LABEL_RTO, LABEL_RTO_MET, Plan, PostEvent
 from databosun.domain.requests import for_evidence
-from databosun.domain.run import Conclude, Ending, Recover, Start
+from databosun.domain.run import Conclude, Recover, Start
 from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
 from databosun.domain.running import RunKind, chosen, ended, failure_of, started, with_success, without_success
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from databosun.api.drill import CheckOutcome
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import DrillCursor
+from databosun.api.v1alpha1.databasestatus import DrillCursor
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrill import (
     Coverage,

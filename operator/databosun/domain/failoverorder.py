@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from databosun.api.backuptasks import RecoverTask
 from databosun.api.failover import FailoverMode, FailoverPlan, FailoverStep, FailoverTask, ProviderTarget
-from databosun.api.request import DatabaseTarget, RecoverTask
+from databosun.api.request import DatabaseTarget
 from databosun.api.v1alpha1.failovertestrun import (
     FailoverPhase,
     FailoverTestRunSpec,

@@ -13,6 +13,7 @@ from typing import Any
 from databosun.api.failover import FailoverResult, FailoverStep, FailoverVerdict
 from databosun.api.v1alpha1.failovertestrun import FailoverPhase, PlannedFailover
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.attempt import Ending
 from databosun.domain.failoverguards import Circumstances, backup_guards, broken, latest_start, not_yet
 from databosun.domain.failoverorder import (
     FAILOVER_RUN,
@@ -26,7 +27,7 @@ from databosun.domain.failoverplan import make_plan
 from databosun.domain.failoverstatus import found, guards, topology
 from databosun.domain.failoververdict import conclude, refuse, without_word
 from databosun.domain.plan import Plan, PostEvent
-from databosun.domain.run import Blocked, Conclude, Doomed, Ending, Start, Watch
+from databosun.domain.run import Blocked, Conclude, Doomed, Start, Watch
 from databosun.domain.runjobs import follow
 from databosun.domain.running import ended, failure_of, go_on, started
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from databosun.api.v1alpha1.database import PolicyCursor
+from databosun.api.v1alpha1.databasestatus import PolicyCursor
 from databosun.api.v1alpha1.failovertest import FailoverCounts, FailoverHistory, FailoverTestStatus, LastFailover
 from databosun.api.v1alpha1.failovertestrun import FailoverPhase
 from databosun.api.v1alpha1.reasons import Reason

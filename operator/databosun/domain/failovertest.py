@@ -12,13 +12,13 @@ from databosun.api.quantities import parse_quantity
 from databosun.api.v1alpha1.database import DatabaseSpec, EngineName
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.attempt import Limits
 from databosun.domain.database import RunOrder
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import CreateRun
 from databosun.domain.policyruns import Template, create_run
 from databosun.domain.presets import invalid_spec, read_span
 from databosun.domain.requests import Named
-from databosun.domain.run import Limits
 from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
 
 SCHEDULE = "failover"

@@ -8,10 +8,11 @@ from typing import Any
 from databosun.api.failover import FailoverResult
 from databosun.api.v1alpha1.failovertestrun import FailoverPhase
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.attempt import Ending
 from databosun.domain.failoverorder import FailoverFacts
 from databosun.domain.failoverstatus import PHASES, found
 from databosun.domain.plan import Plan, PostEvent
-from databosun.domain.run import Conclude, Ending
+from databosun.domain.run import Conclude
 from databosun.domain.running import with_success, without_success
 
 TOLD = {

@@ -11,9 +11,10 @@ from databosun.api.request import Compare, InquireTask, ReadRecords
 from databosun.api.v1alpha1.inquiry import InquiryPhase, InquirySpec, InquiryStatus
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.attempt import Ending
 from databosun.domain.measured import backup_ref, recovery_point
 from databosun.domain.plan import Plan
-from databosun.domain.run import Conclude, Ending, Recover, Start
+from databosun.domain.run import Conclude, Recover, Start
 from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow
 from databosun.domain.running import RunKind, chosen, started, with_success, without_success
 

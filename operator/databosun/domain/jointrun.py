@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.request import JointGroup, JointTask, PreviousEvidence, RecoverTask
+from databosun.api.backuptasks import RecoverTask
+from databosun.api.request import JointGroup, JointTask, PreviousEvidence
 from databosun.api.result import JointResult
 from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.reasons import Reason
@@ -21,6 +22,7 @@ from databosun.api.v1alpha1.restoredrillrun import (
     RestoreDrillRunSpec,
     RestoreDrillRunStatus,
 )
+from databosun.domain.attempt import Ending
 from databosun.domain.drillrun import DRILL_RUN, PHASES, TOLD, phase_without_word
 from databosun.domain.joint import judge_joint
 from databosun.domain.jointstatus import facts_of, found_in, replaced, reported, told
@@ -28,7 +30,7 @@ from databosun.domain.measured import for_people
 from databosun.domain.names import run_now_name
 from databosun.domain.plan import CreateRun, Owner, Plan, PostEvent
 from databosun.domain.requests import Named
-from databosun.domain.run import Conclude, Ending, Recover, Start
+from databosun.domain.run import Conclude, Recover, Start
 from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
 from databosun.domain.running import ended, references, started, with_success, without_success
 

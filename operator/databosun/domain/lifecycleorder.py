@@ -20,9 +20,9 @@ from databosun.api.lifecycle import (
     ThrottleOrder,
 )
 from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHold, LifecyclePolicySpec, LifecycleRule, Mask
+from databosun.domain.attempt import Limits
 from databosun.domain.lifecycle import HASH_CHARACTERS, normal_order
 from databosun.domain.presets import read_span
-from databosun.domain.run import Limits
 from databosun.domain.schedule import interval
 from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from databosun.api.lifecycle import LifecycleMode
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import DrillCursor
+from databosun.api.v1alpha1.databasestatus import DrillCursor
 from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHistory
 from databosun.api.v1alpha1.lifecyclerun import LifecyclePhase
 from databosun.api.v1alpha1.lifecyclestatus import (

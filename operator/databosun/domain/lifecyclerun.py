@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from databosun.api.backuptasks import RecoverTask
 from databosun.api.lifecycle import BatchOrder, LifecycleMode, LifecycleOrder, ThrottleOrder
 from databosun.api.lifecycleresult import LifecycleResult, RuleState
-from databosun.api.request import DatabaseTarget, LifecycleTask, PreviousEvidence, RecoverTask
+from databosun.api.request import DatabaseTarget, LifecycleTask, PreviousEvidence
 from databosun.api.v1alpha1.lifecyclerun import LifecyclePhase, LifecycleRunSpec, LifecycleRunStatus
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.attempt import Ending
 from databosun.domain.consent import Consent
 from databosun.domain.lifecycleview import plan_status, processed_by, rule_results, rule_state
 from databosun.domain.plan import Plan, PostEvent
-from databosun.domain.run import Conclude, Ending, Recover, Start
+from databosun.domain.run import Conclude, Recover, Start
 from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
 from databosun.domain.running import RunKind, chosen, started, with_success, without_success
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from databosun.api.v1alpha1.backuppolicy import BackupPolicyStatus, DatabaseCounts
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import PolicyCursor
+from databosun.api.v1alpha1.databasestatus import PolicyCursor
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.conditions import Wanted, merge_conditions
 from databosun.domain.policyruns import newest_run, no_run, on_schedule, ready_or_not, some, unhealthy

@@ -10,7 +10,7 @@ from databosun.api.drill import Level
 from databosun.api.quantities import format_duration, humanize_bytes
 from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import Estimate, LastBackup, LastProven
+from databosun.api.v1alpha1.databasestatus import Estimate, LastBackup, LastProven
 from databosun.domain.conditions import Wanted
 from databosun.domain.drill import LEVELS
 

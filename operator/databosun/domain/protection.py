@@ -10,9 +10,9 @@ from databosun.api.quantities import format_duration
 from databosun.api.result import ProbeResult
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.recovery import LogPreflight, ManagedRecovery, Trouble
+from databosun.domain.attempt import Ending
 from databosun.domain.conditions import Wanted, kstatus
 from databosun.domain.presets import EffectiveContinuous
-from databosun.domain.run import Ending
 
 CONTINUOUS = "Continuous"
 """What a finding blocks that stands in the way of archiving the log."""

@@ -18,7 +18,8 @@ from databosun.api.request import (
     StorageTarget,
 )
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec
-from databosun.api.v1alpha1.database import Connection, DatabaseSpec, RDSInstance, TLSMode
+from databosun.api.v1alpha1.database import Connection, DatabaseSpec, TLSMode
+from databosun.api.v1alpha1.rdsinstance import RDSInstance
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 

@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from databosun.api.backuptasks import RecoverTask
 from databosun.api.quantities import parse_duration
-from databosun.api.request import RecoverTask
 from databosun.api.result import RestoreResult
 from databosun.api.v1alpha1.proving import StoredRecord
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restore import Placed, RestorePhase, RestoreSpec, RestoreStatus, Staged
+from databosun.domain.attempt import Ending
 from databosun.domain.conditions import kstatus
 from databosun.domain.measured import check_results, target_point
 from databosun.domain.plan import Plan, PostEvent
 from databosun.domain.restorenames import short_id
 from databosun.domain.restoreorder import Mode, RestoreOrder, bridge_task, volume_task
-from databosun.domain.run import Conclude, Ending, Recover, Start, Wait, Watch
+from databosun.domain.run import Conclude, Recover, Start, Wait, Watch
 from databosun.domain.runjobs import Unfinished, attempt_job, follow, look_for
 from databosun.domain.running import (
     LOOK_AFTER_START,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
-from databosun.api.request import DatabaseTarget, RecoverTask, Request, SecretUse, StorageTarget, Task
+from databosun.api.backuptasks import RecoverTask
+from databosun.api.request import DatabaseTarget, Request, SecretUse, StorageTarget, Task
 from databosun.api.v1alpha1.common import PodTemplate
 from databosun.domain.names import attempt_job_name, recover_job_name
 from databosun.domain.plan import Plan, StartJob

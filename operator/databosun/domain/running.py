@@ -15,6 +15,7 @@ from databosun.api.quantities import format_duration
 from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.run import Attempt, Failure, Progress, RunStatus
+from databosun.domain.attempt import Ending, JobSeen
 from databosun.domain.conditions import Wanted, kstatus, merge_conditions
 from databosun.domain.names import attempt_job_name
 from databosun.domain.plan import (
@@ -31,7 +32,7 @@ from databosun.domain.plan import (
     StartJob,
 )
 from databosun.domain.requests import Named
-from databosun.domain.run import EndAttempt, Ending, JobSeen, RunFacts, Stage, Tried, Wait, Watch
+from databosun.domain.run import EndAttempt, RunFacts, Stage, Tried, Wait, Watch
 
 MAX_ATTEMPTS_SHOWN = 50
 PROGRESS_EVERY = timedelta(seconds=30)

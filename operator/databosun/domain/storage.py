@@ -8,8 +8,8 @@ from typing import Any
 
 from databosun.api.v1alpha1.backupstorage import BackupStorageStatus, Owner, Usage
 from databosun.api.v1alpha1.conditions import ConditionType
+from databosun.domain.attempt import Ending
 from databosun.domain.conditions import Wanted, find, kstatus, merge_conditions
-from databosun.domain.run import Ending
 
 SHORTEST_RETRY = timedelta(seconds=15)
 LONGEST_RETRY = timedelta(minutes=30)

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.domain.attempt import Limits
 from databosun.domain.presets import invalid_spec, read_span
-from databosun.domain.run import Limits
 from databosun.domain.schedule import check_cron, check_zone, last_due, next_due
 
 _SECOND = timedelta(seconds=1)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
-from databosun.api.comparison import TableDifference
 from databosun.api.drill import Check, CheckResult, Level, RecoveryPoint
 from databosun.api.request import DatabaseTarget
 from databosun.api.result import ProbeResult
@@ -179,108 +178,6 @@ class Engine(Protocol):
 
     def recover(self, plan: RecoveryPlan, source: Source) -> AbstractContextManager[Copy]:
         """Restore and recover; the copy runs while the block does, and nothing of it runs after."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """On whose behalf something is made or removed where a cloud keeps the backups: it is named and tagged after this.
-
-    `run` is empty for a look. `until`: nothing temporary may live longer.
-    """
-
-    cluster: str
-    namespace: str
-    database: str
-    database_uid: str
-    run: str
-    attempt: int
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Whose a backup was when it was taken, as its manifest says; that outlives cluster and Database."""
-
-    cluster: str
-    namespace: str
-    database_uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tended:
-    """`missing`: backups whose data are gone. `removed`: what drills had left. `unclaimed`: data of runs that are not
-    among the backups, by the cloud's own names; they are only told of, since a bucket may have been lost."""
-
-    missing: tuple[str, ...]
-    removed: tuple[str, ...]
-    unclaimed: tuple[str, ...] = ()
-
-
-class ManagedEngine(Engine, Protocol):
-    """An engine with the login at hand, since its backups stay with a cloud: in the store lies a note of each."""
-
-    @property
-    def way(self) -> str:
-        """What a drill measures, in a few words: from where to where."""
-        ...
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """What went wrong beside the work so far, each `Reason: sentence`, such as an instance that is left."""
-        ...
-
-    def refusal(self, backup: str, origin: Origin | None, held: Sequence[HeldPart]) -> str | None:
-        """Why the data of a backup must stay; None where they are ours, or gone. Nothing is changed."""
-        ...
-
-    def release(self, backup: str, origin: Origin | None, held: Sequence[HeldPart]) -> None:
-        """Delete the data of one backup, and wait until they are gone. Touches nothing that `refusal` would not let go.
-
-        `origin` None: its manifest is gone, and then they are found by the name that this Database would have given.
-        """
-        ...
-
-    def tend(self, backups: Sequence[str], active: Collection[str], known_at: datetime | None) -> Tended:
-        """Look for the data of `backups`, and remove what drills have left but for the runs in `active`, as known at
-        `known_at`: what began since then stays. None: no run begins any more."""
-        ...
-
-
-@runtime_checkable
-class Managed(Protocol):
-    """What an engine is besides whose databases' backups a cloud keeps."""
-
-    def visit(self, target: Target, visit: Visit, pulse: Callable[[], None]) -> ManagedEngine:
-        """The engine for one Job. `pulse` raises where the agent is to stop: call it at least every second."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class CompareScope:
-    """What to compare: all databases of the server or one, all tables or some. `statement_seconds`: at the database."""
-
-    database: str | None
-    tables: tuple[str, ...]
-    statement_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """What differs. `host`: the server that was looked at, `at` by its own clock."""
-
-    tables: tuple[TableDifference, ...]
-    host: str
-    at: datetime
-    notes: tuple[str, ...] = ()
-
-
-@runtime_checkable
-class Comparing(Protocol):
-    """What an engine may do besides: compare a database with a copy of it."""
-
-    def compare(self, target: Target, copy: Copy, scope: CompareScope, pulse: Callable[[], None]) -> Compared:
-        """Read both sides, write to neither. What cannot be compared is said for each table, never left out."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Every name in the bucket, built and parsed here and nowhere else (`docs/concepts/bucket.md`)."""
+"""Every name in the bucket but those of a log, built and parsed here and nowhere else (`docs/concepts/bucket.md`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
+
+from databosun.storage.names import NAME, artefact_name, whole
+from databosun.storage.walnames import WalFolder
 
 BackupId = NewType("BackupId", str)
 
@@ -19,14 +22,9 @@ EVIDENCE = "evidence.json"
 RESULT = "result.json"
 LEDGER = "ledger.jsonl.zst"
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_ARTEFACT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 _ATTEMPT = re.compile(r"a([1-9][0-9]?)")
 _VOLUME = re.compile(r"(.+)\.([0-9]{4,})")
 _LOG_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_TIMELINE = re.compile(r"[0-9A-F]{8}")
-_WAL = re.compile(r"([0-9A-F]{24})(?:\.(partial|last)\.([0-9A-F]{16}))?\.zst(\.age)?")
-_HOUR = re.compile(r"[0-9]{8}T[0-9]{2}")
 
 
 class Kind(StrEnum):
@@ -85,77 +83,6 @@ class BackupFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class WalFile:
-    """The name of a stored segment, understood. `end`: where an open one ends so far, or the last one of a file of the
-    server; None for a full one."""
-
-    segment: str
-    end: int | None
-    encrypted: bool
-    last: bool = False
-
-    @property
-    def open(self) -> bool:
-        """Whether more of it may come."""
-        return self.end is not None and not self.last
-
-
-@dataclass(frozen=True, slots=True)
-class WalFolder:
-    """The log of one server: its segments by timeline, and beside them what says which instants they reach."""
-
-    root: str
-
-    @property
-    def description(self) -> str:
-        """What the log is of: system identifier, size of its segments. Written once, first."""
-        return f"{self.root}/log.json"
-
-    @property
-    def gaps(self) -> str:
-        """The folder of the gaps that are known."""
-        return f"{self.root}/gaps"
-
-    def gap(self, timeline: int, begin: int, end: int) -> str:
-        """One gap: from where, to where."""
-        return f"{self.gaps}/{timeline:08X}-{begin:016X}-{end:016X}.json"
-
-    def timeline(self, timeline: int) -> str:
-        """The folder of one timeline's segments."""
-        return f"{self.root}/{timeline:08X}"
-
-    def history(self, timeline: int) -> str:
-        """A timeline's history file, as the server has it: never encrypted, since who archives must read it again."""
-        return f"{self.timeline(timeline)}/{timeline:08X}.history"
-
-    def segment(self, name: str, *, end: int | None, encrypted: bool, last: bool = False) -> str:
-        """A stored segment by its name in `pg_wal`: full, the open one as far as `end`, or the last one of a file."""
-        part = "" if end is None else f".{'last' if last else 'partial'}.{end:016X}"
-        return f"{self.root}/{name[:8]}/{name}{part}.zst{'.age' if encrypted else ''}"
-
-    def times(self, timeline: int) -> str:
-        """The folder of a timeline's pairs of wall clock and position."""
-        return f"{self.root}/times/{timeline:08X}"
-
-    def hour(self, timeline: int, hour: str) -> str:
-        """The pairs of one hour (`20260301T03`, UTC), overwritten until the hour is over."""
-        return f"{self.times(timeline)}/{_whole(_HOUR, hour, 'an hour')}.json"
-
-
-def parse_wal(key: str) -> WalFile | None:
-    """What a key of a timeline's folder holds; None where it is no segment."""
-    found = _WAL.fullmatch(key.rpartition("/")[2])
-    if not found:
-        return None
-    return WalFile(found[1], int(found[3], 16) if found[3] else None, found[4] is not None, found[2] == "last")
-
-
-def parse_timeline_folder(name: str) -> int | None:
-    """The timeline whose folder has that name; None where it is another folder."""
-    return int(name, 16) if _TIMELINE.fullmatch(name) and int(name, 16) else None
-
-
-@dataclass(frozen=True, slots=True)
 class LifecycleFolder:
     """The folder of one enforced run of a lifecycle."""
 
@@ -185,7 +112,7 @@ class LifecycleFolder:
 
     def archive(self, attempt: int, rule: str) -> str:
         """Where an attempt archives the rows of a rule."""
-        return f"{self.attempt(attempt)}/archive/{_whole(_NAME, rule, 'a rule')}"
+        return f"{self.attempt(attempt)}/archive/{whole(NAME, rule, 'a rule')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +123,7 @@ class Layout:
     namespace: str
 
     def __post_init__(self) -> None:
-        _whole(_NAME, self.namespace, "a namespace")
+        whole(NAME, self.namespace, "a namespace")
         if any(part in {"", ".", ".."} for part in self.prefix.strip("/").split("/")) and self.prefix.strip("/"):
             msg = f"prefix {self.prefix!r} has an empty or relative part; expected plain folder names"
             raise ValueError(msg)
@@ -213,12 +140,12 @@ class Layout:
 
     def check(self, name: str) -> str:
         """An object of a storage validation."""
-        return f"{self.root}/_check/{_whole(_LOG_PART, name, 'a name')}"
+        return f"{self.root}/_check/{whole(_LOG_PART, name, 'a name')}"
 
     def log(self, engine: str, system_id: str) -> str:
         """The folder of one server's log (WAL, binlog, oplog, replication stream)."""
-        of = _whole(_LOG_PART, engine.lower(), "an engine")
-        return f"{self.root}/_log/{of}/{_whole(_LOG_PART, system_id, 'a system id')}"
+        of = whole(_LOG_PART, engine.lower(), "an engine")
+        return f"{self.root}/_log/{of}/{whole(_LOG_PART, system_id, 'a system id')}"
 
     def wal(self, system_id: str, engine: str = "PostgreSQL") -> WalFolder:
         """The log of one server."""
@@ -226,19 +153,19 @@ class Layout:
 
     def backups(self, database: str) -> str:
         """The folder of all backups of one database."""
-        return f"{self.root}/{_whole(_NAME, database, 'a database')}/backups"
+        return f"{self.root}/{whole(NAME, database, 'a database')}/backups"
 
     def backup(self, database: str, backup_id: str) -> BackupFolder:
         """The folder of one backup."""
-        return BackupFolder(f"{self.backups(database)}/{_whole(_NAME, backup_id, 'a backup id')}")
+        return BackupFolder(f"{self.backups(database)}/{whole(NAME, backup_id, 'a backup id')}")
 
     def drills(self, database: str) -> str:
         """The folder of all drills of one database."""
-        return f"{self.root}/{_whole(_NAME, database, 'a database')}/drills"
+        return f"{self.root}/{whole(NAME, database, 'a database')}/drills"
 
     def drill(self, database: str, run: str) -> str:
         """The evidence of one drill: written once, never changed."""
-        return f"{self.drills(database)}/{_whole(_NAME, run, 'a drill')}/{EVIDENCE}"
+        return f"{self.drills(database)}/{whole(NAME, run, 'a drill')}/{EVIDENCE}"
 
     def failover(self, database: str, run: str) -> str:
         """The evidence of one failover test: written once, never changed."""
@@ -249,22 +176,22 @@ class Layout:
         return f"{self._failover(database, run)}/{LEDGER}"
 
     def _failover(self, database: str, run: str) -> str:
-        of = _whole(_NAME, database, "a database")
-        return f"{self.root}/{of}/failovers/{_whole(_NAME, run, 'a failover test')}"
+        of = whole(NAME, database, "a database")
+        return f"{self.root}/{of}/failovers/{whole(NAME, run, 'a failover test')}"
 
     def joint(self, run: str) -> str:
         """The evidence of one drill of many databases: written once, never changed."""
-        return f"{self.root}/_drills/{_whole(_NAME, run, 'a drill')}/{EVIDENCE}"
+        return f"{self.root}/_drills/{whole(NAME, run, 'a drill')}/{EVIDENCE}"
 
     def lifecycle(self, database: str, run: str) -> LifecycleFolder:
         """What a run of a lifecycle archived, and its audit."""
-        of = _whole(_NAME, database, "a database")
-        return LifecycleFolder(f"{self.root}/{of}/lifecycle/{_whole(_NAME, run, 'a run')}")
+        of = whole(NAME, database, "a database")
+        return LifecycleFolder(f"{self.root}/{of}/lifecycle/{whole(NAME, run, 'a run')}")
 
     def restore(self, database: str, run: str) -> str:
         """The record of one restore: written once, never changed."""
-        of = _whole(_NAME, database, "a database")
-        return f"{self.root}/{of}/restores/{_whole(_NAME, run, 'a restore')}/{RESULT}"
+        of = whole(NAME, database, "a database")
+        return f"{self.root}/{of}/restores/{whole(NAME, run, 'a restore')}/{RESULT}"
 
     def parse(self, key: str) -> Located:
         """Understand a key. ValueError where it lies outside this namespace's folder."""
@@ -280,31 +207,11 @@ class Layout:
             case ["_log", *_]:
                 return Located(Kind.LOG)
             case [database, "backups", backup_id, *rest] if (
-                rest and _NAME.fullmatch(database) and _NAME.fullmatch(backup_id)
+                rest and NAME.fullmatch(database) and NAME.fullmatch(backup_id)
             ):
                 return _parse_backup(database, BackupId(backup_id), rest)
             case _:
                 return Located(Kind.OTHER)
-
-
-def is_name(text: str) -> bool:
-    """Whether a folder in the bucket can be that of a database or a backup; people put other things there too."""
-    return _NAME.fullmatch(text) is not None
-
-
-def artefact_name(name: str) -> str:
-    """Check the name of an artefact or stored object: a relative path of plain names. ValueError."""
-    return _whole(_ARTEFACT, name, "an artefact")
-
-
-def volume_name(stored: str, number: int) -> str:
-    """The object that holds one volume of an artefact: `base.tar.zst.age` and 0 make `base.tar.zst.age.0000`."""
-    return f"{artefact_name(stored)}.{number:04d}"
-
-
-def stored_name(name: str, *, encrypted: bool) -> str:
-    """The artefact's name as stored, before the volume number."""
-    return f"{name}.age" if encrypted else name
 
 
 def _parse_backup(database: str, backup_id: BackupId, rest: list[str]) -> Located:
@@ -324,10 +231,3 @@ def _parse_backup(database: str, backup_id: BackupId, rest: list[str]) -> Locate
         volume[1].removesuffix(".age") if volume else name,
         int(volume[2]) if volume else None,
     )
-
-
-def _whole(pattern: re.Pattern[str], text: str, what: str) -> str:
-    if not pattern.fullmatch(text):
-        msg = f"{text!r} is no name of {what} in the bucket; expected {pattern.pattern}"
-        raise ValueError(msg)
-    return text

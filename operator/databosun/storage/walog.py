@@ -31,9 +31,9 @@ from databosun.domain.wal import (
     parse_segment,
     segment_name,
 )
-from databosun.storage.layout import WalFolder, parse_timeline_folder, parse_wal
 from databosun.storage.port import ObjectInfo, ObjectMissing, ObjectStore
 from databosun.storage.reasons import StorageReason
+from databosun.storage.walnames import WalFolder, parse_timeline_folder, parse_wal
 
 MAX_SMALL_BYTES = 4 * 1024 * 1024
 # User metadata of a stored segment.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from databosun.domain.wal import parse_lsn, segment_name
-from databosun.storage.layout import WalFolder
 from databosun.storage.port import ObjectStore
+from databosun.storage.walnames import WalFolder
 from databosun.storage.walog import StoredSegment, hours_of, read_pairs, segment_of
 
 TAIL_SEGMENTS = 64

@@ -9,20 +9,9 @@ from typing import Any, cast
 
 import pytest
 
+from databosun.api.backuptasks import BackupTask, DeleteTask, ManagedLook, ProbeTask
 from databosun.api.drill import Level
-from databosun.api.request import (
-    BackupRef,
-    BackupTask,
-    CopyTarget,
-    DatabaseTarget,
-    DeleteTask,
-    DrillPlace,
-    DrillTask,
-    ManagedLook,
-    ProbeTask,
-    RDSTarget,
-    Task,
-)
+from databosun.api.request import BackupRef, CopyTarget, DatabaseTarget, DrillPlace, DrillTask, RDSTarget, Task
 from databosun.api.result import DeletedBackup, Outcome
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.rds.conftest import Yard
-from databosun.api.request import HoldTask
+from databosun.api.backuptasks import HoldTask
 from support.agentrun import CLUSTER
 from support.awsrds import OTHER_REGION, Refusal
 

@@ -9,17 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from databosun.api.backuptasks import DeleteTask, RecoverTask, ValidateTask
 from databosun.api.drill import Level, Verdict
-from databosun.api.request import (
-    BackupRef,
-    DeleteTask,
-    DrillTask,
-    Immutable,
-    RecordPlace,
-    RecoverTask,
-    StorageTarget,
-    ValidateTask,
-)
+from databosun.api.request import BackupRef, DrillTask, Immutable, RecordPlace, StorageTarget
 from databosun.api.result import Outcome
 from databosun.domain.errors import UserFault
 from databosun.storage.port import AlreadyExists, Retention

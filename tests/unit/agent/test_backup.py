@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from databosun.agent.children import Children
-from databosun.api.request import HoldTask, RecoverTask
+from databosun.api.backuptasks import HoldTask, RecoverTask
 from databosun.api.result import Finding, Outcome
 from databosun.api.v1alpha1.backuppolicy import Hook, Hooks
 from databosun.domain.errors import WorldFault

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from databosun.agent.tasks import catalog
+from databosun.api.backuptasks import CatalogTask
 from databosun.api.drill import Level
-from databosun.api.request import CatalogTask
 from databosun.api.result import CatalogPage, CatalogProof
 from databosun.api.v1alpha1.backup import ObjectCount
 from databosun.storage.manifest import seal

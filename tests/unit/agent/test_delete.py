@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databosun.agent.tasks.delete import children_first
-from databosun.api.request import CatalogTask, DeleteTask, HoldTask
+from databosun.api.backuptasks import CatalogTask, DeleteTask, HoldTask
 from databosun.api.result import DeletedBackup, Outcome
 from databosun.domain.errors import WorldFault
 from databosun.storage.port import Undeleted

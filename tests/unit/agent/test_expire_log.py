@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from databosun.agent.tasks import expire_log
-from databosun.api.request import ExpireLogTask
+from databosun.api.backuptasks import ExpireLogTask
 from databosun.api.result import Outcome
 from databosun.domain.wal import segment_name
 from databosun.storage.layout import Layout

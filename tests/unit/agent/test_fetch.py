@@ -22,7 +22,8 @@ from databosun.agent.reasons import AgentReason
 from databosun.agent.redact import Redactor
 from databosun.agent.secrets import Secrets
 from databosun.agent.stop import Stop, Stopped
-from databosun.api.request import BackupRef, CatalogTask
+from databosun.api.backuptasks import CatalogTask
+from databosun.api.request import BackupRef
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
 from databosun.domain.sealing import canonical, digest_of
 from databosun.storage.manifest import Artefact, StoredFile

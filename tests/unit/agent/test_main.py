@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from databosun.agent.main import run
-from databosun.api.request import CatalogTask, ProbeTask, ValidateTask
+from databosun.api.backuptasks import CatalogTask, ProbeTask, ValidateTask
 from databosun.api.result import Outcome
 from databosun.domain.errors import UserFault, WorldFault
 from support.agentrun import PASSWORD, Ran, Workplace, backup_task, read

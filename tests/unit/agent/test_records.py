@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from databosun.agent.verify import Beside, verify
+from databosun.api.backuptasks import RecoverTask
 from databosun.api.drill import Check, CheckOutcome, CheckResult, Level, PointKind, RecoveryPoint, Verdict
-from databosun.api.request import BackupRef, DrillTask, JointGroup, JointMember, JointTask, RecoverTask, RestoreTask
+from databosun.api.request import BackupRef, DrillTask, JointGroup, JointMember, JointTask, RestoreTask
 from databosun.api.result import Outcome
 from databosun.api.v1alpha1.backup import Position
 from databosun.domain.sealing import digest_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from databosun.api.request import SweepTask
+from databosun.api.backuptasks import SweepTask
 from databosun.api.result import Outcome
 from databosun.domain.errors import WorldFault
 from databosun.storage.volume import VolumeStore

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from databosun.agent.tasks.validate import check_store, count
-from databosun.api.request import Immutable, ValidateTask
+from databosun.api.backuptasks import ValidateTask
+from databosun.api.request import Immutable
 from databosun.api.result import Outcome
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.storage.layout import Layout

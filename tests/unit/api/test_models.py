@@ -12,7 +12,7 @@ from databosun.api.v1alpha1.backup import BackupPhase, BackupSpec, BackupStatus
 from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec
 from databosun.api.v1alpha1.backupstorage import BackupStorageStatus
 from databosun.api.v1alpha1.conditions import Condition, ConditionType
-from databosun.api.v1alpha1.database import DatabaseStatus
+from databosun.api.v1alpha1.databasestatus import DatabaseStatus
 from databosun.api.v1alpha1.failovertestrun import FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquiryStatus
 from databosun.api.v1alpha1.kinds import KINDS

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from databosun.api.archive import Trouble
-from databosun.api.request import REQUEST_ANNOTATION, ArchiveTask, BackupTask, ExpireLogTask, Request
+from databosun.api.backuptasks import ArchiveTask, BackupTask, ExpireLogTask
+from databosun.api.request import REQUEST_ANNOTATION, Request
 from databosun.api.result import Finding, Outcome, Result
 from databosun.domain.plan import FINALIZER_SLOT
 from databosun.kube.resources import Object, Resource

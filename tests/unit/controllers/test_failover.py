@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from databosun.api.backuptasks import BackupTask
 from databosun.api.failover import FailoverStep, FailoverTask
-from databosun.api.request import BackupTask, Request
+from databosun.api.request import Request
 from databosun.domain.plan import ANNOTATION_RUN_NOW
 from databosun.kube.resources import Object
 from support.failoversim import Nodes

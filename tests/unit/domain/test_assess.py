@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
-from databosun.api.v1alpha1.database import LastProven
+from databosun.api.v1alpha1.databasestatus import LastProven
 from databosun.api.v1alpha1.recovery import Gap
 from databosun.api.v1alpha1.restore import RestoreSpec
 from databosun.domain.assess import AssessFacts, assess

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from databosun.api.v1alpha1.database import DrillCursor, EngineName, PolicyCursor
+from databosun.api.v1alpha1.database import EngineName
+from databosun.api.v1alpha1.databasestatus import DrillCursor, PolicyCursor
 from databosun.api.v1alpha1.restoredrill import HistoryLimits, RestoreDrillSpec
 from databosun.domain.database import RunOrder
 from databosun.domain.drillpolicy import (

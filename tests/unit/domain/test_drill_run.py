@@ -14,10 +14,11 @@ from databosun.api.result import DrillResult, Outcome, Result
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunSpec, RestoreDrillRunStatus
+from databosun.domain.attempt import JobSeen, Limits, PodSeen
 from databosun.domain.drillrun import DRILL_RUN, DrillOrder, DrillRunFacts, decide_drill_run, proof_of
 from databosun.domain.plan import StartJob
 from databosun.domain.requests import Named
-from databosun.domain.run import Blocked, Doomed, JobSeen, Limits, PodSeen, RunFacts, Stage
+from databosun.domain.run import Blocked, Doomed, RunFacts, Stage
 from databosun.domain.running import RunState, stage, tried
 
 NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from databosun.api.backuptasks import RecoverTask
 from databosun.api.lifecycle import (
     ActionType,
     BatchOrder,
@@ -21,10 +22,11 @@ from databosun.api.lifecycle import (
     ThrottleOrder,
 )
 from databosun.api.lifecycleresult import LifecycleResult, RuleFailure, RuleOutcome, RuleState
-from databosun.api.request import DatabaseTarget, LifecycleTask, RecoverTask, SecretUse, StorageTarget
+from databosun.api.request import DatabaseTarget, LifecycleTask, SecretUse, StorageTarget
 from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.lifecyclerun import LifecycleRunSpec, LifecycleRunStatus
+from databosun.domain.attempt import JobSeen, Limits, PodSeen
 from databosun.domain.consent import Consent
 from databosun.domain.lifecycle import make_plan
 from databosun.domain.lifecyclerun import (
@@ -35,7 +37,7 @@ from databosun.domain.lifecyclerun import (
 )
 from databosun.domain.plan import StartJob
 from databosun.domain.requests import Named
-from databosun.domain.run import JobSeen, Limits, PodSeen, RunFacts, Tried
+from databosun.domain.run import RunFacts, Tried
 from databosun.domain.running import RunState, stage, tried
 
 NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)

@@ -14,13 +14,13 @@ from databosun.api.v1alpha1.recovery import ManagedRecovery, Recovery
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec
 from databosun.controllers.context import Images
 from databosun.controllers.history import History, without
+from databosun.domain.attempt import Ending
 from databosun.domain.drillpolicy import effective_drill
 from databosun.domain.errors import UserFault
 from databosun.domain.presets import effective
 from databosun.domain.protection import Success, judge_probe, managed_of
 from databosun.domain.recovery import with_managed
 from databosun.domain.requests import Named, database_target
-from databosun.domain.run import Ending
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.database import LastBackup, LastProven
+from databosun.api.v1alpha1.databasestatus import LastBackup, LastProven
 from databosun.domain.conditions import Wanted
 from databosun.domain.proof import FailedDrill, ProofFacts, better_proof, decide_proof, estimate
 

@@ -14,11 +14,12 @@ from databosun.api.result import Outcome, PlacedResult, RestoreResult, Result
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.restore import RestorePhase, RestoreSpec, RestoreStatus
+from databosun.domain.attempt import JobSeen, Limits, PodSeen
 from databosun.domain.plan import Plan, StartJob
 from databosun.domain.requests import Named
 from databosun.domain.restoreorder import RestoreOrder
 from databosun.domain.restorerun import RESTORE_RUN, RestoreFacts, decide_restore, plan_hash
-from databosun.domain.run import Blocked, JobSeen, Limits, PodSeen, RunFacts, Stage
+from databosun.domain.run import Blocked, RunFacts, Stage
 from databosun.domain.running import RunState, stage, tried
 
 NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)

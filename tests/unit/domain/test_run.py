@@ -9,20 +9,23 @@ from typing import Any
 import pytest
 
 from databosun.api.result import Outcome, Result
-from databosun.domain.run import (
+from databosun.domain.attempt import (
     DEADLINE_MARGIN,
     LOG_PATIENCE,
     LOOK_AGAIN,
     LOOK_FOR_POD,
+    JobSeen,
+    Limits,
+    PodSeen,
+    judge,
+)
+from databosun.domain.run import (
     MAX_RECOVERS,
     PATIENCE,
     Blocked,
     Conclude,
     Doomed,
     EndAttempt,
-    JobSeen,
-    Limits,
-    PodSeen,
     Recover,
     RunFacts,
     Stage,
@@ -31,7 +34,6 @@ from databosun.domain.run import (
     Wait,
     Watch,
     decide_run,
-    judge,
     retry_delay,
 )
 from support.backups import at

@@ -33,7 +33,7 @@ from databosun.engines.mongodb.namespaces import (
 )
 from databosun.engines.mongodb.positions import Mark, parse_ts, read_mark
 from databosun.engines.mongodb.replay.entries import Transactions, left_out, wall_of
-from databosun.storage.layout import artefact_name
+from databosun.storage.names import artefact_name
 
 DOCUMENTS = b"".join(bson.encode({"_id": n, "text": "x" * n}) for n in range(300))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databosun.domain.errors import WorldFault
-from databosun.engines.base import Visit
+from databosun.engines.managed import Visit
 from databosun.engines.rds.cloud import AnswerError
 from databosun.engines.rds.instances import Left, forsaken
 from databosun.engines.rds.marks import Owner

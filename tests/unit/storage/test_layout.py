@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databosun.storage.layout import (
-    BackupId,
-    Kind,
-    Layout,
-    Located,
-    artefact_name,
-    stored_name,
-    volume_name,
-)
+from databosun.storage.layout import BackupId, Kind, Layout, Located
+from databosun.storage.names import artefact_name, stored_name, volume_name
 
 LAYOUT = Layout("prod", "shop")
 FOLDER = LAYOUT.backup("orders", "orders-2603010300-a1b2c")

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from databosun.api.archive import LogGap, TimePair
 from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import WalPoint, first_history, format_lsn, parse_history, segment_name
-from databosun.storage.layout import Layout, parse_timeline_folder, parse_wal
+from databosun.storage.layout import Layout
 from databosun.storage.port import ObjectMissing
 from databosun.storage.volume import VolumeStore
+from databosun.storage.walnames import parse_timeline_folder, parse_wal
 from databosun.storage.walog import (
     INSTANT,
     LogDescription,

@@ -14,7 +14,7 @@ from databosun.agent.progress import Progress
 from databosun.agent.reasons import AgentReason
 from databosun.domain.errors import SafetyStop
 from databosun.engines.lifecycle import Capture, Feed, Key, RowWork
-from databosun.storage.layout import stored_name
+from databosun.storage.names import stored_name
 
 FORMS = {"jsonl": "jsonl.zst", "copy": "copy.zst"}
 

@@ -22,7 +22,7 @@ from databosun.agent.walretry import Drained
 from databosun.agent.walship import Shipper, ShipPlan
 from databosun.agent.walstore import WalBucket
 from databosun.api.archive import POSITION_EVENT, PositionLine
-from databosun.api.request import ArchiveTask
+from databosun.api.backuptasks import ArchiveTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.wal import parse_lsn
 from databosun.engines.archiving import ArchivePlan, ArchiveState

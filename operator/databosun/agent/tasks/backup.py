@@ -14,7 +14,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.agent.restore_doc import render
 from databosun.agent.tasks.common import DurableBackup, put_hold, read_durable
 from databosun.agent.upload import put_verified
-from databosun.api.request import BackupTask
+from databosun.api.backuptasks import BackupTask
 from databosun.api.result import Outcome, ProbeResult, Result
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.domain.sealing import digest_of

@@ -10,12 +10,12 @@ from databosun.agent.context import Context
 from databosun.agent.proofs import Proofs, proofs_of
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_hold
-from databosun.api.request import CatalogTask
+from databosun.api.backuptasks import CatalogTask
 from databosun.api.result import CatalogEntry, CatalogPage, Outcome, Result
 from databosun.domain.errors import SafetyStop
 from databosun.domain.sealing import digest_of, is_signed
-from databosun.storage.layout import is_name
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest
+from databosun.storage.names import is_name
 from databosun.storage.port import ObjectMissing
 
 PAGE_BYTES = 180 * 1024  # of 256 KiB for the whole result

@@ -16,7 +16,7 @@ from databosun.api.drill import PointKind
 from databosun.api.request import Compare
 from databosun.domain.comparison import summarise
 from databosun.domain.errors import UserFault
-from databosun.engines.base import CompareScope, Comparing
+from databosun.engines.comparing import CompareScope, Comparing
 
 
 def compare(ctx: Context, asked: Compare) -> Comparison:

@@ -25,14 +25,15 @@ from datetime import datetime
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import DeleteTask
+from databosun.api.backuptasks import DeleteTask
 from databosun.api.result import DeletedBackup, Outcome, Result
 from databosun.api.v1alpha1.backup import HeldPart
 from databosun.domain.errors import SafetyStop
-from databosun.engines.base import ManagedEngine, Origin
-from databosun.storage.layout import BackupFolder, is_name
+from databosun.engines.managed import ManagedEngine, Origin
+from databosun.storage.layout import BackupFolder
 from databosun.storage.locks import latest_lock
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest
+from databosun.storage.names import is_name
 from databosun.storage.owner import demand_ownership
 from databosun.storage.port import ObjectMissing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import DropSlotTask
+from databosun.api.backuptasks import DropSlotTask
 from databosun.api.result import Outcome, Result
 from databosun.engines.registry import load_archiver
 

@@ -13,14 +13,14 @@ from datetime import UTC, datetime, timedelta
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_durable
-from databosun.api.request import ExpireLogTask
+from databosun.api.backuptasks import ExpireLogTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import SafetyStop
 from databosun.domain.logretention import KeepFrom, may_go
 from databosun.domain.wal import WalPoint, parse_lsn
-from databosun.storage.layout import WalFolder, parse_timeline_folder
 from databosun.storage.owner import demand_ownership
 from databosun.storage.reasons import StorageReason
+from databosun.storage.walnames import WalFolder, parse_timeline_folder
 from databosun.storage.walog import StoredSegment, read_description
 from databosun.storage.waltail import segments_of
 

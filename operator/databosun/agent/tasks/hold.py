@@ -5,7 +5,7 @@ from __future__ import annotations
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import put_hold
-from databosun.api.request import HoldTask
+from databosun.api.backuptasks import HoldTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import WorldFault
 from databosun.storage.owner import demand_ownership

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import ManagedLook, ProbeTask
+from databosun.api.backuptasks import ManagedLook, ProbeTask
 from databosun.api.result import Finding, ManagedState, Outcome, ProbeResult, Result
-from databosun.engines.base import ManagedEngine, Tended
+from databosun.engines.managed import ManagedEngine, Tended
 from databosun.engines.registry import load_archiver
 
 MOST_NAMED = 50

@@ -12,7 +12,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.api.request import ReadRecords
 from databosun.api.v1alpha1.inquiry import RecordsFound
 from databosun.domain.errors import UserFault
-from databosun.storage.layout import is_name
+from databosun.storage.names import is_name
 from databosun.storage.port import ObjectMissing
 
 # Of 256 KiB for the whole result; base64 takes a third more.

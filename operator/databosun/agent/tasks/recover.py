@@ -10,7 +10,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_durable
 from databosun.agent.tasks.joint import read_joint
 from databosun.agent.tasks.lifecycle import read_lifecycle
-from databosun.api.request import RecoverTask
+from databosun.api.backuptasks import RecoverTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import WorldFault
 

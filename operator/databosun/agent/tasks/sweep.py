@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import SweepTask
+from databosun.api.backuptasks import SweepTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import SafetyStop
-from databosun.storage.layout import BackupFolder, Kind, is_name
+from databosun.storage.layout import BackupFolder, Kind
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, read_manifest
+from databosun.storage.names import is_name
 from databosun.storage.owner import demand_ownership
 from databosun.storage.port import ObjectInfo, ObjectMissing
 

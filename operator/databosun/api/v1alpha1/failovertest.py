@@ -9,7 +9,8 @@ from pydantic import Field
 from databosun.api.failover import FailoverMode
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate
 from databosun.api.v1alpha1.conditions import Conditions
-from databosun.api.v1alpha1.database import CredentialsRef, Host, PolicyCursor
+from databosun.api.v1alpha1.database import CredentialsRef, Host
+from databosun.api.v1alpha1.databasestatus import PolicyCursor
 from databosun.api.v1alpha1.fields import (
     Cron,
     Duration,

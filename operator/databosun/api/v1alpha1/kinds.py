@@ -9,7 +9,8 @@ from databosun.api.v1alpha1.backup import BackupSpec, BackupStatus
 from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupPolicyStatus
 from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorageStatus
 from databosun.api.v1alpha1.common import Model
-from databosun.api.v1alpha1.database import DatabaseSpec, DatabaseStatus
+from databosun.api.v1alpha1.database import DatabaseSpec
+from databosun.api.v1alpha1.databasestatus import DatabaseStatus
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec, FailoverTestStatus
 from databosun.api.v1alpha1.failovertestrun import FailoverTestRunSpec, FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquirySpec, InquiryStatus

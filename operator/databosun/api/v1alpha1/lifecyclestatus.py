@@ -10,7 +10,7 @@ from databosun.api.lifecycle import ActionType
 from databosun.api.lifecycleresult import RuleState
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.conditions import Conditions
-from databosun.api.v1alpha1.database import DrillCursor
+from databosun.api.v1alpha1.databasestatus import DrillCursor
 from databosun.api.v1alpha1.fields import Identifier, Line, Message, ShortName, Time, first
 from databosun.api.v1alpha1.schema import WHOLE, one_each
 

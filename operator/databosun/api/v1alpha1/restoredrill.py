@@ -10,7 +10,8 @@ from pydantic import Field
 from databosun.api.drill import Level
 from databosun.api.v1alpha1.common import LabelSelector, LocalRef, Model, PodTemplate
 from databosun.api.v1alpha1.conditions import Conditions
-from databosun.api.v1alpha1.database import DrillCursor, Objectives
+from databosun.api.v1alpha1.database import Objectives
+from databosun.api.v1alpha1.databasestatus import DrillCursor
 from databosun.api.v1alpha1.fields import Cron, Duration, Identifier, PositiveDuration, Time, TimeZone
 from databosun.api.v1alpha1.proving import CopyCheck
 from databosun.api.v1alpha1.schema import WHOLE, cel, one_each, rules

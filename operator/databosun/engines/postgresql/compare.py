@@ -17,7 +17,8 @@ from psycopg import sql
 from databosun.api.comparison import TableDifference, TableState
 from databosun.domain.comparison import RowCounts, as_bags, by_key, differing, rows_of
 from databosun.domain.errors import UserFault, WorldFault
-from databosun.engines.base import Compared, CompareScope, Copy, Target
+from databosun.engines.base import Copy, Target
+from databosun.engines.comparing import Compared, CompareScope
 from databosun.engines.postgresql.comparetables import Shape, bucket_query, list_shapes, row_query
 from databosun.engines.postgresql.connect import (
     Connection,

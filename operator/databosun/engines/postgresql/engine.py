@@ -9,19 +9,8 @@ from typing import Any
 
 from databosun.api.result import ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
-from databosun.engines.base import (
-    Captured,
-    Compared,
-    CompareScope,
-    Copy,
-    Engine,
-    Plan,
-    RecoveryPlan,
-    RestoreDoc,
-    Sink,
-    Source,
-    Target,
-)
+from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.comparing import Compared, CompareScope
 from databosun.engines.postgresql.checks.artefacts import inspect_artefacts
 from databosun.engines.postgresql.choose import begins_too_early, choose_method
 from databosun.engines.postgresql.compare import compare_with_copy

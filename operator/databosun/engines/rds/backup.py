@@ -11,7 +11,8 @@ from databosun.api.request import RDSTarget
 from databosun.api.v1alpha1.backup import HeldPart, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import SafetyStop
-from databosun.engines.base import Captured, Plan, Sink, Visit
+from databosun.engines.base import Captured, Plan, Sink
+from databosun.engines.managed import Visit
 from databosun.engines.rds import snapshots
 from databosun.engines.rds.cloud import Cloud
 from databosun.engines.rds.reasons import Reason

@@ -14,21 +14,8 @@ from databosun.api.result import Finding, ProbeResult
 from databosun.api.v1alpha1.backup import HeldPart, Position
 from databosun.api.v1alpha1.backuppolicy import Hook, Method
 from databosun.domain.errors import SafetyStop, UserFault
-from databosun.engines.base import (
-    Captured,
-    Copy,
-    Engine,
-    Origin,
-    Plan,
-    Reached,
-    RecoveryPlan,
-    RestoreDoc,
-    Sink,
-    Source,
-    Target,
-    Tended,
-    Visit,
-)
+from databosun.engines.base import Captured, Copy, Engine, Plan, Reached, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.managed import Origin, Tended, Visit
 from databosun.engines.rds import instances, snapshots
 from databosun.engines.rds.backup import NOTE, back_up
 from databosun.engines.rds.cloud import AnswerError, Cloud, rds_of

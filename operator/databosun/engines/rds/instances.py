@@ -17,7 +17,7 @@ from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.api.request import DrillPlace
 from databosun.api.v1alpha1.backup import HeldPart
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
-from databosun.engines.base import Visit
+from databosun.engines.managed import Visit
 from databosun.engines.rds.cloud import AnswerError, Cloud
 from databosun.engines.rds.marks import BEGAN, DRILL, EXPIRES, RUN, Owner, instant_of, tags_of
 from databosun.engines.rds.reasons import Reason

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from databosun.engines.base import Origin, Visit
+from databosun.engines.managed import Origin, Visit
 
 SNAPSHOT, DRILL = "databosun-", "databosun-drill-"
 CLUSTER, NAMESPACE, DATABASE, UID, RUN, BEGAN, EXPIRES = (

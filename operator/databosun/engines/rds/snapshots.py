@@ -9,7 +9,7 @@ from typing import Any
 
 from databosun.api.v1alpha1.backup import HeldPart
 from databosun.domain.errors import DatabosunError, SafetyStop, WorldFault
-from databosun.engines.base import Visit
+from databosun.engines.managed import Visit
 from databosun.engines.rds.cloud import AnswerError, Cloud
 from databosun.engines.rds.marks import Owner
 from databosun.engines.rds.reasons import Reason
