@@ -11,7 +11,8 @@ from typing import Any
 from databosun.api.v1alpha1.common import API_VERSION, PodTemplate
 from databosun.api.v1alpha1.conditions import Condition, ConditionType
 from databosun.api.v1alpha1.crd import build_crd, structural_schema
-from databosun.api.v1alpha1.kinds import CATEGORY, KINDS, Kind
+from databosun.api.v1alpha1.kind import Kind
+from databosun.api.v1alpha1.kinds import CATEGORY, KINDS
 from databosun.api.v1alpha1.reasons import WHAT_TO_DO
 from databosun.api.v1alpha1.schema import VALIDATIONS
 

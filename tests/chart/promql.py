@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from databosun.runtime import families
+from databosun.runtime.families import OF_THE_OPERATOR
+from databosun.runtime.objectfamilies import OF_OBJECTS
 
 
 def promtool(*arguments: str | Path) -> str:
@@ -28,7 +29,7 @@ def metrics_in(expression: str) -> set[str]:
 def declared_metrics() -> dict[str, tuple[str, ...]]:
     """Every series name of the operator, with its labels."""
     found: dict[str, tuple[str, ...]] = {}
-    for family in (*families.OF_OBJECTS, *families.OF_THE_OPERATOR):
+    for family in (*OF_OBJECTS, *OF_THE_OPERATOR):
         if family.kind == "histogram":
             found |= {f"{family.name}_{part}": family.labels for part in ("sum", "count")}
             found[f"{family.name}_bucket"] = (*family.labels, "le")

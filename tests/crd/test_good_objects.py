@@ -9,7 +9,8 @@ import pytest
 
 from crd.objects import CRDS, Object, Place, good, good_objects, schema_of, value_at, with_value, without
 from crd.server import Server, Stored, refusal
-from databosun.api.v1alpha1.kinds import KINDS, Kind
+from databosun.api.v1alpha1.kind import Kind
+from databosun.api.v1alpha1.kinds import KINDS
 
 pytestmark = pytest.mark.api
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from crd.objects import Object, fields, good, good_objects, schema_of
-from databosun.api.v1alpha1.kinds import CATEGORY, KINDS, Kind
+from databosun.api.v1alpha1.kind import Kind
+from databosun.api.v1alpha1.kinds import CATEGORY, KINDS
 from support.cluster import Cluster
 
 pytestmark = pytest.mark.api

@@ -20,6 +20,7 @@ from prometheus_client import (
 from databosun import __version__
 from databosun.runtime import families as f
 from databosun.runtime.families import Family
+from databosun.runtime.objectfamilies import OF_OBJECTS
 from databosun.runtime.series import Row
 
 REASON: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
@@ -47,14 +48,14 @@ class ObjectSeries:
 
     def render(self) -> bytes:
         """All families in Prometheus' text format 0.0.4; may run in a thread while others put and drop."""
-        lines: dict[Family, list[str]] = {family: _header(family) for family in f.OF_OBJECTS}
+        lines: dict[Family, list[str]] = {family: _header(family) for family in OF_OBJECTS}
         for rows in list(self._rows.values()):
             for families, label_values, values in rows:
                 labels = _label_text(families[0].labels, label_values)
                 for family, value in zip(families, values, strict=True):
                     if value is not None:
                         lines[family].append(f"{family.name}{labels} {float(value)!r}\n")
-        return "".join(line for family in f.OF_OBJECTS for line in lines[family]).encode()
+        return "".join(line for family in OF_OBJECTS for line in lines[family]).encode()
 
 
 class Metrics:

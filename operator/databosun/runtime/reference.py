@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from databosun.runtime.families import OF_OBJECTS, OF_THE_OPERATOR, Family
+from databosun.runtime.families import OF_THE_OPERATOR, Family
+from databosun.runtime.objectfamilies import OF_OBJECTS
 
 _HEAD = """# Metrics
 
-<!-- Generated from operator/databosun/runtime/families.py. Do not edit. -->
+<!-- Generated from operator/databosun/runtime/families.py and objectfamilies.py. Do not edit. -->
 
 The operator serves these at `/metrics` on its metrics port, together with the process metrics of the Prometheus client
 (`process_resident_memory_bytes` and the like). A standby replica serves them too: `databosun_leader` tells it apart.

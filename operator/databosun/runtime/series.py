@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from databosun.api.quantities import parse_duration
-from databosun.runtime import families as f
+from databosun.runtime import objectfamilies as f
 from databosun.runtime.families import Family
 
 Body = Mapping[str, Any]

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.crd import crd_documents, crds_yaml, structural_schema
-from databosun.api.v1alpha1.kinds import KINDS, Kind
+from databosun.api.v1alpha1.kind import Kind
+from databosun.api.v1alpha1.kinds import KINDS
 from databosun.api.v1alpha1.schema import cel, checks, found_instead, matches, rules
 
 Schema = dict[str, Any]

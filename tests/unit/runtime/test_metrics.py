@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from databosun.runtime.families import OF_OBJECTS, OF_THE_OPERATOR
+from databosun.runtime.families import OF_THE_OPERATOR
 from databosun.runtime.metrics import MOST_REASONS, Metrics
+from databosun.runtime.objectfamilies import OF_OBJECTS
 from databosun.runtime.reference import reference
 from databosun.runtime.series import (
     database_series,

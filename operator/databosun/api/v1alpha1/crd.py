@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from databosun.api.v1alpha1.common import GROUP, VERSION, Model
-from databosun.api.v1alpha1.kinds import CATEGORY, KINDS, Column, Kind
+from databosun.api.v1alpha1.kind import Column, Kind
+from databosun.api.v1alpha1.kinds import CATEGORY, KINDS
 from databosun.api.v1alpha1.schema import VALIDATIONS, cel
 
 Schema = dict[str, Any]
