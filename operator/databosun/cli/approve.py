@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
 
 from rich.text import Text
 
@@ -14,21 +12,16 @@ from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import PendingDeletions
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.recovery import LogExpiry
+from databosun.cli.consenting import Ask, Shown, agree, demand_hash, stamp
 from databosun.cli.findings import breaker_tripped
 from databosun.cli.output import table
-from databosun.cli.reasons import CliReason
-from databosun.cli.running import FAILED, OK
+from databosun.cli.running import OK
 from databosun.cli.session import Session
 from databosun.cli.words import NONE, ago
 from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenBackup, SeenPolicy
 from databosun.domain.conditions import find
-from databosun.domain.errors import SafetyStop
-from databosun.kube.resources import APPROVALS, BACKUP_POLICIES, BACKUPS, DATABASES, Object
-
-SHOWN_HASH: Final = 8
-MAX_OF: Final = 45  # of a name, so that the Approval's own is one
-Ask = Callable[[str], bool]
+from databosun.kube.resources import BACKUP_POLICIES, BACKUPS, DATABASES, Object
 
 
 async def approve(session: Session, name: str, valid_for: timedelta, expected: str | None, ask: Ask) -> int:
@@ -38,7 +31,7 @@ async def approve(session: Session, name: str, valid_for: timedelta, expected: s
     if plan is None:
         session.screen.out.print(f"BackupPolicy {name} plans no deletions: there is nothing to approve", markup=False)
         return OK
-    _demand(plan, expected)
+    demand_hash(plan.hash, expected)
     await _show(session, policy, plan)
     retention = find(policy.status.conditions, ConditionType.RETENTION_HEALTHY)
     if retention is None or not breaker_tripped(retention):
@@ -48,17 +41,15 @@ async def approve(session: Session, name: str, valid_for: timedelta, expected: s
         )
         return OK
     session.screen.out.print(f"Stopped: {retention.message}", markup=False)
-    user = await session.user()
-    if not ask(f"Approve the deletion of {plan.count} backups as {user}, for {valid_for}?"):
-        session.screen.note("not approved")
-        return FAILED
-    # The plan may have changed while it was being read; consent is to what was shown.
-    again = read.policy(await session.find(BACKUP_POLICIES, name)).status.pending_deletions
-    _demand(again, plan.hash)
-    body = approval(BACKUP_POLICIES.kind, session.namespace, name, plan.hash, user, session.clock.now() + valid_for)
-    created = await session.kube.create(APPROVALS, session.namespace, body)
-    session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
-    return OK
+
+    async def again() -> str | None:
+        pending = read.policy(await session.find(BACKUP_POLICIES, name)).status.pending_deletions
+        return pending.hash if pending is not None else None
+
+    def question(user: str) -> str:
+        return f"Approve the deletion of {plan.count} backups as {user}, for {valid_for}?"
+
+    return await agree(session, Shown(BACKUP_POLICIES, name, plan.hash, question, again, valid_for), ask)
 
 
 async def approve_log(session: Session, name: str, valid_for: timedelta, expected: str | None, ask: Ask) -> int:
@@ -76,52 +67,20 @@ async def approve_log(session: Session, name: str, valid_for: timedelta, expecte
         f" {plan.base} begins\nplan {plan.hash}, shown since {stamp(plan.since)}\nStopped: {plan.stopped}",
         markup=False,
     )
-    user = await session.user()
-    if not ask(f"Approve the deletion of the log before {stamp(plan.before)} as {user}, for {valid_for}?"):
-        session.screen.note("not approved")
-        return FAILED
-    again = _expiring(await session.find(DATABASES, name))
-    demand_hash(again.hash if again is not None else None, plan.hash)
-    body = approval(DATABASES.kind, session.namespace, name, plan.hash, user, session.clock.now() + valid_for)
-    created = await session.kube.create(APPROVALS, session.namespace, body)
-    session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
-    return OK
+
+    async def again() -> str | None:
+        expiring = _expiring(await session.find(DATABASES, name))
+        return expiring.hash if expiring is not None else None
+
+    def question(user: str) -> str:
+        return f"Approve the deletion of the log before {stamp(plan.before)} as {user}, for {valid_for}?"
+
+    return await agree(session, Shown(DATABASES, name, plan.hash, question, again, valid_for), ask)
 
 
 def _expiring(body: Object) -> LogExpiry | None:
     archiver = read.database(body).status.archiver
     return archiver.expiring if archiver is not None else None
-
-
-def approval(kind: str, namespace: str, of: str, plan_hash: str, user: str, not_after: datetime) -> Object:
-    """The Approval of one plan."""
-    name = f"{of[:MAX_OF]}-{plan_hash[:SHOWN_HASH]}-{secrets.token_hex(2)}"
-    return {
-        "apiVersion": APPROVALS.api_version,
-        "kind": APPROVALS.kind,
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "ref": {"kind": kind, "name": of},
-            "planHash": plan_hash,
-            "approvedBy": user,
-            "notAfter": stamp(not_after),
-        },
-    }
-
-
-def _demand(plan: PendingDeletions | None, expected: str | None) -> None:
-    """SafetyStop where the plan is not the expected one."""
-    demand_hash(plan.hash if plan is not None else None, expected)
-
-
-def demand_hash(found: str | None, expected: str | None) -> None:
-    """SafetyStop where the plan is not the expected one."""
-    found = found or "none"
-    if expected is not None and found != expected:
-        message = (
-            f"the plan is not the one expected: found {found}, expected {expected}; nothing was approved, look again"
-        )
-        raise SafetyStop(CliReason.PLAN_CHANGED, message)
 
 
 async def _show(session: Session, policy: SeenPolicy, plan: PendingDeletions) -> None:
@@ -153,8 +112,3 @@ def _row(name: str, one: SeenBackup | None, now: datetime) -> Sequence[str]:
         humanize_bytes(status.size.stored) if status.size else NONE,
         status.proven.level if status.proven else "no",
     ]
-
-
-def stamp(at: datetime) -> str:
-    """An instant as Kubernetes writes it."""
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

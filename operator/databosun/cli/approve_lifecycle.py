@@ -9,13 +9,13 @@ from rich.text import Text
 
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.lifecyclestatus import LifecyclePlanStatus, PlannedRule
-from databosun.cli.approve import Ask, approval, demand_hash, stamp
+from databosun.cli.consenting import Ask, Shown, agree, demand_hash, stamp
 from databosun.cli.output import table
-from databosun.cli.running import FAILED, OK
+from databosun.cli.running import OK
 from databosun.cli.session import Session
 from databosun.cli.words import NONE
 from databosun.controllers import seen as read
-from databosun.kube.resources import APPROVALS, LIFECYCLE_POLICIES
+from databosun.kube.resources import LIFECYCLE_POLICIES
 
 COLUMNS = ["RULE", "ACTION", "TABLE", "ELIGIBLE", "OF", "SIZE", "OLDEST", "HELD"]
 
@@ -29,18 +29,15 @@ async def approve_lifecycle(session: Session, name: str, valid_for: timedelta, e
         return OK
     demand_hash(plan.hash, expected)
     _show(session, name, plan)
-    user = await session.user()
-    if not ask(f"Approve plan {plan.hash} as {user}, for all runs of the next {valid_for}?"):
-        session.screen.note("not approved")
-        return FAILED
-    # The plan may have changed while it was being read; consent is to what was shown.
-    again = await _plan(session, name)
-    demand_hash(again.hash if again is not None else None, plan.hash)
-    until = session.clock.now() + valid_for
-    body = approval(LIFECYCLE_POLICIES.kind, session.namespace, name, plan.hash, user, until)
-    created = await session.kube.create(APPROVALS, session.namespace, body)
-    session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
-    return OK
+
+    async def again() -> str | None:
+        found = await _plan(session, name)
+        return found.hash if found is not None else None
+
+    def question(user: str) -> str:
+        return f"Approve plan {plan.hash} as {user}, for all runs of the next {valid_for}?"
+
+    return await agree(session, Shown(LIFECYCLE_POLICIES, name, plan.hash, question, again, valid_for), ask)
 
 
 async def _plan(session: Session, name: str) -> LifecyclePlanStatus | None:

@@ -11,7 +11,6 @@ from databosun.cli.complete import names_of
 from databosun.cli.options import Context, Kubeconfig, Namespace, StartWithin, Timeout, Where, span
 
 if TYPE_CHECKING:
-    from databosun.cli.output import Screen
     from databosun.cli.session import Session
 
 
@@ -32,21 +31,12 @@ def failover(
     With --wait the exit code is that of the verdict: 0 passed, 1 not, 124 still going on at --timeout; it ends with 0
     where the plan waits for an Approval. Ctrl-C ends the waiting, never the test.
     """
-    from databosun.cli import failover, running
+    from databosun.cli import failover
 
-    started: list[str] = []
-
-    async def work(session: Session) -> int:
-        seen = await failover.start(session, test, start_within)
-        started.append(f"-n {seen.meta.namespace} {seen.meta.name}")
-        session.screen.out.print(f"failovertestrun.databosun.io/{seen.meta.name} created", markup=False)
-        return await failover.RUN.follow(session, seen.meta.name, timeout) if wait else running.OK
-
-    def interrupted(screen: Screen) -> None:
-        if started:
-            screen.note(f"the test goes on; see: kubectl get forun {started[0]}")
-
-    running.run(Where(kubeconfig, context, namespace), work, interrupted=interrupted)
+    where = Where(kubeconfig, context, namespace)
+    failover.RUN.by_hand(
+        where, lambda session: failover.start(session, test, start_within), "test", wait=wait, timeout=timeout
+    )
 
 
 def approve(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from databosun.api.v1alpha1.inquiry import INQUIRY_FINAL, InquiryPhase
-from databosun.cli.following import ALPHABET, LOOK_EVERY, PICKED_UP_WITHIN
+from databosun.cli.following import LOOK_EVERY, PICKED_UP_WITHIN
+from databosun.cli.handmade import by_hand
 from databosun.cli.reasons import CliReason
 from databosun.cli.report.cluster import keys_of
 from databosun.cli.session import Session
@@ -48,17 +48,10 @@ async def ask(session: Session, question: Question, limit: timedelta | None) -> 
 
 
 async def _create(session: Session, question: Question) -> str:
-    now = session.clock.now()
-    tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
-    name = f"{question.about[:40].rstrip('-')}-{now:%y%m%d-%H%M}-{tail}"
-    body = {
-        "apiVersion": INQUIRIES.api_version,
-        "kind": INQUIRIES.kind,
-        "metadata": {"name": name, "namespace": question.namespace},
-        "spec": {"notAfter": f"{now + START_WITHIN:%Y-%m-%dT%H:%M:%SZ}", **question.spec},
-    }
+    about, now = question.about[:40].rstrip("-"), session.clock.now()
+    body = by_hand(INQUIRIES, question.namespace, about, question.spec, now, START_WITHIN)
     await session.kube.create(INQUIRIES, question.namespace, body)
-    return name
+    return str(body["metadata"]["name"])
 
 
 async def _follow(session: Session, namespace: str, name: str, limit: timedelta | None) -> SeenInquiry:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.backuppolicy import BackupType, DeletionPolicy
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.cli.following import ALPHABET, Run, tell_failure
+from databosun.cli.following import Run, tell_failure
+from databosun.cli.handmade import by_hand
 from databosun.cli.reasons import CliReason
 from databosun.cli.running import FAILED, OK
 from databosun.cli.session import Session
 from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy
 from databosun.domain.covering import covers
-from databosun.domain.errors import UserFault, WorldFault
+from databosun.domain.errors import UserFault
 from databosun.domain.plan import FINALIZER_DATA
-from databosun.kube.errors import AlreadyExists
 from databosun.kube.resources import BACKUP_POLICIES, BACKUPS, DATABASES, Object
 
 
@@ -39,38 +37,21 @@ async def start(session: Session, wish: Wish) -> SeenBackup:
     """Create the Backup. UserFault where no policy, or more than one, says how."""
     database = read.database(await session.find(DATABASES, wish.database))
     policy = await _policy(session, database, wish.policy)
-    for _ in range(2):
-        body = manifest(database, policy, wish, session.clock.now())
-        try:
-            return read.backup(await session.kube.create(BACKUPS, session.namespace, body))
-        except AlreadyExists:
-            continue
-    message = "two names in a row were taken; try again"
-    raise WorldFault(Reason.NAME_TAKEN, message)
+    return await RUN.create(session, lambda now: manifest(database, policy, wish, now))
 
 
 def manifest(database: SeenDatabase, policy: SeenPolicy, wish: Wish, now: datetime) -> Object:
-    """The Backup to create: its name says that and when it was made by hand, and it does not start after `notAfter`."""
-    tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
-    metadata: dict[str, Any] = {
-        "name": f"{database.meta.name}-{now:%y%m%d-%H%M}-{tail}",
-        "namespace": database.meta.namespace,
+    """The Backup to create."""
+    name, namespace = database.meta.name, database.meta.namespace
+    spec = {
+        "databaseRef": {"name": name},
+        "policyRef": {"name": policy.meta.name},
+        "type": str(wish.type),
+        "method": str(policy.spec.method),
+        "deletionPolicy": str(policy.spec.deletion_policy),
     }
-    if policy.spec.deletion_policy is DeletionPolicy.DELETE:
-        metadata["finalizers"] = [FINALIZER_DATA]
-    return {
-        "apiVersion": BACKUPS.api_version,
-        "kind": BACKUPS.kind,
-        "metadata": metadata,
-        "spec": {
-            "databaseRef": {"name": database.meta.name},
-            "policyRef": {"name": policy.meta.name},
-            "type": str(wish.type),
-            "method": str(policy.spec.method),
-            "deletionPolicy": str(policy.spec.deletion_policy),
-            "notAfter": f"{now + wish.start_within:%Y-%m-%dT%H:%M:%SZ}",
-        },
-    }
+    finalizers = (FINALIZER_DATA,) if policy.spec.deletion_policy is DeletionPolicy.DELETE else ()
+    return by_hand(BACKUPS, namespace, name, spec, now, wish.start_within, finalizers)
 
 
 async def _policy(session: Session, database: SeenDatabase, name: str | None) -> SeenPolicy:

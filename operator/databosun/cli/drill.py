@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 from databosun.api.drill import CheckOutcome
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrillrun import DrillPhase
-from databosun.cli.following import ALPHABET, Run, tell_failure
+from databosun.cli.following import Run, tell_failure
+from databosun.cli.handmade import by_hand
 from databosun.cli.running import FAILED, OK
 from databosun.cli.session import Session
 from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenDrillRun
-from databosun.domain.errors import UserFault, WorldFault
-from databosun.kube.errors import AlreadyExists
+from databosun.domain.errors import UserFault
 from databosun.kube.resources import BACKUPS, DATABASES, RESTORE_DRILL_RUNS, RESTORE_DRILLS, Object
 
 
@@ -42,32 +41,19 @@ async def start(session: Session, wish: Wish) -> SeenDrillRun:
         await session.find(RESTORE_DRILLS, wish.drill)
     if wish.backup is not None:
         await session.find(BACKUPS, wish.backup)
-    for _ in range(2):
-        body = manifest(session.namespace, wish, session.clock.now())
-        try:
-            return read.drill_run(await session.kube.create(RESTORE_DRILL_RUNS, session.namespace, body))
-        except AlreadyExists:
-            continue
-    message = "two names in a row were taken; try again"
-    raise WorldFault(Reason.NAME_TAKEN, message)
+    return await RUN.create(session, lambda now: manifest(session.namespace, wish, now))
 
 
 def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
-    """The run to create: its name says that and when it was made by hand, and it does not start after `notAfter`."""
-    tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
+    """The run to create."""
     spec: dict[str, Any] = {
         **({"databaseRef": {"name": wish.database}} if wish.database else {}),
-        "notAfter": f"{now + wish.start_within:%Y-%m-%dT%H:%M:%SZ}",
         **({"drillRef": {"name": wish.drill}} if wish.drill else {}),
         **({"backupRef": {"name": wish.backup}} if wish.backup else {}),
         **({"level": wish.level} if wish.level else {}),
     }
-    return {
-        "apiVersion": RESTORE_DRILL_RUNS.api_version,
-        "kind": RESTORE_DRILL_RUNS.kind,
-        "metadata": {"name": f"{wish.database or wish.drill}-{now:%y%m%d-%H%M}-{tail}", "namespace": namespace},
-        "spec": spec,
-    }
+    of = wish.database or wish.drill or ""
+    return by_hand(RESTORE_DRILL_RUNS, namespace, of, spec, now, wish.start_within)
 
 
 def verdict(session: Session, seen: SeenDrillRun) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from databosun.api.v1alpha1.failovertestrun import FailoverPhase
-from databosun.api.v1alpha1.reasons import Reason
-from databosun.cli.approve import approval
-from databosun.cli.following import ALPHABET, Run, tell_failure
+from databosun.cli.consenting import Ask, Shown, agree, demand_hash
+from databosun.cli.following import Run, tell_failure
+from databosun.cli.handmade import by_hand
 from databosun.cli.output import table
 from databosun.cli.reasons import CliReason
 from databosun.cli.running import FAILED, OK
@@ -17,62 +15,42 @@ from databosun.cli.session import Session
 from databosun.cli.words import NONE
 from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenFailoverRun
-from databosun.domain.errors import SafetyStop, UserFault, WorldFault
-from databosun.kube.errors import AlreadyExists
-from databosun.kube.resources import APPROVALS, FAILOVER_TEST_RUNS, FAILOVER_TESTS, Object
+from databosun.domain.errors import UserFault
+from databosun.kube.resources import FAILOVER_TEST_RUNS, FAILOVER_TESTS, Object
 
 
 async def start(session: Session, test: str, start_within: timedelta) -> SeenFailoverRun:
     """Create the run. UserFault where there is no such FailoverTest."""
     seen = read.failover_test(await session.find(FAILOVER_TESTS, test))
-    for _ in range(2):
-        body = manifest(session.namespace, test, seen.spec.database_ref.name, session.clock.now(), start_within)
-        try:
-            return read.failover_run(await session.kube.create(FAILOVER_TEST_RUNS, session.namespace, body))
-        except AlreadyExists:
-            continue
-    message = "two names in a row were taken; try again"
-    raise WorldFault(Reason.NAME_TAKEN, message)
+    database = seen.spec.database_ref.name
+    return await RUN.create(session, lambda now: manifest(session.namespace, test, database, now, start_within))
 
 
 def manifest(namespace: str, test: str, database: str, now: datetime, start_within: timedelta) -> Object:
-    """The run to create: its name says that and when it was made by hand, and it does not start after `notAfter`."""
-    tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
-    return {
-        "apiVersion": FAILOVER_TEST_RUNS.api_version,
-        "kind": FAILOVER_TEST_RUNS.kind,
-        "metadata": {"name": f"{database}-{now:%y%m%d-%H%M}-{tail}", "namespace": namespace},
-        "spec": {
-            "testRef": {"name": test},
-            "databaseRef": {"name": database},
-            "notAfter": f"{now + start_within:%Y-%m-%dT%H:%M:%SZ}",
-        },
-    }
+    """The run to create."""
+    spec = {"testRef": {"name": test}, "databaseRef": {"name": database}}
+    return by_hand(FAILOVER_TEST_RUNS, namespace, database, spec, now, start_within)
 
 
-async def approve(
-    session: Session, name: str, valid_for: timedelta, expected: str | None, ask: Callable[[str], bool]
-) -> int:
+async def approve(session: Session, name: str, valid_for: timedelta, expected: str | None, ask: Ask) -> int:
     """Show the plan, ask, and consent to it with an Approval under one's own name."""
     seen = read.failover_run(await session.find(FAILOVER_TEST_RUNS, name))
     plan = seen.status.plan
     if plan is None or seen.status.phase is not FailoverPhase.AWAITING_APPROVAL:
         message = f"FailoverTestRun {name} is {seen.status.phase or 'not picked up yet'}, and waits for no Approval"
         raise UserFault(CliReason.BAD_USAGE, message)
-    _demand(plan.hash, expected)
+    demand_hash(plan.hash, expected)
     _show(session, seen)
-    user = await session.user()
-    if not ask(f"Let {plan.candidate} take over from {plan.primary}, as {user}?"):
-        session.screen.note("not approved")
-        return FAILED
-    # The run may have ended, or planned anew, while the plan was being read; consent is to what was shown.
-    again = read.failover_run(await session.find(FAILOVER_TEST_RUNS, name)).status.plan
-    _demand(again.hash if again is not None else "none", plan.hash)
-    until = min(session.clock.now() + valid_for, plan.until)
-    body = approval(FAILOVER_TEST_RUNS.kind, session.namespace, name, plan.hash, user, until)
-    created = await session.kube.create(APPROVALS, session.namespace, body)
-    session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
-    return OK
+
+    async def again() -> str | None:
+        found = read.failover_run(await session.find(FAILOVER_TEST_RUNS, name)).status.plan
+        return found.hash if found is not None else None
+
+    def question(user: str) -> str:
+        return f"Let {plan.candidate} take over from {plan.primary}, as {user}?"
+
+    shown = Shown(FAILOVER_TEST_RUNS, name, plan.hash, question, again, valid_for, plan.until)
+    return await agree(session, shown, ask)
 
 
 def verdict(session: Session, seen: SeenFailoverRun) -> int:
@@ -129,12 +107,6 @@ def _show(session: Session, seen: SeenFailoverRun) -> None:
     ]
     session.screen.out.print(table(["NODE", "ROLE", "HEALTHY", "LAG BYTES"], rows))
     session.screen.out.print(f"fencing: {nodes.fencing or 'none was found'}", markup=False)
-
-
-def _demand(found: str, expected: str | None) -> None:
-    if expected is not None and found != expected:
-        message = f"the plan is not the one expected: found {found}, expected {expected}; nothing was approved"
-        raise SafetyStop(CliReason.PLAN_CHANGED, message)
 
 
 RUN = Run(FAILOVER_TEST_RUNS, "forun", read.failover_run, verdict)

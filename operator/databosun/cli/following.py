@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.cli.findings import what_to_do
+from databosun.cli.options import Where
+from databosun.cli.output import Screen
 from databosun.cli.progress import FINAL, Follower, follower
+from databosun.cli.running import OK, run
 from databosun.cli.session import Session
 from databosun.controllers.seen import Seen
 from databosun.domain.errors import UserFault, WorldFault
-from databosun.kube.resources import Resource
+from databosun.kube.errors import AlreadyExists
+from databosun.kube.resources import Object, Resource
 
 TIMED_OUT: Final = 124
 LOOK_EVERY: Final = 1.0
 # The operator answers within seconds; a person should not wait for one that is not there.
 PICKED_UP_WITHIN: Final = timedelta(seconds=30)
-ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 S = TypeVar("S", bound=Seen[Any, Any])
 
@@ -37,6 +40,42 @@ class Run(Generic[S]):
         self._short = short
         self._parse = parse
         self._verdict = verdict
+
+    def by_hand(
+        self,
+        where: Where,
+        start: Callable[[Session], Awaitable[S]],
+        what: str,
+        *,
+        wait: bool,
+        timeout: timedelta | None,
+    ) -> NoReturn:
+        """Start one, say so, and follow it where that is asked. Ctrl-C ends the waiting, never the run."""
+        started: list[str] = []
+
+        async def work(session: Session) -> int:
+            meta = (await start(session)).meta
+            started.append(f"-n {meta.namespace} {meta.name}")
+            created = f"{self._resource.kind.lower()}.{self._resource.group}/{meta.name} created"
+            session.screen.out.print(created, markup=False)
+            return await self.follow(session, meta.name, timeout) if wait else OK
+
+        def interrupted(screen: Screen) -> None:
+            if started:
+                screen.note(f"the {what} goes on; see: kubectl get {self._short} {started[0]}")
+
+        run(where, work, interrupted=interrupted)
+
+    async def create(self, session: Session, make: Callable[[datetime], Object]) -> S:
+        """Create one. WorldFault where two names in a row were taken."""
+        for _ in range(2):
+            body = make(session.clock.now())
+            try:
+                return self._parse(await session.kube.create(self._resource, session.namespace, body))
+            except AlreadyExists:
+                continue
+        message = "two names in a row were taken; try again"
+        raise WorldFault(Reason.NAME_TAKEN, message)
 
     async def follow(self, session: Session, name: str, limit: timedelta | None) -> int:
         """Show how it goes, and return the exit code of its verdict; 124 where it goes on after `limit`."""

@@ -105,22 +105,11 @@ def backup(
     Ctrl-C ends the waiting, never the backup.
     """
     from databosun.api.v1alpha1.backuppolicy import BackupType
-    from databosun.cli import backup, running
+    from databosun.cli import backup
 
     wish = backup.Wish(database, policy, BackupType(type), start_within)
-    started: list[str] = []
-
-    async def work(session: Session) -> int:
-        seen = await backup.start(session, wish)
-        started.append(f"-n {seen.meta.namespace} {seen.meta.name}")
-        session.screen.out.print(f"backup.databosun.io/{seen.meta.name} created", markup=False)
-        return await backup.RUN.follow(session, seen.meta.name, timeout) if wait else running.OK
-
-    def interrupted(screen: Screen) -> None:
-        if started:
-            screen.note(f"the backup goes on; see: kubectl get bbk {started[0]}")
-
-    running.run(Where(kubeconfig, context, namespace), work, interrupted=interrupted)
+    where = Where(kubeconfig, context, namespace)
+    backup.RUN.by_hand(where, lambda session: backup.start(session, wish), "backup", wait=wait, timeout=timeout)
 
 
 app.command()(drill)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restore import RestorePhase
-from databosun.cli.approve import approval
-from databosun.cli.following import ALPHABET, Run, tell_failure
+from databosun.cli.consenting import Ask, Shown, agree
+from databosun.cli.following import Run, tell_failure
+from databosun.cli.handmade import by_hand
 from databosun.cli.reasons import CliReason
 from databosun.cli.running import FAILED, OK
 from databosun.cli.session import Session
 from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenRestore
-from databosun.domain.errors import UserFault, WorldFault
-from databosun.kube.errors import AlreadyExists
-from databosun.kube.resources import APPROVALS, BACKUPS, DATABASES, RESTORES, Object
+from databosun.domain.errors import UserFault
+from databosun.kube.resources import BACKUPS, DATABASES, RESTORES, Object
 
 MAX_NAME = 40
 
@@ -66,19 +63,11 @@ async def start(session: Session, wish: Wish) -> SeenRestore:
         await session.find(DATABASES, wish.target)
     if wish.backup is not None:
         await session.find(BACKUPS, wish.backup)
-    for _ in range(2):
-        body = manifest(session.namespace, wish, session.clock.now())
-        try:
-            return read.restore(await session.kube.create(RESTORES, session.namespace, body))
-        except AlreadyExists:
-            continue
-    message = "two names in a row were taken; try again"
-    raise WorldFault(Reason.NAME_TAKEN, message)
+    return await RUN.create(session, lambda now: manifest(session.namespace, wish, now))
 
 
 def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
     """The Restore to create."""
-    tail = "".join(secrets.choice(ALPHABET) for _ in range(4))
     source = {"backupRef": {"name": wish.backup}} if wish.backup else {"databaseRef": {"name": wish.database}}
     target = {"volume": {"claimName": wish.claim}} if wish.claim else {"databaseRef": {"name": wish.target}}
     target |= {"credentialsSecretRef": {"name": wish.credentials}} if wish.credentials else {}
@@ -89,7 +78,6 @@ def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
         "target": target,
         **({"selection": selection} if selection else {}),
         **({"stageFirst": True} if wish.stage_first else {}),
-        "notAfter": f"{now + wish.start_within:%Y-%m-%dT%H:%M:%SZ}",
         **({"pointInTime": instant(wish.time)} if wish.time else {}),
         **({"lsn": wish.lsn} if wish.lsn else {}),
         **({"restorePoint": wish.restore_point} if wish.restore_point else {}),
@@ -97,12 +85,7 @@ def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
         **({"reindex": True} if wish.reindex else {}),
         **({"level": wish.level} if wish.level else {}),
     }
-    return {
-        "apiVersion": RESTORES.api_version,
-        "kind": RESTORES.kind,
-        "metadata": {"name": f"{wish.database[:MAX_NAME]}-{now:%y%m%d-%H%M}-{tail}", "namespace": namespace},
-        "spec": spec,
-    }
+    return by_hand(RESTORES, namespace, wish.database[:MAX_NAME], spec, now, wish.start_within)
 
 
 def instant(text: str) -> str:
@@ -164,7 +147,7 @@ def _staged(session: Session, seen: SeenRestore) -> int:
     return OK
 
 
-async def promote(session: Session, name: str, ask: Callable[[str], bool]) -> int:
+async def promote(session: Session, name: str, ask: Ask) -> int:
     """Show what is staged, ask, and consent to it with an Approval under one's own name."""
     seen = read.restore(await session.find(RESTORES, name))
     staged = seen.status.staged
@@ -175,14 +158,12 @@ async def promote(session: Session, name: str, ask: Callable[[str], bool]) -> in
         raise UserFault(CliReason.BAD_USAGE, message)
     for line in (f"Restore {session.namespace}/{name}, from {seen.status.backup}:", *_places(seen)):
         session.screen.out.print(line, markup=False)
-    user = await session.user()
-    if not ask(f"Put this in place at {seen.spec.target.named}, as {user}?"):
-        session.screen.note("not promoted")
-        return FAILED
-    body = approval(RESTORES.kind, session.namespace, name, staged.plan_hash, user, staged.until)
-    created = await session.kube.create(APPROVALS, session.namespace, body)
-    session.screen.out.print(f"approval.databosun.io/{created['metadata']['name']} created", markup=False)
-    return OK
+
+    def question(user: str) -> str:
+        return f"Put this in place at {seen.spec.target.named}, as {user}?"
+
+    shown = Shown(RESTORES, name, staged.plan_hash, question, until=staged.until, refused="not promoted")
+    return await agree(session, shown, ask)
 
 
 RUN = Run(RESTORES, "brs", read.restore, verdict)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from databosun.cli.complete import names_of
 from databosun.cli.options import Context, Depth, Kubeconfig, Namespace, StartWithin, Timeout, Where
-
-if TYPE_CHECKING:
-    from databosun.cli.output import Screen
-    from databosun.cli.session import Session
 
 HowDeep = Annotated[
     Depth | None, typer.Option("--level", help="How deep to look; each level includes those before it.")
@@ -58,22 +54,11 @@ def drill(
     With --wait the exit code is that of the verdict: 0 proven, 1 not, 124 still going on at --timeout.
     Ctrl-C ends the waiting, never the drill. Production is not touched.
     """
-    from databosun.cli import drill, running
+    from databosun.cli import drill
 
     wish = drill.Wish(database, name, backup, str(level) if level else None, start_within)
-    started: list[str] = []
-
-    async def work(session: Session) -> int:
-        seen = await drill.start(session, wish)
-        started.append(f"-n {seen.meta.namespace} {seen.meta.name}")
-        session.screen.out.print(f"restoredrillrun.databosun.io/{seen.meta.name} created", markup=False)
-        return await drill.RUN.follow(session, seen.meta.name, timeout) if wait else running.OK
-
-    def interrupted(screen: Screen) -> None:
-        if started:
-            screen.note(f"the drill goes on; see: kubectl get drun {started[0]}")
-
-    running.run(Where(kubeconfig, context, namespace), work, interrupted=interrupted)
+    where = Where(kubeconfig, context, namespace)
+    drill.RUN.by_hand(where, lambda session: drill.start(session, wish), "drill", wait=wait, timeout=timeout)
 
 
 def restore(
@@ -181,16 +166,5 @@ def restore(
         str(level) if level else None,
         start_within,
     )
-    started: list[str] = []
-
-    async def work(session: Session) -> int:
-        seen = await restore.start(session, wish)
-        started.append(f"-n {seen.meta.namespace} {seen.meta.name}")
-        session.screen.out.print(f"restore.databosun.io/{seen.meta.name} created", markup=False)
-        return await restore.RUN.follow(session, seen.meta.name, timeout) if wait else running.OK
-
-    def interrupted(screen: Screen) -> None:
-        if started:
-            screen.note(f"the restore goes on; see: kubectl get brs {started[0]}")
-
-    running.run(Where(kubeconfig, context, namespace), work, interrupted=interrupted)
+    where = Where(kubeconfig, context, namespace)
+    restore.RUN.by_hand(where, lambda session: restore.start(session, wish), "restore", wait=wait, timeout=timeout)
