@@ -33,7 +33,6 @@ from databosun.runtime.queue import Key
 
 QUOTA_AGAIN = timedelta(minutes=1)
 
-
 R = TypeVar("R", bound=Seen[Any, Any])
 O = TypeVar("O", bound=Ordering)  # noqa: E741 (an Ordering)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from databosun.api.backuptasks import RecoverTask
 from databosun.api.drill import Level, PointKind, RecoveryPoint, Rto, Verdict
-from databosun.api.request import DatabaseTarget, DrillTask, StorageTarget
+from databosun.api.request import DatabaseTarget, DrillTask, SecretUse, StorageTarget
 from databosun.api.result import DrillResult, Outcome, Result
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
@@ -169,6 +170,16 @@ def test_a_slot_long_past_is_not_started_and_proves_nothing() -> None:
     plan = decide_drill_run(facts(too_old="long past", stage=Stage.NEW), NOW)
     assert plan.status is not None
     assert (plan.status["phase"], plan.status["proven"]) == ("Refused", False)
+
+
+def test_who_reads_what_a_drill_left_gets_the_secrets_of_that_store_alone() -> None:
+    uses = ("database", "cloud", "storage", "storage-ca", "signing", "age-0")
+    order = replace(ORDER, secrets=tuple(SecretUse(use=use, secret="s", keys={}) for use in uses))
+    seen = facts(order=order, too_old="long past", stage=Stage.NEW, recoverable=True)
+    (job,) = decide_drill_run(seen, NOW).before
+    assert isinstance(job, StartJob)
+    assert isinstance(job.request.job, RecoverTask)
+    assert [use.use for use in job.request.secrets] == ["storage", "storage-ca", "signing"]
 
 
 def test_evidence_of_another_backup_proves_nothing_of_the_one_that_was_chosen() -> None:
