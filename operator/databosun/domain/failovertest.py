@@ -22,7 +22,7 @@ from databosun.domain.requests import Named
 from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
 
 SCHEDULE = "failover"
-PROVIDERS: Mapping[str, EngineName] = {"Sentinel": EngineName.REDIS}
+PROVIDERS: Mapping[str, EngineName] = {"Sentinel": EngineName.REDIS, "MariaDBReplication": EngineName.MARIADB}
 """What this release can make to fail over, and of which engine that is."""
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""

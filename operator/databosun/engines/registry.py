@@ -17,7 +17,10 @@ _ARCHIVERS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver",
     EngineName.MARIADB: "databosun.engines.mysql.archiver",
 }
-_FAILOVERS = {EngineName.REDIS: "databosun.engines.redis.failover"}
+_FAILOVERS = {
+    EngineName.REDIS: "databosun.engines.redis.failover",
+    EngineName.MARIADB: "databosun.engines.mysql.failover",
+}
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
 _LIFECYCLES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.lifecycle"}
 _MODULES = {

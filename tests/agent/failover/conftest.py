@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from databosun.agent.failovers import drive
+from support.mariafailover import MariaFailoverYard
 from support.sentinelyard import SentinelYard
 
 
@@ -18,3 +20,21 @@ def sentinel() -> Iterator[SentinelYard]:
         yield yard
     finally:
         yard.remove()
+
+
+@pytest.fixture
+def maria() -> Iterator[MariaFailoverYard]:
+    """A primary of MariaDB, two replicas."""
+    yard = MariaFailoverYard()
+    try:
+        yard.start()
+        yield yard
+    finally:
+        yard.remove()
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less of what proves more the longer it is."""
+    monkeypatch.setattr(drive, "BASELINE_SECONDS", 2.0)
+    monkeypatch.setattr(drive, "AFTER_SECONDS", 2.0)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from databosun.agent.failovers import drive
 from databosun.api.failover import FailoverMode, FailoverStep, FailoverVerdict, MemberRole
 from databosun.api.result import Outcome
 from databosun.domain.errors import WorldFault
@@ -19,13 +18,6 @@ from support.sentinelyard import MOVER, TABLE, SentinelYard
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less of what proves more the longer it is."""
-    monkeypatch.setattr(drive, "BASELINE_SECONDS", 2.0)
-    monkeypatch.setattr(drive, "AFTER_SECONDS", 2.0)
 
 
 def test_the_safe_move_loses_nothing_and_leaves_nothing(sentinel: SentinelYard, tmp_path: Path) -> None:

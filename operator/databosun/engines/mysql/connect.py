@@ -76,12 +76,12 @@ class Session:
         return self.target.credentials.username
 
 
-def open_sql(session: Session, *, read_only: bool = True) -> Connection[Any]:
-    """Log in within CONNECT_SECONDS, with the fixed settings. UserFault or WorldFault says what was refused."""
+def open_sql(session: Session, *, read_only: bool = True, seconds: float = CONNECT_SECONDS) -> Connection[Any]:
+    """Log in within `seconds`, with the fixed settings. UserFault or WorldFault says what was refused."""
     credentials = session.target.credentials
     where = str(session.endpoint)
     try:
-        connection = _log_in(credentials, session.endpoint, session.target.database.tls)
+        connection = _log_in(credentials, session.endpoint, session.target.database.tls, seconds)
     except (pymysql.MySQLError, OSError) as error:
         raise login_fault(error, where=where, user=credentials.username) from error
     try:
@@ -166,7 +166,7 @@ def candidates(target: Target) -> tuple[list[Endpoint], list[DatabosunError]]:
     return found, errors
 
 
-def _log_in(credentials: Credentials, endpoint: Endpoint, tls: TLSMode) -> Connection[Any]:
+def _log_in(credentials: Credentials, endpoint: Endpoint, tls: TLSMode, seconds: float) -> Connection[Any]:
     """The driver falls back to plain text where it is told nothing of TLS: it is always told."""
     local = endpoint.address is None
     context = None if local or tls is TLSMode.DISABLE else _context(credentials, tls)
@@ -176,15 +176,15 @@ def _log_in(credentials: Credentials, endpoint: Endpoint, tls: TLSMode) -> Conne
         password=credentials.password,
         charset=_CHARSET,
         autocommit=True,
-        read_timeout=CONNECT_SECONDS,
-        write_timeout=CONNECT_SECONDS,
+        read_timeout=seconds,
+        write_timeout=seconds,
         ssl=context,
         ssl_disabled=context is None,
         program_name=APPLICATION,
         defer_connect=True,
         local_infile=False,
     )
-    connection.connect(_socket(endpoint))
+    connection.connect(_socket(endpoint, seconds))
     if context is not None and not isinstance(connection._sock, ssl.SSLSocket):
         connection.close()
         raise UserFault(Reason.TLS_NOT_OFFERED, f"{endpoint} went on without TLS, and tls.mode is {tls}")
@@ -192,13 +192,13 @@ def _log_in(credentials: Credentials, endpoint: Endpoint, tls: TLSMode) -> Conne
     return connection
 
 
-def _socket(endpoint: Endpoint) -> socket.socket:
+def _socket(endpoint: Endpoint, seconds: float) -> socket.socket:
     if endpoint.address is None:
         local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        local.settimeout(CONNECT_SECONDS)
+        local.settimeout(seconds)
         local.connect(endpoint.host)
         return local
-    made = socket.create_connection((endpoint.address, endpoint.port), timeout=CONNECT_SECONDS)
+    made = socket.create_connection((endpoint.address, endpoint.port), timeout=seconds)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():

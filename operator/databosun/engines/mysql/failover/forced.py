@@ -1,0 +1,86 @@
+"""The move as if the primary were gone: nobody waits for what it has not sent.
+
+Where it still answers it is made read-only first, so that it takes no write more than one that died would have. Then
+the candidate gets what any other replica has got, and is promoted. The old primary is taken back when it answers, and
+only where it holds nothing that the new one never had: what it acknowledged and did not send is lost, and shows there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+
+from databosun.domain.errors import DatabosunError, WorldFault
+from databosun.engines.failover import FailoverFault
+from databosun.engines.mysql.failover.gtids import errant
+from databosun.engines.mysql.failover.nodes import Place, ask_node, come_to, repoint, run
+from databosun.engines.mysql.failover.switch import CATCH_UP_SECONDS, LOCK_SECONDS, Switch
+from databosun.engines.mysql.faults import guarded, number_of
+
+_LOST = (0, 1053, 1927, 2006, 2013, 2055)
+"""The server ended in the midst of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedSwitch(Switch):
+    """One move that asks nothing of the old primary."""
+
+    def move(self, old: Place, new: Place, others: Sequence[Place], ordered: Callable[[], None]) -> None:
+        """Promote the candidate. What was begun is undone where it does not come about."""
+        self.mark(old, new)
+        marked = self.nodes.ask(old).position
+        with self.nodes.open(new) as candidate, guarded(f"promoting {new} in place of {old}"):
+            if not come_to(candidate, marked, CATCH_UP_SECONDS):
+                message = f"{new} has not come to {marked} within {CATCH_UP_SECONDS} s; nothing was moved"
+                raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message)
+            ordered()
+            try:
+                self._stop(old)
+                self._gather(candidate, new, others)
+                run(candidate, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = 0")
+            except BaseException:
+                with suppress(DatabosunError):  # settling tries again, and says what it cannot
+                    self.back(old, new, others)
+                raise
+        self.point(others, new)
+
+    def _stop(self, old: Place) -> None:
+        """Only a primary that answers needs to be stopped."""
+        try:
+            former = self.nodes.connect(old, LOCK_SECONDS + 1)
+        except WorldFault:
+            return
+        try:
+            self.stop_writes(former, old, "SET GLOBAL read_only = 1")
+        except (pymysql.MySQLError, OSError) as error:
+            if number_of(error) not in _LOST:
+                raise
+        finally:
+            former._force_close()
+
+    def _gather(self, candidate: Connection[Any], new: Place, others: Iterable[Place]) -> None:
+        """No event arrives any more; the candidate gets what another replica has and it has not."""
+        run(candidate, "STOP SLAVE IO_THREAD")
+        if not _applied(candidate):
+            message = f"{new} has not applied what it got within {CATCH_UP_SECONDS} s; nothing was moved"
+            raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message)
+        for place in others:
+            with suppress(DatabosunError), self.nodes.open(place) as other, guarded(f"asking {place} for what it got"):
+                run(other, "STOP SLAVE IO_THREAD")
+                if not _applied(other):
+                    continue
+                theirs = ask_node(other)
+                if errant(theirs.state, ask_node(candidate).state):
+                    repoint(candidate, place)
+                    come_to(candidate, theirs.position, CATCH_UP_SECONDS)
+
+
+def _applied(replica: Connection[Any]) -> bool:
+    """Whether it has all that it received, once it has; not where it applies nothing."""
+    following = ask_node(replica).following
+    return following is not None and following.applies and come_to(replica, following.received, CATCH_UP_SECONDS)

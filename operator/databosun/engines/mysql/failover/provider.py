@@ -1,0 +1,255 @@
+"""MariaDB's asynchronous replication by GTID, as the agent's provider of failovers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import pymysql
+
+from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, Member, MemberRole, ProbePath, Topology
+from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.engines.failover import (
+    Failover,
+    FailoverFault,
+    FailoverProvider,
+    ProbeSession,
+    Site,
+    Watcher,
+    probe_error,
+)
+from databosun.engines.mysql.connect import one
+from databosun.engines.mysql.failover.forced import ForcedSwitch
+from databosun.engines.mysql.failover.gtids import errant
+from databosun.engines.mysql.failover.guards import mover_guard, probe_guard
+from databosun.engines.mysql.failover.nodes import NodeFacts, Nodes, Place, members_of
+from databosun.engines.mysql.failover.probe import Clients, Session, Tables, read_rows, told
+from databosun.engines.mysql.failover.switch import Switch
+from databosun.engines.mysql.faults import guarded
+
+MARIADB_REPLICATION = "MariaDBReplication"
+SETTLE_LOOK_SECONDS = 0.5
+
+
+@dataclass
+class MariaProvider:
+    """One primary and its replicas. `members`: who answers with which server id."""
+
+    site: Site
+    nodes: Nodes
+    probe: Nodes
+    tables: Tables
+    places: tuple[Place, ...]
+    members: dict[int, str] = field(default_factory=dict)
+    _facts: dict[Place, NodeFacts] = field(default_factory=dict)
+
+    def topology(self) -> Topology:
+        """What each server says; the primary last, so that a replica never seems to hold what it has just got."""
+        asked = {place: self._ask(place) for place in self.places}
+        first = {place: said for place, said in asked.items() if isinstance(said, NodeFacts)}
+        primaries = [place for place, facts in first.items() if facts.primary]
+        again = {place: self._ask(place) for place in primaries}
+        asked |= again
+        self._facts = {place: said for place, said in asked.items() if isinstance(said, NodeFacts)}
+        self.members = {facts.server_id: str(place) for place, facts in self._facts.items()}
+        primary = primaries[0] if len(primaries) == 1 and primaries[0] in self._facts else None
+        leader = self._facts.get(primary) if primary else None
+        several = f"several servers take writes and follow nobody: {', '.join(map(str, primaries))}"
+        return Topology(
+            observed_at=datetime.now(UTC),
+            provider=MARIADB_REPLICATION,
+            primary=str(primary) if primary else None,
+            members=[self._member(place, asked[place], primary, leader) for place in self.places],
+            synchronous="semi-synchronous" if leader and leader.semi_sync else "asynchronous",
+            fencing=None,
+            notes=[several] if len(primaries) > 1 else [],
+        )
+
+    def choose(self, topology: Topology, planned: str | None) -> str | None:
+        """The planned one, or the first that could take over, in the order of spec.connection.hosts."""
+        fit = [one.name for one in topology.members if one.promotable]
+        return planned if planned in fit else next(iter(fit), None) if planned is None else None
+
+    def examine(self, topology: Topology, candidate: str | None) -> Sequence[GuardResult]:
+        """Grants."""
+        probe = [probe_guard(self.probe, Place.parse(topology.primary), self.tables)] if topology.primary else []
+        return [mover_guard(self.nodes, list(self._facts)), *probe]
+
+    def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
+        """Safely, or as if the primary were gone."""
+        self._switch(plan).move(*self._roles(plan), ordered)
+        return plan.candidate
+
+    def rejoined(self, plan: FailoverPlan) -> str | None:
+        """It follows, and has what the new primary had when it was asked. One that was given up for gone is taken back
+        as soon as it answers."""
+        old, new, _ = self._roles(plan)
+        if plan.mode is FailoverMode.FORCED_FAILOVER and (left := self._switch(plan).take_back(old, new)):
+            return left[0]
+        wanted = self.nodes.ask(new).position
+        with self.nodes.open(old) as connection, guarded(f"asking {old}"):
+            following = self.nodes.ask(old).following
+            if following is None:
+                return f"{old} follows nobody"
+            if following.problem or (following.host, following.port) != (new.host, new.port):
+                return f"{old} does not follow {new}: {following.problem or following.host}"
+            (waited,) = one(connection, "SELECT MASTER_GTID_WAIT(%s, 0.5)", (wanted,))
+        return None if waited == 0 else f"{old} has not come to {wanted}"
+
+    def divergence(self, plan: FailoverPlan) -> Sequence[str]:
+        """What any other server has logged that the new primary has not."""
+        new = Place.parse(plan.candidate)
+        held = {place: said for place in self.places if isinstance(said := self._ask(place), NodeFacts)}
+        leader = self.nodes.ask(new)
+        return [
+            f"{place} holds {', '.join(own)}, which {new} never had"
+            for place, facts in held.items()
+            if place != new and (own := errant(facts.state, leader.state))
+        ]
+
+    def settle(self, plan: FailoverPlan | None, seconds: float) -> Sequence[str]:
+        """By the mark that the move left; a server that is away is waited for, and then done without."""
+        if plan is None:
+            return ()
+        switch, roles = self._switch(plan), self._roles(plan)
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return switch.settle(*roles)
+            except DatabosunError as fault:
+                said = f"what the move of {roles[0]} to {roles[1]} left could not be looked at: {fault.message}"
+            if time.monotonic() > until:
+                break
+            time.sleep(SETTLE_LOOK_SECONDS)
+        try:
+            return [said, *switch.settle_without(*roles)]
+        except DatabosunError as fault:
+            return (said, fault.message)
+
+    def prepare_probe(self) -> None:
+        """Make the tables at the primary."""
+        with self.probe.open(self._primary()) as connection, guarded("making the probe's tables"):
+            self.tables.make(connection)
+
+    def remove_probe(self) -> None:
+        """Remove them at the primary, and so at its replicas."""
+        with self.probe.open(self._primary()) as connection, guarded("removing the probe's tables"):
+            self.tables.remove(connection)
+
+    def connect(self, path: ProbePath | None, client: int, seconds: float) -> ProbeSession:
+        """Where a client is sent."""
+        connection = Clients(self.probe, self.places).open(path, seconds)
+        try:
+            (server_id,) = one(connection, "SELECT @@server_id")
+        except (pymysql.MySQLError, OSError) as error:
+            connection._force_close()
+            raise told(error) from error
+        return Session(connection, self.tables, client, self.members.get(int(server_id)))
+
+    def watch(self, member: str, seconds: float) -> Watcher:
+        """A session at a server itself."""
+        try:
+            connection = self.probe.connect(Place.parse(member), seconds)
+        except DatabosunError as fault:
+            raise probe_error(fault) from fault
+        connection._read_timeout = connection._write_timeout = seconds
+        return Session(connection, self.tables, 0, member)
+
+    def read_back(self, clients: Iterable[int]) -> Mapping[int, Collection[int]]:
+        """What the primary holds."""
+        with self.probe.open(self._primary()) as connection, guarded("reading the probe's rows back"):
+            return read_rows(connection, self.tables, clients)
+
+    def _switch(self, plan: FailoverPlan) -> Switch:
+        kind = ForcedSwitch if plan.mode is FailoverMode.FORCED_FAILOVER else Switch
+        login = self.site.operator.replication or self.nodes.target.credentials
+        return kind(self.nodes, self.probe, self.tables, login, self.site.probe.database.tls)
+
+    def _roles(self, plan: FailoverPlan) -> tuple[Place, Place, list[Place]]:
+        """The old primary, the new one, and all others."""
+        old, new = Place.parse(plan.primary), Place.parse(plan.candidate)
+        return old, new, [place for place in self.places if place not in (old, new)]
+
+    def _primary(self) -> Place:
+        topology = self.topology()
+        if topology.primary is None:
+            told = "; ".join(topology.notes) or "no server takes writes"
+            raise WorldFault(FailoverFault.NO_PRIMARY, told)
+        return Place.parse(topology.primary)
+
+    def _ask(self, place: Place) -> NodeFacts | str:
+        try:
+            return self.nodes.ask(place)
+        except UserFault:
+            raise
+        except DatabosunError as fault:
+            return fault.message
+
+    def _member(self, place: Place, said: NodeFacts | str, primary: Place | None, leader: NodeFacts | None) -> Member:
+        facts = said if isinstance(said, NodeFacts) else None
+        following = facts.following if facts else None
+        problems = [said] if isinstance(said, str) else []
+        if facts is not None and not facts.primary:
+            problems += _problems(facts, primary, leader)
+        healthy = facts is not None and (facts.primary or (following is not None and following.problem is None))
+        role = MemberRole.UNKNOWN if facts is None else MemberRole.PRIMARY if facts.primary else MemberRole.REPLICA
+        return Member(
+            name=str(place),
+            host=place.host,
+            port=place.port,
+            role=role,
+            healthy=healthy,
+            state=None if facts is None else "read-only" if facts.read_only else "takes writes",
+            lag_seconds=following.seconds if following else None,
+            position=facts.position[:256] if facts else None,
+            synchronous=False,
+            promotable=role is MemberRole.REPLICA and healthy and not problems,
+            problems=problems,
+        )
+
+
+def _problems(facts: NodeFacts, primary: Place | None, leader: NodeFacts | None) -> list[str]:
+    found = []
+    following = facts.following
+    if following is None:
+        return ["it follows nobody, and takes no writes"]
+    if following.problem:
+        found.append(f"replication does not run: {following.problem}"[:250])
+    if primary and (following.host, following.port) != (primary.host, primary.port):
+        found.append(f"it follows {following.host}:{following.port}, and not {primary}")
+    if not following.gtid:
+        found.append("it does not replicate by GTID (MASTER_USE_GTID)")
+    if facts.channels > 1:
+        found.append(f"it has {facts.channels} sources; one is expected")
+    if not facts.logs:
+        found.append("it does not log what it replicates (log_bin, log_slave_updates)")
+    if not facts.read_only:
+        found.append("it takes writes (read_only is OFF): set it, or it will hold what its primary never had")
+    if leader and (own := errant(facts.state, leader.state)):
+        found.append(f"errant transactions, which the primary never had: {', '.join(own)}"[:250])
+    return found
+
+
+class MariaFailover:
+    """Opens it."""
+
+    providers: tuple[str, ...] = (MARIADB_REPLICATION,)
+
+    @contextmanager
+    def open(self, site: Site, mode: FailoverMode) -> Iterator[FailoverProvider]:
+        """UserFault(ProviderUnsupported)."""
+        if site.provider.provider != MARIADB_REPLICATION:
+            message = (
+                f"MariaDB is failed over by provider {MARIADB_REPLICATION} in this release, not by "
+                f"{site.provider.provider}"
+            )
+            raise UserFault(FailoverFault.PROVIDER_UNSUPPORTED, message)
+        mover = replace(site.probe, credentials=site.operator.login)
+        places = tuple(members_of(site.probe))
+        yield MariaProvider(site, Nodes(mover), Nodes(site.probe), Tables.of(site), places)
+
+
+FAILOVER: Failover = MariaFailover()

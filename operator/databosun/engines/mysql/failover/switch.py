@@ -1,0 +1,181 @@
+"""The planned move, in an order in which no acknowledged write is lost, and what a lost process left is put in order.
+
+The lock is held in a session: it is gone with it, also where this process is killed. `read_only` outlives it, so it is
+set last, right before the candidate takes writes; what a killed process left of that is told by the mark of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pymysql
+from pymysql.connections import Connection
+
+from databosun.api.v1alpha1.database import TLSMode
+from databosun.domain.errors import DatabosunError, WorldFault
+from databosun.engines.base import Credentials
+from databosun.engines.failover import FailoverFault
+from databosun.engines.mysql.connect import one
+from databosun.engines.mysql.failover.gtids import errant
+from databosun.engines.mysql.failover.nodes import Nodes, Place, ask_node, come_to, follow, repoint, run
+from databosun.engines.mysql.failover.probe import Tables
+from databosun.engines.mysql.faults import guarded, number_of
+
+LOCK_SECONDS = 5
+CATCH_UP_SECONDS = 8
+"""Less than a session waits for an answer."""
+IDLE_SECONDS = 20
+"""After that the server ends the session, and with it the lock, where this process is cut off from it."""
+_LOCK_TIMEOUT = 1205
+_FAULTS = (pymysql.MySQLError, OSError, DatabosunError)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One move. `replication`: what the old primary follows the new one with."""
+
+    nodes: Nodes
+    probe: Nodes
+    tables: Tables
+    replication: Credentials
+    tls: TLSMode
+
+    def move(self, old: Place, new: Place, others: Sequence[Place], ordered: Callable[[], None]) -> None:
+        """Move without losing a write. What was begun is undone where it does not come about."""
+        with self.nodes.open(old) as former, self.nodes.open(new) as candidate:
+            self.mark(old, new)
+            with guarded(f"moving {old} to {new}"):
+                ordered()
+                self._lock(former, old)
+                try:
+                    self._catch_up(former, candidate, new)
+                    run(former, "SET GLOBAL read_only = 1")
+                    run(candidate, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = 0")
+                except BaseException:
+                    self._undo(former, candidate, old)
+                    raise
+                run(former, "UNLOCK TABLES")
+                follow(former, new, self.replication, self.tls)
+        self.point(others, new)  # whom it does not reach, settling names
+
+    def settle(self, old: Place, new: Place, others: Sequence[Place]) -> Sequence[str]:
+        """What is left of this very move: done to its end where the candidate was let go, else undone."""
+        with self.nodes.open(old) as former, self.nodes.open(new) as candidate:
+            if not self._marked(old) and not self._marked(new):
+                return ()
+            with guarded(f"putting {old} and {new} in order"):
+                was, is_ = ask_node(former), ask_node(candidate)
+                if is_.following is not None or (is_.read_only and errant(was.state, is_.state)):
+                    return self.back(old, new, others)
+                left = self.take_back(old, new)
+                run(candidate, "SET GLOBAL read_only = 0")
+                return [*left, *self.point(others, new)]
+
+    def settle_without(self, old: Place, new: Place, others: Sequence[Place]) -> Sequence[str]:
+        """The same, where the old primary cannot be asked: a candidate that was let go is primary by now; one that
+        was not is not made one, because the old one may take writes."""
+        with self.nodes.open(new) as candidate, guarded(f"putting {new} in order"):
+            if ask_node(candidate).following is not None or not self._marked(new):
+                return (f"{new} was not promoted: start {old}, or promote {new} by hand",)
+            run(candidate, "SET GLOBAL read_only = 0")
+        left = f"{old} must not take writes when it is back: set read_only = 1 there, and have it follow {new}"
+        return [left, *self.point(others, new)]
+
+    def mark(self, old: Place, new: Place) -> None:
+        """Write down what is about to be done."""
+        with self.probe.open(old) as marking, guarded(f"writing down that {old} is moved to {new}"):
+            self.tables.mark(marking, old, new)
+
+    def take_back(self, old: Place, new: Place) -> Sequence[str]:
+        """The old primary follows the new one. Why it cannot, a sentence each: then it takes no writes."""
+        with (
+            self.nodes.open(old) as former,
+            self.nodes.open(new) as leader,
+            guarded(f"having {old} follow {new}"),
+        ):
+            was = ask_node(former)
+            if was.following is not None:
+                return ()
+            if not was.read_only:
+                run(former, "SET GLOBAL read_only = 1")
+                was = ask_node(former)
+            if own := errant(was.state, ask_node(leader).state):
+                told = f"it holds {', '.join(own)}, which {new} never had: make it anew"
+                return (f"{old} is read-only and follows nobody: {told}",)
+            follow(former, new, self.replication, self.tls)
+        return ()
+
+    def back(self, old: Place, new: Place, others: Iterable[Place]) -> Sequence[str]:
+        """Replicas follow the old primary again, and it takes writes again. Whom that did not reach."""
+        with self.nodes.open(new) as candidate, guarded(f"having {new} follow {old} again"):
+            self._let_follow(candidate, old)
+        left = self.point(others, old)
+        with self.nodes.open(old) as former, guarded(f"having {old} take writes"):
+            was = ask_node(former)
+            if was.following is None and was.read_only:
+                run(former, "SET GLOBAL read_only = 0")
+        return left
+
+    def point(self, replicas: Iterable[Place], primary: Place) -> Sequence[str]:
+        """Replicas follow a primary, each on its own. Whom that did not reach."""
+        left = []
+        for place in replicas:
+            try:
+                with self.nodes.open(place) as connection, guarded(f"pointing {place} to {primary}"):
+                    known = ask_node(connection).following
+                    if known and (known.host, known.port) != (primary.host, primary.port):
+                        repoint(connection, primary)
+                    elif known and known.applies:  # one that somebody stopped stays so
+                        run(connection, "START SLAVE")
+            except DatabosunError as fault:
+                left.append(f"{place} may not follow {primary}: {fault.message}")
+        return left
+
+    def stop_writes(self, connection: Connection[Any], old: Place, statement: str) -> None:
+        """Stop writes. WorldFault(NotCaughtUp) where a long statement is in the way: others would wait behind it."""
+        run(connection, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}, SESSION wait_timeout = {IDLE_SECONDS}")
+        try:
+            run(connection, statement)
+        except pymysql.MySQLError as error:
+            if number_of(error) != _LOCK_TIMEOUT:
+                raise
+            message = (
+                f"writes on {old} could not be stopped within {LOCK_SECONDS} s: a long statement holds its tables; "
+                "nothing was moved, and writes go on"
+            )
+            raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message) from error
+
+    def _marked(self, place: Place) -> bool:
+        with self.probe.open(place) as connection, guarded(f"looking for a move's mark at {place}"):
+            return self.tables.marked(connection)
+
+    def _let_follow(self, candidate: Connection[Any], old: Place) -> None:
+        run(candidate, "SET GLOBAL read_only = 1")
+        known = ask_node(candidate).following
+        if known is None:
+            follow(candidate, old, self.replication, self.tls)
+        elif (known.host, known.port) != (old.host, old.port):
+            repoint(candidate, old)
+        else:
+            run(candidate, "START SLAVE")
+
+    def _lock(self, former: Connection[Any], old: Place) -> None:
+        self.stop_writes(former, old, "FLUSH TABLES WITH READ LOCK")
+
+    def _catch_up(self, former: Connection[Any], candidate: Connection[Any], new: Place) -> None:
+        (wanted,) = one(former, "SELECT @@GLOBAL.gtid_binlog_pos")
+        if not come_to(candidate, wanted, CATCH_UP_SECONDS):
+            message = (
+                f"{new} has not come to {wanted} within {CATCH_UP_SECONDS} s after writes were stopped; nothing was "
+                "moved, and writes go on"
+            )
+            raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message)
+
+    def _undo(self, former: Connection[Any], candidate: Connection[Any], old: Place) -> None:
+        """Each step on its own: where one side cannot be reached, the other is put in order all the same."""
+        with suppress(*_FAULTS):
+            self._let_follow(candidate, old)
+        run(former, "SET GLOBAL read_only = 0", "UNLOCK TABLES")

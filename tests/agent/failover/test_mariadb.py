@@ -1,0 +1,189 @@
+"""MariaDB's asynchronous replication: a move loses nothing, and what could lose something is refused or undone."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from databosun.api.failover import FailoverMode, FailoverResult, FailoverStep, FailoverVerdict, MemberRole
+from support.failoverjob import RUN
+from support.mariafailover import MOVER, SCHEMA, MariaFailoverYard
+from support.waiting import eventually
+
+pytestmark = pytest.mark.servers
+
+
+def test_a_move_loses_nothing_and_leaves_nothing(maria: MariaFailoverYard, tmp_path: Path) -> None:
+    job = maria.job(tmp_path)
+    plan = job.plan()
+    assert maria.leftovers() == []  # looking makes nothing
+    found = job.switch(plan, rate=50.0)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    measured = found.measured
+    assert measured
+    assert (measured.lost, measured.rejoin_lost, measured.phantom, measured.unexplained) == (0, 0, 0, 0)
+    assert (measured.split_brain, found.settled) == ([], True)
+    assert measured.acknowledged > 100
+    assert measured.write_downtime_seconds is not None
+    assert measured.write_downtime_seconds < 5
+    assert (found.candidate, found.topology_after and found.topology_after.primary) == (plan.candidate, plan.candidate)
+    assert maria.read_only() == [True, False, True]
+    assert found.topology_after
+    assert all(one.healthy for one in found.topology_after.members)
+    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+    assert {kind.kind for client in found.clients for kind in client.errors} <= {"1290", "2013"}
+
+
+@pytest.mark.parametrize("mode", list(FailoverMode))
+def test_an_errant_transaction_is_refused_before_anything_moves(
+    maria: MariaFailoverYard, tmp_path: Path, mode: FailoverMode
+) -> None:
+    job = maria.job(tmp_path, mode)
+    plan = job.plan()
+    maria.nodes[1].sql("SET GLOBAL read_only = 0;\nCREATE DATABASE stray;\nSET GLOBAL read_only = 1")
+    found = job.switch(plan)
+    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed"), found
+    assert "guard candidateConsistent" in found.message
+    assert "errant transactions, which the primary never had: 0-2-" in found.message
+    assert found.ordered_at is None
+    assert maria.read_only() == [False, True, True]
+    assert maria.leftovers() == []
+
+
+def test_another_candidate_is_another_plan(maria: MariaFailoverYard, tmp_path: Path) -> None:
+    job = maria.job(tmp_path)
+    plan = job.plan()
+    assert plan.candidate == maria.name(1)
+    with maria.provider() as provider:
+        topology = provider.topology()
+        assert provider.choose(topology, maria.name(2)) == maria.name(2)
+        assert provider.choose(topology, "gone:1") is None
+        roles = [(one.role, one.promotable, one.problems) for one in topology.members]
+        assert roles == [(MemberRole.PRIMARY, False, []), *[(MemberRole.REPLICA, True, [])] * 2]
+
+
+def test_a_replica_that_takes_writes_is_no_candidate(maria: MariaFailoverYard) -> None:
+    maria.nodes[1].sql("SET GLOBAL read_only = 0")
+    with maria.provider() as provider:
+        topology = provider.topology()
+        assert topology.primary == maria.name(0)
+        assert "it takes writes" in topology.members[1].problems[0]
+        assert provider.choose(topology, None) == maria.name(2)
+
+
+def test_a_long_statement_keeps_it_from_being_moved_and_nobody_waits_for_long(
+    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("databosun.engines.mysql.failover.switch.LOCK_SECONDS", 1)
+    maria.nodes[0].sql("CREATE DATABASE shop;\nCREATE TABLE shop.t (a INT);\nINSERT INTO shop.t VALUES (1), (2)")
+    long = threading.Thread(
+        target=maria.nodes[0].sql, args=("INSERT INTO shop.t SELECT a + SLEEP(15) FROM shop.t",), daemon=True
+    )
+    job = maria.job(tmp_path)
+    plan = job.plan()
+    long.start()
+    found = job.switch(plan)
+    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "SwitchFailed"), found
+    assert "a long statement holds its tables" in found.message
+    assert maria.read_only() == [False, True, True]
+    assert found.settled
+    long.join(60)
+    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+
+
+def test_a_candidate_that_cannot_catch_up_is_not_promoted_and_writes_go_on(
+    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("databosun.engines.mysql.failover.switch.CATCH_UP_SECONDS", 1)
+    job = maria.job(tmp_path)
+    plan = job.plan()
+    done: list[FailoverResult] = []
+    test = threading.Thread(target=lambda: done.append(job.switch(plan)), daemon=True)
+    test.start()
+    eventually("clients have a table", maria.prepared)
+    holding = maria.nodes[1].connect()
+    with holding.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE")
+    test.join(60)
+    holding.close()
+    (found,) = done
+    assert (found.verdict, found.reason, found.settled) == (FailoverVerdict.FAILED, "SwitchFailed", True), found
+    assert f"{plan.candidate} has not come to 0-1-" in found.message
+    assert "nothing was moved, and writes go on" in found.message
+    assert found.measured
+    assert (found.measured.lost, found.measured.split_brain) == (0, [])
+    assert maria.read_only() == [False, True, True]
+    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+
+
+def test_an_agent_that_is_killed_while_writes_are_stopped_leaves_a_primary_that_takes_writes(
+    maria: MariaFailoverYard, tmp_path: Path
+) -> None:
+    job = maria.job(tmp_path)
+    plan = job.plan()
+    agent = job.start(plan)
+    eventually("clients have a table", maria.prepared)
+    primary, holding = maria.nodes[0], maria.nodes[1].connect()
+    with holding.cursor() as cursor:  # the candidate replicates, and cannot catch up
+        cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE")
+    states = "SELECT STATE FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for backup lock'"
+    eventually("writes are stopped", lambda: bool(primary.sql(states)) or agent.poll() is not None)
+    assert agent.poll() is None
+    agent.kill()
+    agent.wait()
+    holding.close()
+    primary.sql("CREATE DATABASE written")  # the lock went with its session
+    found = job.run(FailoverStep.SETTLE, plan).failover
+    assert found
+    assert (found.verdict, found.settled) == (FailoverVerdict.INCONCLUSIVE, True), found
+    assert maria.read_only() == [False, True, True]
+    primary.wait_for(maria.nodes[1])  # it replicates again
+    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+
+
+@pytest.mark.parametrize("how_far", ["read-only", "let go", "both take writes"])
+def test_what_a_lost_move_left_is_undone_or_done_to_its_end(
+    maria: MariaFailoverYard, tmp_path: Path, how_far: str
+) -> None:
+    job = maria.job(tmp_path)
+    plan = job.plan()
+    maria.mark(plan)
+    if how_far != "both take writes":
+        maria.nodes[0].sql("SET GLOBAL read_only = 1")
+    if how_far != "read-only":
+        maria.nodes[1].sql("STOP SLAVE;\nRESET SLAVE ALL")
+    if how_far == "both take writes":
+        maria.nodes[1].sql("SET GLOBAL read_only = 0")
+    found = job.run(FailoverStep.SETTLE, plan).failover
+    assert found
+    assert found.settled, found
+    moved = how_far != "read-only"
+    assert maria.read_only() == ([True, False, True] if moved else [False, True, True])
+    new = maria.nodes[1 if moved else 0]
+    new.sql("CREATE DATABASE written")
+    for node in maria.nodes:
+        if node is not new:
+            new.wait_for(node)
+    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+
+
+def test_a_primary_that_somebody_else_made_read_only_stays_so(maria: MariaFailoverYard, tmp_path: Path) -> None:
+    job = maria.job(tmp_path)
+    plan = job.plan()
+    maria.nodes[0].sql("SET GLOBAL read_only = 1")
+    found = job.run(FailoverStep.SETTLE, plan).failover
+    assert found
+    assert maria.read_only() == [True, True, True]
+
+
+def test_logins_that_may_too_little_are_named_with_what_to_grant(maria: MariaFailoverYard, tmp_path: Path) -> None:
+    maria.nodes[0].sql(f"REVOKE READ_ONLY ADMIN ON *.* FROM {MOVER}@'%'")
+    maria.nodes[0].sql(f"REVOKE INSERT ON `{SCHEMA}`.* FROM probe@'%'")
+    found = maria.job(tmp_path).run(FailoverStep.DISCOVER).failover
+    assert found
+    failing = {one.name: one for one in found.guards if not one.ok}
+    assert set(failing) == {"grants", "probeWritable"}
+    assert failing["grants"].message == f"GRANT READ_ONLY ADMIN ON *.* TO '{MOVER}'@'%';"
+    assert failing["probeWritable"].observed == "lacks INSERT"

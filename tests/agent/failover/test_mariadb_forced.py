@@ -1,0 +1,130 @@
+"""MariaDB's primary is lost: whoever has the most goes on, and what nobody else has is counted, never hidden."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from databosun.api.failover import FailoverMode, FailoverStep, FailoverVerdict
+from databosun.domain.ledger import Fate
+from databosun.engines.mysql.failover.forced import ForcedSwitch
+from databosun.engines.mysql.failover.nodes import Place
+from databosun.engines.mysql.failover.provider import MariaProvider
+from support.mariafailover import HOSTS, MariaFailoverYard
+from support.mariaserver import MariaServer
+from support.waiting import eventually
+
+pytestmark = pytest.mark.servers
+
+UNSENT = 20
+
+
+@pytest.mark.parametrize("how", ["it answers", "it is killed, and another replica has more than the candidate"])
+def test_where_a_replica_has_every_commit_a_forced_move_loses_none(
+    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    maria.demand_two()
+    if how != "it answers":
+        _crash(maria, monkeypatch, cut_off=maria.nodes[1:2])
+    job = maria.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    plan = job.plan()
+    found = job.switch(plan)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    measured = found.measured
+    assert measured
+    assert (measured.lost, measured.rejoin_lost, measured.phantom, measured.split_brain) == (0, 0, 0, [])
+    assert measured.write_downtime_seconds is not None
+    assert measured.write_downtime_seconds < 8
+    assert measured.rejoin_seconds is not None
+    assert found.settled
+    assert maria.read_only() == [True, False, True]
+    for node in (maria.nodes[0], maria.nodes[2]):
+        maria.nodes[1].wait_for(node)
+    assert maria.leftovers() == []
+
+
+def test_what_a_killed_primary_had_not_sent_is_counted_and_it_is_not_taken_back(
+    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MariaProvider, "remove_probe", lambda _: None)
+    _crash(maria, monkeypatch, cut_off=maria.nodes[1:])
+    job = maria.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    plan = job.plan()
+    found = job.switch(plan, rejoin_seconds=10.0)
+    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "WritesLost"), found
+    assert found.measured
+    history, _, _ = job.ledger()
+    acknowledged = {(int(one.client.rpartition("-")[2]), one.seq) for one in history if one.fate is Fate.ACKNOWLEDGED}
+    only_there = maria.rows(0) - maria.rows(1)
+    assert found.measured.lost == len(only_there & acknowledged) >= UNSENT
+    assert "which 127.0.0.2" in " ".join(found.measured.split_brain)  # what the old one holds, the new one never had
+    assert not found.settled
+    assert any(f"{plan.primary} is read-only and follows nobody" in note for note in found.notes)
+    assert maria.read_only() == [True, False, True]
+    maria.nodes[1].wait_for(maria.nodes[2])
+
+
+def test_a_forced_move_that_lost_its_agent_is_undone(maria: MariaFailoverYard, tmp_path: Path) -> None:
+    job = maria.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    plan = job.plan()
+    maria.mark(plan)
+    maria.nodes[0].sql("SET GLOBAL read_only = 1")
+    maria.nodes[2].sql("STOP SLAVE IO_THREAD")
+    maria.nodes[1].sql("STOP SLAVE")
+    maria.nodes[1].sql(f"CHANGE MASTER TO MASTER_HOST = '{HOSTS[2]}'")  # it was to get what the third one has
+    maria.nodes[1].sql("START SLAVE")
+    found = job.run(FailoverStep.SETTLE, plan).failover
+    assert found
+    assert found.settled, found
+    assert maria.read_only() == [False, True, True]
+    maria.nodes[0].sql("CREATE DATABASE written")
+    for node in maria.nodes[1:]:
+        maria.nodes[0].wait_for(node)
+    assert maria.leftovers() == []
+
+
+@pytest.mark.parametrize("let_go", [True, False])
+def test_where_the_old_primary_stays_away_the_rest_is_put_in_order_and_that_is_said(
+    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, let_go: bool
+) -> None:
+    monkeypatch.setattr("databosun.agent.tasks.failover.SETTLE_SECONDS", 0.5)
+    job = maria.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    plan = job.plan()
+    maria.mark(plan)
+    maria.nodes[0].kill()
+    if let_go:
+        maria.nodes[1].sql("STOP SLAVE;\nRESET SLAVE ALL")
+    found = job.run(FailoverStep.SETTLE, plan).failover
+    assert found
+    assert (found.verdict, found.settled) == (FailoverVerdict.INCONCLUSIVE, False)
+    assert "could not be looked at" in found.notes[0]
+    if not let_go:
+        assert f"{plan.candidate} was not promoted: start {plan.primary}" in found.notes[1]
+        assert [node.sql("SELECT @@read_only") for node in maria.nodes[1:]] == [[(1,)], [(1,)]]
+        return
+    assert f"{plan.primary} must not take writes when it is back" in found.notes[1]
+    maria.nodes[1].sql("CREATE DATABASE written")
+    maria.nodes[1].wait_for(maria.nodes[2])
+
+
+def _crash(maria: MariaFailoverYard, monkeypatch: pytest.MonkeyPatch, cut_off: list[MariaServer]) -> None:
+    """The primary is killed where it would be stopped, after some replicas got nothing of its last commits; it is
+    started again once another one is primary."""
+    stop = ForcedSwitch._stop
+
+    def killed(switch: ForcedSwitch, old: Place) -> None:
+        for node in cut_off:
+            node.sql("STOP SLAVE IO_THREAD")
+        known = len(maria.rows(0))
+        eventually("more is written", lambda: len(maria.rows(0)) >= known + UNSENT)
+        maria.nodes[0].kill()
+        stop(switch, old)
+        threading.Thread(target=come_back, daemon=True).start()
+
+    def come_back() -> None:
+        eventually("another one is primary", lambda: maria.nodes[1].sql("SELECT @@read_only") == [(0,)])
+        maria.restart_the_dead(0)
+
+    monkeypatch.setattr(ForcedSwitch, "_stop", killed)

@@ -1,0 +1,140 @@
+"""A primary and two replicas of MariaDB, each on a loopback address of its own, with the logins of a failover test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from databosun.api.failover import FailoverMode, FailoverPlan, ProviderTarget
+from databosun.api.request import DatabaseTarget
+from databosun.api.v1alpha1.database import EngineName, TLSMode
+from databosun.engines.base import Credentials, Target
+from databosun.engines.failover import FailoverProvider, Operator, Site
+from databosun.engines.mysql.failover import FAILOVER
+from databosun.engines.mysql.failover.guards import MOVER_GRANTS, PROBE_GRANTS
+from databosun.engines.mysql.failover.nodes import Place
+from databosun.engines.mysql.failover.provider import MariaProvider
+from support.agentrun import UID, Workplace
+from support.failoverjob import RUN, FailoverJob
+from support.mariaserver import MariaServer
+from support.waiting import eventually
+
+SCHEMA = "databosun_probe"
+HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+PROBE, PROBE_PASSWORD = "probe", "pr0be: it"
+MOVER, MOVER_PASSWORD = "mover", "m0ves: it"
+
+
+@dataclass
+class MariaFailoverYard:
+    """`nodes`: the primary first."""
+
+    nodes: list[MariaServer] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Until the replicas have the logins, too."""
+        # So that what a killed server had committed is there when it is back, in its tables as in its log.
+        settings = {"log-slave-updates": "ON", "server-id": "1", "innodb-flush-log-at-trx-commit": "2"}
+        primary = MariaServer(settings=settings)
+        self.nodes.append(primary)
+        primary.init()
+        primary.start()
+        for number, host in enumerate(HOSTS[1:], start=2):
+            settings = {"bind-address": host, "server-id": str(number)}
+            self.nodes.append(primary.replica(port=primary.port, **settings))
+        primary.sql(f"CREATE USER {PROBE}@'%' IDENTIFIED BY '{PROBE_PASSWORD}'")
+        primary.sql(f"GRANT {', '.join(PROBE_GRANTS)} ON `{SCHEMA}`.* TO {PROBE}@'%'")
+        primary.sql(f"CREATE USER {MOVER}@'%' IDENTIFIED BY '{MOVER_PASSWORD}'")
+        primary.sql(f"GRANT {', '.join(MOVER_GRANTS)} ON *.* TO {MOVER}@'%'")
+        for node in self.nodes[1:]:
+            primary.wait_for(node)
+
+    def remove(self) -> None:
+        """End and delete all."""
+        for node in self.nodes:
+            node.remove()
+
+    def name(self, number: int) -> str:
+        """Of the member."""
+        return f"{HOSTS[number]}:{self.nodes[0].port}"
+
+    def named(self, name: str) -> MariaServer:
+        """The server of a member."""
+        return self.nodes[HOSTS.index(name.rpartition(":")[0])]
+
+    @property
+    def database(self) -> DatabaseTarget:
+        """As the agent is told."""
+        return DatabaseTarget(
+            namespace="shop", name="shop", uid=UID, engine=EngineName.MARIADB, hosts=list(HOSTS),
+            port=self.nodes[0].port, tls=TLSMode.DISABLE,
+        )  # fmt: skip
+
+    @contextmanager
+    def provider(self, **more: Any) -> Iterator[FailoverProvider]:
+        """Opened."""
+        target = Target(self.database, Credentials(PROBE, PROBE_PASSWORD))
+        provider = ProviderTarget(provider="MariaDBReplication")
+        until = datetime.now(UTC) + timedelta(hours=1)
+        site = Site(target, Operator(Credentials(MOVER, MOVER_PASSWORD)), provider, SCHEMA, RUN, until)
+        with FAILOVER.open(replace(site, **more), FailoverMode.PLANNED_SWITCHOVER) as opened:
+            yield opened
+
+    def job(self, folder: Path, mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER) -> FailoverJob:
+        """A test of it."""
+        secrets = {
+            "database": {"username": PROBE, "password": PROBE_PASSWORD},
+            "failover": {"username": MOVER, "password": MOVER_PASSWORD},
+        }
+        provider = ProviderTarget(provider="MariaDBReplication")
+        return FailoverJob(Workplace(folder, secrets=secrets), self.database, provider, mode)
+
+    def demand_two(self) -> None:
+        """A commit is acknowledged once a replica has it, too (semi-synchronous). A primary that was killed lets go of
+        commits that none of them has once it is back."""
+        for node in self.nodes[1:]:
+            node.sql("SET GLOBAL rpl_semi_sync_slave_enabled = 1;\nSTOP SLAVE IO_THREAD;\nSTART SLAVE IO_THREAD")
+        primary = self.nodes[0]
+        primary.sql("SET GLOBAL rpl_semi_sync_master_wait_point = 'AFTER_SYNC'")
+        primary.sql("SET GLOBAL rpl_semi_sync_master_enabled = 1")
+        primary.configure(rpl_semi_sync_slave_enabled="ON")  # from its next start
+        asked = "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'"
+        eventually("both replicas are waited for", lambda: primary.sql(asked)[0][1] == "2")
+
+    def mark(self, plan: FailoverPlan) -> None:
+        """What a process that carries out a plan has written down before it orders anything."""
+        with self.provider() as provider:
+            assert isinstance(provider, MariaProvider)
+            provider.prepare_probe()
+            with provider.probe.open(Place.parse(plan.primary)) as connection:
+                provider.tables.mark(connection, Place.parse(plan.primary), Place.parse(plan.candidate))
+        for node in self.nodes[1:]:
+            self.nodes[0].wait_for(node)
+
+    def prepared(self) -> bool:
+        """Whether the table of the clients is at every node."""
+        there = f"SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = 'writes_{RUN}'"
+        return all(node.sql(there) for node in self.nodes)
+
+    def rows(self, number: int) -> set[tuple[int, int]]:
+        """What clients have written, as a node has it."""
+        return {(int(a), int(b)) for a, b in self.nodes[number].sql(f"SELECT client, seq FROM {SCHEMA}.writes_{RUN}")}
+
+    def restart_the_dead(self, number: int) -> None:
+        """As a supervisor does, with a configuration that lets it take no writes by itself."""
+        node = self.nodes[number]
+        node.configure(read_only="ON")
+        node.start()
+
+    def read_only(self) -> list[bool]:
+        """Of each."""
+        return [node.sql("SELECT @@read_only") == [(1,)] for node in self.nodes]
+
+    def leftovers(self) -> list[str]:
+        """Schemas of the probe, by node."""
+        there = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '{SCHEMA}'"
+        return [self.name(number) for number, node in enumerate(self.nodes) if node.sql(there)]
