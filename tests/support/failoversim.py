@@ -74,8 +74,10 @@ class Nodes:
     ) -> FailoverResult:
         moved = verdict is FailoverVerdict.PASSED
         measured = FailoverMeasured(write_downtime_seconds=2.6, acknowledged=400, rejoin_seconds=9.0) if moved else None
-        result = self._seen(task, now).model_copy(
+        seen = self._seen(task, now)
+        result = seen.model_copy(
             update={
+                "topology_after": seen.topology if moved else None,
                 "verdict": verdict,
                 "reason": reason,
                 "message": message,

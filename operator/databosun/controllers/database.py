@@ -9,7 +9,7 @@ from typing import Any
 
 from databosun.api.quantities import format_duration
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.api.v1alpha1.databasestatus import DatabaseStatus, EffectiveObjectives, PolicyCursor
+from databosun.api.v1alpha1.databasestatus import DatabaseStatus, EffectiveObjectives, FailedOver, PolicyCursor
 from databosun.api.v1alpha1.recovery import Recovery
 from databosun.controllers import archiving as archivist
 from databosun.controllers import logexpiry, parting, proving
@@ -20,6 +20,7 @@ from databosun.controllers.archiving import Archiving
 from databosun.controllers.claims import asked_of
 from databosun.controllers.context import Context
 from databosun.controllers.covering import Covered, Covering, covered
+from databosun.controllers.failedover import last_failover
 from databosun.controllers.history import (
     History,
     as_success,
@@ -61,6 +62,7 @@ class Looked:
     newest: Success | None
     recovery: Recovery | None
     drilling: Drilling
+    failed_over: FailedOver | None
     probed: Probed
     claim: Claim | None
     archiving: Archiving
@@ -149,8 +151,21 @@ class DatabaseController:
         newest = _newest(seen.status, history)
         objectives = tier_objectives(seen.spec.tier, seen.spec.objectives)
         drilling = await proving.look(context, seen, last_backup(newest), objectives, now)
+        moved = await last_failover(context, seen)
         return Looked(
-            policies, history, timetables, newest, recovery, drilling, probed, claim, archiving, health, gap, until
+            policies,
+            history,
+            timetables,
+            newest,
+            recovery,
+            drilling,
+            moved,
+            probed,
+            claim,
+            archiving,
+            health,
+            gap,
+            until,
         )
 
     async def _order_archiver(self, seen: SeenDatabase, looked: Looked) -> tuple[Meta, Looked]:
@@ -199,6 +214,7 @@ def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str
         "log_preflight": old.log_preflight if looked.claim is not None else None,
         "policies": _cursors(old, looked),
         "last_backup": last_backup(newest),
+        "last_failover": looked.failed_over,
         **_server(old, newest),
         **looked.drilling.update,
         **probed.update,

@@ -87,6 +87,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
 
     def dependants(self, seen: SeenFailoverRun) -> Iterable[Key]:
         yield Key("FailoverTest", seen.meta.namespace, seen.spec.test_ref.name)
+        yield Key("Database", seen.meta.namespace, seen.spec.database_ref.name)
 
     async def gather(self, seen: SeenFailoverRun, *, begins: bool) -> FailoverOrdered:
         namespace, spec, now = seen.meta.namespace, seen.spec, self._context.clock.now()

@@ -12,12 +12,15 @@ from databosun.api.failover import (
     GuardResult,
     Topology,
 )
+from databosun.api.v1alpha1.databasestatus import FailedOver
 from databosun.api.v1alpha1.failovertestrun import (
+    FAILOVER_FINAL,
     ClientResult,
     ErrorSeen,
     FailoverEvent,
     FailoverMeasurement,
     FailoverPhase,
+    FailoverTestRunStatus,
     GuardSeen,
     NodeSeen,
     TopologySeen,
@@ -48,6 +51,23 @@ def found(result: FailoverResult, storage: str | None) -> dict[str, Any]:
         "notes": list(dict.fromkeys(result.notes))[:16] or None,
     }
     return {name: value for name, value in said.items() if value is not None}
+
+
+def failed_over(run: str, status: FailoverTestRunStatus) -> FailedOver | None:
+    """What a run that ended says of its database; None where it moved nothing."""
+    plan, measured, after = status.plan, status.result, status.topology_after
+    if status.moved_at is None or plan is None or status.phase not in FAILOVER_FINAL:
+        return None
+    return FailedOver(
+        run=run,
+        at=status.completion_time or status.moved_at,
+        mode=plan.mode,
+        phase=str(status.phase),
+        primary=after.primary if after else None,
+        write_downtime_milliseconds=measured.write_downtime_milliseconds if measured else None,
+        write_downtime=measured.write_downtime if measured else None,
+        lost=measured.lost + measured.rejoin_lost if measured else None,
+    )
 
 
 def topology(seen: Topology | None) -> TopologySeen | None:

@@ -96,6 +96,19 @@ RESTORE_ESTIMATE: Final = Family(
     "How long a restore of the newest backup would take now, reckoned from that drill. No series while none passed.",
     _DATABASE,
 )
+FAILOVER_DOWNTIME: Final = Family(
+    "databosun_database_failover_downtime_seconds",
+    "gauge",
+    "The longest time without an acknowledged write in the newest failover test that moved the primary. No series "
+    "while none has.",
+    _DATABASE,
+)
+FAILOVER_LOST: Final = Family(
+    "databosun_database_failover_lost_writes",
+    "gauge",
+    "Acknowledged writes that were gone after that test. No series while none has measured any.",
+    _DATABASE,
+)
 BACKUP_SIZE: Final = Family(
     "databosun_backup_size_bytes", "gauge", "Stored size of the Database's newest successful backup.", _DATABASE
 )
@@ -285,6 +298,8 @@ OF_OBJECTS: Final = (
     DRILL_OVERDUE,
     RTO_MEASURED,
     RESTORE_ESTIMATE,
+    FAILOVER_DOWNTIME,
+    FAILOVER_LOST,
     BACKUP_SIZE,
     LAST_SUCCESS,
     CONSECUTIVE_FAILURES,

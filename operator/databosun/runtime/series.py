@@ -33,6 +33,7 @@ _DATABASE = (
 _LOG = (f.CONTINUOUS_HEALTHY, f.LOG_GAPS)
 _RULED_OUT = frozenset({"OneDatabaseOnly", "LogicalHasNoLog"})
 _PROOF = (f.PROVEN, f.LAST_PROVEN, f.DRILL_FAILED, f.DRILL_OVERDUE, f.RTO_MEASURED, f.RESTORE_ESTIMATE)
+_FAILED_OVER = (f.FAILOVER_DOWNTIME, f.FAILOVER_LOST)
 _DRILL = (f.DRILL_DATABASES, f.DRILL_PROVEN, f.DRILL_FAILING, f.DRILL_BACKUPS, f.DRILL_BACKUPS_DRILLED, f.DRILL_RTO_P95)
 _JOINT = (f.JOINT_SECONDS, f.JOINT_TOO_SLOW)
 _DRILL_RUNS = (f.DRILL_RUNS,)
@@ -100,6 +101,7 @@ def database_series(body: Body) -> tuple[Row, ...]:
         Row(_DATABASE, (namespace, name), protection),
         Row(_LOG, (namespace, name), _log(status)),
         Row(_PROOF, (namespace, name), _proof(status)),
+        Row(_FAILED_OVER, (namespace, name), _failed_over(status)),
         *cursors,
     )
     return rows + _stalled("Database", body)
@@ -122,6 +124,12 @@ def _proof(status: Body) -> tuple[float | None, ...]:
         last.get("rtoSeconds"),
         (status.get("estimate") or {}).get("restoreNowSeconds"),
     )
+
+
+def _failed_over(status: Body) -> tuple[float | None, ...]:
+    last = status.get("lastFailover") or {}
+    down = last.get("writeDowntimeMilliseconds")
+    return None if down is None else down / 1000, last.get("lost")
 
 
 def drill_series(body: Body) -> tuple[Row, ...]:

@@ -73,6 +73,32 @@ async def test_a_passed_one_says_what_was_measured_and_its_test_says_so(drive: D
     assert drive.rig.told.reasons("mine") == ["FailoverPlanned", "FailoverPassed"]
 
 
+async def test_the_database_remembers_the_newest_test_that_moved_its_primary(drive: Driver) -> None:
+    await replicated(drive, cooldown="0s")
+    await ask(drive)
+
+    async def said() -> bool:
+        return "lastFailover" in (await drive.rig.get("Database", "orders"))["status"]
+
+    await drive.until(said)
+    first = (await drive.rig.get("Database", "orders"))["status"]["lastFailover"]
+    assert first.pop("at")
+    assert first == {
+        "run": "mine",
+        "mode": "PlannedSwitchover",
+        "phase": "Passed",
+        "primary": "n2",
+        "writeDowntimeMilliseconds": 2600,
+        "writeDowntime": "2.6s",
+        "lost": 0,
+    }
+    await drive.rig.delete(RUN, "mine")  # as the history lets go of it
+    nodes(drive).healthy = False
+    await ask(drive, "refused")
+    await drive.idle(10 * MINUTE)
+    assert (await drive.rig.get("Database", "orders"))["status"]["lastFailover"]["run"] == "mine"
+
+
 async def test_production_never_moves_without_an_approval_of_that_very_plan(drive: Driver) -> None:
     await replicated(drive, "Production", waitFor="6h", approval={"required": False})
     await ask(drive)

@@ -192,6 +192,18 @@ def test_what_drills_measured_is_said_of_the_database(metrics: Metrics) -> None:
     assert value(metrics, "databosun_database_last_proven_timestamp_seconds", **at) == 1772323200.0
 
 
+def test_what_a_failover_test_measured_is_said_of_the_database(metrics: Metrics) -> None:
+    at = {"namespace": "shop", "database": "orders"}
+    names = ("failover_downtime_seconds", "failover_lost_writes")
+    for last, expected in (
+        ({"lastFailover": {"run": "r", "writeDowntimeMilliseconds": 2600, "lost": 0}}, [2.6, 0.0]),
+        ({"lastFailover": {"run": "r"}}, [None, None]),
+        ({}, [None, None]),
+    ):
+        metrics.objects.put("Database", "shop", "orders", database_series({**DATABASE, "status": last}))
+        assert [value(metrics, f"databosun_database_{name}", **at) for name in names] == expected
+
+
 @pytest.mark.parametrize(
     ("reason", "drills", "failed", "overdue"),
     [

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from databosun.api.failover import FailoverMode
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.conditions import Conditions
 from databosun.api.v1alpha1.fields import Identifier, Message, Time
@@ -93,6 +94,25 @@ class LastProven(Model):
     passed: bool = Field(description="Whether all critical checks passed.")
 
 
+class FailedOver(Model):
+    """The newest failover test that moved this database's primary."""
+
+    run: Identifier = Field(description="Name of the FailoverTestRun.")
+    at: Time = Field(description="When it ended.")
+    mode: FailoverMode = Field(description="How the primary was made to move.")
+    phase: Identifier = Field(description="Passed, Failed, Aborted or Inconclusive.")
+    primary: Identifier | None = Field(
+        default=None, description="The primary at its end; absent where there was not exactly one."
+    )
+    write_downtime_milliseconds: int | None = Field(
+        default=None, description="Longest time without a write that was acknowledged."
+    )
+    write_downtime: Identifier | None = Field(default=None, description="The same for people, such as 2.6s.")
+    lost: int | None = Field(
+        default=None, description="Acknowledged writes that are gone. Absent: nothing was measured."
+    )
+
+
 class DatabaseStatus(Model):
     """What is known about a database; written by the operator alone."""
 
@@ -124,6 +144,9 @@ class DatabaseStatus(Model):
     )
     last_backup: LastBackup | None = Field(default=None, description="The newest successful backup.")
     last_proven: LastProven | None = Field(default=None, description="The newest drill that proved a backup.")
+    last_failover: FailedOver | None = Field(
+        default=None, description="The newest failover test that moved the primary."
+    )
     estimate: Estimate | None = Field(
         default=None, description="How long a restore right now would take, as the last drill measured it."
     )
