@@ -109,6 +109,11 @@ class ClientHistory:
                 return self.write(seq)
         return None
 
+    def count_acknowledged(self, since: float) -> int:
+        """How many were sent and acknowledged after an instant."""
+        acked = _FATES.index(Fate.ACKNOWLEDGED)
+        return sum(sent >= since and fate == acked for sent, fate in zip(self._sent, self._fates, strict=True))
+
     def write(self, seq: int) -> Write:
         """One write."""
         ended = self._ended[seq]

@@ -119,7 +119,7 @@ def _unproven(facts: MoveFacts) -> Decided | None:
     if judged.downtime.seconds > facts.objectives.write_downtime:
         message = (
             f"no write was acknowledged for {judged.downtime.seconds:.2f} s, and none was on its way for "
-            f"{judged.blind:.2f} s of the test: the agent had too little CPU to tell"
+            f"{judged.blind:.2f} s of the test: the agent had too little CPU, or wrote too seldom, to tell"
         )
         return _inconclusive(FailoverReason.PROBE_STALLED, message)
     return None

@@ -20,6 +20,10 @@ PATIENCE_SECONDS = 1.0
 WATCH_SECONDS = 0.1
 JOIN_SECONDS = 15.0
 MOST_CLAIMS = 20_000
+SAMPLE_WRITES = 20
+"""Of each client, as fast as they are answered: what the database can take is reckoned from them."""
+MOST_SHARE = 0.01
+"""Of that, what all clients together may take for themselves."""
 
 Clock = Callable[[], float]
 
@@ -108,6 +112,11 @@ class Eye:
             self._watcher = None
 
 
+def rate_within(asked: float, clients: int, capacity: float) -> float:
+    """Writes a second of each client: what is asked for, as far as all of them stay within their share."""
+    return min(asked, MOST_SHARE * capacity / clients) if capacity else asked
+
+
 class Crowd:
     """All clients and watchers of a test, each in a thread. `stop` ends them and waits for them."""
 
@@ -143,6 +152,15 @@ class Crowd:
         """One watcher of a node."""
         self.eyes.append(Eye(member, open_watcher))
 
+    def sample(self) -> float:
+        """Writes a second that the database answers to all writers at once; 0 where it answers none."""
+        self._write(1)  # they have connected then
+        began = self._clock()
+        self._write(SAMPLE_WRITES)
+        seconds = self._clock() - began
+        answered = sum(one.history.count_acknowledged(began) for one in self.writers)
+        return answered / seconds if seconds else 0.0
+
     def start(self, per_second: float) -> None:
         """Begin, evenly spread, so that what happens between two writes of one client another one sees."""
         pace = 1.0 / per_second
@@ -176,6 +194,26 @@ class Crowd:
         """Whether any write was acknowledged after an instant; `node`: by it, or by one that is not known."""
         newest = [client.last_acknowledged(at) for client in self.writes.clients.values()]
         return any(one is not None and (node is None or one.node in (node, None)) for one in newest)
+
+    def _write(self, count: int) -> None:
+        """All writers at once, so many writes each, but for one that is not answered."""
+
+        def work(client: Client) -> None:
+            try:
+                for _ in range(count):
+                    began = self._clock()
+                    client.step(self._clock)
+                    if client.history.count_acknowledged(began) == 0:
+                        break
+            except BaseException as error:  # carried to whoever looks: this is a thread
+                self._crashed.append(error)
+
+        threads = [threading.Thread(target=work, args=(one,), daemon=True) for one in self.writers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.check()
 
     def _run(self, name: str, first: float, pace: float, step: Callable[[Clock], None], owner: _Closing) -> None:
         def work() -> None:

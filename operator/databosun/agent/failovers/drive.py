@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from databosun.agent.failovers.clients import PATIENCE_SECONDS, Way
+from databosun.agent.failovers.clients import MOST_SHARE, PATIENCE_SECONDS, Way, rate_within
 from databosun.agent.failovers.found import Found
 from databosun.agent.stop import Stopped
 from databosun.api.failover import FailoverResult, FailoverStage, Topology
@@ -140,9 +140,8 @@ class Drive:
             found.crowd.add_reader(way)
         for name in found.plan.members:
             found.crowd.add_eye(name, lambda name=name: self.provider.watch(name, PATIENCE_SECONDS))  # type: ignore[misc]
-        found.crowd.start(probe.writes_per_second)
         began = time.monotonic()
-        found.event("WritesBegan")
+        self._pace(probe.writes_per_second)
         self._wait(lambda: time.monotonic() - began >= BASELINE_SECONDS)
         if not found.crowd.acknowledged_since(began):
             kinds = sorted({example for one in found.crowd.writers for example in one.examples.values()})
@@ -150,6 +149,21 @@ class Drive:
                 f"no client could write for {BASELINE_SECONDS:.0f} s before anything was moved: {' | '.join(kinds)}"
             )
             raise UserFault(FailoverReason.NO_BASELINE, message[:1500])
+
+    def _pace(self, asked: float) -> None:
+        """Have clients write, no more than is asked for, and no more than the database hardly notices."""
+        found, clients = self.found, len(self.found.crowd.writers)
+        capacity = found.crowd.sample()
+        rate = rate_within(asked, clients, capacity)
+        found.crowd.start(rate)
+        found.event("WritesBegan", note=f"{rate * clients:.1f} a second; {capacity:.0f} were answered in a sample")
+        if rate < asked:
+            message = (
+                f"clients wrote {rate * clients:.1f} times a second, not {asked * clients:.1f}: {MOST_SHARE:.0%} of "
+                f"the {capacity:.0f} that the database answered in a sample; downtime may be told up to "
+                f"{1 / (rate * clients):.2f} s too long"
+            )
+            found.notes.append(message)
 
     def _switch(self) -> None:
         found = self.found

@@ -81,7 +81,9 @@ class FailoverProbe(Model):
     take."""
 
     writes_per_second: Annotated[int, Field(ge=1, le=200)] = Field(
-        default=20, description="Writes per second of each writer, at most."
+        default=20,
+        description="Writes per second of each writer, at most. All of them together write no more than 1 % of what the"
+        " database answers in a short sample: the first 20 writes of each.",
     )
     clients: Annotated[int, Field(ge=1, le=16)] = Field(default=4, description="Writers on each path.")
     table: Annotated[
