@@ -10,6 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from databosun.api.evidence import Evidence, JointEvidence
+from databosun.api.failoverevidence import FailoverEvidence
 from databosun.domain.records import Found
 from databosun.domain.sealing import canonical, digest_of
 from databosun.storage.manifest import seal
@@ -136,3 +137,27 @@ def joint(found: Sequence[Found], **more: Any) -> Found:
     }  # fmt: skip
     document = JointEvidence.model_validate(values).dump()
     return Found("s3://backups/shop/_drills/whole/evidence.json", canonical(document))
+
+
+def failover(run: str = "orders-moved", *, database: str = "orders", **result: Any) -> Found:
+    """The record of a failover test."""
+    at = result.pop("at", START)
+    measured = {"write_downtime_seconds": 2.6, "rejoin_seconds": 9.1, "acknowledged": 400, "lost": 0}
+    values = {
+        "id": run, "step": "Switch", "verdict": "Passed", "reason": "Passed", "message": "2 s without a write",
+        "primary": "n1", "candidate": "n2", "measured": measured, **result,
+    }  # fmt: skip
+    names = {"provider": "Sentinel", "mode": "PlannedSwitchover", "primary": "n1", "candidate": "n2"}
+    document = FailoverEvidence.model_validate({
+        "run": run, "run_uid": "u", "attempt": 2, "cluster": "c", "storage": "prod",
+        "database": {"namespace": "shop", "name": database, "uid": "u-1", "engine": "Redis"},
+        "plan": {**names, "members": ["n1", "n2"], "hash": "h"},
+        "asked": {
+            "guards": {}, "probe": {}, "write_downtime_seconds": 10.0, "lost_writes": 0, "rejoin_seconds": 300.0,
+            "abort_seconds": 180.0,
+        },
+        "result": values, "started_at": at, "completed_at": at,
+        "measured_on": {"storage": "s3://backups", "cpus": 2, "arch": "x86_64", "path": "the pod"},
+        "databosun_version": "0.1.0",
+    })  # fmt: skip
+    return Found(f"s3://backups/shop/{database}/failovers/{run}/evidence.json", canonical(document.dump()))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from databosun.api.evidence import SCHEMA, Evidence, JointEvidence
+from databosun.api.failoverevidence import FailoverEvidence
 from databosun.domain.errors import UserFault
-from databosun.domain.records import EDITED, UNSIGNED, parse_any
+from databosun.domain.records import EDITED, UNSIGNED, AnyEvidence, parse_any
 from databosun.domain.sealing import digest_of, is_canonical, is_signed
 from databosun.storage.manifest import load_public_key
 
@@ -34,10 +35,7 @@ def verify(data: bytes, *, public_key: str | None = None, beside: Beside | None 
         found = parse_any(data)
     except ValueError as error:
         return [], [str(error)]
-    right.append(
-        f"drill {found.run} of {found.completed_at.isoformat()}: {found.verdict} ({found.reason}), {_about(found)}, "
-        f"SHA-256 of this file {digest_of(data)}"
-    )
+    right.append(f"{_about(found)}, SHA-256 of this file {digest_of(data)}")
     if not is_canonical(data):
         wrong.append(EDITED)
     _check_signature(data, found, public_key, right, wrong)
@@ -45,17 +43,24 @@ def verify(data: bytes, *, public_key: str | None = None, beside: Beside | None 
         listed = found.backup_manifest_sha256 if isinstance(found, Evidence) else "nothing of a manifest"
         _compare("the manifest", others.manifest, listed, right, wrong)
     if others.previous is not None:
-        expected = found.previous.sha256 if found.previous else "none"
+        before = None if isinstance(found, FailoverEvidence) else found.previous
+        expected = before.sha256 if before else "none"
         _compare("the record before", others.previous, expected, right, wrong)
     for member in others.members:
         _check_member(member, found, right, wrong)
     return right, wrong
 
 
-def _about(found: Evidence | JointEvidence) -> str:
+def _about(found: AnyEvidence) -> str:
+    at = found.completed_at.isoformat()
+    if isinstance(found, FailoverEvidence):
+        told, of = found.result, f"{found.database.namespace}/{found.database.name}"
+        return f"failover test {found.run} of {at}: {told.verdict} ({told.reason}), database {of}"
     if isinstance(found, Evidence):
-        return f"backup {found.backup}"
-    return f"databases {', '.join(one.database for one in found.members)}"
+        of = f"backup {found.backup}"
+    else:
+        of = f"databases {', '.join(one.database for one in found.members)}"
+    return f"drill {found.run} of {at}: {found.verdict} ({found.reason}), {of}"
 
 
 def _compare(what: str, data: bytes, expected: str, right: list[str], wrong: list[str]) -> None:
@@ -65,7 +70,7 @@ def _compare(what: str, data: bytes, expected: str, right: list[str], wrong: lis
     )
 
 
-def _check_member(data: bytes, found: Evidence | JointEvidence, right: list[str], wrong: list[str]) -> None:
+def _check_member(data: bytes, found: AnyEvidence, right: list[str], wrong: list[str]) -> None:
     """One that the record of many names must be what it names."""
     try:
         member = parse_any(data)
@@ -87,7 +92,7 @@ def schema_text(kind: str = "drill") -> str:
 
 
 def _check_signature(
-    data: bytes, evidence: Evidence | JointEvidence, public_key: str | None, right: list[str], wrong: list[str]
+    data: bytes, evidence: AnyEvidence, public_key: str | None, right: list[str], wrong: list[str]
 ) -> None:
     if public_key is None:
         signed = "it is signed, but no public key was given" if evidence.signature else "it is not signed"

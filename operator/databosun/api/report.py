@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from databosun.api.drill import CheckResult, Level, Rpo, Rto, Verdict
+from databosun.api.failover import FailoverMode, FailoverVerdict
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant
 
@@ -163,6 +164,29 @@ class JointDrill(Model):
     record: RecordSeen
 
 
+class ReportFailover(Model):
+    """One failover test that moved a primary. One whose record is Broken counts for nothing. Spans are seconds."""
+
+    namespace: str
+    database: str
+    run: str
+    at: Instant
+    mode: FailoverMode | None = None
+    verdict: FailoverVerdict
+    reason: str
+    message: str
+    primary: str | None = Field(default=None, description="Before.")
+    candidate: str | None = Field(default=None, description="Who took over.")
+    write_downtime: float | None = None
+    write_downtime_objective: float | None = None
+    rejoin: float | None = None
+    acknowledged: int | None = None
+    lost: int | None = Field(default=None, description="Acknowledged writes that are gone.")
+    unknown: int | None = None
+    split_brain: list[str] = Field(default_factory=list)
+    record: RecordSeen
+
+
 class Control(Model):
     """A requirement of a framework, and what of this report supports it. Never a claim to comply."""
 
@@ -204,5 +228,6 @@ class Report(Model):
     problems: list[str] = Field(default_factory=list, description="What is wrong with files that fit no database.")
     databases: list[ReportDatabase]
     joint: list[JointDrill] = Field(default_factory=list, description="Drills of many databases, newest first.")
+    failovers: list[ReportFailover] = Field(default_factory=list, description="Failover tests, newest first.")
     controls: list[Control]
     databosun_version: str

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
 from databosun.api.evidence import SCHEMA, Evidence, JointEvidence
+from databosun.api.failoverevidence import FailoverEvidence
 from databosun.domain.sealing import SIGNATURE, digest_of, is_canonical, is_signed
 
 EDITED = "the file is not in the form in which it was written (sorted keys, no spaces): it was edited"
@@ -71,11 +72,33 @@ class JointRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class FailoverRecord:
+    """One record of a failover test, read."""
+
+    where: str
+    sha256: str
+    evidence: FailoverEvidence
+    signed: bool = False
+    problems: tuple[str, ...] = ()
+
+    @property
+    def namespace(self) -> str:
+        """Of its database."""
+        return self.evidence.database.namespace
+
+    @property
+    def database(self) -> str:
+        """Whose primary it moved."""
+        return self.evidence.database.name
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """What came of reading files: records, and sentences about those that are none."""
 
     records: tuple[Record, ...] = ()
     joint: tuple[JointRecord, ...] = ()
+    failovers: tuple[FailoverRecord, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -97,30 +120,40 @@ def parse_record(data: bytes) -> Evidence:
         raise ValueError(msg) from error
 
 
-def parse_any(data: bytes) -> Evidence | JointEvidence:
-    """The evidence in these bytes, of one database or of a joint drill. ValueError says why it is none."""
-    if not is_joint(data):
+AnyEvidence = Evidence | JointEvidence | FailoverEvidence
+_OTHERS: Mapping[str, tuple[type[JointEvidence | FailoverEvidence], str]] = {
+    "JointDrill": (JointEvidence, "a joint drill"),
+    "Failover": (FailoverEvidence, "a failover test"),
+}
+
+
+def parse_any(data: bytes) -> AnyEvidence:
+    """The evidence in these bytes, whatever it is of. ValueError says why it is none."""
+    known = _OTHERS.get(_kind(data))
+    if known is None:
         return parse_record(data)
+    kind, what = known
     try:
-        return JointEvidence.model_validate_json(data)
+        return kind.model_validate_json(data)
     except ValidationError as error:
-        msg = f"this is no evidence of a joint drill of schema {SCHEMA}: {error.errors()[0]['msg']}"
+        msg = f"this is no evidence of {what} of schema {SCHEMA}: {error.errors()[0]['msg']}"
         raise ValueError(msg) from error
 
 
-def is_joint(data: bytes) -> bool:
-    """Whether this claims to be the record of a drill of many databases, which only names those of each."""
+def _kind(data: bytes) -> str:
+    """What this claims to be the record of."""
     try:
         document = json.loads(data)
     except ValueError:
-        return False
-    return isinstance(document, dict) and document.get("kind") == "JointDrill"
+        return ""
+    return str(document.get("kind")) if isinstance(document, dict) else ""
 
 
 def read_records(found: Iterable[Found]) -> Read:
     """Every record, each looked at by itself."""
     records: dict[tuple[str, str, str, str], Record] = {}
     joint: dict[str, JointRecord] = {}
+    failovers: dict[str, FailoverRecord] = {}
     problems: list[str] = []
     for one in found:
         try:
@@ -131,10 +164,24 @@ def read_records(found: Iterable[Found]) -> Read:
         if isinstance(evidence, JointEvidence):
             whole = _look_joint(one, evidence)
             joint.setdefault(whole.sha256, whole)
-            continue
-        record = _look(one, evidence)
-        records.setdefault((*record.of, record.run, record.sha256), record)
-    return Read(tuple(records.values()), tuple(joint.values()), tuple(problems))
+        elif isinstance(evidence, FailoverEvidence):
+            test = _look_failover(one, evidence)
+            failovers.setdefault(test.sha256, test)
+        else:
+            record = _look(one, evidence)
+            records.setdefault((*record.of, record.run, record.sha256), record)
+    return Read(tuple(records.values()), tuple(joint.values()), tuple(failovers.values()), tuple(problems))
+
+
+def _look_failover(one: Found, evidence: FailoverEvidence) -> FailoverRecord:
+    signed, problems = _seal(one)
+    about = (evidence.database.namespace, evidence.database.name, evidence.run)
+    match one.where.replace("\\", "/").split("/"):
+        case [*_, namespace, database, "failovers", run, "evidence.json"] if (namespace, database, run) != about:
+            lies = f"{namespace}/{database}, run {run}"
+            says = f"{about[0]}/{about[1]}, run {about[2]}"
+            problems.append(f"it lies in the place of {lies}, and says it is of {says}")
+    return FailoverRecord(one.where, digest_of(one.data), evidence, signed, tuple(problems))
 
 
 def _look_joint(one: Found, evidence: JointEvidence) -> JointRecord:

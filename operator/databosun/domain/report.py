@@ -10,6 +10,7 @@ from datetime import datetime
 from databosun.api.drill import Verdict
 from databosun.api.report import (
     JointDrill,
+    RecordSeen,
     Report,
     ReportCondition,
     ReportDatabase,
@@ -23,6 +24,7 @@ from databosun.domain.controls import CONTROLS
 from databosun.domain.records import Found, JointRecord, Record, chained, read_records
 from databosun.domain.reportcoverage import KnownBackup, coverage_of
 from databosun.domain.reportdrill import KnownRun, drill_of_record, drill_of_status, joint_of, missing_drill
+from databosun.domain.reportfailover import KnownFailover, failovers_of
 
 Of = tuple[str, str]
 """Namespace and name of a database."""
@@ -52,6 +54,7 @@ class ReportFacts:
     found: Sequence[Found] = ()
     databases: Sequence[KnownDatabase] = ()
     runs: Sequence[KnownRun] = ()
+    failovers: Sequence[KnownFailover] = ()
     backups: Sequence[KnownBackup] | None = None
     manifests: Mapping[str, frozenset[str]] = field(default_factory=dict)
     only: frozenset[str] = frozenset()
@@ -68,15 +71,17 @@ def build_report(facts: ReportFacts, now: datetime, version: str) -> Report:
     names = sorted(of for of in {*known, *drills, *missing} if not facts.only or of[1] in facts.only)
     databases = [_database(facts, of, known.get(of), drills.get(of, []), missing.get(of, [])) for of in names]
     joint = _joint(facts, read.joint, records)
+    failovers = failovers_of(read.failovers, facts.failovers, facts.since, facts.only)
     return Report(
         generated_at=now,
         since=facts.since,
         scope=facts.scope,
         sources=list(facts.sources),
-        totals=_totals(databases, joint),
+        totals=_totals(databases, [*(one.record for one in joint), *(one.record for one in failovers)]),
         problems=list(read.problems),
         databases=databases,
         joint=joint,
+        failovers=failovers,
         controls=list(CONTROLS),
         databosun_version=version,
     )
@@ -169,7 +174,7 @@ def _failing_since(trusted: Sequence[ReportDrill]) -> datetime | None:
     return since
 
 
-def _totals(databases: Sequence[ReportDatabase], joint: Sequence[JointDrill]) -> Totals:
+def _totals(databases: Sequence[ReportDatabase], others: Sequence[RecordSeen]) -> Totals:
     states = Counter(one.state for one in databases)
     drills = [drill for one in databases for drill in one.drills]
     trusted = [one for one in drills if one.record.trust is not Trust.BROKEN]
@@ -186,7 +191,7 @@ def _totals(databases: Sequence[ReportDatabase], joint: Sequence[JointDrill]) ->
         rto_missed=sum(one is not None and one.rto is not None and one.rto.met is False for one in newest),
         rpo_missed=sum(one is not None and one.rpo is not None and one.rpo.met is False for one in newest),
         signed=sum(one.record.trust is Trust.SIGNED for one in drills),
-        broken=len(drills) - len(trusted) + gone + sum(one.record.trust is Trust.BROKEN for one in joint),
+        broken=len(drills) - len(trusted) + gone + sum(one.trust is Trust.BROKEN for one in others),
         backups=sum(one.coverage.backups for one in databases),
         drilled=sum(one.coverage.drilled for one in databases),
     )

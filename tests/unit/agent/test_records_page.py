@@ -14,7 +14,7 @@ from databosun.api.request import InquireTask, ReadRecords
 from databosun.api.v1alpha1.inquiry import MAX_CONTENT, RecordsFound
 from databosun.domain.recordpage import unpack
 from support.agentrun import Workplace
-from support.evidence import Chain
+from support.evidence import Chain, failover
 
 # In a bucket `a-b/` sorts before `a/`: pages must not depend on the store's order.
 DATABASES = ["a", "a-b", "b"]
@@ -26,7 +26,7 @@ def full(place: Workplace) -> Workplace:
         chain = Chain(namespace="shop", database=name)
         for _ in range(3):
             chain.drill(message=f"{name}: größer, 漢字 and \\ud83d\\ude00 {os.urandom(40).hex()}")
-        for one in chain.found:
+        for one in [*chain.found, failover(f"{name}-moved", database=name)]:
             path = place.root / "volume" / one.where.removeprefix("s3://backups/")
             path.parent.mkdir(parents=True)
             path.write_bytes(one.data)
@@ -41,9 +41,7 @@ def ask(place: Workplace, **more: Any) -> RecordsFound:
 
 def stored(place: Workplace) -> list[tuple[str, bytes]]:
     found = [
-        path
-        for name in DATABASES
-        for path in sorted((place.root / "volume" / "shop" / name / "drills").glob("*/evidence.json"))
+        path for name in DATABASES for path in sorted((place.root / "volume" / "shop" / name).glob("*/*/evidence.json"))
     ]
     return [(f"file://{path}", path.read_bytes()) for path in found]
 
@@ -93,14 +91,14 @@ def test_what_is_no_text_is_left_out_and_counted(full: Workplace) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"\xff\xfe")
     page = ask(full)
-    assert (page.count, page.skipped) == (9, 1)
+    assert (page.count, page.skipped) == (12, 1)
 
 
 def test_only_one_database_and_only_what_is_young_enough(full: Workplace) -> None:
     assert {pair[0].split("/")[-4] for pair in unpack(ask(full, database="a-b").content)} == {"a-b"}
     old = full.root / "volume" / "shop" / "a" / "drills" / "a-01" / "evidence.json"
     os.utime(old, (0, 0))
-    assert ask(full, since=datetime(2020, 1, 1, tzinfo=UTC)).count == 8
+    assert ask(full, since=datetime(2020, 1, 1, tzinfo=UTC)).count == 11
 
 
 def test_nothing_is_changed(full: Workplace) -> None:

@@ -15,6 +15,7 @@ from databosun.agent.verify import Beside, main, verify
 from databosun.api.evidence import Evidence, JointEvidence
 from databosun.domain.sealing import canonical, digest_of
 from databosun.storage.manifest import seal
+from support.evidence import failover
 from support.pemkeys import pem_of
 
 KEY = Ed25519PrivateKey.generate()
@@ -75,6 +76,17 @@ def test_another_manifest_and_a_missing_link_are_found() -> None:
     assert verify(data, public_key=PUBLIC, beside=Beside(manifest=b"another"))[1]
     assert verify(data, public_key=PUBLIC, beside=Beside(previous=seal(evidence(run="drill-1"), KEY)))[1]
     assert verify(seal(evidence(), KEY), beside=Beside(previous=b"x"))[1]
+
+
+def test_a_failover_test_is_verified_too() -> None:
+    data = seal(json.loads(failover().data), KEY)
+    right, wrong = verify(data, public_key=PUBLIC)
+    assert not wrong
+    assert "failover test orders-moved" in right[0]
+    assert "Passed (Passed), database shop/orders" in right[0]
+    assert verify(data.replace(b'"lost":0', b'"lost":9'), public_key=PUBLIC)[1]
+    assert verify(data, beside=Beside(previous=b"x"))[1]
+    assert "no evidence of a failover test" in verify(b'{"kind": "Failover"}')[1][0]
 
 
 def test_something_else_is_no_evidence() -> None:

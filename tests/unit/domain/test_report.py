@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from databosun.api.drill import Verdict
-from databosun.api.report import Report, ReportObjectives, Review, State, Trust
+from databosun.api.failover import FailoverVerdict
+from databosun.api.report import RecordSeen, Report, ReportFailover, ReportObjectives, Review, State, Trust
 from databosun.domain.records import Found
 from databosun.domain.report import KnownDatabase, ReportFacts, build_report
 from databosun.domain.reportcoverage import KnownBackup
 from databosun.domain.reportdrill import KnownRun
+from databosun.domain.reportfailover import KnownFailover
 from databosun.domain.sealing import digest_of
-from support.evidence import START, Chain, chain_of, joint
+from support.evidence import START, Chain, chain_of, failover, joint
 
 NOW = START + timedelta(days=100)
 ORDERS = KnownDatabase(
@@ -173,6 +175,43 @@ def test_a_drill_of_many_that_was_changed_counts_for_nothing() -> None:
         made = report([*found, spoilt])
         assert made.joint[0].record.trust is Trust.BROKEN
         assert made.totals.broken == 1
+
+
+KNOWN_TEST = ReportFailover(
+    namespace="shop",
+    database="orders",
+    run="orders-moved",
+    at=START,
+    verdict=FailoverVerdict.PASSED,
+    reason="Passed",
+    message="",
+    record=RecordSeen(where="s3://b", sha256=digest_of(failover().data).upper(), trust=Trust.STATUS_ONLY),
+)
+
+
+def test_a_failover_test_is_shown_by_its_record() -> None:
+    made = report([failover(), *chain_of(1).found], failovers=[KnownFailover(KNOWN_TEST, "prod", looked_for=True)])
+    (one,) = made.failovers
+    assert (one.verdict, one.record.trust, one.record.problems) == (FailoverVerdict.PASSED, Trust.UNSIGNED, [])
+    assert (one.write_downtime, one.write_downtime_objective, one.lost, one.acknowledged) == (2.6, 10.0, 0, 400)
+    assert made.totals.broken == 0
+    assert report([failover()], only=frozenset({"billing"})).failovers == []
+    assert report([failover(at=START - timedelta(days=9))]).failovers == []
+    assert report([failover(verdict="Refused", measured=None)]).failovers == []
+
+
+def test_a_record_of_a_failover_test_that_is_wrong_or_missing_is_said() -> None:
+    known = KnownFailover(KNOWN_TEST, "prod", looked_for=True)
+    edited = replace(failover(), data=failover().data.replace(b"2.6", b"1.6"))
+    for found, said in (([edited], "was changed or replaced"), ([], "is missing from the store")):
+        made = report(found, failovers=[known])
+        (one,) = made.failovers
+        assert one.record.trust is Trust.BROKEN
+        assert said in one.record.problems[0]
+        assert made.totals.broken == 1
+    unread = report([], failovers=[replace(known, looked_for=False)])
+    assert unread.failovers == [KNOWN_TEST]
+    assert unread.totals.broken == 0
 
 
 VERDICTS = st.lists(st.sampled_from(["Passed", "Failed", "Partial"]), max_size=8)

@@ -1,4 +1,4 @@
-"""Hand over records of drills and restores to the byte, page by page, so that others can check them."""
+"""Hand over records of drills, failover tests and restores to the byte, page by page, so that others can check them."""
 
 from __future__ import annotations
 
@@ -66,10 +66,11 @@ def _keys(ctx: Context, asked: ReadRecords) -> Iterator[str]:
 
 
 def _evidence(ctx: Context, database: str, asked: ReadRecords) -> Iterator[str]:
-    folder = f"{ctx.layout.root}/{database}" + ("" if database == JOINT else "/drills")
-    for one in ctx.store.list(folder):
-        if one.key.endswith("/evidence.json") and (asked.since is None or one.modified >= asked.since):
-            yield one.key
+    root = f"{ctx.layout.root}/{database}"
+    for folder in [root] if database == JOINT else [f"{root}/drills", f"{root}/failovers"]:
+        for one in ctx.store.list(folder):
+            if one.key.endswith("/evidence.json") and (asked.since is None or one.modified >= asked.since):
+                yield one.key
 
 
 def _text(ctx: Context, key: str) -> str | None:

@@ -10,23 +10,26 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from databosun.api.drill import CheckResult, CheckType, Rpo, Rto, Verdict
+from databosun.api.failover import FailoverVerdict
 from databosun.api.quantities import parse_duration
-from databosun.api.report import ReportCondition, ReportObjectives
+from databosun.api.report import RecordSeen, ReportCondition, ReportFailover, ReportObjectives, Trust
 from databosun.api.v1alpha1.proving import Breakdown, CopyCheckResult, MeasuredRpo, MeasuredRto
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrillrun import DRILL_FINAL
 from databosun.cli.session import Session
 from databosun.controllers import seen as read
-from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenDrillRun, SeenStorage
+from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenDrillRun, SeenFailoverRun, SeenStorage
 from databosun.domain.errors import UserFault
+from databosun.domain.failoverstatus import failed_over
 from databosun.domain.measured import recovery_point
 from databosun.domain.report import KnownDatabase
 from databosun.domain.reportcoverage import KnownBackup
 from databosun.domain.reportdrill import KnownRun, describe_point
+from databosun.domain.reportfailover import KnownFailover
 from databosun.domain.review import review_of
 from databosun.domain.sealing import public_key_of
 from databosun.domain.tiers import tier_objectives
-from databosun.kube.resources import BACKUP_STORAGES, BACKUPS, DATABASES, RESTORE_DRILL_RUNS
+from databosun.kube.resources import BACKUP_STORAGES, BACKUPS, DATABASES, FAILOVER_TEST_RUNS, RESTORE_DRILL_RUNS
 
 _SHOWN = ("Protected", "Proven", "RPOMet", "RTOMet")
 
@@ -37,6 +40,7 @@ class Known:
 
     databases: tuple[KnownDatabase, ...]
     runs: tuple[KnownRun, ...]
+    failovers: tuple[KnownFailover, ...]
     backups: tuple[KnownBackup, ...]
     storages: tuple[SeenStorage, ...]
     manifests: Mapping[str, frozenset[str]]
@@ -48,6 +52,7 @@ async def ask(session: Session) -> Known:
     notes: list[str] = []
     databases = _parsed(await session.list(DATABASES), read.database, notes)
     runs = _parsed(await session.list(RESTORE_DRILL_RUNS), read.drill_run, notes)
+    tests = _parsed(await session.list(FAILOVER_TEST_RUNS), read.failover_run, notes)
     backups = _parsed(await session.list(BACKUPS, label_selector="databosun.io/finished=Succeeded"), read.backup, notes)
     storages = _parsed(await session.list(BACKUP_STORAGES), read.storage, notes)
     return Known(
@@ -58,6 +63,7 @@ async def ask(session: Session) -> Known:
             for one in runs
             if one.status.phase in DRILL_FINAL and one.spec.database_ref is not None
         ),
+        failovers=tuple(found for one in tests if (found := _failover(one)) is not None),
         backups=tuple(_backup(one) for one in backups),
         storages=tuple(storages),
         manifests=_manifests(backups),
@@ -123,6 +129,41 @@ def _run(seen: SeenDrillRun) -> KnownRun:
         looked_for=False,
         review=review_of(seen.meta.annotations),
     )
+
+
+def _failover(seen: SeenFailoverRun) -> KnownFailover | None:
+    status, moved = seen.status, failed_over(seen.meta.name, seen.status)
+    if moved is None:
+        return None
+    measured, stored, plan, failure = status.result, status.evidence, status.plan, status.failure
+    return KnownFailover(
+        ReportFailover(
+            namespace=seen.meta.namespace,
+            database=seen.spec.database_ref.name,
+            run=seen.meta.name,
+            at=moved.at,
+            mode=moved.mode,
+            verdict=FailoverVerdict(moved.phase),
+            reason=failure.reason if failure else moved.phase,
+            message=failure.message if failure else "",
+            primary=plan.primary if plan else None,
+            candidate=plan.candidate if plan else None,
+            write_downtime=_from_millis(moved.write_downtime_milliseconds),
+            rejoin=_from_millis(measured.rejoin_milliseconds) if measured else None,
+            acknowledged=measured.acknowledged if measured else None,
+            lost=moved.lost,
+            unknown=measured.unknown if measured else None,
+            split_brain=list(measured.split_brain) if measured else [],
+            record=RecordSeen(
+                where=stored.uri if stored else "", sha256=stored.sha256 if stored else None, trust=Trust.STATUS_ONLY
+            ),
+        ),
+        stored.storage if stored else None,
+    )
+
+
+def _from_millis(value: int | None) -> float | None:
+    return None if value is None else value / 1000
 
 
 def copy_check(one: CopyCheckResult) -> CheckResult:

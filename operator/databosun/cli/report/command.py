@@ -72,9 +72,7 @@ def offline(wish: Wish, folder: Path, now: datetime) -> Report:
     """The report from files alone. UserFault where they cannot be read."""
     keys = files.read_keys(wish.keys)
     seen = files.read_folder(folder, keys)
-    sources = [
-        f"{len(seen.evidence)} records of drills in {folder}, each with its form and place in the chain looked at"
-    ]
+    sources = [f"{len(seen.evidence)} records in {folder}, each with its form and place in the chain looked at"]
     signed = f"signatures were demanded, by the keys in {', '.join(map(str, wish.keys))}"
     sources.append(signed if keys else "no public key was given, so nothing says who wrote the records")
     if seen.backups is None:
@@ -101,6 +99,7 @@ async def online(session: Session, wish: Wish) -> Report:
     known = await cluster.ask(session)
     stored = await _stored(session, wish, known.storages, since) if wish.records else Stored((), frozenset(), _NOT_READ)
     runs = [replace(run, looked_for=(run.namespace, run.storage) in stored.read) for run in known.runs]
+    tests = [replace(one, looked_for=(one.shown.namespace, one.storage) in stored.read) for one in known.failovers]
     where = "all namespaces" if session.scope is None else f"namespace {session.scope}"
     facts = ReportFacts(
         scope=_scope(where, wish.databases),
@@ -108,6 +107,7 @@ async def online(session: Session, wish: Wish) -> Report:
         found=stored.found,
         databases=known.databases,
         runs=runs,
+        failovers=tests,
         backups=known.backups,
         manifests=known.manifests,
         only=frozenset(wish.databases),
@@ -146,14 +146,14 @@ async def _stored(session: Session, wish: Wish, storages: Iterable[SeenStorage],
         found += handed
         read_ones.add((one.meta.namespace, one.meta.name))
         signed = "signatures were demanded" if one.spec.signing else "it does not sign, so nothing says who wrote them"
-        notes.append(f"{len(handed)} records of drills in {name}, each looked at to the byte; {signed}")
+        notes.append(f"{len(handed)} records in {name}, each looked at to the byte; {signed}")
         if skipped:
             notes.append(f"{skipped} objects in {name} were too large for a record, or no text, and were left out")
     return Stored(tuple(found), frozenset(read_ones), tuple(notes))
 
 
 def _of_cluster() -> Iterable[str]:
-    yield "Databases, Backups and RestoreDrillRuns of the cluster, as they stand now"
+    yield "Databases, Backups, RestoreDrillRuns and FailoverTestRuns of the cluster, as they stand now"
 
 
 def _scope(where: str, databases: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from reportlab.platypus import CondPageBreak, Flowable, SimpleDocTemplate, Space
 
 from databosun.api.report import Report, ReportDatabase, ReportDrill
 from databosun.cli.report import words as w
+from databosun.cli.report.pdffailover import failover_story
 from databosun.cli.report.pdfparts import REGULAR, SOFT, alarm, pair, picture, plain, says, table, tiles, words
 from databosun.cli.report.plot import points_of
 from databosun.domain.controls import DISCLAIMER
@@ -29,9 +30,8 @@ def as_pdf(report: Report) -> bytes:
     for one in report.databases:
         if one.drills or one.problems:
             story += _database(one)
-    return make(
-        f"Recovery report: {report.scope}", [*story, *_joint(report), *_controls(report)], report.databosun_version
-    )
+    story += [*_joint(report), *failover_story(report.failovers, INSIDE), *_controls(report)]
+    return make(f"Recovery report: {report.scope}", story, report.databosun_version)
 
 
 def make(title: str, story: list[Flowable], version: str) -> bytes:

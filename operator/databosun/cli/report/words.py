@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from databosun.api.drill import CheckOutcome
 from databosun.api.quantities import format_duration
-from databosun.api.report import JointDrill, JointMember, ReportDatabase, ReportDrill, State, Trust
+from databosun.api.report import JointDrill, JointMember, ReportDatabase, ReportDrill, ReportFailover, State, Trust
 
 NONE = "-"
 
@@ -34,6 +34,8 @@ TONES = {
     "False": "bad",
     "NotProven": "warn",
     "Partial": "warn",
+    "Aborted": "warn",
+    "Inconclusive": "warn",
     "StatusOnly": "warn",
 }
 
@@ -98,6 +100,24 @@ def checks(drill: ReportDrill) -> str:
         return "none"
     passed = sum(one.outcome is CheckOutcome.PASSED for one in drill.checks)
     return f"{passed} of {len(drill.checks)} passed"
+
+
+def downtime(test: ReportFailover) -> str:
+    """`2.6s of 1m`, with MISSED where nobody could write for longer."""
+    found, aim = test.write_downtime, test.write_downtime_objective
+    if found is None or aim is None:
+        return span(found)
+    return f"{span(found)} of {limit(aim)}{', MISSED' if found > aim else ''}"
+
+
+def lost(test: ReportFailover) -> str:
+    """`0 of 400`, of the writes that were acknowledged."""
+    return NONE if test.lost is None else f"{test.lost} of {test.acknowledged}"
+
+
+def moved(test: ReportFailover) -> str:
+    """`n1 to n2`."""
+    return f"{test.primary or NONE} to {test.candidate or NONE}"
 
 
 def joint_time(joint: JointDrill) -> str:

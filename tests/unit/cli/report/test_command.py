@@ -204,6 +204,26 @@ async def test_what_a_cluster_remembers_is_reported_as_that(filled: Terminal) ->
     assert any("not read" in source for source in made.sources)
 
 
+async def test_a_failover_test_that_a_cluster_remembers_is_reported(filled: Terminal) -> None:
+    spec = {"testRef": {"name": "t"}, "databaseRef": {"name": "orders"}, "notAfter": "2026-02-28T04:00:00Z"}
+    plan = {
+        "provider": "Sentinel", "mode": "ForcedFailover", "primary": "n1", "candidate": "n2", "members": ["n1", "n2"],
+        "hash": "h", "at": "2026-02-28T03:00:00Z", "until": "2026-02-28T09:00:00Z",
+    }  # fmt: skip
+    status = {
+        "phase": "Failed", "plan": plan, "movedAt": "2026-02-28T03:10:00Z", "completionTime": "2026-02-28T03:12:00Z",
+        "result": {"writeDowntimeMilliseconds": 2600, "acknowledged": 900, "lost": 30, "rejoinLost": 1},
+        "failure": {"reason": "WritesLost", "message": "31 of 900 are lost", "at": "2026-02-28T03:12:00Z"},
+    }  # fmt: skip
+    put(filled, body("FailoverTestRun", "moved", spec, status))
+    put(filled, body("FailoverTestRun", "refused", spec, {"phase": "Refused"}))
+    made = await command.online(filled.session, command.Wish((), "1y", None, None, None, (), records=False))
+    (one,) = made.failovers
+    assert (one.run, one.verdict, one.reason, one.mode) == ("moved", "Failed", "WritesLost", "ForcedFailover")
+    assert (one.write_downtime, one.lost, one.acknowledged) == (2.6, 31, 900)
+    assert one.record.trust == "StatusOnly"
+
+
 async def test_an_object_that_cannot_be_read_is_named_and_the_rest_is_shown(filled: Terminal) -> None:
     put(filled, body("Database", "broken", {"engine": "PostgreSQL", "tier": 9}, {}))
     known = await cluster.ask(filled.session)

@@ -23,7 +23,7 @@ from databosun.domain.records import Found
 from databosun.domain.report import KnownDatabase, ReportFacts, build_report
 from databosun.domain.reportcoverage import KnownBackup
 from databosun.domain.reportdrill import KnownRun
-from support.evidence import START, Chain, chain_of, check, joint
+from support.evidence import START, Chain, chain_of, check, failover, joint
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = "<script>alert(1)</script>|`x` *y* \u202e \x00 [z](http://q) 日本"
@@ -98,6 +98,21 @@ def test_a_drill_of_many_is_in_every_form(write: Any) -> None:
         "1m1s, MISSED",
     ):
         assert said in text, said
+
+
+@pytest.mark.parametrize("write", [as_html, as_markdown, pdf_text])
+def test_failover_tests_are_in_every_form(write: Any) -> None:
+    slow = {"write_downtime_seconds": 12.0, "acknowledged": 900, "lost": 31, "split_brain": ["n1 and n2 at once"]}
+    worse = failover("worse", verdict="Failed", reason="WritesLost", message="31 of 900 are lost", measured=slow)
+    text = write(
+        made([failover(), worse, replace(failover("gone"), where="s3://b/shop/orders/failovers/x/evidence.json")])
+    )
+    for said in (
+        "Failover tests", "2.6s of 10s", "0 of 400", "9.1s", "n1 to n2", "PlannedSwitchover",
+        "12.0s of 10s, MISSED", "31 of 900", "31 of 900 are lost", "two primaries: n1 and n2 at once",
+        "it lies in the place of shop/orders, run x",
+    ):  # fmt: skip
+        assert said in text.replace("\\", ""), said
 
 
 @pytest.mark.parametrize("write", [as_html, as_markdown, pdf_text])
