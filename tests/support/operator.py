@@ -29,6 +29,8 @@ from support.memorykube import MemoryKube
 from support.steppedclock import SteppedClock
 
 RUNNER = "localhost/runner:18"
+# Every server that is looked at says that it is 18.1.
+IMAGES = {"PostgreSQL": {"18": RUNNER}, "Redis": {one: f"localhost/redis:{one}" for one in ("7", "18", "19")}}
 MEMORY_START = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
 BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in (*OWN_KINDS, JOBS, PODS, DEPLOYMENTS)}
 WATCHED = (*KINDS, *RUN_KINDS, JOBS, PODS, DEPLOYMENTS)
@@ -86,9 +88,7 @@ class Process:
         self._resync = resync
         self._next_resync = rig.clock.now() + resync if resync else None
         self.kube = ChaosKube(rig.kube, rig.births, rig.agents.logs, fault)
-        installation = Installation(
-            "tests", Images({"PostgreSQL": {"18": RUNNER}}), JobDefaults(), (rig.namespace,), workers
-        )
+        installation = Installation("tests", Images(IMAGES), JobDefaults(), (rig.namespace,), workers)
         self.reconciled: Counter[str] = Counter()
         watchers = Watchers(reconciled=lambda kind, _outcome, _seconds: self.reconciled.update([kind]))
         self.wired: Wired = wire(self.kube, rig.clock, rig.lease, rig.told, installation, watchers)

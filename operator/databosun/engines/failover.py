@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, ProbePath, ProviderTarget, Topology
-from databosun.domain.errors import DatabosunError, UserFault
+from databosun.domain.errors import DatabosunError
 from databosun.domain.ledger import Fate
 from databosun.engines.base import Credentials, Target
 
@@ -123,7 +123,8 @@ class FailoverProvider(Protocol):
         ...
 
     def rejoined(self, plan: FailoverPlan) -> str | None:
-        """What is still missing until the old primary follows the new one and has all it has; None: nothing."""
+        """What is still missing until the old primary follows the new one and has all it has; None: nothing. One that
+        was given up for gone may be taken back by asking."""
         ...
 
     def divergence(self, plan: FailoverPlan) -> Sequence[str]:
@@ -163,15 +164,8 @@ class Failover(Protocol):
     providers: tuple[str, ...]
 
     def open(self, site: Site, mode: FailoverMode) -> AbstractContextManager[FailoverProvider]:
-        """Begin. UserFault(ProviderUnsupported, ModeUnsupported) before anything is asked of anybody."""
+        """Begin. UserFault(ProviderUnsupported) before anything is asked of anybody."""
         ...
-
-
-def demand_mode(provider: str, mode: FailoverMode, supported: Collection[FailoverMode], why: str) -> None:
-    """UserFault(ModeUnsupported) where a provider cannot be moved that way."""
-    if mode not in supported:
-        message = f"provider {provider} has no {mode}: {why}; set spec.mode to {' or '.join(sorted(supported))}"
-        raise UserFault(FailoverFault.MODE_UNSUPPORTED, message)
 
 
 def probe_error(fault: DatabosunError) -> ProbeError:

@@ -9,7 +9,7 @@ import pytest
 
 from databosun.api.backuptasks import BackupTask
 from databosun.api.failover import FailoverStep, FailoverTask
-from databosun.api.request import Request
+from databosun.api.request import ProbeTask, Request
 from databosun.domain.plan import ANNOTATION_RUN_NOW
 from databosun.kube.resources import Object
 from support.failoversim import Nodes
@@ -17,6 +17,7 @@ from support.operator import Rig, backup, conditions, database, failover_run, fa
 from support.operator_scenarios import (
     HOUR,
     MINUTE,
+    SENTINEL,
     Driver,
     all_done,
     approval_of,
@@ -356,6 +357,24 @@ async def test_a_token_starts_one_run_and_old_runs_go_but_the_newest_stay(drive:
     await drive.until(runs_done(rig, RUN, "Passed", "Passed"))
     assert nodes(drive).moves == 4
     assert (await rig.get("FailoverTest", "monthly"))["status"]["runs"]["passed"] == 2
+
+
+@pytest.mark.parametrize(("said", "series"), [("7.0.15", "7"), (None, "18")])
+async def test_it_runs_in_the_image_of_the_version_that_is_said_else_of_the_one_that_is_found(
+    drive: Driver, said: str | None, series: str
+) -> None:
+    rig, held = drive.rig, {"hang"}
+    rig.agents.script = lambda request: "hang" if isinstance(request.job, ProbeTask) and held else None
+    made = database(engine="Redis", replication=SENTINEL, environment="Staging", **({"version": said} if said else {}))
+    await rig.create(storage(), made, policy(), failover_test())
+    await ask(drive)
+    await drive.idle(2 * MINUTE)
+    if said is None:
+        assert conditions(await rig.get(RUN, "mine"))["Ready"][1] == "DatabaseNotProbed"
+        assert not rig.agents.bucket.agents["failover", "mine", 1]
+        held.clear()
+    await drive.until(failover_is(rig, "mine", "Passed"))
+    assert (await status_of(drive))["image"] == f"localhost/redis:{series}"
 
 
 async def test_a_suspended_test_starts_nothing(drive: Driver) -> None:
