@@ -31,15 +31,16 @@ MOVER, MOVER_PASSWORD = "mover", "m0ves: it"
 
 @dataclass
 class MariaFailoverYard:
-    """`nodes`: the primary first."""
+    """`nodes`: the primary first. `origin`: what their data directories are copied from."""
 
+    origin: MariaServer | None = None
     nodes: list[MariaServer] = field(default_factory=list)
 
     def start(self) -> None:
         """Until the replicas have the logins, too."""
         # So that what a killed server had committed is there when it is back, in its tables as in its log.
         settings = {"log-slave-updates": "ON", "server-id": "1", "innodb-flush-log-at-trx-commit": "2"}
-        primary = MariaServer(settings=settings)
+        primary = MariaServer(settings=settings, origin=self.origin)
         self.nodes.append(primary)
         primary.init()
         primary.start()

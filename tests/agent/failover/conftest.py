@@ -8,6 +8,7 @@ import pytest
 
 from databosun.agent.failovers import drive
 from support.mariafailover import MariaFailoverYard
+from support.mariaserver import MariaServer
 from support.sentinelyard import SentinelYard
 
 
@@ -22,10 +23,21 @@ def sentinel() -> Iterator[SentinelYard]:
         yard.remove()
 
 
+@pytest.fixture(scope="session")
+def empty() -> Iterator[MariaServer]:
+    """A MariaDB that was never started."""
+    server = MariaServer()
+    try:
+        server.init()
+        yield server
+    finally:
+        server.remove()
+
+
 @pytest.fixture
-def maria() -> Iterator[MariaFailoverYard]:
+def maria(empty: MariaServer) -> Iterator[MariaFailoverYard]:
     """A primary of MariaDB, two replicas."""
-    yard = MariaFailoverYard()
+    yard = MariaFailoverYard(empty)
     try:
         yard.start()
         yield yard
