@@ -30,7 +30,7 @@ def test_the_safe_move_loses_nothing_and_leaves_nothing(sentinel: SentinelYard, 
     assert measured
     assert (measured.lost, measured.rejoin_lost, measured.phantom, measured.unexplained) == (0, 0, 0, 0)
     assert measured.split_brain == []
-    assert measured.acknowledged > 100
+    assert measured.acknowledged > 80
     assert measured.write_downtime_seconds is not None
     assert 0.1 < measured.write_downtime_seconds < 15
     assert (found.settled, found.plan_hash, found.primary) == (True, plan.hash, plan.primary)
@@ -75,7 +75,7 @@ def test_the_plain_command_loses_just_what_the_ledger_says(
         if one.fate is Fate.ACKNOWLEDGED
         if promoted.call("GETBIT", f"{TABLE}:{RUN}:{one.client.rpartition('-')[2]}", one.seq) == 0
     ]
-    assert measured.lost == len(missing) > 50
+    assert measured.lost == len(missing) > 10
     assert measured.split_brain
     assert plan.primary in measured.split_brain[0]
     assert found.settled
