@@ -47,8 +47,6 @@ class EngineYard(ABC):
     incremental: bool = field(init=False, default=False)
     # Whether its log is shipped.
     continuous: bool = field(init=False, default=False)
-    # Whether a server has an identity that outlives a failover, which backups of another one would not share.
-    identified: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
         self.bucket = self.weed.bucket() if self.weed else ""

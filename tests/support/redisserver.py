@@ -7,7 +7,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -233,19 +234,35 @@ def _groups(reply: Reply) -> list[dict[object, object]]:
 
 def served(product: str, data: Path, folder: Path, *settings: str) -> dict[str, tuple[int, int]]:
     """What a server serves that starts from a data folder, and is then stopped cleanly."""
+    with serving(product, data, folder, *settings) as place, open_socket(place) as wire:
+        return content(wire)
+
+
+@contextmanager
+def serving(product: str, data: Path, folder: Path, *settings: str) -> Iterator[Path]:
+    """The socket of a server that starts from a data folder, has loaded it, and is stopped cleanly in the end."""
     place, config = folder / "served.socket", folder / "served.conf"
     place.unlink(missing_ok=True)
     lines = ["port 0", f"unixsocket {place}", f"dir {data}", f"logfile {folder}/served.log", *settings]
     config.write_text("\n".join(lines) + "\n")
     process = subprocess.Popen([str(program(product)), str(config)], stdout=subprocess.DEVNULL)
     try:
-        eventually("it serves", place.exists)
+        eventually("it serves", lambda: _listens(place))
         with open_socket(place) as wire:
-            eventually("it has loaded", lambda: b"loading:0" in _bytes(wire.call("INFO", "persistence")))
-            return content(wire)
+            eventually("it has loaded", lambda: b"\nloading:0" in _bytes(wire.call("INFO", "persistence")))
+        yield place
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def _listens(place: Path) -> bool:
+    """A socket is there before anybody listens on it."""
+    try:
+        open_socket(place).close()
+    except OSError:
+        return False
+    return True
 
 
 def _bytes(reply: Reply) -> bytes:

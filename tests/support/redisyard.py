@@ -30,7 +30,7 @@ class RedisYard(EngineYard):
     method = Method.PHYSICAL
     username = USER
     password = PASSWORD
-    identified = False
+    continuous = True
 
     @property
     def its(self) -> Server:
@@ -52,6 +52,10 @@ class RedisYard(EngineYard):
         """Keys of several types more."""
         self.its.calls([("SET", "later", 1), ("RPUSH", "list", "later"), ("HSET", "hash", "later", 1), ("DEL", "set")])
         self.its.calls([("SET", "later", 1)], db=11)
+
+    def roll(self) -> None:
+        """Files end by themselves, each quarter of `maxLag`."""
+        self.its.call("SET", "rolled", 77)
 
     def sessions(self) -> int:
         """Of the backup's account."""

@@ -84,6 +84,8 @@ def demand_room(ctx: Context, place: Path, needed: int) -> None:
 def _log_room(goal: Goal) -> int:
     if goal.coverage is None or goal.log is None:
         return 0
+    if goal.log.description.files:
+        return min(_LOG_ROOM, sum(one.length for one in goal.coverage.segments))
     return min(_LOG_ROOM, len(goal.coverage.segments) * goal.log.segment_bytes)
 
 

@@ -18,7 +18,7 @@ from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.wal import History, format_lsn, parse_lsn
 from databosun.storage.port import ObjectMissing
 from databosun.storage.walnames import WalFolder
-from databosun.storage.walog import Coverage, WalLog, newest_pair, pairs_around, read_history, read_log
+from databosun.storage.walog import Coverage, WalLog, latest_pair, newest_pair, pairs_around, read_history, read_log
 
 _WITHOUT_LOG = frozenset({PointKind.NONE, PointKind.IMMEDIATE})
 
@@ -108,9 +108,24 @@ def _history(ctx: Context, folder: WalFolder, log: WalLog, own: int, end: int, a
 
 def _to_end(way: _Way, until: RecoveryPoint) -> Goal:
     coverage = _whole(way, None)
+    _demand_end(way, coverage)
     expected = format_lsn(coverage.end) if until.kind is PointKind.LATEST else None
     newest = newest_pair(way.ctx.store, way.folder, way.log, way.history.timeline)
     return _goal(way, until, coverage, expected, newest.at if newest else None)
+
+
+def _demand_end(way: _Way, coverage: Coverage) -> None:
+    """SafetyStop(LogGap) where the log was known to go further than it does. What comes in meanwhile is no loss."""
+    promised = latest_pair(way.ctx.store, way.folder, way.history.timeline)
+    if promised is None or parse_lsn(promised.lsn) <= coverage.end:
+        return
+    again = read_log(way.ctx.store, way.folder, since=coverage.end).end_of(way.history.timeline)
+    if again is None or again.lsn < parse_lsn(promised.lsn):
+        message = (
+            f"the log was stored up to {promised.lsn} ({promised.at.isoformat()}), and ends at "
+            f"{format_lsn(coverage.end)} now: its newest objects are gone; restore to a point before, or without it"
+        )
+        raise SafetyStop(AgentReason.LOG_GAP, message)
 
 
 def _to_lsn(way: _Way, lsn: str) -> Goal:

@@ -166,6 +166,15 @@ class Shipper:
             following = WalPoint(self._timeline, next_file(segment.begin))
             self._wrote(self._follow(segment.encode(next_at=following, mark=self._said())))
 
+    def write_file(self, data: bytes, mark: object) -> None:
+        """One whole file: the lock is held from its first byte to its end, so that no part of it is shipped."""
+        with self._changed:
+            if len(data) >= self._size:
+                msg = f"a file of {len(data)} bytes does not fit a segment of {self._size}"
+                raise ValueError(msg)
+            self.write(memoryview(data))
+            self.end_file(mark)
+
     def mark(self, mark: object) -> None:
         """A stream may be resumed at what was written so far."""
         self._mark = mark

@@ -83,6 +83,10 @@ class WalSink(Protocol):
         """The server's file ends with what was written so far, and the next one begins."""
         ...
 
+    def write_file(self, data: bytes, mark: object) -> None:
+        """One whole file of at most a segment, stored at once or not at all; its mark says what it holds."""
+        ...
+
     def ship(self) -> None:
         """Store the open part now, whatever the interval says; returns at once."""
         ...

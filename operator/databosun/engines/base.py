@@ -50,8 +50,21 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A file of a shipped log in the store, from position to position, and what the archiver marked it with."""
+
+    begin: int
+    end: int
+    mark: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What is wanted of one backup. `log_begin`: onto a physical one that starts before, the log cannot be replayed."""
+    """What is wanted of one backup. `log_begin`: onto a physical one that starts before, the log cannot be replayed.
+
+    `log`: the newest files of a server's log that the store has, the newest first, for an engine whose servers do not
+    know where that stands.
+    """
 
     type: BackupType
     method: Method
@@ -63,6 +76,7 @@ class Plan:
     label: str
     fingerprints: bool = True
     log_begin: str | None = None
+    log: Callable[[str], Iterable[LogPiece]] = lambda _: ()
 
 
 class ArtefactWriter(Protocol):

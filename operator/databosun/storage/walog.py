@@ -62,7 +62,7 @@ class LogDescription(Model):
 class StoredSegment:
     """One object of a log: bytes `start` to before `end`. `full`: the whole segment; else the open one, so far.
 
-    The last one of a file is full, and ends where the next file begins.
+    The last one of a file is full, and ends where the next file begins. `length`: bytes of log in it.
     """
 
     key: str
@@ -73,6 +73,7 @@ class StoredSegment:
     full: bool
     encrypted: bool
     stored_bytes: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,14 @@ def newest_pair_up_to(store: ObjectStore, folder: WalFolder, last: StoredSegment
     return max((one for one in (best, _said_by(store, last)) if one), key=lambda one: one.at, default=None)
 
 
+def latest_pair(store: ObjectStore, folder: WalFolder, timeline: int) -> TimePair | None:
+    """The last pair that was written of a timeline, whatever became of the log since."""
+    for key in reversed(hours_of(store, folder, timeline)):
+        if pairs := read_pairs(store, key):
+            return pairs[-1]
+    return None
+
+
 def pairs_around(
     store: ObjectStore, folder: WalFolder, timeline: int, at: datetime
 ) -> tuple[TimePair | None, TimePair | None]:
@@ -300,8 +309,9 @@ def segment_of(one: ObjectInfo, size: int) -> StoredSegment | None:
     end = start + size if name.end is None else name.end
     if not start + (not name.last) <= end <= start + size:
         return None
+    length = end - start
     end = next_file(start) if name.last else end
-    return StoredSegment(one.key, timeline, number, start, end, not name.open, name.encrypted, one.size)
+    return StoredSegment(one.key, timeline, number, start, end, not name.open, name.encrypted, one.size, length)
 
 
 def _keep_best(by_number: dict[int, StoredSegment], found: StoredSegment | None) -> None:

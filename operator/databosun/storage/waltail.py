@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from databosun.domain.wal import parse_lsn, segment_name
-from databosun.storage.port import ObjectStore
+from databosun.storage.port import ObjectMissing, ObjectStore
 from databosun.storage.walnames import WalFolder
-from databosun.storage.walog import StoredSegment, hours_of, read_pairs, segment_of
+from databosun.storage.walog import MARK, StoredSegment, hours_of, read_description, read_pairs, segment_of
 
 TAIL_SEGMENTS = 64
+TAIL_FILES = 64
 
 
 def timeline_tail(store: ObjectStore, folder: WalFolder, segment_bytes: int, timeline: int) -> Iterator[StoredSegment]:
@@ -22,6 +23,25 @@ def timeline_tail(store: ObjectStore, folder: WalFolder, segment_bytes: int, tim
         first = max(0, parse_lsn(pairs[-1].lsn) // segment_bytes - TAIL_SEGMENTS)
         found = _segments(store, at, segment_bytes, after=f"{at}/{segment_name(timeline, first, segment_bytes)}")
     yield from found or _segments(store, at, segment_bytes)
+
+
+def newest_files(store: ObjectStore, folder: WalFolder, timeline: int) -> Iterator[tuple[StoredSegment, str | None]]:
+    """The newest files of a log of files with what the archiver marked them with, the newest first; few are asked for.
+
+    Nothing where there is no log.
+    """
+    try:
+        size = read_description(store, folder).segment_bytes
+    except ObjectMissing:
+        return
+    hours = hours_of(store, folder, timeline)
+    pairs = read_pairs(store, hours[-1]) if hours else ()
+    number = parse_lsn(pairs[-1].lsn) >> 32 if pairs else 0
+    first = segment_name(timeline, (max(0, number - TAIL_FILES) << 32) // size, size)
+    at = folder.timeline(timeline)
+    found = _segments(store, at, size, after=f"{at}/{first}")
+    for one in sorted(found, key=lambda one: one.number, reverse=True):
+        yield one, store.head(one.key).metadata.get(MARK)
 
 
 def segments_of(store: ObjectStore, folder: WalFolder, segment_bytes: int, timeline: int) -> list[StoredSegment]:

@@ -25,7 +25,7 @@ def test_a_backup_is_loaded_and_holds_the_same(server: Server, workshop: Worksho
         before = content(wire)
     captured, manifest = workshop.back_up(server)
 
-    assert (captured.type, captured.method, captured.system_identifier) == (BackupType.FULL, Method.PHYSICAL, None)
+    assert (captured.type, captured.method, captured.system_identifier) == (BackupType.FULL, Method.PHYSICAL, "0")
     counts = {found.name: found.rows for found in captured.objects}
     assert {name: keys for name, (keys, _) in before.items()} == {"db0": counts["db0"], "db5": counts["db5"]}
     assert (counts["db0 (with TTL)"], counts["db5 (with TTL)"]) == (2, 1)

@@ -157,7 +157,7 @@ def test_what_cannot_be_restored_here_is_refused(
     servers: Callable[[str], Server], workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _, manifest = workshop.back_up(servers("valkey"))
-    with pytest.raises(UserFault, match="LogicalHasNoLog"):
+    with pytest.raises(UserFault, match="LogMissing"):
         ENGINE.recover(
             workshop.plan(manifest, until=RecoveryPoint(kind=PointKind.LATEST)), workshop.source()
         ).__enter__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import timedelta
 
 from databosun.agent.chain import Member, engine_parent, fetch_chain
@@ -18,12 +19,13 @@ from databosun.api.backuptasks import BackupTask
 from databosun.api.result import Outcome, ProbeResult, Result
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.domain.sealing import digest_of
-from databosun.engines.base import Captured, Parent, Plan, RestoreDoc
+from databosun.engines.base import Captured, LogPiece, Parent, Plan, RestoreDoc
 from databosun.storage.layout import BackupFolder
 from databosun.storage.locks import keys_of, lock_all
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_digest, seal
 from databosun.storage.owner import claim
 from databosun.storage.port import AlreadyExists, Retention
+from databosun.storage.waltail import newest_files
 
 
 def run(ctx: Context) -> Result:
@@ -92,6 +94,7 @@ def _capture(
         deadline=ctx.request.deadline,
         label=f"databosun {task.id}",
         log_begin=task.log_begin,
+        log=lambda system: _newest_of_log(ctx, system),
     )
     try:
         captured = ctx.engine.backup(ctx.target, plan, sink)
@@ -99,6 +102,11 @@ def _capture(
     except BaseException:  # also an interrupt: begun uploads must not stay
         sink.abort()
         raise
+
+
+def _newest_of_log(ctx: Context, system_identifier: str) -> Iterator[LogPiece]:
+    for one, mark in newest_files(ctx.store, ctx.layout.wal(system_identifier, ctx.database.engine), 1):
+        yield LogPiece(one.start, one.end, mark)
 
 
 def _finish(ctx: Context, task: BackupTask, folder: BackupFolder, below: tuple[Member, ...], taken: Taken) -> Result:

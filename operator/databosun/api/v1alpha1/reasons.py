@@ -364,6 +364,16 @@ class Reason(StrEnum):
     PROTOCOL_ERROR = "ProtocolError", "Report it with the server's version: it said what was not expected."
 
     # Redis and Valkey.
+    BACKLOG_OVERRUN = (
+        "BacklogOverrun",
+        "Raise repl-backlog-size: the server let go of commands that were not archived; a full backup is taken.",
+    )
+    BACKLOG_SMALL = "BacklogSmall", "Raise repl-backlog-size as the message says, or an outage soon leaves a gap."
+    HISTORY_CHANGED = (
+        "HistoryChanged",
+        "Nothing: the server began a history of its own (no data at its start, or writes lost at a failover); a full"
+        " backup is taken.",
+    )
     CLUSTER_UNSUPPORTED = "ClusterUnsupported", "Nothing: this release backs up no Redis Cluster."
     COUNTED_AS_REPLICA = (
         "CountedAsReplica",

@@ -21,6 +21,7 @@ from databosun.engines.redis.recovery.facts import read_backup
 from databosun.engines.redis.recovery.handover import hand_over_steps
 from databosun.engines.redis.recovery.rdb import recover_rdb, room_for
 from databosun.engines.redis.restore_doc import restore_markdown
+from databosun.engines.redis.server import identity_of
 from databosun.engines.redis.topology import choose_source
 
 
@@ -36,6 +37,7 @@ class Redis:
             reachable=True,
             host=str(facts.endpoint),
             engine_version=facts.version,
+            system_identifier=identity_of(target),
             in_recovery=not facts.master,
             bytes=facts.memory,
             findings=findings,

@@ -9,12 +9,14 @@ from typing import Any
 from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import WorldFault
+from databosun.domain.wal import format_lsn
 from databosun.engines.base import Captured, Plan, Sink, Target
 from databosun.engines.redis.connect import open_wire
+from databosun.engines.redis.log.place import TIMELINE, piece_of
 from databosun.engines.redis.rdb import RdbCheck
 from databosun.engines.redis.rdbfacts import RdbFacts
 from databosun.engines.redis.reasons import Reason
-from databosun.engines.redis.server import ServerFacts
+from databosun.engines.redis.server import ServerFacts, identity_of
 from databosun.engines.redis.sync import Synced, full_sync
 
 ARTEFACT = "dump.rdb.zst"
@@ -38,7 +40,7 @@ def back_up(target: Target, facts: ServerFacts, plan: Plan, sink: Sink) -> Captu
         writer = sink.open(ARTEFACT, compress=True, check=lambda: check)
         synced = full_sync(wire, facts, target.credentials.username, plan.deadline, writer.write)
         writer.finish()
-    return _captured(facts, plan, check.facts, synced)
+    return _captured(target, facts, plan, check.facts, synced)
 
 
 def _demand_fresh(facts: ServerFacts) -> None:
@@ -50,14 +52,13 @@ def _demand_fresh(facts: ServerFacts) -> None:
         raise WorldFault(Reason.REPLICA_STALE, message)
 
 
-def _captured(facts: ServerFacts, plan: Plan, rdb: RdbFacts, synced: Synced) -> Captured:
+def _captured(target: Target, facts: ServerFacts, plan: Plan, rdb: RdbFacts, synced: Synced) -> Captured:
     return Captured(
         type=BackupType.FULL,
         method=Method.PHYSICAL,
         engine_version=facts.version,
-        # A server has no identity of its own: its history's is taken over by whoever is promoted, and changes then.
-        system_identifier=None,
-        position=Position(offset=f"{synced.replid}:{synced.offset}"),
+        system_identifier=identity_of(target),
+        position=_position(identity_of(target), facts, plan, synced),
         snapshot_time=_instant(facts, rdb),
         parent=None,
         base=None,
@@ -67,6 +68,16 @@ def _captured(facts: ServerFacts, plan: Plan, rdb: RdbFacts, synced: Synced) -> 
         notes=_notes(facts, plan, rdb),
         logical_bytes=rdb.bytes,
     )
+
+
+def _position(system: str, facts: ServerFacts, plan: Plan, synced: Synced) -> Position:
+    """The point in the server's own terms, and where the shipped log has it, if it has."""
+    position = Position(offset=f"{synced.replid}:{synced.offset}")
+    found = piece_of(plan.log(system), facts, synced.replid, synced.offset)
+    if found is None:
+        return position
+    begin, end = map(format_lsn, found)
+    return position.model_copy(update={"start_lsn": begin, "lsn": end, "timeline": TIMELINE})
 
 
 def _instant(facts: ServerFacts, rdb: RdbFacts) -> datetime:
@@ -83,6 +94,7 @@ def _environment(facts: ServerFacts, rdb: RdbFacts) -> Mapping[str, Any]:
         "rdb": {"magic": rdb.magic, "version": rdb.version, "checksummed": rdb.checksummed},
         "usedMemory": facts.memory,
         "functions": rdb.functions,
+        "selected": int(rdb.aux.get("repl-stream-db", "0")),
         "databases": {str(number): {"keys": one.keys, "expires": one.expires} for number, one in rdb.databases.items()},
         "source": {"node": str(facts.endpoint), "role": "master" if facts.master else "replica"},
     }

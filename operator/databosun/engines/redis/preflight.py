@@ -19,12 +19,7 @@ _FIRST_FOREIGN = (7, 3)  # 7.4 was the first with a format of its own
 
 def examine(target: Target, facts: ServerFacts, methods: Collection[Method], *, incremental: bool) -> list[Finding]:
     """Findings for these methods, blocking ones first."""
-    findings = [
-        *_methods(methods),
-        *_server(facts),
-        *(_master(facts, target) if facts.master else _replica(facts)),
-        *_grants(target, facts),
-    ]
+    findings = [*_methods(methods), *obstacles(target, facts)]
     if target.database.database is not None:
         message = f"connection.database is {target.database.database}, but a backup of Redis holds all its databases"
         findings.append(Finding(reason=Reason.WHOLE_SERVER, message=message))
@@ -32,6 +27,12 @@ def examine(target: Target, facts: ServerFacts, methods: Collection[Method], *, 
         message = "Redis has no incremental backups: each becomes a Full"
         findings.append(Finding(reason=Reason.INCREMENTAL_UNSUPPORTED, message=message))
     return sorted(findings, key=lambda finding: not finding.blocks)
+
+
+def obstacles(target: Target, facts: ServerFacts) -> list[Finding]:
+    """What stands in the way of being served as a replica is, whatever for."""
+    by_role = _master(facts, target) if facts.master else _replica(facts)
+    return [*_server(facts), *by_role, *_grants(target, facts)]
 
 
 def _methods(methods: Collection[Method]) -> list[Finding]:

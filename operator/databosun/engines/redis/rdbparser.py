@@ -271,7 +271,9 @@ class Parser:
             self.facts.aux[texts[0]] = texts[1]
 
 
-_TELLING = frozenset({"redis-ver", "valkey-ver", "redis-bits", "ctime", "used-mem", "repl-id", "repl-offset"})
+_TELLING = frozenset(
+    {"redis-ver", "valkey-ver", "redis-bits", "ctime", "used-mem", "repl-id", "repl-offset", "repl-stream-db"}
+)
 _LENGTHS = {rdb.RESIZE: 2, rdb.IDLE: 1, rdb.SLOT_INFO: 3}
 
 

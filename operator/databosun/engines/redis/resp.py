@@ -111,6 +111,29 @@ class Wire:
         self._begin = self._end
         return found
 
+    def poll(self, seconds: float) -> memoryview | None:
+        """The next raw bytes within that time, valid until the next call; None where nothing came.
+
+        WorldFault(ConnectionLost) where the server hung up.
+        """
+        if self._begin == self._end:
+            self._begin = self._end = 0
+            self._socket.settimeout(max(seconds, 0.001))
+            try:
+                self._end = self._socket.recv_into(self._view)
+            except TimeoutError:
+                return None
+            except OSError as error:
+                raise self._lost(str(error)) from error
+            finally:
+                self._socket.settimeout(LOOK_SECONDS)
+            if not self._end:
+                said = "it hung up"
+                raise self._lost(said)
+        found = self._view[self._begin : self._end]
+        self._begin = self._end
+        return found
+
     def _reply(self, until: float) -> Reply:
         line = b""
         while not line:

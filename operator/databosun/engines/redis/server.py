@@ -34,7 +34,9 @@ class ServerFacts:
     """The server as one login saw it at `now` (the server's clock, where it tells it).
 
     `good_replicas`: None where the server takes writes without any (`min-replicas-to-write 0`).
-    `watched`: whether Sentinels watch it; None where the user may not ask.
+    `watched`: whether Sentinels watch it; None where the user may not ask. `replid2`: the history before the last
+    failover, which this one shares to before `second_offset`. `backlog_begin`: the oldest offset that a replica may
+    still ask for; None where no commands are kept.
     """
 
     endpoint: Endpoint
@@ -55,6 +57,10 @@ class ServerFacts:
     memory: int
     keys: Mapping[int, int]
     watched: bool | None = False
+    replid2: str = ""
+    second_offset: int = -1
+    backlog_begin: int | None = None
+    backlog_bytes: int = 0
 
     @property
     def usable_replica(self) -> bool:
@@ -74,6 +80,12 @@ def gather_server(wire: Wire, target: Target, endpoint: Endpoint) -> ServerFacts
         message = f"{endpoint} runs {facts.product} {facts.version}; expected Redis 6.0 or later, or Valkey"
         raise UserFault(Reason.UNSUPPORTED_VERSION, message)
     return facts
+
+
+def identity_of(target: Target) -> str:
+    """What backups and log are known to be of: a server has no identity of its own, since the id of its history
+    changes with each failover; so it is the Database's."""
+    return target.database.uid.replace("-", "")
 
 
 def ask_watched(wire: Wire) -> bool | None:
@@ -108,6 +120,10 @@ def parse_info(text: bytes, endpoint: Endpoint) -> ServerFacts:
         silent_seconds=max(0, int(said.get("master_last_io_seconds_ago", "0"))),
         replid=said.get("master_replid", ""),
         offset=int(said.get("master_repl_offset", "0")),
+        replid2=said.get("master_replid2", ""),
+        second_offset=int(said.get("second_repl_offset", "-1")),
+        backlog_bytes=int(said.get("repl_backlog_size", "0")),
+        backlog_begin=int(said["repl_backlog_first_byte_offset"]) if said.get("repl_backlog_active") == "1" else None,
         replicas=tuple(_node(value) for name, value in said.items() if _REPLICA.fullmatch(name) and "online" in value),
         good_replicas=int(good) if good is not None else None,
         modules=tuple(name for name in modules if name not in _HARMLESS_MODULES),

@@ -21,6 +21,8 @@ def check_key_count(scene: Scene, check: Check) -> CheckResult:
         return _bounded(scene, check)
     keys = sum(count for count, _ in scene.loaded.values())
     observed = f"{keys} keys in {len(scene.loaded)} databases"
+    if scene.server.replay:
+        return passed(check, observed=f"{observed}, with the log behind the backup's snapshot")
     known = {number: counts for number, counts in scene.backup.counts.items() if counts[0]}
     numbers = sorted({*known, *scene.loaded})
     wrong = [f"db{number} has {_said(scene.loaded.get(number))}, not {_said(known.get(number))}" for number in numbers

@@ -12,7 +12,6 @@ from databosun.engines.checking import failed, passed, skipped
 from databosun.engines.redis.checks.keys import check_key_count, check_names
 from databosun.engines.redis.checks.queries import check_canary, check_freshness, check_query
 from databosun.engines.redis.checks.scene import Scene
-from databosun.engines.redis.recovery.facts import Backup
 from databosun.engines.redis.recovery.private import FILE
 from databosun.engines.redis.recovery.programs import check_rdb
 from databosun.engines.redis.resp import ReplyError
@@ -21,8 +20,9 @@ _NOT_OURS = frozenset({"Interrupted", "DeadlineExceeded"})
 _LONG = 86400.0
 
 
-def builtin_checks(level: Level, backup: Backup) -> tuple[Check, ...]:
-    """What a level stands for: counts are exact, since the backup counted its own stream."""
+def builtin_checks(level: Level, scene: Scene) -> tuple[Check, ...]:
+    """What a level stands for: counts are exact, since the backup counted its own stream; names are compared where
+    nothing was replayed behind it."""
     if level is Level.ARTIFACT:
         return ()
     checks = [
@@ -31,7 +31,7 @@ def builtin_checks(level: Level, backup: Backup) -> tuple[Check, ...]:
     ]
     if level is not Level.RESTORE:
         checks.append(Check(name="structure", type=CheckType.ENGINE_INTEGRITY, timeout_seconds=_LONG))
-        if backup.names:
+        if scene.backup.names and not scene.server.replay:
             checks.append(Check(name="names", type=CheckType.ROW_HASH, timeout_seconds=_LONG))
     return tuple(checks)
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from databosun.api.drill import Check, CheckResult, Level
-from databosun.api.v1alpha1.backup import Position
 from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.redis.checks.run import builtin_checks, run_check
 from databosun.engines.redis.checks.scene import Scene
+from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.recovery.facts import Backup
-from databosun.engines.redis.recovery.handover import APPEND_FOLDER, APPEND_NAME, in_parts
-from databosun.engines.redis.recovery.private import FILE, PrivateServer
+from databosun.engines.redis.recovery.handover import leave
+from databosun.engines.redis.recovery.private import PrivateServer
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Keys, and keys with a time to live, by database, and where recovery ended."""
+
+    counts: Mapping[int, tuple[int, int]]
+    reached: Reached
 
 
 class RunningCopy:
@@ -23,22 +33,23 @@ class RunningCopy:
         self,
         server: PrivateServer,
         backup: Backup,
-        loaded: Mapping[int, tuple[int, int]],
+        loaded: Loaded,
         seconds: dict[str, float],
         notes: Sequence[str],
         plan: RecoveryPlan,
     ) -> None:
         self._server = server
         self._backup = backup
+        self._reached = loaded.reached
         self._seconds = seconds
         self._notes = notes
         self._plan = plan
-        self._scene = Scene(server, backup, loaded, plan.assumed_at, plan.pulse)
+        self._scene = Scene(server, backup, loaded.counts, plan.assumed_at, plan.pulse)
 
     @property
     def reached(self) -> Reached:
-        """Where recovery ended: at the backup's own instant."""
-        return Reached(Position(offset=self._backup.offset))
+        """Where recovery ended."""
+        return self._reached
 
     @property
     def notes(self) -> Sequence[str]:
@@ -57,7 +68,7 @@ class RunningCopy:
 
     def builtin(self, level: Level) -> tuple[Check, ...]:
         """The checks that a level stands for."""
-        return builtin_checks(level, self._backup)
+        return builtin_checks(level, self._scene)
 
     def check(self, check: Check) -> CheckResult:
         """Run one check."""
@@ -69,26 +80,22 @@ class RunningCopy:
         """There are no indexes."""
 
     def flush(self) -> None:
-        """Have the file on disk, so that a measured time does not leave out what a server's volume waits for."""
+        """Have the files on disk, so that a measured time does not leave out what a server's volume waits for."""
         began = time.monotonic()
-        for path in (self._server.data / FILE, self._server.data):
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        for folder, _, names in os.walk(self._server.data):
+            for path in (*(Path(folder, name) for name in names), Path(folder)):
+                handle = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
         self._seconds["sync"] = self._seconds.get("sync", 0.0) + time.monotonic() - began
 
     def finish(self) -> None:
         """Stop cleanly, and leave what a server starts from, whether or not it keeps an append-only file."""
         self._server.stop(self._plan.pulse)
-        if in_parts(self._backup):
-            folder = self._server.data / APPEND_FOLDER
-            folder.mkdir(mode=0o700)
-            # Never written again by a server, which appends to other parts and replaces this one as a whole.
-            os.link(self._server.data / FILE, folder / f"{APPEND_NAME}.1.base.rdb")
-            manifest = f"file {APPEND_NAME}.1.base.rdb seq 1 type b\n"
-            (folder / f"{APPEND_NAME}.manifest").write_text(manifest)
+        with guarded(f"writing below {self._server.data}"):
+            leave(self._backup, self._server.data, replayed=self._server.replay)
         self.flush()
 
     def kill(self) -> None:

@@ -19,7 +19,11 @@ _LIMIT_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/m
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """One backup. `counts`: keys and keys with a time to live, by database; `names`: fingerprints, where taken."""
+    """One backup. `counts`: keys and keys with a time to live, by database; `names`: fingerprints, where taken.
+
+    `offset`, `lsn`: where it ends in its server's history, and in the shipped log, which is needed from `start_lsn` on.
+    `selected`: the database that the next command there goes to.
+    """
 
     id: str
     product: str
@@ -27,11 +31,14 @@ class Backup:
     magic: str
     rdb_version: int
     offset: str | None
+    start_lsn: str | None
+    lsn: str | None
     logical_bytes: int
     memory: int
     counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
     functions: int = 0
+    selected: int = 0
     snapshot_time: str = ""
 
     @property
@@ -54,13 +61,28 @@ def read_backup(manifest: Mapping[str, Any]) -> Backup:
         magic=str(rdb.get("magic") or "REDIS"),
         rdb_version=int(rdb.get("version") or 0),
         offset=(manifest.get("position") or {}).get("offset"),
+        start_lsn=(manifest.get("position") or {}).get("startLsn"),
+        lsn=(manifest.get("position") or {}).get("lsn"),
         logical_bytes=int(logical if logical is not None else sum(int(one["bytes"]) for one in manifest["artefacts"])),
         memory=int(environment.get("usedMemory") or 0),
         counts={int(number): (int(one["keys"]), int(one["expires"])) for number, one in databases.items()},
         names={number: str(one["fingerprint"]) for one in objects if (number := _number(one)) is not None},
         functions=int(environment.get("functions") or 0),
+        selected=max(0, int(environment.get("selected") or 0)),
         snapshot_time=str(manifest.get("snapshotTime") or ""),
     )
+
+
+def same_format(backup: Backup, file: Path) -> bool:
+    """Whether an RDB file is of the version that the backup's own server writes."""
+    expected = f"{backup.magic}{backup.rdb_version:0{9 - len(backup.magic)}}".encode()
+    with file.open("rb") as opened:
+        return opened.read(len(expected)) == expected
+
+
+def relative_times(backup: Backup) -> bool:
+    """Whether its server replicates times to live as they were given: before Redis 7."""
+    return backup.product == "Redis" and int(backup.version.split(".")[0]) < 7
 
 
 def _number(entry: Mapping[str, Any]) -> int | None:

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from databosun.engines.redis.recovery.facts import Backup
-from databosun.engines.redis.recovery.private import FILE
+import os
+import shutil
+from pathlib import Path
 
-APPEND_FOLDER, APPEND_NAME = "appendonlydir", "appendonly.aof"
+from databosun.engines.redis.recovery.facts import Backup, same_format
+from databosun.engines.redis.recovery.private import APPEND_FOLDER, APPEND_NAME, FILE
+
 _PARTS_SINCE = 7
+_CHUNK = 1024 * 1024
 
 
 def in_parts(backup: Backup) -> bool:
     """Whether its server keeps its append-only file in parts, in a folder."""
     return backup.product == "Valkey" or int(backup.version.split(".")[0]) >= _PARTS_SINCE
+
+
+def leave(backup: Backup, data: Path, *, replayed: bool) -> None:
+    """What a server of the backup's version starts from, in a data folder whose server has ended.
+
+    What was replayed is one RDB by now where that is of the right version; else it stays as the RDB of the backup with
+    the commands behind it: in parts, or one behind the other before Redis 7.
+    """
+    folder = data / APPEND_FOLDER
+    base, commands = folder / f"{APPEND_NAME}.1.base.rdb", folder / f"{APPEND_NAME}.1.incr.aof"
+    if replayed and not same_format(backup, data / FILE):
+        (data / FILE).unlink()
+        if in_parts(backup):
+            return
+        with (data / APPEND_NAME).open("wb") as out:
+            (data / APPEND_NAME).chmod(0o600)
+            for part in (base, commands):
+                with part.open("rb") as file:
+                    shutil.copyfileobj(file, out, _CHUNK)
+        shutil.rmtree(folder)
+        return
+    if replayed:
+        shutil.rmtree(folder)
+    if in_parts(backup):
+        folder.mkdir(mode=0o700)
+        # Never written again by a server, which appends to other parts and replaces this one as a whole.
+        os.link(data / FILE, base)
+        (folder / f"{APPEND_NAME}.manifest").write_text(f"file {APPEND_NAME}.1.base.rdb seq 1 type b\n")
 
 
 def hand_over_steps(backup: Backup, data: str) -> list[str]:
@@ -34,6 +66,8 @@ def hand_over_steps(backup: Backup, data: str) -> list[str]:
         "of that "
         "version or a later one of the same product reads it.",
         append,
+        f"Where a log was replayed and {data} holds no {FILE}, all of it is in the append-only file: start the server "
+        "with `appendonly yes`, or it comes up empty.",
         "Keys whose time to live has passed since the backup go when the server starts, as they would have gone "
         "anyway.",
         f"StatefulSet: scale it to 0, name this claim as its data volume (or copy what is in {data} into the claim "

@@ -15,8 +15,11 @@ from databosun.engines.redis.recovery.programs import Program, clean_environment
 from databosun.engines.redis.resp import Reply, ReplyError, Wire
 
 FILE = "dump.rdb"
+APPEND_FOLDER, APPEND_NAME = "appendonlydir", "appendonly.aof"
 _LOOK_SECONDS = 0.02
 _LEAST_DATABASES = 16
+# As the server names them by itself; a part that is cut is an error, since nothing of ours is.
+_PARTS = (("appenddirname", APPEND_FOLDER), ("appendfilename", APPEND_NAME), ("aof-load-truncated", "no"))
 _NOISE = ("SYNC", "MASTER", "PRIMARY", "replication ID", "cached")
 
 
@@ -25,15 +28,17 @@ class PrivateServer(PrivateProcess):
 
     It loads its file as a replica, since a master drops at once what has expired meanwhile; `promote` makes it one. The
     master that it names is port 0, which nobody can listen on: it talks to nobody, and never writes its file anew.
+    `replay`: it loads the parts of an append-only file instead, which `keep` makes one file of.
     """
 
     start_seconds = float("inf")  # as long as its data takes to load: the run's deadline ends it
     stop_seconds = 60.0
 
-    def __init__(self, program: Program, data: Path) -> None:
+    def __init__(self, program: Program, data: Path, *, replay: bool = False) -> None:
         super().__init__()
         self.program = program
         self.data = data
+        self.replay = replay
         self.socket = self.folder / "socket"
 
     def start(self, databases: int, pulse: Callable[[], None]) -> None:
@@ -58,6 +63,12 @@ class PrivateServer(PrivateProcess):
         """Let it take writes, and let go of what has expired."""
         with self.connect() as wire:
             wire.call("REPLICAOF", "NO", "ONE")
+
+    def keep(self) -> None:
+        """Write what was replayed as one file, with all that has expired meanwhile; nothing is appended any more."""
+        with self.connect() as wire:
+            wire.call("CONFIG", "SET", "appendonly", "no")
+            wire.call("SAVE", seconds=self.start_seconds)
 
     def keyspace(self) -> dict[int, tuple[int, int]]:
         """Keys, and keys with a time to live, by database."""
@@ -87,7 +98,8 @@ class PrivateServer(PrivateProcess):
             ("dbfilename", FILE),
             ("databases", str(max(_LEAST_DATABASES, databases))),
             ("save", '""'),
-            ("appendonly", "no"),
+            ("appendonly", "yes" if self.replay else "no"),
+            *(_PARTS if self.replay else ()),
             ("replicaof", "127.0.0.1 0"),
             ("maxmemory", "0"),
             ("daemonize", "no"),

@@ -38,6 +38,11 @@ class Program:
         """Product and version."""
         return f"{self.product} {self.version}"
 
+    @property
+    def replays(self) -> bool:
+        """Whether it reads an append-only file in parts, with notes in it."""
+        return self.product == "Valkey" or int(self.version.split(".")[0]) >= 7
+
     def reads(self, magic: str, rdb_version: int) -> bool:
         """Whether it loads an RDB of that version."""
         major, minor = (int(part) for part in self.version.split(".")[:2])
@@ -49,9 +54,12 @@ class Program:
         return rdb_version <= newest
 
 
-def find_program(backup: Backup, environment: Mapping[str, str] = os.environ) -> Program:
-    """The server to load a backup with: its own product where that reads it, else the other. UserFault(ToolMissing)."""
-    known = _programs(environment)
+def find_program(backup: Backup, environment: Mapping[str, str] = os.environ, *, replay: bool = False) -> Program:
+    """The server to load a backup with: its own product where that reads it, else the other. UserFault(ToolMissing).
+
+    `replay`: one that reads the shipped log as well.
+    """
+    known = [one for one in _programs(environment) if one.replays or not replay]
     fit = [one for one in known if one.reads(backup.magic, backup.rdb_version)]
     if fit:
         return min(fit, key=lambda one: one.product != backup.product)

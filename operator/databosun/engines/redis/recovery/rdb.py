@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from databosun.api.drill import PointKind
+from databosun.api.v1alpha1.backup import Position
 from databosun.domain.errors import SafetyStop, UserFault
-from databosun.engines.base import RecoveryPlan, Source
+from databosun.engines.base import Reached, RecoveryPlan, Source
 from databosun.engines.inflate import inflated
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.full import ARTEFACT
+from databosun.engines.redis.log.place import TIMELINE
 from databosun.engines.redis.reasons import Reason
-from databosun.engines.redis.recovery.copy import RunningCopy
-from databosun.engines.redis.recovery.facts import Backup, demand_memory, read_backup
-from databosun.engines.redis.recovery.private import FILE, PrivateServer
+from databosun.engines.redis.recovery.copy import Loaded, RunningCopy
+from databosun.engines.redis.recovery.facts import Backup, demand_memory, read_backup, relative_times, same_format
+from databosun.engines.redis.recovery.log import demand_log, write_commands
+from databosun.engines.redis.recovery.private import APPEND_FOLDER, APPEND_NAME, FILE, PrivateServer
 from databosun.engines.redis.recovery.programs import check_rdb, find_program
 
 _SPARE_BYTES = 64 * 1024 * 1024
 _DATA = "data"
+_BY_LOG = (PointKind.LATEST, PointKind.TIME, PointKind.LSN)
+_PARTS = (("base.rdb", "b"), ("incr.aof", "i"))
 
 
 @contextmanager
 def recover_rdb(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]:
     """The copy runs while the block does."""
     backup = read_backup(plan.chain[-1])
-    if plan.until.kind not in (PointKind.NONE, PointKind.IMMEDIATE):
-        message = f"backup {backup.id} holds one instant only, and this release ships no log of Redis: ask for no point"
-        raise UserFault(Reason.LOGICAL_HAS_NO_LOG, message)
-    program = find_program(backup)
+    replay = plan.until.kind in _BY_LOG
+    if not replay and plan.until.kind not in (PointKind.NONE, PointKind.IMMEDIATE):
+        message = f"Redis is restored to a time, a position or the newest, not to {plan.until.kind}"
+        raise UserFault(Reason.POINT_NOT_COVERED, message)
+    if replay:
+        demand_log(plan, backup)
+    program = find_program(backup, replay=replay)
     demand_memory(backup)
     data = plan.place / _DATA
     seconds: dict[str, float] = {"replay": 0.0}
@@ -38,18 +47,25 @@ def recover_rdb(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]:
     _lay_out(backup, source, data, plan)
     seconds["fetch"] = source.waited - before
     seconds["restore"] = max(0.0, time.monotonic() - began - seconds["fetch"])
-    server = PrivateServer(program, data)
+    reached = Reached(Position(offset=backup.offset, lsn=backup.lsn, timeline=TIMELINE if backup.lsn else None))
+    server = PrivateServer(program, data, replay=replay)
     try:
         if plan.verify:
             began = time.monotonic()
             _verify(server, data / FILE, backup, plan)
             seconds["verify"] = time.monotonic() - began
+        if replay:
+            began = time.monotonic()
+            reached = _lay_out_log(backup, data, plan)
+            seconds["replay"] = time.monotonic() - began
         began = time.monotonic()
         server.start(max(backup.counts, default=0) + 1, plan.pulse)
         loaded = server.keyspace()
+        if replay:
+            server.keep()
         server.promote()
         seconds["start"] = time.monotonic() - began
-        yield RunningCopy(server, backup, loaded, seconds, _notes(backup, server), plan)
+        yield RunningCopy(server, backup, Loaded(loaded, reached), seconds, _notes(backup, server), plan)
     finally:
         server.close()
 
@@ -68,6 +84,17 @@ def _lay_out(backup: Backup, source: Source, data: Path, plan: RecoveryPlan) -> 
                 file.write(piece)
 
 
+def _lay_out_log(backup: Backup, data: Path, plan: RecoveryPlan) -> Reached:
+    """The RDB and the commands behind it as the two parts of one append-only file."""
+    folder = data / APPEND_FOLDER
+    with guarded(f"writing below {folder}"):
+        folder.mkdir(mode=0o700)
+        os.link(data / FILE, folder / f"{APPEND_NAME}.1.base.rdb")
+        parts = "".join(f"file {APPEND_NAME}.1.{name} seq 1 type {kind}\n" for name, kind in _PARTS)
+        (folder / f"{APPEND_NAME}.manifest").write_text(parts)
+    return write_commands(plan, backup, folder / f"{APPEND_NAME}.1.incr.aof")
+
+
 def _verify(server: PrivateServer, file: Path, backup: Backup, plan: RecoveryPlan) -> None:
     """The server's own checker reads every object. SafetyStop(ArtefactCorrupt)."""
     code, said = check_rdb(server.program, file, server.folder, plan.pulse)
@@ -78,6 +105,17 @@ def _verify(server: PrivateServer, file: Path, backup: Backup, plan: RecoveryPla
 
 
 def _notes(backup: Backup, server: PrivateServer) -> tuple[str, ...]:
-    if server.program.product == backup.product:
-        return ()
-    return (f"loaded by {server.program.label}, which reads the RDB of {backup.label}",)
+    found = []
+    if server.program.product != backup.product:
+        found.append(f"loaded by {server.program.label}, which reads the RDB of {backup.label}")
+    if server.replay and not same_format(backup, server.data / FILE):
+        found.append(
+            f"what was replayed is in the append-only file alone, since {server.program.label} writes another RDB "
+            f"version than {backup.label} reads: start the restored server with `appendonly yes`"
+        )
+    if server.replay and relative_times(backup):
+        found.append(
+            f"{backup.label} sends times to live as they were given, without saying since when: keys that were set "
+            "after the backup live on for all of theirs"
+        )
+    return tuple(found)

@@ -1,0 +1,210 @@
+"""The archiver's way: find a node, go on where the store ends, follow it as a replica would, record what is lost.
+
+Nothing is acknowledged but what the store has. A full synchronisation is never asked for: what the backlog has not got
+any more is a gap, and a full backup goes on behind it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from databosun.api.archive import LogGap
+from databosun.api.result import Finding
+from databosun.domain.errors import WorldFault
+from databosun.domain.wal import WalPoint, first_history, format_lsn
+from databosun.engines.archiving import SOURCE, ArchivePlan, Archiver, ArchiveState, WalSink, keep_archiving
+from databosun.engines.base import Target
+from databosun.engines.redis.connect import open_wire
+from databosun.engines.redis.faults import guarded
+from databosun.engines.redis.log.files import Cut, Cutter
+from databosun.engines.redis.log.place import SEGMENT_BYTES, TIMELINE, Resume, decide_resume, lsn_of, read_mark
+from databosun.engines.redis.log.stream import CommandStream, make_backlog
+from databosun.engines.redis.preflight_archiving import demand_archivable, examine_archiving
+from databosun.engines.redis.reasons import Reason
+from databosun.engines.redis.server import ServerFacts, gather_server, identity_of
+from databosun.engines.redis.topology import choose_source
+
+BLOCK_BYTES = 1
+FULL_PAUSE = 0.05
+LONGEST_SAMPLE = 5.0
+LONGEST_LOOK = 0.25
+MOST_SAMPLES = 4096
+CLOCKS = 8
+
+
+def archive(plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
+    """Archive until `plan.stop`. Raises SafetyStop where somebody else writes the log."""
+    user = plan.target().credentials.username
+    keep_archiving(plan, state, _Run(plan, sink, state), lambda: guarded("archiving the commands", user))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Every commit up to `at` lies at or below an offset."""
+
+    at: datetime
+    offset: int
+
+
+class _Run:
+    """All sessions of one archiver. `streamed`: the last session got as far as streaming."""
+
+    def __init__(self, plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
+        self._plan = plan
+        self._sink = sink
+        self._state = state
+        self._samples: deque[_Sample] = deque(maxlen=MOST_SAMPLES)
+        self._kept: deque[tuple[int, int]] = deque()
+        self._number = 1
+        self._acknowledge = 0
+        self._clocks: deque[float] = deque(maxlen=CLOCKS)
+        self.streamed = False
+
+    def session(self) -> None:
+        """One connection's worth of work. Raises what ended it; returns where the archiver is to stop."""
+        target = self._plan.target()
+        user = target.credentials.username
+        facts = _look(target)
+        system = identity_of(target)
+        self._sink.adopt(system, SEGMENT_BYTES, BLOCK_BYTES, files=True)
+        self._state.know(system_identifier=system, host=str(facts.endpoint))
+        resume = self._resume(facts)
+        with open_wire(target, facts.endpoint) as wire, open_wire(target, facts.endpoint) as asking:
+            stream = CommandStream(wire)
+            replid = stream.start(resume.mark.replid, resume.mark.end, user)
+            self._follow(stream, lambda: gather_server(asking, target, facts.endpoint), resume, replid)
+
+    def _resume(self, facts: ServerFacts) -> Resume:
+        end = self._sink.stored_end(first_history())
+        mark = read_mark(self._sink.mark_of(TIMELINE))
+        resume = decide_resume(end.lsn if end else None, mark, facts)
+        if resume.gap_reason is not None and end is not None:
+            self._record(resume, end.lsn, facts)
+        return resume
+
+    def _record(self, resume: Resume, end: int, facts: ServerFacts) -> None:
+        resumes = lsn_of(resume.number)
+        message = (
+            f"the commands behind file {end >> 32} of the log are not in the store: {resume.why}; no restore can cross "
+            "it: a full backup is needed"
+        )
+        gap = LogGap(
+            timeline=TIMELINE,
+            begin=format_lsn(end),
+            end_timeline=TIMELINE,
+            end=format_lsn(resumes),
+            end_time=facts.now,
+            reason=resume.gap_reason or Reason.HISTORY_CHANGED,
+            message=message,
+        )
+        self._sink.record_gap(gap)
+
+    def _follow(self, stream: CommandStream, ask: Callable[[], ServerFacts], resume: Resume, replid: str) -> None:
+        self._number, self._acknowledge = resume.number, resume.mark.end
+        self._samples.clear()
+        self._kept.clear()
+        self._sink.begin(WalPoint(TIMELINE, lsn_of(resume.number)), after_gap=resume.gap_reason is not None)
+        cutter = Cutter(resume.mark, replid, self._keep, self._clock)
+        self._state.know(begin=format_lsn(lsn_of(resume.number if resume.fresh else max(1, resume.number - 1))))
+        if resume.fresh:
+            cutter.begin()
+        self.streamed = True
+        self._state.well(SOURCE)
+        every, interval = min(LONGEST_SAMPLE, self._plan.max_lag / 4), self._plan.max_lag / 4
+        sampled = float("-inf")
+        try:
+            while not self._plan.stop.is_set():
+                if time.monotonic() - sampled >= every:
+                    self._sample(ask, replid, cutter)
+                    sampled = time.monotonic()
+                stream.acknowledge(self._durable())
+                if self._sink.full():
+                    self._plan.stop.wait(FULL_PAUSE)
+                    continue
+                if piece := stream.next(min(LONGEST_LOOK, every, interval)):
+                    cutter.take(piece)
+                if cutter.waiting >= interval:
+                    cutter.cut()
+                self._judge(cutter)
+        finally:
+            if not cutter.idle:
+                cutter.cut()  # what is whole is kept, whatever ended the session
+            self._judge(cutter)
+
+    def _clock(self) -> float:
+        """The server's clock, the latest that it can be: so nothing seems to have come before it was written."""
+        return time.monotonic() + min(self._clocks)
+
+    def _keep(self, cut: Cut) -> None:
+        self._sink.write_file(cut.data, cut.mark)
+        self._number += 1
+        self._kept.append((lsn_of(self._number), cut.mark.end))
+
+    def _durable(self) -> int:
+        """The offset up to which the store has all."""
+        durable = self._sink.durable
+        while self._kept and durable is not None and self._kept[0][0] <= durable.lsn:
+            self._acknowledge = self._kept.popleft()[1]
+        return self._acknowledge
+
+    def _sample(self, ask: Callable[[], ServerFacts], replid: str, cutter: Cutter) -> None:
+        asked = time.monotonic()
+        facts = ask()
+        if facts.replid != replid:
+            message = f"{facts.endpoint} goes on as history {facts.replid}: a failover; it is looked at anew"
+            raise WorldFault(Reason.CONNECTION_LOST, message)
+        at = facts.now
+        if not facts.master:
+            if not facts.link_up:
+                message = f"the replica {facts.endpoint} has lost its master; another node is looked for"
+                raise WorldFault(Reason.REPLICA_STALE, message)
+            at -= timedelta(seconds=facts.silent_seconds)
+        self._clocks.append(facts.now.timestamp() - asked)
+        self._samples.append(_Sample(at, facts.offset))
+        behind = max(0, facts.offset - self._durable()) if not cutter.idle or cutter.received < facts.offset else 0
+        server = lsn_of(self._number) if behind == 0 else lsn_of(self._number + 1)
+        self._state.know(server_now=facts.now, server_lsn=format_lsn(server), behind_bytes=behind)
+
+    def _judge(self, cutter: Cutter) -> None:
+        """Say how far the store is, or will be once the files that were cut are in it."""
+        in_files = cutter.received if cutter.idle else cutter.filed
+        while self._samples and self._samples[0].offset <= in_files:
+            self._sink.sampled(self._samples.popleft().at, WalPoint(TIMELINE, lsn_of(self._number)))
+
+
+def _look(target: Target) -> ServerFacts:
+    """The node to follow, which keeps a backlog. UserFault with the statement that mends what is in the way."""
+    facts = choose_source(target)
+    demand_archivable(target, facts)
+    if facts.backlog_begin is None and facts.master:
+        make_backlog(target, facts)
+        with open_wire(target, facts.endpoint) as wire:
+            facts = gather_server(wire, target, facts.endpoint)
+    if facts.backlog_begin is None:
+        message = f"{facts.endpoint} keeps no commands for replicas yet (repl_backlog_active:0); it is asked again"
+        raise WorldFault(Reason.SERVER_NOT_READY, message)
+    return facts
+
+
+class RedisArchiver:
+    """Redis 6.0 to 7.2, and Valkey 7.2 to 9.1."""
+
+    def archive(self, plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
+        """Ship the commands until `plan.stop`."""
+        archive(plan, sink, state)
+
+    def preflight(self, target: Target, *, allow_unbounded: bool) -> list[Finding]:
+        """What the node lacks: the grants of a replica, and that nobody takes the archiver for one that keeps data."""
+        with guarded("looking at the server", target.credentials.username):
+            return examine_archiving(target, choose_source(target))
+
+    def drop_slot(self, target: Target, cluster_id: str, namespace: str, system_identifier: str) -> tuple[str, ...]:
+        """Nothing: an archiver leaves nothing at the source."""
+        return ()
+
+
+ARCHIVER: Archiver = RedisArchiver()

@@ -1,0 +1,116 @@
+"""A Redis server whose commands are shipped: somebody who writes to it, and what a restored copy of it holds."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from databosun.api.archive import PositionLine
+from databosun.api.drill import PointKind, RecoveryPoint
+from databosun.api.result import RestoreResult
+from databosun.domain.errors import WorldFault
+from databosun.engines.redis.resp import Wire
+from support.archiving import Pod
+from support.redisserver import Server, open_socket, serving
+from support.redisyard import RedisYard
+from support.waiting import eventually
+
+LATEST = RecoveryPoint(kind=PointKind.LATEST)
+
+
+class Writer:
+    """Counts up in one key and pushes each number into a list, as one transaction, until told to stop.
+
+    `acknowledged`: how far the server confirmed.
+    """
+
+    def __init__(self, server: Server, *, width: int = 200) -> None:
+        self._server = server
+        self._width = width
+        self._stop = threading.Event()
+        self.acknowledged = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with suppress(WorldFault, OSError), self._server.connect() as wire:
+            while not self._stop.is_set():
+                transfer(wire, self.acknowledged, self._width)
+                self.acknowledged += 1
+
+
+def transfer(wire: Wire, number: int, width: int = 200) -> None:
+    """One transaction of three commands over two databases."""
+    wire.call("MULTI")
+    for words in (("INCR", "count"), ("RPUSH", "numbers", f"{number}:{'x' * width}"), ("SELECT", 3), ("INCR", "count")):
+        wire.call(*words)
+    wire.call("SELECT", 0)
+    wire.call("EXEC")
+
+
+def transferred(wire: Wire) -> tuple[list[int], int, int]:
+    """The numbers that were pushed, and the counts of both databases."""
+    numbers = wire.call("LRANGE", "numbers", 0, -1)
+    assert isinstance(numbers, list)
+    first = wire.call("GET", "count")
+    wire.call("SELECT", 3)
+    second = wire.call("GET", "count")
+    wire.call("SELECT", 0)
+    told = [int(one.split(b":")[0]) for one in numbers if isinstance(one, bytes)]
+    return told, _number(first), _number(second)
+
+
+def _number(reply: object) -> int:
+    return int(reply) if isinstance(reply, bytes) else 0
+
+
+def says(pod: Pod, what: str, seconds: float = 60, **expected: object) -> PositionLine:
+    """The line that says so, once there is one."""
+
+    def found() -> bool:
+        assert pod.running(), pod.log_file.read_text()[-3000:]
+        line = pod.latest()
+        return line is not None and all(getattr(line, name) == value for name, value in expected.items())
+
+    eventually(f"{what}; {pod.latest()}", found, seconds)
+    line = pod.latest()
+    assert line
+    return line
+
+
+def drained(pod: Pod, seconds: float = 90) -> datetime:
+    """Wait until all that was written so far is in the store; by when that was."""
+    now = datetime.now(UTC)
+
+    def reached() -> bool:
+        assert pod.running(), pod.log_file.read_text()[-3000:]
+        line = pod.latest()
+        return line is not None and line.recoverable_at is not None and line.recoverable_at > now
+
+    eventually(f"recoverable behind {now}; {pod.latest()}", reached, seconds)
+    return now
+
+
+@contextmanager
+def restored(
+    yard: RedisYard, backup: str, until: RecoveryPoint, *, appendonly: str = "yes"
+) -> Iterator[tuple[RestoreResult, Wire]]:
+    """A restored volume, served as a StatefulSet would serve it."""
+    pod = yard.pod()
+    ran = yard.restore(backup, pod=pod, until=until, id=f"restore-{secrets.token_hex(4)}")
+    found = ran.result.restore
+    assert found, ran.output[-4000:]
+    data: Path = pod.restored / found.data_directory
+    with serving(yard.its.product, data, yard.folder, f"appendonly {appendonly}") as place, open_socket(place) as wire:
+        yield found, wire
