@@ -128,9 +128,10 @@ STORIES = {
             "for i = 1, 200000 do redis.call('SET', 'session:' .. i, string.rep(redis.sha1hex(i), 10)) end",
             "0",
         ),
-        more=(),
+        more=(*_REDIS, "EVAL", "for i = 1, 1000 do redis.call('SET', 'session:late:' .. i, i) end", "0"),
         look=(*_REDIS, "DBSIZE"),
         backups=(("a full backup", "full"),),
+        log=True,
     ),
 }
 
