@@ -5,14 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from databosun.api.archive import PositionLine
 from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.api.result import RestoreResult
-from databosun.domain.errors import WorldFault
 from databosun.engines.redis.resp import Wire
 from support.archiving import Pod
 from support.redisserver import Server, open_socket, serving
@@ -25,14 +24,16 @@ LATEST = RecoveryPoint(kind=PointKind.LATEST)
 class Writer:
     """Counts up in one key and pushes each number into a list, as one transaction, until told to stop.
 
-    `acknowledged`: how far the server confirmed.
+    `acknowledged`: how far the server confirmed. What ends it before is raised where the test asks how far it is.
     """
 
-    def __init__(self, server: Server, *, width: int = 200) -> None:
+    def __init__(self, server: Server, *, width: int = 200, pause: float = 0.0) -> None:
         self._server = server
         self._width = width
+        self._pause = pause
         self._stop = threading.Event()
-        self.acknowledged = 0
+        self._confirmed = 0
+        self._fault: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Writer:
@@ -43,11 +44,21 @@ class Writer:
         self._stop.set()
         self._thread.join()
 
+    @property
+    def acknowledged(self) -> int:
+        """So many."""
+        if self._fault is not None:
+            raise self._fault
+        return self._confirmed
+
     def _run(self) -> None:
-        with suppress(WorldFault, OSError), self._server.connect() as wire:
-            while not self._stop.is_set():
-                transfer(wire, self.acknowledged, self._width)
-                self.acknowledged += 1
+        try:
+            with self._server.connect() as wire:
+                while not self._stop.wait(self._pause):
+                    transfer(wire, self._confirmed, self._width)
+                    self._confirmed += 1
+        except Exception as fault:  # carried to the test
+            self._fault = fault
 
 
 def transfer(wire: Wire, number: int, width: int = 200) -> None:
@@ -57,6 +68,13 @@ def transfer(wire: Wire, number: int, width: int = 200) -> None:
         wire.call(*words)
     wire.call("SELECT", 0)
     wire.call("EXEC")
+
+
+def write(server: Server, first: int, count: int, width: int = 200) -> None:
+    """So many transactions."""
+    with server.connect() as wire:
+        for number in range(first, first + count):
+            transfer(wire, number, width)
 
 
 def transferred(wire: Wire) -> tuple[list[int], int, int]:

@@ -102,11 +102,11 @@ class Server:
         assert isinstance(said, bytes)
         return dict(line.split(":", 1) for line in said.decode().splitlines() if ":" in line)
 
-    def follow(self, master: Server) -> Server:
-        """Become a replica, in step."""
+    def follow(self, master: Server, *, port: int | None = None) -> Server:
+        """Become a replica, in step; `port`: of a link to the master."""
         self.calls([
             ("CONFIG", "SET", "masteruser", ADMIN), ("CONFIG", "SET", "masterauth", ADMIN),
-            ("REPLICAOF", "127.0.0.1", master.port),
+            ("REPLICAOF", "127.0.0.1", port or master.port),
         ])  # fmt: skip
         eventually("the replica follows", lambda: self.info("replication").get("master_link_status") == "up")
         eventually("its master sees it", lambda: "state=online" in master.info("replication").get("slave0", ""))

@@ -17,6 +17,7 @@ from databosun.agent.walfetch import WalFetcher
 from databosun.agent.walsupply import WalSupply
 from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.api.quantities import humanize_bytes
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import UserFault
 from databosun.engines.base import Copy, RecoveryPlan, Source
 
@@ -42,7 +43,7 @@ def recovering(ctx: Context, wanted: Wanted, *, source: Source | None = None) ->
     managed = ctx.managed is not None
     goal = Goal(wanted.until) if managed else resolve(ctx, wanted.chosen.last, wanted.until, wanted.timeline)
     chain = tuple(member.manifest.dump() for member in wanted.chosen.members)
-    demand_room(ctx, wanted.place, ctx.engine.room_for(chain) + _log_room(goal))
+    demand_room(ctx, wanted.place, ctx.engine.room_for(chain) + _log_room(ctx, goal))
     ctx.started = True
     with ExitStack() as stack:
         supply = stack.enter_context(_supply(ctx, goal, wanted.place / "log")) if goal.coverage else None
@@ -81,12 +82,15 @@ def demand_room(ctx: Context, place: Path, needed: int) -> None:
         raise UserFault(AgentReason.SCRATCH_TOO_SMALL, message)
 
 
-def _log_room(goal: Goal) -> int:
+def _log_room(ctx: Context, goal: Goal) -> int:
     if goal.coverage is None or goal.log is None:
         return 0
-    if goal.log.description.files:
-        return min(_LOG_ROOM, sum(one.length for one in goal.coverage.segments))
-    return min(_LOG_ROOM, len(goal.coverage.segments) * goal.log.segment_bytes)
+    if not goal.log.description.files:
+        return min(_LOG_ROOM, len(goal.coverage.segments) * goal.log.segment_bytes)
+    whole = sum(one.length for one in goal.coverage.segments)
+    known = CAPABILITIES.get(ctx.request.database.engine if ctx.request.database else "")
+    # Kept as it is, and again in the data that comes of it.
+    return 2 * whole if known is not None and known.log_kept else min(_LOG_ROOM, whole)
 
 
 def _supply(ctx: Context, goal: Goal, spool: Path) -> WalSupply:

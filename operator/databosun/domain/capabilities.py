@@ -16,8 +16,9 @@ class Capabilities:
     `incremental_on`: the method whose backups an Incremental or Differential stands on; None where there are none.
     `log_onto`: the method onto whose backups the log is replayed; None where it is not shipped. `log_in_chain`: whether
     an Incremental holds the log since its parent, so that its chain recovers to any time within it.
-    `managed`: a cloud keeps backups and log, in the store lies a note of each; so every Job needs the login, and none
-    needs the server's programs. `lifecycle`: LifecyclePolicies can be about its rows.
+    `log_kept`: a replay has all of the log on disk at once. `managed`: a cloud keeps backups and log, in the store lies
+    a note of each; so every Job needs the login, and none needs the server's programs. `lifecycle`: LifecyclePolicies
+    can be about its rows.
     """
 
     port: int
@@ -26,6 +27,7 @@ class Capabilities:
     log_onto: Method | None = None
     managed: bool = False
     log_in_chain: bool = False
+    log_kept: bool = False
     lifecycle: bool = False
 
     def replays_onto(self, method: Method | None) -> bool:
@@ -37,7 +39,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
     EngineName.POSTGRESQL: Capabilities(5432, incremental_on=Method.PHYSICAL, log_onto=Method.PHYSICAL, lifecycle=True),
     EngineName.MARIADB: Capabilities(3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL),
     EngineName.MONGODB: Capabilities(27017, series=2, incremental_on=Method.LOGICAL, log_in_chain=True),
-    EngineName.REDIS: Capabilities(6379, log_onto=Method.PHYSICAL),
+    EngineName.REDIS: Capabilities(6379, log_onto=Method.PHYSICAL, log_kept=True),
     EngineName.RDS: Capabilities(5432, managed=True),
 }
 

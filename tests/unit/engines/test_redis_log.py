@@ -154,6 +154,61 @@ def test_a_command_larger_than_a_file_is_cut_in_its_middle(tmp_path: Path, monke
     assert [step.name for step in walker.walker().walk(rest) if not step.note][-2:] == [b"EXEC", b"DEL"]
 
 
+def test_pings_behind_the_last_change_wait_for_the_next() -> None:
+    """So a node that got fewer of them before it was promoted has all that is in files."""
+    cuts: list[Cut] = []
+    cutter = Cutter(Mark("a" * 40, 0, 1000), "a" * 40, cuts.append, lambda: BEGAN)
+    first, ping, second = encode("SET", "a", 1), encode("PING"), encode("SET", "b", 2)
+    cutter.take(first + ping)
+    cutter.take(ping)
+    cutter.cut()
+    assert [one.mark.end for one in cuts] == [1000 + len(first)]
+    assert (cutter.idle, cutter.received) == (True, 1000 + len(first + ping + ping))
+    waiting = cutter.pings()
+    assert waiting
+    assert (waiting.mark.begin, waiting.mark.end) == (1000 + len(first), cutter.received)
+    assert [step.name for step in Walker().walk(waiting.data) if not step.note] == [b"PING", b"PING"]
+    cutter.take(second)
+    cutter.cut()
+    assert (cuts[-1].mark.begin, cuts[-1].mark.end) == (waiting.mark.begin, cutter.received)
+    assert cutter.pings() is None
+
+
+def test_pings_that_go_on_for_long_are_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts: list[Cut] = []
+    cutter = Cutter(Mark("a" * 40, 0, 0), "a" * 40, cuts.append, lambda: BEGAN)
+    told = encode("PUBLISH", "__sentinel__:hello", "x" * 100)
+    for _ in range(files.MOST_IDLE_BYTES // len(told) + 1):
+        cutter.take(told)
+    assert not cuts, "not so soon"
+    monkeypatch.setattr(files, "IDLE_SECONDS", 0.0)
+    cutter.take(told)
+    (cut,) = cuts
+    assert (cut.mark.end, cutter.idle) == (cutter.received, True)
+
+
+def test_what_is_told_to_subscribers_is_no_change_but_where_it_is_large() -> None:
+    small, large = encode("PUBLISH", "c", "x" * 1000), encode("PUBLISH", "c", "x" * 9000)
+    walker = Walker()
+    assert not list(walker.walk(small[:-1]))
+    assert [step.idle for step in walker.walk(small)] == [True]
+    assert not list(walker.walk(large[:5000]))
+    assert [(step.idle, step.whole) for step in walker.walk(large[walker.used :])] == [(False, True)]
+
+
+def test_a_piece_that_is_no_stream_in_its_middle_adds_nothing_to_what_is_kept() -> None:
+    cuts: list[Cut] = []
+    cutter = Cutter(Mark("a" * 40, 0, 1000), "a" * 40, cuts.append, lambda: BEGAN)
+    good = encode("SET", "a", 1)
+    cutter.take(good)
+    with pytest.raises(WorldFault):
+        cutter.take(encode("SET", "b", 1) + b"+OK\r\n" + b"x" * 100)
+    cutter.cut()
+    (cut,) = cuts
+    assert cut.mark.end == 1000 + len(good)
+    assert cut.data.endswith(good)
+
+
 def test_a_file_that_is_missing_or_another_is_no_replay(tmp_path: Path) -> None:
     stream = b"".join(commands(20))
     log = Shipped(tmp_path, stream, [100] * 30)
@@ -175,6 +230,12 @@ def test_what_is_no_command_is_refused() -> None:
     for data in (b"SET a b\r\n", b"*1\r\n:1\r\n", b"*x\r\n$4\r\nPING\r\n"):
         with pytest.raises(WorldFault):
             list(Walker().walk(data))
+
+
+def test_who_a_replica_follows_is_read_of_it() -> None:
+    assert facts().above is None
+    above = facts(role="slave", master_host="m.example", master_port=6380).above
+    assert (above and above.host, above and above.port) == ("m.example", 6380)
 
 
 def facts(**more: Any) -> ServerFacts:

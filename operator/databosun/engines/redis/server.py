@@ -36,7 +36,7 @@ class ServerFacts:
     `good_replicas`: None where the server takes writes without any (`min-replicas-to-write 0`).
     `watched`: whether Sentinels watch it; None where the user may not ask. `replid2`: the history before the last
     failover, which this one shares to before `second_offset`. `backlog_begin`: the oldest offset that a replica may
-    still ask for; None where no commands are kept.
+    still ask for; None where no commands are kept. `above`: whom a replica follows.
     """
 
     endpoint: Endpoint
@@ -61,6 +61,7 @@ class ServerFacts:
     second_offset: int = -1
     backlog_begin: int | None = None
     backlog_bytes: int = 0
+    above: Node | None = None
 
     @property
     def usable_replica(self) -> bool:
@@ -124,6 +125,7 @@ def parse_info(text: bytes, endpoint: Endpoint) -> ServerFacts:
         second_offset=int(said.get("second_repl_offset", "-1")),
         backlog_bytes=int(said.get("repl_backlog_size", "0")),
         backlog_begin=int(said["repl_backlog_first_byte_offset"]) if said.get("repl_backlog_active") == "1" else None,
+        above=Node(said["master_host"], int(said.get("master_port", "0"))) if said.get("master_host") else None,
         replicas=tuple(_node(value) for name, value in said.items() if _REPLICA.fullmatch(name) and "online" in value),
         good_replicas=int(good) if good is not None else None,
         modules=tuple(name for name in modules if name not in _HARMLESS_MODULES),

@@ -19,6 +19,7 @@ from databosun.engines.redis.resp import Reply, ReplyError, Wire
 from databosun.engines.redis.server import Node, ServerFacts, ask_watched, gather_server
 
 _GONE = ("s_down", "o_down", "disconnected")
+_MOST_ABOVE = 4
 
 
 @dataclass
@@ -65,6 +66,24 @@ def choose_master(target: Target, pulse: Callable[[], None] = lambda: None) -> S
     names = ", ".join(str(facts.endpoint) for facts in search.seen.values())
     message = f"no master answers, only {names}; list it in spec.connection.hosts, or wait for the failover"
     raise WorldFault(Reason.SERVER_NOT_READY, message)
+
+
+def find_master(target: Target, facts: ServerFacts) -> ServerFacts | None:
+    """The master that a replica follows, over others or not; None where it cannot be asked, or is no replica's.
+
+    How far behind a replica is only its master knows: what is on its way to it may be the writes of seconds.
+    """
+    search, above = _Search(target, lambda: None), facts.above
+    for _ in range(_MOST_ABOVE):
+        if above is None:
+            return None
+        known = set(search.seen)
+        _look_at(search, above.host, above.port)
+        found = next((search.seen[place] for place in search.seen.keys() - known), None)
+        if found is None or found.master:
+            return found if found is not None and found.replid == facts.replid else None
+        above = found.above
+    return None
 
 
 def _look_around(target: Target, pulse: Callable[[], None]) -> _Search:

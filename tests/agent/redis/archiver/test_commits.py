@@ -5,21 +5,23 @@ from __future__ import annotations
 import random
 import re
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from databosun.api.drill import PointKind, RecoveryPoint, Verdict
+from databosun.api.drill import Level, PointKind, RecoveryPoint, Verdict
+from databosun.api.request import DrillTask
 from databosun.api.result import Outcome
 from databosun.domain.wal import format_lsn, parse_lsn
 from support.agekeys import make_age_key
 from support.archiving import Pod
+from support.pgserver import open_folder
 from support.recoveryyard import check, drilled
-from support.redisarchiving import LATEST, Writer, drained, restored, transfer, transferred
+from support.redisarchiving import LATEST, Writer, drained, restored, transferred, write
 from support.redisdoc import followed, tools_of
 from support.redisserver import PRODUCTS, Server, content, open_socket
 from support.redisyard import RedisYard
@@ -27,23 +29,18 @@ from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 
-WRITES = 300
-KILLS = 4
+WRITES = 60
+KILLS = 3
 Servers = Callable[..., Server]
 Yards = Callable[[Server], RedisYard]
 Pods = Callable[..., Pod]
 
 
-def write(server: Server, first: int, count: int) -> None:
-    with server.connect() as wire:
-        for number in range(first, first + count):
-            transfer(wire, number)
-
-
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_every_acknowledged_write_survives_the_source(
-    own_server: Servers, yard_of: Yards, archiver: Pods, product: str
+    own_server: Servers, yard_of: Yards, archiver: Pods, tmp_path: Path, product: str
 ) -> None:
+    """By the agent, and by hand: the commands of RESTORE.md, up to an instant before the last write."""
     server = own_server(product)
     yard = yard_of(server)
     yard.key = make_age_key(yard.folder)
@@ -52,27 +49,55 @@ def test_every_acknowledged_write_survives_the_source(
     pod.start()
     pod.wait_until_streaming()
     write(server, 0, WRITES // 3)
+    server.call("SET", "elsewhere", 1, db=5)
     yard.back_up("orders-1")
+    server.call("SET", "elsewhere", 2, db=5)
     write(server, WRITES // 3, WRITES - WRITES // 3)
+    drained(pod)
+    instant = datetime.now(UTC)
+    server.call("SET", "later", 1)
     drained(pod)
     server.stop()
     assert pod.stop().result.outcome is Outcome.SUCCEEDED
     with restored(yard, "orders-1", LATEST) as (_, wire):
         assert transferred(wire) == (list(range(WRITES)), WRITES, WRITES)
+        assert wire.call("GET", "later") == b"1"
     counter = check("all", "Query", database="3", query="GET count", value=str(WRITES))
     found = drilled(yard.drill("orders-1", until=LATEST, checks=[counter]))
     assert found.verdict is Verdict.PASSED, found
+    commands = lay_out(yard, instant, tmp_path)
+    with followed(commands, tmp_path, tools_of(product, tmp_path / "tools")) as (place, _), open_socket(place) as wire:
+        assert transferred(wire) == (list(range(WRITES)), WRITES, WRITES)
+        assert wire.call("GET", "later") is None
+        wire.call("SELECT", 5)
+        assert wire.call("GET", "elsewhere") == b"2"
+
+
+def lay_out(yard: RedisYard, until: datetime, folder: Path) -> str:
+    """Have a backup and its log lie decrypted in a folder, as RESTORE.md asks for; its commands from there on."""
+    assert yard.key
+    (document,) = yard.place.paths.volume.rglob("RESTORE.md")
+    text = document.read_text()
+    first = re.search(r"from `([0-9A-F]{24})` on", text)
+    assert first
+    log = sorted(one for one in yard.place.paths.volume.rglob("00000001/*.zst.age") if one.name >= first[1])
+    for path, name in (*((one, "orders-1") for one in yard.stored("orders-1")), *((one, "log") for one in log)):
+        (folder / name).mkdir(exist_ok=True)
+        target = "dump.rdb.zst" if name == "orders-1" else path.name.removesuffix(".age")
+        (folder / name / target).write_bytes(yard.key.decrypt(path.read_bytes()))
+    own = text[text.index("## 5. Restore") :]
+    return own.replace("set -euo pipefail\n", f"set -euo pipefail\nUNTIL={int(until.timestamp() * 1000)}\n", 1)
 
 
 def test_an_archiver_killed_again_and_again_leaves_no_hole(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
-    server = own_server(settings=["repl-backlog-size 64mb"])
+    server = own_server(settings=["repl-backlog-size 256mb"])
     yard = yard_of(server)
     pod = archiver(yard, max_lag_seconds=0.4)
     pod.start()
     pod.wait_until_streaming()
     yard.back_up("orders-1")
     chance = random.Random(11)
-    with Writer(server, width=2000) as writer:
+    with Writer(server, width=2000, pause=0.002) as writer:
         for _ in range(KILLS):
             lives = len(pod.positions())
             eventually("it has said something", lambda known=lives: len(pod.positions()) > known)  # type: ignore[misc]
@@ -80,110 +105,96 @@ def test_an_archiver_killed_again_and_again_leaves_no_hole(own_server: Servers, 
             eventually("a random moment", lambda until=moment: writer.acknowledged >= until)  # type: ignore[misc]
             pod.kill()
             pod.start()
-        pod.wait_until_streaming()
+        eventually("it has written meanwhile", lambda: writer.acknowledged > 200)
     drained(pod)
     server.stop()
     pod.stop()
     assert not pod.gaps()
     count = writer.acknowledged
-    assert count > 200
     with restored(yard, "orders-1", LATEST) as (_, wire):
         numbers, first, second = transferred(wire)
     assert numbers[:count] == list(range(count))
     assert first == second == len(numbers) <= count + 1
 
 
-def test_a_flush_of_everything_is_undone_by_time_and_by_offset(
-    own_server: Servers, yard_of: Yards, archiver: Pods
-) -> None:
-    server = own_server()
-    yard = yard_of(server)
-    pod = archiver(yard)
-    pod.start()
-    pod.wait_until_streaming()
-    yard.back_up("orders-1")
-    write(server, 0, 20)
-    instant = drained(pod)
-    eventually("the clock has moved on", lambda: datetime.now(UTC) > instant)
-    before = time.time_ns()
-    server.call("FLUSHALL")
-    server.call("SET", "after", 1)
-    drained(pod)
-    pod.stop()
-    position = position_before(yard, pod, b"FLUSHALL")
-    for until in (
-        RecoveryPoint(kind=PointKind.TIME, time=datetime.fromtimestamp(before / 1e9, UTC)),
-        RecoveryPoint(kind=PointKind.LSN, lsn=position),
-    ):
-        with restored(yard, "orders-1", until) as (found, wire):
-            assert transferred(wire) == (list(range(20)), 20, 20), found
-    with restored(yard, "orders-1", LATEST) as (_, wire):
-        assert (wire.call("DBSIZE"), wire.call("GET", "after")) == (1, b"1")
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """A server whose data was flushed away, all of it in the store. `before`: what it held, up to `instant`;
+    `position`: of the command that did it."""
+
+    yard: RedisYard
+    pod: Pod
+    before: dict[str, tuple[int, int]]
+    instant: datetime
+    position: str
 
 
-def position_before(yard: RedisYard, pod: Pod, word: bytes) -> str:
+@pytest.fixture(scope="module")
+def flushed() -> Iterator[Flushed]:
+    """With what a replay into a running server would spoil: a key that would have expired before the restore, but for
+    what came after it; and commands that go to the database of the last one before the backup."""
+    server = Server()
+    yard = RedisYard(open_folder("yard"), server=server)
+    pod = yard.archiver()
+    try:
+        pod.start()
+        pod.wait_until_streaming()
+        server.call("SET", "elsewhere", 1, db=7)
+        yard.back_up("orders-1")
+        server.calls([("SET", "ctr", 41, "PX", 1500), ("INCR", "ctr"), ("PERSIST", "ctr")], db=7)
+        server.calls([("SET", "old", 1, "PX", 1500), ("RENAME", "old", "new"), ("PERSIST", "new")])
+        yard.change()
+        write(server, 0, 30)
+        with server.connect() as wire:
+            before = content(wire)
+        drained(pod)
+        instant = datetime.now(UTC)
+        server.call("FLUSHALL")
+        server.call("SET", "after", 1)
+        drained(pod)
+        server.stop()
+        pod.stop()
+        yield Flushed(yard, pod, before, instant, position_of(pod, b"FLUSHALL"))
+    finally:
+        pod.kill()
+        server.remove()
+        shutil.rmtree(yard.folder, ignore_errors=True)
+
+
+def position_of(pod: Pod, word: bytes) -> str:
     """Where a command lies in the log, as `grep --byte-offset` finds it."""
     line = pod.latest()
     assert line
     assert line.system_identifier
     log = pod.log(line.system_identifier)
     for number, one in sorted(log.segments[1].items()):
-        text = decompressed(pod, one.key)
+        unzip = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+        text = unzip.decompress(pod.store.get(one.key, limit=1 << 26))
         if (at := text.find(word)) >= 0:
             return format_lsn((number * log.segment_bytes) | at)
     pytest.fail(f"{word!r} is not in the log")
 
 
-def decompressed(pod: Pod, key: str) -> bytes:
-    unzip = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
-    return unzip.decompress(pod.store.get(key, limit=1 << 26))
+def test_a_flush_of_everything_is_undone_by_time_and_by_position(flushed: Flushed) -> None:
+    for until in (
+        RecoveryPoint(kind=PointKind.TIME, time=flushed.instant),
+        RecoveryPoint(kind=PointKind.LSN, lsn=flushed.position),
+    ):
+        with restored(flushed.yard, "orders-1", until) as (found, wire):
+            assert content(wire) == flushed.before, found
+            wire.call("SELECT", 7)
+            assert wire.call("GET", "ctr") == b"42"
+    with restored(flushed.yard, "orders-1", LATEST) as (_, wire):
+        assert (wire.call("DBSIZE"), wire.call("GET", "after")) == (1, b"1")
 
 
-def test_a_transaction_is_never_split(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
-    """Whatever byte of the log is asked for, the three commands of each transaction are there or none of them is."""
-    server = own_server()
-    yard = yard_of(server)
-    pod = archiver(yard)
-    pod.start()
-    pod.wait_until_streaming()
-    yard.back_up("orders-1")
-    write(server, 0, 30)
-    drained(pod)
-    pod.stop()
-    end = parse_lsn(position_before(yard, pod, b"29:xxx"))
-    seen = set()
-    for back in (0, 90, 350, 700):
-        until = RecoveryPoint(kind=PointKind.LSN, lsn=format_lsn(end - back))
-        with restored(yard, "orders-1", until) as (_, wire):
-            numbers, first, second = transferred(wire)
-        assert len(numbers) == first == second, (back, numbers)
-        assert numbers == list(range(first))
-        seen.add(first)
-    assert max(seen) == 29
-    assert len(seen) > 1
-
-
-def test_what_a_running_server_would_have_spoiled_is_exact(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
-    """A key that would have expired before the restore, but for what came after; commands of another database."""
-    server = own_server()
-    yard = yard_of(server)
-    pod = archiver(yard)
-    pod.start()
-    pod.wait_until_streaming()
-    server.call("SET", "elsewhere", 1, db=7)
-    yard.back_up("orders-1")
-    server.calls([("SET", "ctr", 41, "PX", 1500), ("INCR", "ctr"), ("PERSIST", "ctr")], db=7)
-    server.calls([("SET", "old", 1, "PX", 1500), ("RENAME", "old", "new"), ("PERSIST", "new")])
-    yard.change()
-    drained(pod)
-    with server.connect() as wire:
-        after = content(wire)
-    server.stop()
-    pod.stop()
-    with restored(yard, "orders-1", LATEST) as (_, wire):
-        assert content(wire) == after
-        wire.call("SELECT", 7)
-        assert wire.call("GET", "ctr") == b"42"
+@pytest.mark.parametrize(("back", "whole"), [(0, 29), (350, 28)])
+def test_a_transaction_is_never_split(flushed: Flushed, back: int, whole: int) -> None:
+    """A position in the midst of one: none of its commands is there."""
+    end = parse_lsn(position_of(flushed.pod, b"29:xxx"))
+    until = RecoveryPoint(kind=PointKind.LSN, lsn=format_lsn(end - back))
+    with restored(flushed.yard, "orders-1", until) as (_, wire):
+        assert transferred(wire) == (list(range(whole)), whole, whole)
 
 
 def test_a_command_larger_than_a_file_goes_through(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
@@ -200,56 +211,7 @@ def test_a_command_larger_than_a_file_goes_through(own_server: Servers, yard_of:
     pod.stop()
     with restored(yard, "orders-1", LATEST) as (_, wire):
         assert (wire.call("STRLEN", "large"), wire.call("GET", "small")) == (20 << 20, b"1")
-
-
-@pytest.mark.parametrize("product", PRODUCTS)
-def test_the_commands_of_restore_md_replay_the_log_up_to_an_instant(
-    own_server: Servers, yard_of: Yards, archiver: Pods, tmp_path: Path, product: str
-) -> None:
-    server = own_server(product)
-    yard = yard_of(server)
-    pod = archiver(yard)
-    pod.start()
-    pod.wait_until_streaming()
-    server.call("SET", "elsewhere", 1, db=5)
-    yard.back_up("orders-1")
-    server.call("SET", "elsewhere", 2, db=5)
-    write(server, 0, 10)
-    drained(pod)
-    instant = datetime.now(UTC)
-    server.call("FLUSHALL")
-    drained(pod)
-    pod.stop()
-    (document,) = yard.place.paths.volume.rglob("RESTORE.md")
-    (artefact,) = yard.stored("orders-1")
-    (tmp_path / "orders-1").mkdir()
-    shutil.copy(artefact, tmp_path / "orders-1/dump.rdb.zst")
-    text = document.read_text()
-    first = re.search(r"from `([0-9A-F]{24})` on", text)
-    assert first
-    (tmp_path / "log").mkdir()
-    for path in sorted(yard.place.paths.volume.rglob("00000001/*.zst")):
-        if path.name >= first[1]:
-            shutil.copy(path, tmp_path / "log")
-    own = text[text.index("## 5. Restore") :]
-    commands = own.replace("set -euo pipefail\n", f"set -euo pipefail\nUNTIL={int(instant.timestamp() * 1000)}\n", 1)
-    with followed(commands, tmp_path, tools_of(product, tmp_path / "tools")) as (place, _), open_socket(place) as wire:
-        assert transferred(wire) == (list(range(10)), 10, 10)
-        wire.call("SELECT", 5)
-        assert wire.call("GET", "elsewhere") == b"2"
-
-
-def test_an_idle_server_is_not_behind_and_stores_nothing(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
-    server = own_server()
-    yard = yard_of(server)
-    pod = archiver(yard)
-    pod.start()
-    pod.wait_until_streaming()
-    objects = len([path for path in yard.objects() if path.endswith(".zst")])
-    drained(pod)
-    drained(pod)
-    line = pod.latest()
-    assert line
-    assert (line.behind_bytes, line.trouble) == (0, None)
-    assert len([path for path in yard.objects() if path.endswith(".zst")]) == objects
-    server.stop()
+    # All of the log lies on the disk beside what becomes of it: 64 MiB to spare, and twice 20 MiB.
+    task = DrillTask(id="drill-1", backup=yard.refs["orders-1"], level=Level.RESTORE, until=LATEST)
+    found = drilled(yard.pod().run(task, scratch_bytes=95_000_000))
+    assert (found.verdict, found.reason) == (Verdict.REFUSED, "ScratchTooSmall"), found

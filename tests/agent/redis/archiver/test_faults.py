@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from databosun.api.drill import Verdict
+from databosun.api.drill import CheckOutcome, Verdict
+from databosun.api.result import Outcome
+from databosun.domain.errors import WorldFault
 from databosun.domain.wal import parse_lsn
 from support.archiving import Pod
 from support.recoveryyard import drilled
-from support.redisarchiving import LATEST, drained, restored, says, transfer, transferred
+from support.redisarchiving import LATEST, drained, restored, says, transferred, write
 from support.redisserver import ADMIN, GRANTS, USER, Server
 from support.redisyard import RedisYard
+from support.sentinelyard import MASTER, SentinelYard
+from support.slowlink import slow_link
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -21,12 +26,6 @@ pytestmark = pytest.mark.servers
 Servers = Callable[..., Server]
 Yards = Callable[[Server], RedisYard]
 Pods = Callable[..., Pod]
-
-
-def write(server: Server, first: int, count: int, width: int = 200) -> None:
-    with server.connect() as wire:
-        for number in range(first, first + count):
-            transfer(wire, number, width)
 
 
 def trouble_of(pod: Pod) -> str | None:
@@ -70,24 +69,50 @@ def test_a_backlog_that_was_overrun_is_a_gap_and_no_restore_crosses_it(
         assert transferred(wire) == (list(range(50)), 50, 50)
 
 
-def test_a_connection_that_breaks_is_made_again_without_a_hole(
+def test_what_breaks_on_both_sides_costs_nothing_once_it_is_back(
     own_server: Servers, yard_of: Yards, archiver: Pods
 ) -> None:
+    """Sessions that end; a store that is away; a session that ends while a file is on its way to that store."""
     server = own_server()
     yard = yard_of(server)
     pod = archiver(yard)
     pod.start()
     pod.wait_until_streaming()
     yard.back_up("orders-1")
-    for number in range(3):
+    for number in range(2):
         write(server, number * 10, 10)
-        eventually("its sessions are ended", lambda: server.call("CLIENT", "KILL", "USER", USER) != 0)
+        end_sessions(server)
+    drained(pod)
+    with away(yard):
+        write(server, 20, 10)
+        eventually("it says so", lambda: trouble_of(pod) is not None)
+        eventually("it is behind, and says so", lambda: bool((line := pod.latest()) and line.behind_bytes))
+        end_sessions(server)
+        write(server, 30, 10)
+        said = len(pod.positions())
+        eventually("it has had the time to come back", lambda: len(pod.positions()) > said + 8)
     drained(pod)
     pod.stop()
     assert not pod.gaps()
-    assert int(server.info("stats")["sync_partial_ok"]) >= 2
+    assert int(server.info("stats")["sync_partial_ok"]) >= 3
     with restored(yard, "orders-1", LATEST) as (_, wire):
-        assert transferred(wire) == (list(range(30)), 30, 30)
+        assert transferred(wire) == (list(range(40)), 40, 40)
+
+
+def end_sessions(server: Server) -> None:
+    eventually("its sessions are ended", lambda: server.call("CLIENT", "KILL", "USER", USER) != 0)
+
+
+@contextmanager
+def away(yard: RedisYard) -> Iterator[None]:
+    """The store is elsewhere for a while."""
+    volume = yard.place.paths.volume
+    elsewhere = volume.with_name("away")
+    shutil.move(volume, elsewhere)
+    yield
+    if volume.exists():
+        shutil.rmtree(volume)
+    shutil.move(elsewhere, volume)
 
 
 def test_the_replica_is_followed_and_a_failover_goes_on_in_the_same_log(
@@ -105,7 +130,10 @@ def test_the_replica_is_followed_and_a_failover_goes_on_in_the_same_log(
     pod = archiver(yard)
     pod.start()
     pod.wait_until_streaming()
+    master.call("SET", "elsewhere", 1, db=7)
+    eventually("all have it", lambda: first.call("GET", "elsewhere", db=7) == second.call("GET", "elsewhere", db=7))
     yard.back_up("orders-1")
+    master.call("SET", "elsewhere", 2, db=7)
     write(master, 0, 10)
     drained(pod)
     assert master.info("replication")["connected_slaves"] == "2", "the archiver is no replica of the master's"
@@ -126,9 +154,98 @@ def test_the_replica_is_followed_and_a_failover_goes_on_in_the_same_log(
     pod.stop()
     with restored(yard, "orders-1", LATEST) as (_, wire):
         assert transferred(wire) == (list(range(20)), 20, 20)
+        wire.call("SELECT", 7)
+        assert wire.call("GET", "elsewhere") == b"2"
 
 
-def test_a_server_that_lost_its_data_begins_anew_behind_a_gap(
+def test_a_primary_that_sentinel_switches_leaves_no_hole_that_is_not_told(yard_of: Yards, archiver: Pods) -> None:
+    """The archiver knows the Sentinels alone, and follows no master. Where its node is copied anew, since it heard more
+    of the old primary than the new one had, the backlog is lost with that: a gap."""
+    watched = SentinelYard()
+    try:
+        watched.start(sentinels=1)
+        for node in watched.nodes:
+            node.call("ACL", "SETUSER", USER, *GRANTS.split())
+        old = watched.nodes[0]
+        yard = yard_of(old)
+        pod = archiver(yard)
+        pod.port = watched.sentinels[0].port
+        pod.start()
+        pod.wait_until_streaming()
+        yard.back_up("orders-1")
+        write(old, 0, 10)
+        drained(pod)
+        watched.sentinels[0].call("SENTINEL", "FAILOVER", MASTER)
+        eventually("all follow a new one", lambda: old.info("replication").get("master_link_status") == "up")
+        new = watched.nodes[1] if watched.nodes[1].info("replication")["role"] == "master" else watched.nodes[2]
+        write(new, 10, 5)
+        drained(pod)
+        yard.back_up("orders-2")
+        write(new, 15, 5)
+        drained(pod)
+        pod.stop()
+    finally:
+        watched.remove()
+    with restored(yard, "orders-2", LATEST) as (_, wire):
+        assert transferred(wire) == (list(range(20)), 20, 20)
+    found = drilled(yard.drill("orders-1", until=LATEST))
+    expected = (Verdict.FAILED, "LogGap") if pod.gaps() else (Verdict.PASSED, "Succeeded")
+    assert (found.verdict, found.reason) == expected, found
+
+
+def test_how_far_a_replica_is_behind_is_asked_of_its_master(
+    own_server: Servers, yard_of: Yards, archiver: Pods
+) -> None:
+    """It hears its master all the time, and what it hears is four seconds old."""
+    master, replica = own_server(), own_server()
+    with slow_link(master.port) as link:
+        replica.follow(master, port=link.port)
+        link.seconds = 4.0
+        eventually("it waits", lambda: silence(replica) > 2)
+        eventually("it hears of its master again", lambda: silence(replica) <= 1)
+        yard = yard_of(replica)
+        pod = archiver(yard)
+        pod.start()
+        pod.wait_until_streaming()
+        yard.back_up("orders-1")
+        write(master, 0, 10)
+        drained(pod)
+        pod.kill()
+        assert master.info("replication")["connected_slaves"] == "1", "the archiver is no replica of the master's"
+    with restored(yard, "orders-1", LATEST) as (_, wire):
+        assert transferred(wire) == (list(range(10)), 10, 10)
+
+
+def silence(replica: Server) -> int:
+    return int(replica.info("replication")["master_last_io_seconds_ago"])
+
+
+def test_what_the_copy_refuses_of_the_log_ends_a_restore_and_fails_a_drill(
+    own_server: Servers, yard_of: Yards, archiver: Pods
+) -> None:
+    """Redis 6 can be told to send scripts by name to replicas that know them: no copy does."""
+    master = own_server("redis6", settings=["lua-replicate-commands no"])
+    yard = yard_of(own_server("redis6").follow(master))
+    pod = archiver(yard)
+    pod.start()
+    pod.wait_until_streaming()
+    name = master.call("SCRIPT", "LOAD", "return redis.call('INCR', 'n')")
+    assert isinstance(name, bytes)
+    master.call("EVALSHA", name, 0)
+    drained(pod)
+    yard.back_up("orders-1")
+    master.call("EVALSHA", name, 0)
+    drained(pod)
+    pod.stop()
+    ran = yard.restore("orders-1", until=LATEST)
+    assert (ran.summary.outcome, ran.summary.reason) == (Outcome.FAILED, "DataDamaged")
+    assert "1 (NOSCRIPT)" in ran.summary.message
+    verdict = drilled(yard.drill("orders-1", until=LATEST))
+    assert verdict.verdict is Verdict.FAILED, verdict
+    assert [one.name for one in verdict.checks if one.outcome is CheckOutcome.FAILED] == ["server-ready"], verdict
+
+
+def test_a_restart_goes_on_in_the_log_where_the_server_kept_its_data_and_behind_a_gap_where_not(
     own_server: Servers, yard_of: Yards, archiver: Pods
 ) -> None:
     server = own_server()
@@ -136,45 +253,30 @@ def test_a_server_that_lost_its_data_begins_anew_behind_a_gap(
     pod = archiver(yard)
     pod.start()
     pod.wait_until_streaming()
+    yard.back_up("orders-1")
     write(server, 0, 5)
+    with suppress(WorldFault):
+        server.call("SHUTDOWN", "SAVE")
+    server.process.wait()
+    server.start()
+    write(server, 5, 5)
     drained(pod)
+    assert not pod.gaps()
+    with restored(yard, "orders-1", LATEST) as (_, wire):
+        assert transferred(wire) == (list(range(10)), 10, 10)
     server.stop()
+    (server.folder / "dump.rdb").unlink()
     server.start()
     says(pod, "a gap", gaps=1)
     (gap,) = pod.gaps()
     assert gap.reason == "HistoryChanged"
     drained(pod)
-    yard.back_up("orders-1")
+    yard.back_up("orders-2")
     write(server, 0, 7)
     drained(pod)
     pod.stop()
-    with restored(yard, "orders-1", LATEST) as (_, wire):
+    with restored(yard, "orders-2", LATEST) as (_, wire):
         assert transferred(wire) == (list(range(7)), 7, 7)
-
-
-def test_a_store_that_is_away_costs_nothing_once_it_is_back(
-    own_server: Servers, yard_of: Yards, archiver: Pods
-) -> None:
-    server = own_server()
-    yard = yard_of(server)
-    pod = archiver(yard)
-    pod.start()
-    pod.wait_until_streaming()
-    yard.back_up("orders-1")
-    volume = yard.place.paths.volume
-    away = volume.with_name("away")
-    shutil.move(volume, away)
-    write(server, 0, 20)
-    eventually("it says so", lambda: trouble_of(pod) is not None)
-    assert pod.running()
-    if volume.exists():
-        shutil.rmtree(volume)
-    shutil.move(away, volume)
-    drained(pod)
-    pod.stop()
-    assert not pod.gaps()
-    with restored(yard, "orders-1", LATEST) as (_, wire):
-        assert transferred(wire) == (list(range(20)), 20, 20)
 
 
 @pytest.mark.parametrize("missing", ["+psync", "+replconf"])
@@ -209,19 +311,27 @@ def test_a_small_backlog_is_told(own_server: Servers, yard_of: Yards, archiver: 
     assert [one.reason for one in found] == ["FromMaster"]
 
 
-def test_a_wait_is_answered_by_what_the_store_has_alone(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
+def test_an_idle_server_stores_nothing_and_a_wait_is_answered_by_what_the_store_has_alone(
+    own_server: Servers, yard_of: Yards, archiver: Pods
+) -> None:
     """Of a lone master the archiver is a replica: it acknowledges what is in the bucket, and nothing before."""
     server = own_server()
     yard = yard_of(server)
     pod = archiver(yard)
     pod.start()
     pod.wait_until_streaming()
-    away = yard.place.paths.volume.with_name("away")
-    shutil.move(yard.place.paths.volume, away)
+    before = files_of(yard)
+    drained(pod)
+    drained(pod)
+    assert says(pod, "it is not behind", behind_bytes=0, trouble=None)
+    assert files_of(yard) == before
     with server.connect() as wire:
-        wire.call("SET", "a", 1)
-        assert wire.call("WAIT", 1, 4000) == 0
-        if yard.place.paths.volume.exists():
-            shutil.rmtree(yard.place.paths.volume)
-        shutil.move(away, yard.place.paths.volume)
+        with away(yard):
+            wire.call("SET", "a", 1)
+            assert wire.call("WAIT", 1, 3000) == 0
         assert wire.call("WAIT", 1, 60_000) == 1
+
+
+def files_of(yard: RedisYard) -> list[str]:
+    """Those of the log."""
+    return [path for path in yard.objects() if path.endswith(".zst")]

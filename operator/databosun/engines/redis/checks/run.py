@@ -51,7 +51,7 @@ def run_check(scene: Scene, check: Check) -> CheckResult:
 
 
 def _check_ready(scene: Scene, check: Check) -> CheckResult:
-    """Answers, and takes a write; what is written is not kept, as nothing of this copy is."""
+    """Answers, took every command of the log, and takes a write; what is written is not kept, as nothing of it is."""
     name = f"databosun:{secrets.token_hex(16)}"
     with scene.connect() as wire:
         wire.call("SET", name, "1")
@@ -59,6 +59,12 @@ def _check_ready(scene: Scene, check: Check) -> CheckResult:
         wire.call("DEL", name)
     if found != b"1":
         return failed(check, CheckReason.QUERY_FAILED, "the copy answers, but takes no write", observed=str(found))
+    if scene.refused:
+        message = (
+            f"the copy refused commands of the log, which the source had taken: {scene.refused}; so it holds other "
+            "data: choose a point before, or follow RESTORE.md"
+        )
+        return failed(check, CheckReason.DATA_DAMAGED, message)
     databases = ", ".join(str(number) for number in sorted(scene.loaded)) or "none"
     return passed(check, observed=f"{scene.server.program.label}, databases with keys: {databases}")
 

@@ -14,13 +14,17 @@ from databosun.engines.redis.resp import Wire
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The copy, the backup it came from, what was loaded, and the instant that the age of data is measured against."""
+    """The copy, the backup it came from, what was loaded, and the instant that the age of data is measured against.
+
+    `refused`: what the server refused of the log, in words.
+    """
 
     server: PrivateServer
     backup: Backup
     loaded: Mapping[int, tuple[int, int]]
     assumed_at: datetime | None
     pulse: Callable[[], None]
+    refused: str = ""
 
     def connect(self, database: int = 0) -> Wire:
         """A session in that database."""

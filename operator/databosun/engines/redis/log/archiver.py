@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -26,7 +27,7 @@ from databosun.engines.redis.log.stream import CommandStream, make_backlog
 from databosun.engines.redis.preflight_archiving import demand_archivable, examine_archiving
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.server import ServerFacts, gather_server, identity_of
-from databosun.engines.redis.topology import choose_source
+from databosun.engines.redis.topology import choose_source, find_master
 
 BLOCK_BYTES = 1
 FULL_PAUSE = 0.05
@@ -34,6 +35,8 @@ LONGEST_SAMPLE = 5.0
 LONGEST_LOOK = 0.25
 MOST_SAMPLES = 4096
 CLOCKS = 8
+
+Ask = Callable[[], Sequence[ServerFacts]]
 
 
 def archive(plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
@@ -62,10 +65,13 @@ class _Run:
         self._number = 1
         self._acknowledge = 0
         self._clocks: deque[float] = deque(maxlen=CLOCKS)
+        self._pings: Cut | None = None
         self.streamed = False
 
     def session(self) -> None:
         """One connection's worth of work. Raises what ended it; returns where the archiver is to stop."""
+        if not self._stored():
+            return
         target = self._plan.target()
         user = target.credentials.username
         facts = _look(target)
@@ -73,15 +79,37 @@ class _Run:
         self._sink.adopt(system, SEGMENT_BYTES, BLOCK_BYTES, files=True)
         self._state.know(system_identifier=system, host=str(facts.endpoint))
         resume = self._resume(facts)
-        with open_wire(target, facts.endpoint) as wire, open_wire(target, facts.endpoint) as asking:
+        above = find_master(target, facts)
+        places = [facts.endpoint, *([above.endpoint] if above else [])]
+        with ExitStack() as stack:
+            wire, *asking = (stack.enter_context(open_wire(target, one)) for one in (facts.endpoint, *places))
             stream = CommandStream(wire)
             replid = stream.start(resume.mark.replid, resume.mark.end, user)
-            self._follow(stream, lambda: gather_server(asking, target, facts.endpoint), resume, replid)
+
+            def ask() -> list[ServerFacts]:
+                return [gather_server(one, target, place) for one, place in zip(asking, places, strict=True)]
+
+            self._follow(stream, ask, resume, replid)
+
+    def _stored(self) -> bool:
+        """Wait until all that was cut is in the store; False where the archiver is to stop.
+
+        Received anew it would be cut elsewhere: other files, of numbers that are taken.
+        """
+        while not self._sink.idle():
+            if self._plan.stop.wait(FULL_PAUSE):
+                return False
+        return not self._plan.stop.is_set()
 
     def _resume(self, facts: ServerFacts) -> Resume:
         end = self._sink.stored_end(first_history())
         mark = read_mark(self._sink.mark_of(TIMELINE))
         resume = decide_resume(end.lsn if end else None, mark, facts)
+        pings, self._pings = self._pings, None
+        if pings and mark and resume.overrun and pings.mark.begin == mark.end:
+            # A server that was shut down and has its data keeps none of them; nothing else may be missing.
+            behind = decide_resume(end.lsn if end else None, pings.mark, facts)
+            resume, self._pings = (resume, None) if behind.gap_reason else (behind, pings)
         if resume.gap_reason is not None and end is not None:
             self._record(resume, end.lsn, facts)
         return resume
@@ -103,11 +131,14 @@ class _Run:
         )
         self._sink.record_gap(gap)
 
-    def _follow(self, stream: CommandStream, ask: Callable[[], ServerFacts], resume: Resume, replid: str) -> None:
+    def _follow(self, stream: CommandStream, ask: Ask, resume: Resume, replid: str) -> None:
         self._number, self._acknowledge = resume.number, resume.mark.end
         self._samples.clear()
         self._kept.clear()
+        self._clocks.clear()  # of another node, it may be
         self._sink.begin(WalPoint(TIMELINE, lsn_of(resume.number)), after_gap=resume.gap_reason is not None)
+        if self._pings is not None:
+            self._keep(self._pings)
         cutter = Cutter(resume.mark, replid, self._keep, self._clock)
         self._state.know(begin=format_lsn(lsn_of(resume.number if resume.fresh else max(1, resume.number - 1))))
         if resume.fresh:
@@ -121,7 +152,7 @@ class _Run:
                 if time.monotonic() - sampled >= every:
                     self._sample(ask, replid, cutter)
                     sampled = time.monotonic()
-                stream.acknowledge(self._durable())
+                stream.acknowledge(self._durable(cutter))
                 if self._sink.full():
                     self._plan.stop.wait(FULL_PAUSE)
                     continue
@@ -131,9 +162,9 @@ class _Run:
                     cutter.cut()
                 self._judge(cutter)
         finally:
-            if not cutter.idle:
-                cutter.cut()  # what is whole is kept, whatever ended the session
+            cutter.cut()  # what is whole is kept, whatever ended the session
             self._judge(cutter)
+            self._pings = cutter.pings()
 
     def _clock(self) -> float:
         """The server's clock, the latest that it can be: so nothing seems to have come before it was written."""
@@ -144,36 +175,45 @@ class _Run:
         self._number += 1
         self._kept.append((lsn_of(self._number), cut.mark.end))
 
-    def _durable(self) -> int:
-        """The offset up to which the store has all."""
+    def _durable(self, cutter: Cutter) -> int:
+        """The offset up to which the store has all; what is on its way counts where it is nothing but pings, or a
+        server that shuts down would wait for us."""
         durable = self._sink.durable
         while self._kept and durable is not None and self._kept[0][0] <= durable.lsn:
             self._acknowledge = self._kept.popleft()[1]
-        return self._acknowledge
+        return cutter.received if cutter.idle and not self._kept else self._acknowledge
 
-    def _sample(self, ask: Callable[[], ServerFacts], replid: str, cutter: Cutter) -> None:
+    def _sample(self, ask: Ask, replid: str, cutter: Cutter) -> None:
+        """`ask`: the node that is followed, and its master behind it where that can be asked, which knows best."""
         asked = time.monotonic()
-        facts = ask()
-        if facts.replid != replid:
-            message = f"{facts.endpoint} goes on as history {facts.replid}: a failover; it is looked at anew"
-            raise WorldFault(Reason.CONNECTION_LOST, message)
-        at = facts.now
-        if not facts.master:
-            if not facts.link_up:
-                message = f"the replica {facts.endpoint} has lost its master; another node is looked for"
-                raise WorldFault(Reason.REPLICA_STALE, message)
-            at -= timedelta(seconds=facts.silent_seconds)
-        self._clocks.append(facts.now.timestamp() - asked)
-        self._samples.append(_Sample(at, facts.offset))
-        behind = max(0, facts.offset - self._durable()) if not cutter.idle or cutter.received < facts.offset else 0
+        found = ask()
+        for facts in found:
+            _demand_followed(facts, replid)
+        newest = found[-1]
+        at = newest.now
+        if not newest.master:
+            at -= timedelta(seconds=newest.silent_seconds + 1)  # it counts whole seconds
+        self._clocks.append(newest.now.timestamp() - asked)
+        self._samples.append(_Sample(at, newest.offset))
+        behind = max(0, newest.offset - self._durable(cutter))
         server = lsn_of(self._number) if behind == 0 else lsn_of(self._number + 1)
-        self._state.know(server_now=facts.now, server_lsn=format_lsn(server), behind_bytes=behind)
+        self._state.know(server_now=newest.now, server_lsn=format_lsn(server), behind_bytes=behind)
 
     def _judge(self, cutter: Cutter) -> None:
         """Say how far the store is, or will be once the files that were cut are in it."""
         in_files = cutter.received if cutter.idle else cutter.filed
         while self._samples and self._samples[0].offset <= in_files:
             self._sink.sampled(self._samples.popleft().at, WalPoint(TIMELINE, lsn_of(self._number)))
+
+
+def _demand_followed(facts: ServerFacts, replid: str) -> None:
+    """WorldFault where a node left the history that is followed, or is cut off from it."""
+    if facts.replid != replid:
+        message = f"{facts.endpoint} goes on as history {facts.replid}: a failover; it is looked at anew"
+        raise WorldFault(Reason.CONNECTION_LOST, message)
+    if not facts.master and not facts.link_up:
+        message = f"the replica {facts.endpoint} has lost its master; another node is looked for"
+        raise WorldFault(Reason.REPLICA_STALE, message)
 
 
 def _look(target: Target) -> ServerFacts:

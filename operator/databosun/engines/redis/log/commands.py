@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import WorldFault
 
-# What a master sends to keep its replicas awake, or to ask how far they are: no data. Always sent whole.
-IDLE = frozenset({b"PING", b"REPLCONF"})
+# What a master sends to keep its replicas awake, or to ask how far they are, and what is told to subscribers, as each
+# Sentinel does every two seconds: no data.
+IDLE = frozenset({b"PING", b"REPLCONF", b"PUBLISH", b"SPUBLISH"})
+# Such a command is waited for until it is whole, but for one so large, which is taken for any other.
+_LARGE = 4096
 _LONGEST_NAME = 64
 _NOTE = ord("#")
 
@@ -95,7 +98,9 @@ class Walker:
             return False
         name = data[second + 2 : end - 2].upper()
         if name in IDLE and not _all_there(data, end, count - 1):
-            return False
+            if len(data) - at < _LARGE:
+                return False
+            name = b""
         self._name, self.args, self.used = name, count - 1, end
         self.multi = self.multi or name == b"MULTI"
         return True

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
@@ -19,7 +20,7 @@ from databosun.engines.redis.log.place import Mark
 
 FILE_BYTES = 8 * 1024 * 1024
 # Pings change nothing, but count as bytes: unless they are kept now and then, a resume would need ever older ones.
-MOST_IDLE_BYTES = 16 * 1024
+MOST_IDLE_BYTES, IDLE_SECONDS, HURRIED_BYTES = 16 * 1024, 10.0, 1024 * 1024
 HEAD, CAME, SECOND = b"#databosun ", b"#came:", b"#TS:"
 
 
@@ -50,6 +51,13 @@ class Cut:
     mark: Mark
 
 
+class _Edge(NamedTuple):
+    """Where a file may end: so many bytes of what waits, up to an offset of the history."""
+
+    size: int
+    offset: int
+
+
 class Cutter:
     """Gathers a stream that goes on behind `mark`; `keep` is given each file. `clock`: the server's, in seconds."""
 
@@ -62,9 +70,10 @@ class Cutter:
         self._body = bytearray()
         self._begin = self._end = mark.end
         self._headed = self._walker.whole
-        self._safe, self._safe_end = 0, mark.end
+        self._safe = self._whole = _Edge(0, mark.end)
         self._came = self._second = -1
         self._since: float | None = None
+        self._filed = time.monotonic()
         self._changes = False
 
     @property
@@ -94,35 +103,61 @@ class Cutter:
         if walker.whole:
             self._note()
         base, before = self._end, len(self._body)
+        # Nothing counts before all of the piece is understood: a fault in its middle leaves what was there before.
+        safe, whole, changes = self._safe, self._whole, self._changes
         for step in walker.walk(data):
             if step.whole:
-                self._safe, self._safe_end = before + step.end, base + step.end
-            self._changes = self._changes or not step.idle
-        self._changes = self._changes or not walker.whole
+                whole = _Edge(before + step.end, base + step.end)
+                safe = safe if step.idle else whole
+            changes = changes or not step.idle
+        self._safe, self._whole, self._changes = safe, whole, changes or not walker.whole
         self._body += data[: walker.used]
         self._end, self._rest = base + walker.used, data[walker.used :]
         if self._changes and self._since is None:
             self._since = time.monotonic()
-        if len(self._body) >= (FILE_BYTES if self._changes else MOST_IDLE_BYTES):
-            self.cut(anywhere=len(self._body) >= FILE_BYTES)
+        if len(self._body) >= FILE_BYTES:
+            self.cut(anywhere=True)
+        elif not self._changes and len(self._body) >= self._most_idle() and (pings := self.pings()):
+            self._file(pings, self._whole, Walker())
 
     def cut(self, *, anywhere: bool = False) -> None:
-        """End a file behind the last command that is whole; `anywhere`: in the middle of one, where it is so large."""
-        if self._safe:
-            size, end, walker = self._safe, self._safe_end, Walker()
+        """End a file behind the last change that is whole; `anywhere`: in the middle of one, where it is so large.
+
+        The pings behind it wait for the next change: a replica may have got more of them than the one that is promoted.
+        """
+        if self._safe.size:
+            edge, walker = self._safe, Walker()
         elif anywhere:
-            size, end, walker = len(self._body), self._end, self._walker
+            edge, walker = _Edge(len(self._body), self._end), self._walker
         else:
             return
+        self._file(self._cut(edge, walker), edge, walker)
+
+    def pings(self) -> Cut | None:
+        """A file of what waits, where that is nothing but pings."""
+        return self._cut(self._whole, Walker()) if self.idle and self._whole.size else None
+
+    def _most_idle(self) -> int:
+        return MOST_IDLE_BYTES if time.monotonic() - self._filed >= IDLE_SECONDS else HURRIED_BYTES
+
+    def _cut(self, edge: _Edge, walker: Walker) -> Cut:
         first = head_line(self._replid, self._begin) if self._headed else b""
-        mark = Mark(self._replid, self._begin, end, self._headed, walker.args, walker.skip, walker.multi)
-        self._keep(Cut(first + bytes(self._body[:size]), mark))
-        del self._body[:size]
-        self._begin, self._headed = end, walker.whole
-        self._safe, self._safe_end = 0, end
-        self._since, self._changes = (time.monotonic(), True) if self._body else (None, False)
+        mark = Mark(self._replid, self._begin, edge.offset, self._headed, walker.args, walker.skip, walker.multi)
+        return Cut(first + bytes(self._body[: edge.size]), mark)
+
+    def _file(self, cut: Cut, edge: _Edge, walker: Walker) -> None:
+        self._keep(cut)
+        self._filed = time.monotonic()
+        del self._body[: edge.size]
+        self._begin, self._headed = edge.offset, walker.whole
+        self._whole = _Edge(max(0, self._whole.size - edge.size), max(self._whole.offset, edge.offset))
+        self._safe = _Edge(0, edge.offset)
+        self._changes = not self._walker.whole
+        self._since = time.monotonic() if self._changes else None
         if self._body and self._headed and self._came >= 0:  # each file says by itself when what is in it had come
-            self._body[:0] = CAME + b"%d\r\n" % self._came
+            note = CAME + b"%d\r\n" % self._came
+            self._body[:0] = note
+            self._whole = _Edge(self._whole.size + len(note) if self._whole.size else 0, self._whole.offset)
         self._came = self._second = -1
 
     def begin(self) -> None:

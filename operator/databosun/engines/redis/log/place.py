@@ -68,6 +68,11 @@ class Resume:
     gap_reason: Reason | None = None
     why: str = ""
 
+    @property
+    def overrun(self) -> bool:
+        """Whether the server has let go of what comes next."""
+        return self.gap_reason is Reason.BACKLOG_OVERRUN
+
 
 def decide_resume(end: int | None, mark: Mark | None, facts: ServerFacts) -> Resume:
     """Where to go on at a server, from the store's end. WorldFault(ReplicaStale) where the server is not as far yet."""
@@ -79,7 +84,7 @@ def decide_resume(end: int | None, mark: Mark | None, facts: ServerFacts) -> Res
         known = f"{mark.replid} up to {mark.end}" if mark else "none that could be read"
         why = (
             f"{facts.endpoint} has history {facts.replid} (offset {facts.offset}), which does not go on from the one "
-            f"that was archived ({known}): it was started without its data, or a failover lost writes"
+            f"that was archived ({known}): it was started without its data, copied anew, or a failover lost writes"
         )
         return Resume(here, number + 1, fresh=True, gap_reason=Reason.HISTORY_CHANGED, why=why)
     if facts.offset < mark.end:

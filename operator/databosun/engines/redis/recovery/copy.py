@@ -20,10 +20,11 @@ from databosun.engines.redis.recovery.private import PrivateServer
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Keys, and keys with a time to live, by database, and where recovery ended."""
+    """Keys, and keys with a time to live, by database, where recovery ended, and what the server refused of the log."""
 
     counts: Mapping[int, tuple[int, int]]
     reached: Reached
+    refused: str = ""
 
 
 class RunningCopy:
@@ -44,7 +45,7 @@ class RunningCopy:
         self._seconds = seconds
         self._notes = notes
         self._plan = plan
-        self._scene = Scene(server, backup, loaded.counts, plan.assumed_at, plan.pulse)
+        self._scene = Scene(server, backup, loaded.counts, plan.assumed_at, plan.pulse, loaded.refused)
 
     @property
     def reached(self) -> Reached:

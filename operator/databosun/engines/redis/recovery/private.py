@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -69,6 +70,17 @@ class PrivateServer(PrivateProcess):
         with self.connect() as wire:
             wire.call("CONFIG", "SET", "appendonly", "no")
             wire.call("SAVE", seconds=self.start_seconds)
+
+    def refused(self) -> str:
+        """How many commands of the log it answered with an error, and with which; empty where it took them all.
+
+        The source sent none that had changed nothing there: so the copy is another.
+        """
+        with self.connect() as wire:
+            stats, errors = (_text(wire.call("INFO", section)).decode() for section in ("stats", "errorstats"))
+        count = re.search(r"^unexpected_error_replies:([1-9]\d*)", stats, re.MULTILINE)
+        names = [name for name in re.findall(r"^errorstat_(\w+):", errors, re.MULTILINE) if name != "LOADING"]
+        return f"{count[1]} ({', '.join(sorted(names))})" if count else ""
 
     def keyspace(self) -> dict[int, tuple[int, int]]:
         """Keys, and keys with a time to live, by database."""

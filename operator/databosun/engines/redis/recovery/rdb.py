@@ -60,12 +60,12 @@ def recover_rdb(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]:
             seconds["replay"] = time.monotonic() - began
         began = time.monotonic()
         server.start(max(backup.counts, default=0) + 1, plan.pulse)
-        loaded = server.keyspace()
+        loaded, refused = server.keyspace(), server.refused() if replay else ""
         if replay:
             server.keep()
         server.promote()
         seconds["start"] = time.monotonic() - began
-        yield RunningCopy(server, backup, Loaded(loaded, reached), seconds, _notes(backup, server), plan)
+        yield RunningCopy(server, backup, Loaded(loaded, reached, refused), seconds, _notes(backup, server), plan)
     finally:
         server.close()
 
