@@ -250,6 +250,9 @@ class RuleFacts(Model):
     tables: list[TableFact] = Field(default_factory=list, description="Empty where its table does not exist.")
     partitions: list[PartitionFact] = Field(default_factory=list, description="Of rules that take whole partitions.")
     counts: RuleCounts = Field(default_factory=RuleCounts)
+    grants: list[str] = Field(
+        default_factory=list, description="SQL that gives the login what the action needs and it has not."
+    )
     fault: str | None = Field(
         default=None, description="Why the server would not answer for this rule, such as an error in its condition."
     )

@@ -124,6 +124,12 @@ def qualified(name: str, step: Step) -> str:
     return f"{step.table.name.rpartition('.')[0]}.{name}"
 
 
+def hidden_from(step: Step) -> tuple[str, ...]:
+    """The tables of which row security hides rows from the login that must see all of them."""
+    tables = [step.table, *(child.table for child in step.children if child.goes)]
+    return tuple(dict.fromkeys(table.name for table in tables if table is not None and table.row_security))
+
+
 def _step(rule: RuleOrder, facts: RuleFacts | None) -> Step:
     if facts is None or not facts.tables:
         return Step(rule, None)

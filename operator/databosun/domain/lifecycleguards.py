@@ -25,6 +25,7 @@ from databosun.domain.lifecycle import (
     Child,
     LifecyclePlan,
     Step,
+    hidden_from,
     holds_of,
     in_force,
     names_table,
@@ -89,6 +90,9 @@ def _against(step: Step, order: LifecycleOrder, facts: RuleFacts | None, at: dat
         message = f"rule {step.rule.name}: there is no table {step.rule.table} that the login can see"
         yield Refusal(Reason.TABLE_NOT_FOUND, message)
         return
+    if facts.grants:
+        message = f"rule {step.rule.name}: the login lacks what {step.rule.action} needs; run {' '.join(facts.grants)}"
+        yield Refusal(Reason.PERMISSION_DENIED, message)
     yield from _of_holds(step, order, at)
     yield from _of_table(step, step.table)
     if step.rule.action is ActionType.ANONYMIZE:
@@ -124,8 +128,8 @@ def _of_table(step: Step, table: TableFact) -> Iterator[Refusal]:
     if table.kind not in ("Table", "Partitioned"):
         yield Refusal(Reason.NOT_A_TABLE, f"rule {rule.name}: {table.name} is a {table.kind}; expected a table")
         return
-    if table.row_security:
-        message = f"rule {rule.name}: row security hides rows of {table.name} from the login; it needs BYPASSRLS"
+    for hidden in hidden_from(step):
+        message = f"rule {rule.name}: row security hides rows of {hidden} from the login; it needs BYPASSRLS"
         yield Refusal(Reason.ROWS_HIDDEN, message)
     if not table.primary_key and rule.action not in BY_PARTITION:
         message = f"rule {rule.name}: {table.name} has no primary key to take rows by; add one"

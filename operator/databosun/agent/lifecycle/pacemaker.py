@@ -86,7 +86,7 @@ class Pacemaker:
         self._ctx.stop.check()
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             while not self._up() and self._behind():
-                self._wait(LOOK_SECONDS)
+                self.wait(LOOK_SECONDS)
         if self._up():
             raise TimeIsUp
 
@@ -109,7 +109,7 @@ class Pacemaker:
         self._ctx.log.warning("step", reason=fault.reason, message=fault.message, tries=tries)
         if trouble is Trouble.BUSY:
             self.pace = self.pace.eased()
-        self._wait(min(LONGEST_REST, 0.1 * 2**tries))
+        self.wait(min(LONGEST_REST, 0.1 * 2**tries))
         if trouble is Trouble.LOST:
             self.lost += 1
             self._connect(fault, tries)
@@ -121,12 +121,13 @@ class Pacemaker:
                 self._session.renew()
             except WorldFault as error:
                 self._ctx.log.warning("connect", reason=error.reason, message=error.message, tries=again)
-                self._wait(min(LONGEST_REST, 0.5 * 2**again))
+                self.wait(min(LONGEST_REST, 0.5 * 2**again))
             else:
                 return
         raise fault
 
-    def _wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
+        """For others. Stopped ends it."""
         began = time.monotonic()
         self._rest(seconds)
         self.throttled += time.monotonic() - began

@@ -76,6 +76,11 @@ class Runner:
             self._note(
                 f"the lag of {pacemaker.unseen} replicas was not seen and not heeded: grant pg_monitor to the login"
             )
+        if work.passed_over:
+            self._note(
+                f"rule {step.rule.name}: {work.passed_over} rows were locked or changed by others each time they were"
+                " come to, and stay for the next run"
+            )
         outcome = self._outcome(step, state, left, failure)
         average = facts.counts.bytes // facts.counts.eligible if facts.counts.eligible else 0
         return outcome.model_copy(

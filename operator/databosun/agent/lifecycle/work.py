@@ -36,12 +36,14 @@ CHUNK_SECONDS = 30.0
 PART_SECONDS = 15.0  # to archive a part and to delete its rows: the longer, the more of them change meanwhile
 FIRST_PART = 5_000
 MOST_PART = 100_000  # keys and hashes of a part are held in memory
-MOST_PASSES = 3
+MOST_PASSES = 16
+MOST_FRUITLESS = 3  # passes one after the other that take nothing of what is left
+FIRST_REST = 0.2  # before the table is gone through again; doubled after each pass that took nothing
 
 
 @dataclass
 class RuleWork:
-    """What one rule has at hand."""
+    """What one rule has at hand. `passed_over`: rows that others held or changed at every pass."""
 
     ctx: Context
     ledger: Ledger
@@ -52,6 +54,7 @@ class RuleWork:
     pacemaker: Pacemaker
     at: datetime
     parts: int = 0
+    passed_over: int = 0
     key: bytes | None = field(repr=False, default=None)
 
     @property
@@ -84,11 +87,12 @@ class RuleWork:
 
 
 def work_on_rows(work: RuleWork) -> tuple[RuleState, Left]:
-    """Until nothing is left, the limit is reached, or the time is up. What could not be taken the first time, since it
-    was locked or changed meanwhile, is tried again."""
+    """Until nothing is left, the limit is reached, or the time is up. What could not be taken, since others held or
+    changed it just then, is come back to, as long as there is something to gain by it; what is left then is said."""
     rows = work.session.rows(work.step)
     pass_on = _archive_pass if work.step.rule.action is ActionType.ARCHIVE else _pass
-    for number in range(MOST_PASSES):
+    fruitless = 0
+    for _ in range(MOST_PASSES):
         before = work.account.deleted + work.account.anonymized
         try:
             ended = pass_on(work, rows)
@@ -97,9 +101,12 @@ def work_on_rows(work: RuleWork) -> tuple[RuleState, Left]:
         left = work.pacemaker.ask(rows.left)
         if not ended or not left.eligible:
             return (RuleState.COMPLETED if not left.eligible else RuleState.LIMITED), left
-        if number and work.account.deleted + work.account.anonymized == before:
+        fruitless = 0 if work.account.deleted + work.account.anonymized > before else fruitless + 1
+        if fruitless > MOST_FRUITLESS:
             break
+        work.pacemaker.wait(FIRST_REST * 2**fruitless)
         rows.restart()
+    work.passed_over = left.eligible
     return RuleState.LIMITED, left
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from databosun.agent.lifecycle.pacemaker import Pacemaker
-from databosun.api.lifecycle import ActionType
+from databosun.api.lifecycle import ActionType, ForeignKeys, MaskMethod, MaskOrder, RuleOrder
 from databosun.api.lifecycleresult import RuleState
 from databosun.api.result import Outcome
+from databosun.domain.lifecycleview import plan_status
 from databosun.engines.lifecycle import Batch, RuleFault, Trouble
 from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
 from support.archiving import beside
@@ -136,20 +137,102 @@ def test_no_step_begins_after_the_time_is_up_and_the_run_succeeds(
     assert outcome.changed == outcome.archived - outcome.deleted
 
 
-def test_a_login_without_the_right_to_delete_fails_for_good_and_says_what_it_lacks(keeper: Keeper) -> None:
-    keeper.sql("REVOKE DELETE ON orders FROM keeper")
-    outcome = keeper.carry_out(rule())["old-orders"]
+def test_a_right_that_is_taken_away_in_the_middle_fails_for_good(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after_batches(monkeypatch, "take", lambda count: count == 2 and keeper.sql("REVOKE DELETE ON orders FROM keeper"))
+    outcome = keeper.carry_out(rule(), batch=SMALL)["old-orders"]
     assert outcome.failure is not None
     assert (outcome.failure.sqlstate, outcome.failure.retryable) == ("42501", False)
-    keeper.sql("GRANT DELETE ON orders TO keeper")
+
+
+MASKS = {
+    "action": ActionType.ANONYMIZE,
+    "masks": [MaskOrder(column="customer", method=MaskMethod.NULL), MaskOrder(column="amount", method=MaskMethod.NULL)],
+    "mark_column": "masked_at",
+}
+PARTED = (
+    "CREATE TABLE events (id bigint, at timestamptz NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
+    "CREATE TABLE \"Events 1\" PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');"
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken", "given"),
+    [
+        (rule(), "REVOKE DELETE ON orders FROM keeper", "GRANT DELETE ON public.orders TO keeper;"),
+        (rule(), "REVOKE UPDATE ON orders FROM keeper", "GRANT UPDATE ON public.orders TO keeper;"),
+        (
+            rule(action=ActionType.ARCHIVE),
+            "REVOKE ALL ON orders FROM keeper",
+            "GRANT UPDATE, SELECT, DELETE ON public.orders TO keeper;",
+        ),
+        (
+            rule(**MASKS),
+            "ALTER TABLE orders ADD masked_at date; REVOKE UPDATE ON orders FROM keeper;"
+            "GRANT UPDATE (customer) ON orders TO keeper",
+            "GRANT UPDATE (amount), UPDATE (masked_at) ON public.orders TO keeper;",
+        ),
+        (
+            rule(cascades=["items"], foreign_keys=ForeignKeys.CHILDREN_FIRST),
+            "CREATE TABLE items (id int PRIMARY KEY, order_id bigint REFERENCES orders);"
+            "REVOKE ALL ON items FROM keeper",
+            "GRANT SELECT, DELETE ON public.items TO keeper;",
+        ),
+        (
+            rule(table="public.events", column="at", where=None, action=ActionType.DROP_PARTITION),
+            PARTED,
+            'ALTER TABLE public."Events 1" OWNER TO keeper;',
+        ),
+        (
+            rule(table="public.events", column="at", where=None, action=ActionType.DETACH_PARTITION),
+            PARTED,
+            "ALTER TABLE public.events OWNER TO keeper;",
+        ),
+        (
+            rule(table="public.events", column="at", where=None),
+            PARTED + 'REVOKE ALL ON "Events 1" FROM keeper',
+            'GRANT UPDATE, SELECT, DELETE ON public."Events 1" TO keeper;',
+        ),
+        (
+            rule(table="far.orders"),
+            "CREATE SCHEMA far; CREATE TABLE far.orders (LIKE orders INCLUDING ALL);"
+            "GRANT SELECT, UPDATE, DELETE ON far.orders TO keeper",
+            "GRANT USAGE ON SCHEMA far TO keeper;",
+        ),
+    ],
+)
+def test_a_dry_run_says_what_the_login_lacks_and_the_sql_that_gives_it(
+    keeper: Keeper, asked: RuleOrder, taken: str, given: str
+) -> None:
+    keeper.sql(taken)
+    seen = keeper.look(asked)
+    (refusal, *more) = plan_status(seen, "r").rules[0].refusals
+    assert refusal == f"PermissionDenied: rule old-orders: the login lacks what {asked.action} needs; run {given}"
+    assert more == []
+    outcome = keeper.carry_out(asked)["old-orders"]
+    assert (outcome.state, outcome.failure and outcome.failure.reason) == (RuleState.REFUSED, "PermissionDenied")
+    keeper.sql(given)
+    assert keeper.look(asked).facts[0].grants == []
+    assert keeper.look(asked).plan_hash == seen.plan_hash
 
 
 def test_row_security_that_hides_rows_is_a_refusal(keeper: Keeper) -> None:
+    keeper.sql(
+        "CREATE TABLE items (id int PRIMARY KEY, order_id bigint REFERENCES orders ON DELETE CASCADE);"
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY;"
+        f'{PARTED} ALTER TABLE "Events 1" ENABLE ROW LEVEL SECURITY'
+    )
+    before = keeper.ids()
+    rules = (rule(cascades=["items"]), rule("events", table="public.events", column="at", where=None))
+    for one in plan_status(keeper.look(*rules), "r").rules:
+        table = "public.items" if one.name == "old-orders" else "public.events"
+        wanted = f"RowsHidden: rule {one.name}: row security hides rows of {table} from the login; it needs BYPASSRLS"
+        assert one.refusals == [wanted]
     keeper.sql("ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
-    facts = keeper.look(rule()).facts[0]
-    assert facts.tables[0].row_security or facts.fault is not None
-    outcome = keeper.carry_out(rule())["old-orders"]
-    assert outcome.state is RuleState.REFUSED
+    for outcome in keeper.carry_out(*rules).values():
+        assert (outcome.state, outcome.failure and outcome.failure.reason) == (RuleState.REFUSED, "RowsHidden")
+    assert keeper.ids() == before
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from support.waiting import eventually
 pytestmark = pytest.mark.servers
 ROWS = 100_000
 KILLS = 20
-SMALL = {"rows": 200, "target_milliseconds": 20, "pause_milliseconds": 20}
+SMALL = {"rows": 200, "target_milliseconds": 20, "pause_milliseconds": 2}
 FAST = {"rows": 2000, "target_milliseconds": 500, "pause_milliseconds": 0}
 
 
@@ -138,8 +138,9 @@ def began(keeper: Keeper, attempt: int) -> bool:
     return out.exists() and b'"phase":"enforce"' in out.read_bytes()
 
 
-def kill_often(agents: Agents, keeper: Keeper, seed: int, asked: RuleOrder, **task: Any) -> int:
-    """Kill the agent at random moments until it was killed often enough. Kills that met it at work."""
+def run_with_kills(agents: Agents, keeper: Keeper, seed: int, asked: RuleOrder, **task: Any) -> tuple[Ran, int]:
+    """Kill the agent at random moments until it was killed often enough, then let it finish. Kills that met it at
+    work."""
     chance = random.Random(seed)
     met = 0
     for attempt in range(1, KILLS + 1):
@@ -152,12 +153,7 @@ def kill_often(agents: Agents, keeper: Keeper, seed: int, asked: RuleOrder, **ta
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
         eventually("it is dead", lambda p=pid: not alive(p))
-    return met
-
-
-def finish(agents: Agents, keeper: Keeper, asked: RuleOrder, **task: Any) -> Ran:
-    """Let the last one finish."""
-    return agents.finish(keeper, KILLS + 1, asked, batch=FAST, **task)
+    return agents.finish(keeper, KILLS + 1, asked, batch=FAST, **task), met
 
 
 def test_not_one_row_is_lost_when_the_agent_is_killed_at_any_moment_under_load(large: Keeper, agents: Agents) -> None:
@@ -167,8 +163,7 @@ def test_not_one_row_is_lost_when_the_agent_is_killed_at_any_moment_under_load(l
     large.runs += 1
     load = Load(large.server)
     with load.at_work():
-        met = kill_often(agents, large, 11, asked, approved=approved)
-    ran = finish(agents, large, asked, approved=approved)  # nobody holds a row that it would have to pass over
+        ran, met = run_with_kills(agents, large, 11, asked, approved=approved)
     assert met == KILLS, "the run was over before it was killed often enough: give it more rows"
     assert load.changes > 100
     assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
@@ -195,8 +190,7 @@ def test_deletes_and_limits_stand_across_kills(
     approved = keeper.look(asked).plan_hash
     keeper.runs += 1
     before = keeper.ids()
-    met = kill_often(agents, keeper, 5, asked, approved=approved)
-    ran = finish(agents, keeper, asked, approved=approved)
+    ran, met = run_with_kills(agents, keeper, 5, asked, approved=approved)
     assert met > 0
     assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
     gone = before - keeper.ids()

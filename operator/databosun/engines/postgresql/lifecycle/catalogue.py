@@ -29,7 +29,8 @@ _DELETE, _UPDATE = 8, 16  # of pg_trigger.tgtype: src/include/catalog/pg_trigger
 
 _RELATION = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
-       pg_catalog.row_security_active(c.oid),
+       CASE WHEN c.relkind = 'p' THEN (SELECT pg_catalog.bool_or(pg_catalog.row_security_active(t.relid::oid))
+            FROM pg_catalog.pg_partition_tree(c.oid) AS t) ELSE pg_catalog.row_security_active(c.oid) END,
        CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(pg_catalog.array_agg(t.relid::oid::int8), '{{}}')
             FROM pg_catalog.pg_partition_tree(c.oid) AS t) ELSE ARRAY[c.oid::int8] END,
        EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid AND c.relkind = 'r')

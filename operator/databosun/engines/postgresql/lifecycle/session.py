@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from databosun.api.lifecycle import RuleFacts, RuleOrder, TableFact
 from databosun.domain.errors import DatabosunError, UserFault
-from databosun.domain.lifecycle import BY_PARTITION, Step, in_force, make_plan
+from databosun.domain.lifecycle import BY_PARTITION, Step, hidden_from, in_force, make_plan
 from databosun.engines.base import Target
 from databosun.engines.lifecycle import (
     LifecycleScope,
@@ -21,6 +21,7 @@ from databosun.engines.postgresql.faults import guarded
 from databosun.engines.postgresql.lifecycle.catalogue import is_table, tables_of
 from databosun.engines.postgresql.lifecycle.conditions import working_condition
 from databosun.engines.postgresql.lifecycle.counts import count
+from databosun.engines.postgresql.lifecycle.grants import lacking
 from databosun.engines.postgresql.lifecycle.partitions import (
     PostgreSQLPartitions,
     count_partitions,
@@ -130,6 +131,10 @@ class PostgreSQLSession:
         if step.table is None or step.table.kind not in ("Table", "Partitioned") or not set(named) <= set(columns):
             return facts  # the plan says what is wrong with it
         connection = self._connection
+        wanting = lacking(connection, step)
+        facts = facts.model_copy(update={"grants": wanting.commands})
+        if wanting.reads or hidden_from(step):
+            return facts
         condition = working_condition(connection, step, self._scope.order, self._scope.at)
         counts = count(connection, step, condition, self._scope.key)
         if rule.action not in BY_PARTITION:
