@@ -248,6 +248,57 @@ async def test_an_approval_taken_away_between_two_attempts_ends_the_run(rig: Rig
     assert rig.agents.bucket.old.taken == 0
 
 
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("approval", "AwaitingApproval"),
+        ("hold on some rows", "AwaitingApproval"),
+        ("hold on all", "BlockedByHold"),
+        ("label", "BlockedByHold"),
+        ("mode", "DryRunOnly"),
+    ],
+)
+async def test_what_a_run_stands_on_is_taken_away_and_it_is_stopped(rig: Rig, what: str, reason: str) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    rig.agents.script = lambda request: "hang" if isinstance(request.job, LifecycleTask) else None
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.idle(5 * MINUTE)
+    assert conditions(await newest(rig, "Enforce"))["Ready"] == ("False", "Running")
+    policy, hold = ("LifecyclePolicy", "old-orders"), {"name": "case-7", "reason": "litigation"}
+    if what == "approval":
+        (consent,) = [body async for body in rig.kube.list(APPROVALS, rig.namespace)]
+        await rig.kube.delete(APPROVALS, rig.namespace, consent["metadata"]["name"], uid=consent["metadata"]["uid"])
+    elif what == "label":
+        await rig.edit("Database", "orders", lambda body: body["metadata"].setdefault("labels", {}).update(
+            {"databosun.io/hold": "true"}
+        ))  # fmt: skip
+    elif what == "mode":
+        await rig.edit(*policy, lambda body: body["spec"].update(mode="DryRun"))
+    else:
+        where = {"table": "public.orders", "where": "customer = 7"} if what == "hold on some rows" else {}
+        await rig.edit(*policy, lambda body: body["spec"].update(holds=[{**hold, **where}]))
+    changed = rig.clock.now()
+    await drive.until(runs_done(rig, "LifecycleRun", "Failed", "Succeeded"), limit=5 * MINUTE)
+    run = await newest(rig, "Enforce")
+    assert run["status"]["failure"]["reason"] == reason
+    assert [one["reason"] for one in run["status"]["attempts"]] == ["Interrupted"]
+    assert rig.clock.now() - changed < 2 * MINUTE
+    assert rig.agents.bucket.old.taken == 0
+
+
+async def test_a_policy_that_went_back_to_dry_runs_carries_nothing_out(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    await rig.edit("LifecyclePolicy", "old-orders", lambda body: body["spec"].update(mode="DryRun"))
+    await rig.create(lifecycle_run("mine", rig.clock.now() + 10 * HOUR, mode="Enforce"))
+    await drive.until(runs_done(rig, "LifecycleRun", "Refused", "Succeeded"))
+    assert (await rig.get("LifecycleRun", "mine"))["status"]["failure"]["reason"] == "DryRunOnly"
+    assert rig.agents.bucket.old.taken == 0
+
+
 async def test_outside_its_windows_an_enforced_run_waits_and_inside_it_stops_at_the_end(rig: Rig) -> None:
     requests, drive = asked(rig), Driver(rig)
     opens = rig.clock.now() + 6 * HOUR

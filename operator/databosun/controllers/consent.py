@@ -21,9 +21,11 @@ def consents_to(context: Context, key: Key) -> list[Consent]:
     return _given(context.cache.get(one) for one in _approvals(context, key))
 
 
-async def consents_now(context: Context, key: Key) -> list[Consent]:
-    """The same, read live: one may have been taken back."""
-    return _given([await context.kube.get(APPROVALS, one.namespace, one.name) for one in _approvals(context, key)])
+async def consents_now(context: Context, key: Key, known: str | None = None) -> list[Consent]:
+    """The same, read live: one may have been taken back. `known`: one that is stood on, and that this process may not
+    have seen yet."""
+    names = {one.name for one in _approvals(context, key)} | ({known} if known is not None else set())
+    return _given([await context.kube.get(APPROVALS, key.namespace, name) for name in sorted(names)])
 
 
 def _approvals(context: Context, key: Key) -> tuple[Key, ...]:
@@ -48,6 +50,17 @@ def consent_to_rules(
         return None
     key = Key(LIFECYCLE_POLICIES.kind, policy.meta.namespace, policy.meta.name)
     return in_force(consents_to(context, key), plan.hash, now)
+
+
+async def consent_to_rules_now(
+    context: Context, policy: SeenLifecyclePolicy, order_hash: str, now: datetime, known: str | None
+) -> Consent | None:
+    """The same, read live."""
+    plan = policy.status.plan
+    if plan is None or plan.order_hash != order_hash:
+        return None
+    key = Key(LIFECYCLE_POLICIES.kind, policy.meta.namespace, policy.meta.name)
+    return in_force(await consents_now(context, key, known), plan.hash, now)
 
 
 def held_as_a_whole(policy: SeenLifecyclePolicy, database: SeenDatabase | None, now: datetime) -> str | None:

@@ -13,7 +13,7 @@ from databosun.api.request import PreviousEvidence, SecretUse
 from databosun.api.v1alpha1.lifecyclerun import LIFECYCLE_FINAL
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
-from databosun.controllers.consent import consent_to_rules, held_as_a_whole
+from databosun.controllers.consent import consent_to_rules_now, held_as_a_whole
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.lookup import demand
 from databosun.controllers.ordering import runner_image
@@ -35,6 +35,7 @@ from databosun.domain.lifecycleorder import (
     throttle_of,
 )
 from databosun.domain.lifecyclerun import (
+    CLOSING,
     LIFECYCLE_RUN,
     LifecycleJobOrder,
     LifecycleRunFacts,
@@ -58,6 +59,7 @@ class LifecycleOrdered(Ordering):
 
     order: LifecycleJobOrder | None = None
     consent: Consent | None = None
+    withdrawn: Doomed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,9 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
         return read.lifecycle_run(body)
 
     def decide(self, seen: SeenLifecycleRun, ordered: LifecycleOrdered, state: RunState, now: datetime) -> Plan:
-        facts = LifecycleRunFacts(state, seen.spec, seen.status, ordered.order, ordered.consent)
+        facts = LifecycleRunFacts(
+            state, seen.spec, seen.status, ordered.order, ordered.consent, withdrawn=ordered.withdrawn
+        )
         return decide_lifecycle_run(facts, now)
 
     def dependants(self, seen: SeenLifecycleRun) -> Iterable[Key]:
@@ -151,39 +155,62 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
         order = self._order(ruled, closes)
         if ruled.enforced and begins:
             order = replace(order, previous=await self._previous(ruled))
-            ordered = self._permitted(ruled, replace(ordered, order=order), now)
+            ordered = await self._permitted(ruled, replace(ordered, order=order), now)
             if opens is not None and ordered.blocked is None:
                 message = f"no window of LifecyclePolicy {ruled.policy.meta.name} is open before {opens.isoformat()}"
                 ordered = replace(ordered, blocked=Blocked(Reason.OUTSIDE_WINDOW, message, opens))
+        elif ruled.enforced:
+            ordered = replace(ordered, withdrawn=await self._withdrawn(ruled, now))
         return replace(ordered, order=order)
 
-    def _permitted(self, ruled: Ruled, ordered: LifecycleOrdered, now: datetime) -> LifecycleOrdered:
+    async def _withdrawn(self, ruled: Ruled, now: datetime) -> Doomed | None:
+        """What an attempt that goes on stood on, and that people took away. At the end of consent it ends by itself."""
+        if ruled.run.status.approved is None:
+            return None
+        return self._forbidden_by_people(ruled, now) or (await self._consent(ruled, now - 2 * CLOSING))[1]
+
+    async def _permitted(self, ruled: Ruled, ordered: LifecycleOrdered, now: datetime) -> LifecycleOrdered:
         """What an enforced run needs before it begins, and before each further attempt."""
         forbidden = self._forbidden(ruled, now)
         if forbidden is not None:
             return replace(ordered, doomed=ordered.doomed or forbidden)
-        policy, run = ruled.policy, ruled.run
+        consent, doomed, waits = await self._consent(ruled, now)
+        if doomed is not None:
+            return replace(ordered, doomed=ordered.doomed or doomed)
+        blocked = Blocked(Reason.AWAITING_APPROVAL, waits, ruled.run.spec.not_after) if waits is not None else None
+        return replace(ordered, consent=consent, blocked=blocked or ordered.blocked)
+
+    async def _consent(self, ruled: Ruled, at: datetime) -> tuple[Consent | None, Doomed | None, str | None]:
+        """Who consented; or else why nobody can any more, or what has to be waited for."""
+        policy, chosen = ruled.policy, ruled.run.status.approved
         plan, digest = policy.status.plan, order_digest(order_of(policy.spec, ruled.database.meta.uid))
-        given = consent_to_rules(self._context, policy, plan, digest, now)
-        chosen = run.status.approved
+        given = await consent_to_rules_now(self._context, policy, digest, at, ruled.run.status.approval)
         if plan is None:
             message = f"LifecyclePolicy {policy.meta.name} shows no plan yet; start a dry run first"
-            return replace(ordered, doomed=ordered.doomed or Doomed(Reason.NO_PLAN, message))
+            return None, Doomed(Reason.NO_PLAN, message), None
         if chosen is not None and (given is None or chosen != plan.hash):
             message = f"plan {chosen}, which this run was to carry out, is not approved any more"
-            return replace(ordered, doomed=ordered.doomed or Doomed(Reason.AWAITING_APPROVAL, message))
+            return None, Doomed(Reason.AWAITING_APPROVAL, message), None
         if given is None:
             shown = plan.hash if plan.order_hash == digest else f"{plan.hash}, which is of other rules than those now,"
-            message = f"no Approval in force names LifecyclePolicy {policy.meta.name} and its plan {shown}"
-            return replace(ordered, blocked=Blocked(Reason.AWAITING_APPROVAL, message, run.spec.not_after))
-        return replace(ordered, consent=given)
+            return None, None, f"no Approval in force names LifecyclePolicy {policy.meta.name} and its plan {shown}"
+        return given, None, None
 
     @staticmethod
-    def _forbidden(ruled: Ruled, now: datetime) -> Doomed | None:
-        """Holds over all of it, and backups that are not what the policy demands."""
+    def _forbidden_by_people(ruled: Ruled, now: datetime) -> Doomed | None:
+        """Holds over all of it, and a policy that is to change nothing any more."""
         held = held_as_a_whole(ruled.policy, ruled.database, now)
         if held is not None:
             return Doomed(Reason.BLOCKED_BY_HOLD, held)
+        if ruled.policy.spec.mode is LifecycleMode.DRY_RUN:
+            message = f"spec.mode of LifecyclePolicy {ruled.policy.meta.name} is DryRun: nothing is to be changed"
+            return Doomed(Reason.DRY_RUN_ONLY, message)
+        return None
+
+    def _forbidden(self, ruled: Ruled, now: datetime) -> Doomed | None:
+        """What people forbid, and backups that are not what the policy demands."""
+        if (said := self._forbidden_by_people(ruled, now)) is not None:
+            return said
         name, status, effective = ruled.database.meta.name, ruled.database.status, ruled.effective
         last = status.last_backup.at if status.last_backup else None
         if last is None or now - last > effective.backup_within:

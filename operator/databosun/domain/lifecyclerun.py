@@ -13,11 +13,12 @@ from databosun.api.request import DatabaseTarget, LifecycleTask, PreviousEvidenc
 from databosun.api.v1alpha1.lifecyclerun import LifecyclePhase, LifecycleRunSpec, LifecycleRunStatus
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.attempt import Ending
+from databosun.domain.attempt import Ending, JobSeen
+from databosun.domain.conditions import kstatus
 from databosun.domain.consent import Consent
-from databosun.domain.lifecycleview import plan_status, processed_by, rule_results, rule_state
-from databosun.domain.plan import Plan, PostEvent
-from databosun.domain.run import Conclude, Recover, Start
+from databosun.domain.lifecycleview import done, looked, plan_status, processed_by, rule_results, rule_state
+from databosun.domain.plan import DeleteJob, Plan, PostEvent
+from databosun.domain.run import Conclude, Doomed, Recover, Start, Watch, decide_run
 from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
 from databosun.domain.running import RunKind, chosen, started, with_success, without_success
 
@@ -49,9 +50,10 @@ class LifecycleJobOrder(JobOrder):
 
 @dataclass(frozen=True, slots=True)
 class LifecycleRunFacts(Unfinished[LifecycleRunSpec, LifecycleRunStatus, LifecycleJobOrder]):
-    """One unfinished run. `consent` is None where none is in force."""
+    """One unfinished run. `consent` is None where none is in force; `withdrawn`: why the attempt must not go on."""
 
     consent: Consent | None = None
+    withdrawn: Doomed | None = None
 
     @property
     def enforced(self) -> bool:
@@ -61,7 +63,22 @@ class LifecycleRunFacts(Unfinished[LifecycleRunSpec, LifecycleRunStatus, Lifecyc
 
 def decide_lifecycle_run(facts: LifecycleRunFacts, now: datetime) -> Plan:
     """Say what to do for one unfinished run; total, deterministic."""
-    return follow(facts, now, start=_start, recover=_recover, conclude=_conclude)
+    plan = follow(facts, now, start=_start, recover=_recover, conclude=_conclude)
+    job, goes_on = facts.state.facts.job, isinstance(decide_run(facts.state.facts, now), Watch)
+    if facts.withdrawn is None or job is None or not goes_on:
+        return plan
+    return _withdraw(facts, facts.withdrawn, job, plan, now)
+
+
+def _withdraw(facts: LifecycleRunFacts, why: Doomed, job: JobSeen, plan: Plan, now: datetime) -> Plan:
+    """Its agent is told to stop, ends its step and its audit, and its word is still heard; no other follows."""
+    message = f"the attempt is stopped: {why.message}"
+    conditions = kstatus(ready=False, reason=why.reason, message=message, reconciling=message)
+    return replace(
+        plan,
+        before=(*plan.before, DeleteJob(facts.state.ref.namespace, job.name, job.uid)),
+        status=plan.status or facts.state.write(conditions, now),
+    )
 
 
 def _choose(facts: LifecycleRunFacts, now: datetime) -> Plan:
@@ -84,7 +101,9 @@ def _start(facts: LifecycleRunFacts, step: Start, now: datetime) -> Plan:
 
 def _task(facts: LifecycleRunFacts, order: LifecycleJobOrder, deadline: datetime, now: datetime) -> LifecycleTask:
     began = facts.status.start_time or now.replace(microsecond=0)
-    ends = [began + order.time_budget, deadline - CLOSING, *([order.closes] if order.closes is not None else [])]
+    consented = facts.consent.not_after if facts.consent is not None else None
+    bounds = (began + order.time_budget, deadline - CLOSING, order.closes, consented)
+    ends = [one for one in bounds if one is not None]
     return LifecycleTask(
         id=facts.state.ref.name,
         policy=order.policy,
@@ -137,7 +156,7 @@ def _conclude(facts: LifecycleRunFacts, step: Conclude, now: datetime) -> Plan:
         return _without(facts, step.attempt, Ending(Reason.BAD_REQUEST, message), now, phase=LifecyclePhase.FAILED)
     more: dict[str, Any] = {"plan": shown, "at": found.at, "notes": found.notes[:16] or None}
     if not facts.enforced:
-        return _succeeded(facts, step, now, Reason.LOOKED, _looked(found), **more)
+        return _succeeded(facts, step, now, Reason.LOOKED, looked(found), **more)
     if not found.outcomes:
         return _without(facts, step.attempt, ending, now, phase=LifecyclePhase.REFUSED, **more)
     return _enforced(facts, step, found, now, more)
@@ -155,10 +174,10 @@ def _enforced(
     if found.audit is not None and found.audit_sha256 is not None:
         more["audit"] = AuditRecord(run=facts.state.ref.name, uri=found.audit, sha256=found.audit_sha256)
     if state in (RuleState.COMPLETED, RuleState.LIMITED):
-        return _succeeded(facts, step, now, Reason.LIFECYCLE_DONE, _done(found), **more)
+        return _succeeded(facts, step, now, Reason.LIFECYCLE_DONE, done(found), **more)
     reason = Reason.RULES_FAILED if state is RuleState.FAILED else Reason.RULES_REFUSED
     why = next((one.failure.message for one in found.outcomes if one.state is state and one.failure), "")
-    ending = replace(step.ending, reason=reason, message=f"{_done(found)}; {why}")
+    ending = replace(step.ending, reason=reason, message=f"{done(found)}; {why}")
     return _without(facts, step.attempt, ending, now, phase=_PHASES[state], **more)
 
 
@@ -177,19 +196,3 @@ def _without(
     status = without_success(facts.state, attempt, ending, now, phase=phase, **more)
     event = PostEvent(ending.reason, f"{phase}: {ending.message}"[:1024], warning=True)
     return Plan(status=status, after=(event,), wake_at=now)
-
-
-def _looked(found: LifecycleResult) -> str:
-    eligible = sum(one.counts.eligible for one in found.facts)
-    return f"{eligible} rows match the rules; nothing was changed"
-
-
-def _done(found: LifecycleResult) -> str:
-    counts = {
-        "archived": sum(one.archived for one in found.outcomes),
-        "deleted": sum(one.deleted for one in found.outcomes),
-        "anonymised": sum(one.anonymized for one in found.outcomes),
-    }
-    refused = sum(one.state is RuleState.REFUSED for one in found.outcomes)
-    said = ", ".join(f"{count} rows {what}" for what, count in counts.items() if count) or "no row taken"
-    return f"{said}; {refused} of {len(found.outcomes)} rules refused" if refused else said

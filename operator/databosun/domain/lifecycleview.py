@@ -81,6 +81,24 @@ def processed_by(outcomes: Iterable[RuleOutcome]) -> int:
     return sum(one.deleted + one.anonymized for one in outcomes)
 
 
+def looked(found: LifecycleResult) -> str:
+    """What a dry run saw, in one line."""
+    eligible = sum(one.counts.eligible for one in found.facts)
+    return f"{eligible} rows match the rules; nothing was changed"
+
+
+def done(found: LifecycleResult) -> str:
+    """What an enforced run did, in one line."""
+    counts = {
+        "archived": sum(one.archived for one in found.outcomes),
+        "deleted": sum(one.deleted for one in found.outcomes),
+        "anonymised": sum(one.anonymized for one in found.outcomes),
+    }
+    refused = sum(one.state is RuleState.REFUSED for one in found.outcomes)
+    said = ", ".join(f"{count} rows {what}" for what, count in counts.items() if count) or "no row taken"
+    return f"{said}; {refused} of {len(found.outcomes)} rules refused" if refused else said
+
+
 def _planned(step: Step, facts: RuleFacts, against: Iterable[Refusal], at: datetime) -> PlannedRule:
     rule, counts = step.rule, facts.counts
     return PlannedRule(

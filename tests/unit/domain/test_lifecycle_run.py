@@ -74,7 +74,7 @@ ORDER = LifecycleJobOrder(
     throttle=ThrottleOrder(),
     time_budget=30 * MINUTE,
 )
-CONSENT = Consent("appr", PLAN.hash, NOW + 10 * MINUTE)
+CONSENT = Consent("appr", PLAN.hash, NOW + 12 * HOUR)
 CHOSEN = {"phase": "Pending", "approved": PLAN.hash, "approval": "appr", "at": NOW}
 
 
@@ -145,7 +145,7 @@ def test_the_plan_that_is_carried_out_is_written_down_before_anything_starts() -
     assert plan.wake_at == NOW
 
 
-def test_an_enforced_run_is_told_its_plan_and_stops_with_budget_window_or_deadline() -> None:
+def test_an_enforced_run_is_told_its_plan_and_stops_with_budget_window_deadline_or_consent() -> None:
     job, task = started(facts(status=CHOSEN))
     assert (task.approved, task.mode, task.at) == (PLAN.hash, LifecycleMode.ENFORCE, NOW)
     assert task.stop_at == NOW + 30 * MINUTE
@@ -154,6 +154,8 @@ def test_an_enforced_run_is_told_its_plan_and_stops_with_budget_window_or_deadli
     assert task.stop_at == NOW + 5 * MINUTE
     _, task = started(facts(status=CHOSEN, order=replace(ORDER, time_budget=9 * HOUR)))
     assert task.stop_at == NOW + LIMITS.deadline - MINUTE
+    _, task = started(replace(facts(status=CHOSEN), consent=Consent("appr", PLAN.hash, NOW + 3 * MINUTE)))
+    assert task.stop_at == NOW + 3 * MINUTE
 
 
 def test_a_further_attempt_reckons_from_the_same_instant_and_has_no_new_budget() -> None:

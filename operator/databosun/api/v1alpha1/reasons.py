@@ -609,6 +609,7 @@ class Reason(StrEnum):
     NO_PLAN = "NoPlan", "Nothing, or start a dry run: the plan is not known until one has looked."
     PLAN_GREW = "PlanGrew", "See whether the rule is right: it matches more than maxPercent; raise that if it is."
     PLAN_CLEAN = "PlanClean", "Nothing: every rule may run."
+    DRY_RUN_ONLY = "DryRunOnly", "Set spec.mode of the LifecyclePolicy to Enforce, if its plan is to be carried out."
     RULES_REFUSED = "RulesRefused", "See status.plan: it says of every rule why it may not run."
     RULES_FAILED = "RulesFailed", "See status.rules: it says of every rule what stopped it; the others ran."
     BLOCKED_BY_HOLD = "BlockedByHold", "Nothing, or take the hold out of spec.holds once it is over."
