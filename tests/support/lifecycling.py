@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import zstandard
 
 from databosun.api.backuptasks import ValidateTask
@@ -17,6 +18,8 @@ from databosun.api.lifecycle import ActionType, LifecycleMode, LifecycleOrder, L
 from databosun.api.lifecycleresult import LifecycleResult, RuleOutcome
 from databosun.api.request import DatabaseTarget, LifecycleTask
 from databosun.api.v1alpha1.database import EngineName, TLSMode
+from databosun.engines.lifecycle import Batch
+from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
 from databosun.storage.port import ObjectStore
 from databosun.storage.volume import VolumeStore
 from support.agekeys import AgeKey
@@ -39,6 +42,14 @@ INSERT INTO orders SELECT i, timestamptz '2026-03-01 12:00Z' - (i % 200) * inter
     ('{"a": ' || i || E',\\n\\t"b": "x\\\\ny"}')::json
 FROM generate_series(1, {rows}) AS i;
 """
+
+
+PARTED_EVENTS = (
+    "CREATE TABLE events (id bigint, at timestamptz NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
+    "CREATE TABLE events_old PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2026-01-01');"
+    "CREATE TABLE events_new PARTITION OF events FOR VALUES FROM ('2026-01-01') TO (MAXVALUE);"
+    "INSERT INTO events SELECT i, timestamptz '2025-01-01' + i * interval '1 hour' FROM generate_series(1, 100) AS i"
+)
 
 
 def prepare(server: Server, rows: int) -> None:
@@ -227,3 +238,16 @@ def cutoff(days: int = 90) -> datetime:
 def make_keeper(server: Server, folder: Path, age: AgeKey | None = None) -> Keeper:
     """A pod in a folder, with a volume for storage."""
     return Keeper(server, Workplace(folder), age)
+
+
+def after_steps(monkeypatch: pytest.MonkeyPatch, method: str, do: Callable[[int], Any]) -> None:
+    """Do something after each committed step."""
+    original, count = getattr(PostgreSQLRows, method), [0]
+
+    def stepped(self: PostgreSQLRows, *arguments: Any) -> Batch:
+        batch: Batch = original(self, *arguments)
+        count[0] += 1
+        do(count[0])
+        return batch
+
+    monkeypatch.setattr(PostgreSQLRows, method, stepped)

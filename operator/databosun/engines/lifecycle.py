@@ -17,7 +17,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from databosun.api.lifecycle import LifecycleOrder, RuleFacts, RuleOrder, TableFact
-from databosun.domain.errors import DatabosunError
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import DatabosunError, SafetyStop
 from databosun.domain.lifecycle import Step
 from databosun.engines.base import Target
 
@@ -103,8 +104,18 @@ def hash_key(key: bytes, parts: Iterable[str]) -> str:
     return hmac.digest(key, "\x1f".join(parts).encode(), hashlib.sha256).hex()[:32]
 
 
+def plan_changed(table: str) -> SafetyStop:
+    """What was approved was about other tables than there are now."""
+    return SafetyStop(
+        Reason.PLAN_CHANGED,
+        f"a table, key or trigger of {table} changed while the rule was carried out; it stops here, and the plan has to"
+        " be looked at and approved anew",
+    )
+
+
 class RowWork(Protocol):
-    """The work of one rule on rows, in the order of a key, from where it came to. Errors: RuleFault."""
+    """The work of one rule on rows, in the order of a key, from where it came to. Errors: RuleFault; SafetyStop where
+    the table, or what goes along with its rows, is another by now: the step is taken back."""
 
     @property
     def definition(self) -> str:
@@ -141,9 +152,9 @@ class RowWork(Protocol):
 class PartitionWork(Protocol):
     """The work of one rule on whole partitions. Errors: RuleFault."""
 
-    def remove(self, partition: str) -> Batch | None:
+    def remove(self, partition: str, rows: int) -> Batch | None:
         """Drop or detach one, after a look at its bounds and rows under a lock that keeps writers out. None: it must
-        stay by what it holds now."""
+        stay by what it is now, or holds more than so many rows."""
         ...
 
     def left(self) -> Left:

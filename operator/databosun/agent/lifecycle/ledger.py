@@ -85,6 +85,11 @@ class Ledger:
         self._stored: set[str] = set()
         self.last = task.previous.sha256 if task.previous is not None else None
 
+    @property
+    def number(self) -> int:
+        """Of the last link."""
+        return self._number
+
     def account(self, rule: str) -> Account:
         """What was done with a rule so far."""
         return self._accounts.setdefault(rule, Account())

@@ -11,10 +11,8 @@ from databosun.agent.context import Context
 from databosun.agent.lifecycle.ledger import Account, Event, Ledger
 from databosun.agent.lifecycle.pacemaker import Pacemaker, TimeIsUp
 from databosun.agent.lifecycle.parts import Part, PartWriter
-from databosun.api.lifecycle import ActionType, RuleFacts
+from databosun.api.lifecycle import ActionType, PartitionFact, RuleFacts
 from databosun.api.lifecycleresult import RuleState
-from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import SafetyStop
 from databosun.domain.lifecycle import Step
 from databosun.domain.lifecycleguards import droppable
 from databosun.domain.pacing import Pace
@@ -28,6 +26,7 @@ from databosun.engines.lifecycle import (
     RuleFault,
     Trouble,
     hash_key,
+    plan_changed,
 )
 from databosun.storage.layout import LifecycleFolder
 
@@ -53,7 +52,6 @@ class RuleWork:
     folder: LifecycleFolder
     pacemaker: Pacemaker
     at: datetime
-    parts: int = 0
     passed_over: int = 0
     key: bytes | None = field(repr=False, default=None)
 
@@ -75,11 +73,7 @@ class RuleWork:
         """A run may take hours. SafetyStop where a table, key or trigger is otherwise by now than it was approved."""
         now = self.pacemaker.ask(lambda: self.session.definitions(self.step.rule))
         if now != self.facts.tables:
-            message = (
-                f"rule {self.name}: a table, key or trigger of {self.step.rule.table} changed while the rule was"
-                " carried out; it stops here, and the plan has to be looked at and approved anew"
-            )
-            raise SafetyStop(Reason.PLAN_CHANGED, message)
+            raise plan_changed(self.step.rule.table)
 
     def names(self, keys: list[Key]) -> list[str]:
         """Keyed hashes of keys; none without a key to hash with."""
@@ -120,22 +114,39 @@ def work_on_partitions(work: RuleWork) -> tuple[RuleState, Left]:
             break
         work.demand_same()
         granted = work.ledger.write(work.name, Event.GRANTED, rows=part.rows, partition=part.name)
+        removal = _Removal(partitions, part)
         done: Batch | None = None
         try:
-            done = work.pacemaker.step(partial(_remove, partitions, part.name), 1)
+            done = work.pacemaker.step(removal, 1)
         except TimeIsUp:
             state = RuleState.LIMITED
         rows = done.looked if done is not None else 0
         gone = [part.name] if done is not None else []
-        work.ledger.write(work.name, Event.DONE, of=granted, deleted=rows, partitions=gone, batches=len(gone))
+        uncertain = removal.lost if done is None else 0
+        work.ledger.write(
+            work.name, Event.DONE, of=granted, deleted=rows, uncertain=uncertain, partitions=gone, batches=len(gone)
+        )
         if state is RuleState.LIMITED:
             break
     left = work.pacemaker.ask(partitions.left)
     return (state if not left.eligible else RuleState.LIMITED), left
 
 
-def _remove(partitions: PartitionWork, name: str, _: int) -> tuple[int, Batch | None]:
-    return 1, partitions.remove(name)
+@dataclass
+class _Removal:
+    """Of one partition. `lost`: its rows, where an answer was lost: it may be gone, and is not found again then."""
+
+    partitions: PartitionWork
+    part: PartitionFact
+    lost: int = 0
+
+    def __call__(self, _: int) -> tuple[int, Batch | None]:
+        try:
+            return 1, self.partitions.remove(self.part.name, self.part.rows)
+        except RuleFault as fault:
+            if fault.trouble is Trouble.LOST:
+                self.lost = self.part.rows
+            raise
 
 
 def _pass(work: RuleWork, rows: RowWork) -> bool:
@@ -235,8 +246,8 @@ def _archive_pass(work: RuleWork, rows: RowWork) -> bool:
 
 
 def _capture(work: RuleWork, rows: RowWork, writer: PartWriter, room: int, _: int) -> tuple[int, Part | None]:
-    work.parts += 1
-    part = writer.capture(rows, f"{work.parts:06d}", room)
+    # Named by the link that will vouch for it: no part that another link vouches for can be written over.
+    part = writer.capture(rows, f"{work.ledger.number + 1:06d}", room)
     return (1 if part is not None else 0), part
 
 
@@ -265,7 +276,7 @@ def _release(work: RuleWork, rows: RowWork, part: Part, number: int, writer: Par
     stays = set(kept)
     # What is neither deleted by an answer that came back nor there any more went with an answer that was lost.
     lost = [key for key in rest if key not in stays] if work.pacemaker.lost else []
-    artefacts = writer.put_keys(f"{work.parts:06d}", part.capture.table, kept) if kept else []
+    artefacts = writer.put_keys(f"{number:06d}", part.capture.table, kept) if kept else []
     work.ledger.write(
         work.name,
         Event.DONE,

@@ -31,7 +31,8 @@ class LifecycleMatch(Model):
     )
     column: Column | None = Field(
         default=None,
-        description="Column with a date or an instant that the age is read from. With PurgeSoftDeleted: the one that"
+        description="Column with a date or an instant that the age is read from; without a time zone it is read as UTC."
+        " With PurgeSoftDeleted: the one that"
         " says when the row was marked as deleted, and that is empty in live rows.",
     )
     older_than: PositiveDuration | None = Field(

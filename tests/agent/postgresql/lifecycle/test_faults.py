@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,28 +15,14 @@ from databosun.api.lifecycle import ActionType, ForeignKeys, MaskMethod, MaskOrd
 from databosun.api.lifecycleresult import RuleState
 from databosun.api.result import Outcome
 from databosun.domain.lifecycleview import plan_status
-from databosun.engines.lifecycle import Batch, RuleFault, Trouble
-from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
+from databosun.engines.lifecycle import RuleFault, Trouble
 from support.archiving import beside
-from support.lifecycling import Keeper, make_keeper, prepare, result_of, rule
+from support.lifecycling import Keeper, after_steps, make_keeper, prepare, result_of, rule
 from support.pgserver import Server
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 SMALL = {"rows": 50, "target_milliseconds": 1000, "pause_milliseconds": 0}
-
-
-def after_batches(monkeypatch: pytest.MonkeyPatch, method: str, do: Callable[[int], None]) -> None:
-    """Do something after each committed step."""
-    original, count = getattr(PostgreSQLRows, method), [0]
-
-    def stepped(self: PostgreSQLRows, *arguments: Any) -> Batch:
-        batch: Batch = original(self, *arguments)
-        count[0] += 1
-        do(count[0])
-        return batch
-
-    monkeypatch.setattr(PostgreSQLRows, method, stepped)
 
 
 def test_a_table_that_is_locked_is_waited_for_and_the_rule_goes_on(
@@ -59,7 +45,7 @@ def test_a_table_that_is_locked_is_waited_for_and_the_rule_goes_on(
             holder.append(threading.Thread(target=release))
             holder[1].start()
 
-    after_batches(monkeypatch, "take", lock)
+    after_steps(monkeypatch, "take", lock)
     ran = keeper.enforce(rule(), batch=SMALL, throttle={"lock_timeout_milliseconds": 200})
     holder[1].join()
     outcome = result_of(ran).outcomes[0]
@@ -78,7 +64,7 @@ def test_a_lost_connection_is_made_anew_and_nothing_is_lost(
         if count in (2, 5):
             keeper.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'keeper'")
 
-    after_batches(monkeypatch, method, cut)
+    after_steps(monkeypatch, method, cut)
     ran = keeper.enforce(rule(action=action), batch=SMALL)
     assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
     outcome = result_of(ran).outcomes[0]
@@ -94,7 +80,7 @@ def test_a_server_that_restarts_is_waited_for(keeper: Keeper, monkeypatch: pytes
             keeper.server.stop("immediate")
             keeper.server.start()
 
-    after_batches(monkeypatch, "take", restart)
+    after_steps(monkeypatch, "take", restart)
     ran = keeper.enforce(rule(), batch=SMALL)
     assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
     assert result_of(ran).outcomes[0].remaining == 0
@@ -110,7 +96,7 @@ def test_an_answer_that_is_lost_after_the_commit_is_not_taken_for_a_row_that_sta
         if times[0] == 2:
             raise RuleFault("ConnectionLost", "gone", Trouble.LOST)
 
-    after_batches(monkeypatch, "release", lose)
+    after_steps(monkeypatch, "release", lose)
     ran = keeper.enforce(rule(action=ActionType.ARCHIVE), batch=SMALL)
     outcome = result_of(ran).outcomes[0]
     gone = before - keeper.ids()
@@ -124,7 +110,7 @@ def test_no_step_begins_after_the_time_is_up_and_the_run_succeeds(
     stop_at = datetime.now(UTC) + timedelta(seconds=20)
     steps: list[datetime] = []
     monkeypatch.setattr(Pacemaker, "_up", lambda self: len(steps) >= 3)
-    after_batches(monkeypatch, "release", lambda _: steps.append(datetime.now(UTC)))
+    after_steps(monkeypatch, "release", lambda _: steps.append(datetime.now(UTC)))
     before = keeper.ids()
     ran = keeper.enforce(rule(action=ActionType.ARCHIVE), batch=SMALL, stop_at=stop_at)
     outcome = result_of(ran).outcomes[0]
@@ -140,7 +126,7 @@ def test_no_step_begins_after_the_time_is_up_and_the_run_succeeds(
 def test_a_right_that_is_taken_away_in_the_middle_fails_for_good(
     keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    after_batches(monkeypatch, "take", lambda count: count == 2 and keeper.sql("REVOKE DELETE ON orders FROM keeper"))
+    after_steps(monkeypatch, "take", lambda count: count == 2 and keeper.sql("REVOKE DELETE ON orders FROM keeper"))
     outcome = keeper.carry_out(rule(), batch=SMALL)["old-orders"]
     assert outcome.failure is not None
     assert (outcome.failure.sqlstate, outcome.failure.retryable) == ("42501", False)

@@ -15,7 +15,6 @@ from databosun.api.lifecycle import ActionType, ForeignKeys, HoldOrder
 from databosun.api.lifecycleresult import RuleState
 from databosun.api.result import Outcome
 from databosun.domain.errors import WorldFault
-from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
 from support.lifecycling import Keeper, result_of, rule
 
 pytestmark = pytest.mark.servers
@@ -94,45 +93,6 @@ def test_a_change_that_only_an_exact_look_sees_is_seen(keeper: Keeper, between: 
     same = f"UPDATE orders SET amount = 1.00, weight = '-0' WHERE id = {first}"
     between(lambda time: time == 1 and keeper.sql(same) and None)
     assert keeper.carry_out(ARCHIVE)["old-orders"].changed == 1
-
-
-def test_a_row_that_somebody_works_on_is_passed_by_and_kept(keeper: Keeper) -> None:
-    (first,) = keeper.sql(f"SELECT min(id) FROM orders WHERE {ELIGIBLE}")[0]
-    with keeper.server.connect("shop") as busy, busy.transaction():
-        busy.execute("SELECT FROM orders WHERE id = %s FOR UPDATE", (first,))
-        ran = result_of(keeper.enforce(rule()))
-        assert (ran.outcomes[0].state, ran.outcomes[0].remaining) == (RuleState.LIMITED, 1)
-        assert keeper.ids() & {first}
-    assert ran.notes == [
-        "rule old-orders: 1 rows were locked or changed by others each time they were come to, and stay for the next"
-        " run"
-    ]
-
-
-@pytest.mark.parametrize("action", [ActionType.DELETE, ActionType.ARCHIVE])
-def test_rows_that_others_hold_or_change_for_a_while_are_come_back_to(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, action: ActionType
-) -> None:
-    doomed = [int(row[0]) for row in keeper.sql(f"SELECT id FROM orders WHERE {ELIGIBLE} ORDER BY id LIMIT 6")]
-    restart = PostgreSQLRows.restart
-    with keeper.server.connect("shop") as busy:
-        busy.autocommit = False
-        busy.execute("UPDATE orders SET customer = -1 WHERE id = ANY (%s)", (doomed,))
-
-        def again(self: PostgreSQLRows) -> None:
-            """At each pass one more of them is let go of."""
-            busy.commit()
-            busy.execute("UPDATE orders SET customer = customer - 1 WHERE id = ANY (%s)", (doomed,))
-            restart(self)
-            del doomed[:1]
-
-        monkeypatch.setattr(PostgreSQLRows, "restart", again)
-        ran = result_of(keeper.enforce(rule(action=action)))
-        busy.rollback()
-    outcome = ran.outcomes[0]
-    assert (outcome.state, outcome.remaining, ran.notes) == (RuleState.COMPLETED, 0, [])
-    if action is ActionType.ARCHIVE:
-        assert set(keeper.archive().rows()) | keeper.ids() == set(range(1, 3001))
 
 
 def test_children_with_on_delete_cascade_are_refused_unless_listed(keeper: Keeper) -> None:

@@ -8,7 +8,7 @@ from databosun.api.lifecycle import ActionType, ForeignKeys, HoldOrder, MaskMeth
 from databosun.api.lifecycleresult import RuleState
 from databosun.engines.lifecycle import Batch, RuleFault, Trouble
 from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
-from support.lifecycling import DAY, Keeper, result_of, rule
+from support.lifecycling import DAY, PARTED_EVENTS, Keeper, result_of, rule
 
 pytestmark = pytest.mark.servers
 ITEMS = (
@@ -109,20 +109,12 @@ def test_a_hold_on_what_is_no_table_holds_all(keeper: Keeper, table: str) -> Non
     assert keeper.ids() == before
 
 
-PARTED = (
-    "CREATE TABLE events (id bigint, at timestamptz NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);"
-    "CREATE TABLE events_old PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2026-01-01');"
-    "CREATE TABLE events_new PARTITION OF events FOR VALUES FROM ('2026-01-01') TO (MAXVALUE);"
-    "INSERT INTO events SELECT i, timestamptz '2025-01-01' + i * interval '1 hour' FROM generate_series(1, 100) AS i"
-)
-
-
 @pytest.mark.parametrize("where", ["id = 7", None])
 @pytest.mark.parametrize(("target", "held"), [("events", "events_old"), ("events_old", "events")])
 def test_a_hold_on_a_partition_and_on_its_parent_hold_the_same_rows(
     keeper: Keeper, target: str, held: str, where: str | None
 ) -> None:
-    keeper.sql(PARTED)
+    keeper.sql(PARTED_EVENTS)
     hold = HoldOrder(name="case", table=f"public.{held}", where=where, reason="court")
     done = keeper.carry_out(rule(table=f"public.{target}", column="at", where=None), holds=[hold])["old-orders"]
     assert keeper.sql("SELECT count(*) FROM events WHERE id = 7") == [(1,)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
@@ -120,20 +120,22 @@ class PostgreSQLPartitions:
         with stepping(f"looking at {step.rule.table}"):
             self._condition = working_condition(connected(), step, scope.order, scope.at)
 
-    def remove(self, partition: str) -> Batch | None:
+    def remove(self, partition: str, rows: int) -> Batch | None:
         """Drop or detach one, if it may still go."""
         with stepping(f"looking at {partition}"):
             found = list_partitions(self._connected(), self._table.name)
-        part = next((one for one in found if one.full_name == partition), None)
+        part = _named(found, partition)
         if part is None:
             return None
         if self._step.rule.action is ActionType.DETACH_PARTITION:
-            return self._detach(part, concurrently=not any(one.default for one in found))
+            return self._detach(part, rows, concurrently=not any(one.default for one in found))
         with stepping(f"dropping {partition}"), self._connected().transaction():
             # Readers go on; whoever writes to so old a partition waits, at most as long as lock_timeout lets us.
             self._run("LOCK TABLE {part} IN SHARE ROW EXCLUSIVE MODE", part)
-            fact = self._may_go(part)
-            if fact is None:
+            # While its lock was waited for it may have been taken out to be kept, or been given other bounds.
+            part = _named(list_partitions(self._connected(), self._table.name), partition)
+            fact = self._may_go(part, rows) if part is not None else None
+            if part is None or fact is None:
                 return None
             self._run("DROP TABLE {part}", part)
         return Batch(fact.rows)
@@ -149,13 +151,13 @@ class PostgreSQLPartitions:
         old = [one for one in parts if cutoff is not None and keeps(one, cutoff) is None]
         return Left(sum(one.rows for one in old), None)
 
-    def _detach(self, part: Partition, *, concurrently: bool) -> Batch | None:
+    def _detach(self, part: Partition, rows: int, *, concurrently: bool) -> Batch | None:
         with stepping(f"detaching {part.full_name}"):
             if part.pending:
                 fact = look_at(self._connected(), self._step, self._condition, part)
                 self._run("ALTER TABLE {parent} DETACH PARTITION {part} FINALIZE", part)
                 return Batch(fact.rows)
-            seen = self._may_go(part)
+            seen = self._may_go(part, rows)
             if seen is None:
                 return None
             if concurrently:
@@ -164,10 +166,10 @@ class PostgreSQLPartitions:
                 self._run("ALTER TABLE {parent} DETACH PARTITION {part}", part)
             return Batch(seen.rows)
 
-    def _may_go(self, part: Partition) -> PartitionFact | None:
+    def _may_go(self, part: Partition, rows: int) -> PartitionFact | None:
         cutoff = self._step.cutoff(self._scope.at)
         fact = look_at(self._connected(), self._step, self._condition, part)
-        return fact if cutoff is not None and keeps(fact, cutoff) is None else None
+        return fact if cutoff is not None and keeps(fact, cutoff) is None and fact.rows <= rows else None
 
     def _run(self, statement: LiteralString, part: Partition) -> None:
         self._connected().execute(
@@ -175,6 +177,10 @@ class PostgreSQLPartitions:
                 part=sql.Identifier(part.schema, part.name), parent=sql.Identifier(*split(self._table.name))
             )
         )
+
+
+def _named(found: Iterable[Partition], name: str) -> Partition | None:
+    return next((part for part in found if part.full_name == name), None)
 
 
 def _bound(connection: Connection, text: str | None, kind: str) -> datetime | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from databosun.api.lifecycle import ActionType
+from databosun.api.lifecycle import ActionType, TableFact
 from databosun.domain.lifecycle import Child, Step, needs_deleting_first
 from databosun.engines.lifecycle import Batch, Capture, Feed, Key, Left, LifecycleScope, Row
 from databosun.engines.postgresql.connect import Connection
@@ -23,6 +23,7 @@ from databosun.engines.postgresql.lifecycle.masks import Mask, masks_of
 from databosun.engines.postgresql.lifecycle.rowsql import LOCKED, UNLOCKED, RowSQL
 from databosun.engines.postgresql.lifecycle.shapes import Position, Shape, leaves
 from databosun.engines.postgresql.lifecycle.statements import no_table, number, one, stepping
+from databosun.engines.postgresql.lifecycle.watch import Watch
 
 COPY_BYTES = 256 * 1024
 # Rows are read by key and by place: for many at once the server would rather read the whole table.
@@ -42,7 +43,13 @@ class _Picked:
 class PostgreSQLRows:
     """`RowWork` of `engines/lifecycle.py`."""
 
-    def __init__(self, connected: Callable[[], Connection], step: Step, scope: LifecycleScope) -> None:
+    def __init__(
+        self,
+        connected: Callable[[], Connection],
+        step: Step,
+        scope: LifecycleScope,
+        tables: Callable[[], list[TableFact]],
+    ) -> None:
         self._connected = connected
         self._step = step
         self._scope = scope
@@ -50,6 +57,7 @@ class PostgreSQLRows:
         with stepping(f"looking at {step.rule.table}"):
             self._condition = working_condition(connected(), step, scope.order, scope.at)
             self._leaves = leaves(connected(), self._table.name, step.rule.column)
+            self._watch = Watch(connected, step, self._table.name, tables)
         for leaf in self._leaves:
             self._masks(leaf)  # said before anything is done
         self._leaf = 0
@@ -75,6 +83,7 @@ class PostgreSQLRows:
                 query = statements.pick(rows, self._after, LOCKED, [statements.text_of(name) for name in hashed])
                 picked = self._pick(query)
                 keys, children = self._take(statements, picked) if picked.ids else ((), {})
+                self._watch.demand_same(shape)
             if picked.ids:
                 self._after = _position(shape, picked)
                 return Batch(len(picked.ids), keys, children)
@@ -112,6 +121,7 @@ class PostgreSQLRows:
             self._connected().execute(_BY_PLACE)
             ids = [str(row[0]) for row in self._connected().execute(statements.unchanged(listed)).fetchall()]
             keys = self._keys(statements.delete(ids)) if ids else ()
+            self._watch.demand_same(shape)
         return Batch(len(listed), keys)
 
     def present(self, capture: Capture, keys: Sequence[Key]) -> tuple[Key, ...]:

@@ -81,7 +81,7 @@ class PostgreSQLSession:
     def rows(self, step: Step) -> RowWork:
         """Work on rows."""
         self._allow_writes()
-        return PostgreSQLRows(lambda: self._connection, step, self._scope)
+        return PostgreSQLRows(lambda: self._connection, step, self._scope, lambda: self._tables(step.rule))
 
     def partitions(self, step: Step) -> PartitionWork:
         """Work on partitions."""
