@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from databosun.api.failover import FailoverMode, FailoverResult, FailoverStep, FailoverVerdict, MemberRole
@@ -78,9 +80,13 @@ def test_a_long_statement_keeps_it_from_being_moved_and_nobody_waits_for_long(
 ) -> None:
     monkeypatch.setattr("databosun.engines.mysql.failover.switch.LOCK_SECONDS", 1)
     maria.nodes[0].sql("CREATE DATABASE shop;\nCREATE TABLE shop.t (a INT);\nINSERT INTO shop.t VALUES (1), (2)")
-    long = threading.Thread(
-        target=maria.nodes[0].sql, args=("INSERT INTO shop.t SELECT a + SLEEP(15) FROM shop.t",), daemon=True
-    )
+    busy = maria.nodes[0].connect()
+
+    def work() -> None:
+        with suppress(pymysql.MySQLError), busy.cursor() as cursor:  # it is ended in the end
+            cursor.execute("INSERT INTO shop.t SELECT a + SLEEP(60) FROM shop.t")
+
+    long = threading.Thread(target=work, daemon=True)
     job = maria.job(tmp_path)
     plan = job.plan()
     long.start()
@@ -89,6 +95,8 @@ def test_a_long_statement_keeps_it_from_being_moved_and_nobody_waits_for_long(
     assert "a long statement holds its tables" in found.message
     assert maria.read_only() == [False, True, True]
     assert found.settled
+    assert long.is_alive()
+    maria.nodes[0].sql(f"KILL {busy.thread_id()}")
     long.join(60)
     eventually("the replicas have followed", lambda: maria.leftovers() == [])
 
