@@ -99,13 +99,13 @@ def shop(place: Place) -> Iterator[Shop]:
 
 
 @contextmanager
-def restored_volume(place: Place) -> Iterator[None]:
+def restored_volume(place: Place, image: str = IMAGE) -> Iterator[None]:
     """A claim `restored`, on the node's own disk, of the user that agents run as; its volume goes with it."""
     name = f"{place.namespace}-restored"
     folder = place.stack.cluster.kubeconfig.parent / "volumes" / name
     text = (ROOT / "hack/demo/restored.yaml").read_text()
     for old, new in (
-        ("localhost/databosun/runner-postgresql:18-dev", IMAGE),
+        ("localhost/databosun/runner-postgresql:18-dev", image),
         (
             "claimRef: {namespace: shop, name: orders-restored}",
             f"claimRef: {{namespace: {place.namespace}, name: restored}}",
