@@ -176,7 +176,7 @@ def test_a_primary_that_sentinel_switches_leaves_no_hole_that_is_not_told(yard_o
         write(old, 0, 10)
         drained(pod)
         watched.sentinels[0].call("SENTINEL", "FAILOVER", MASTER)
-        eventually("all follow a new one", lambda: old.info("replication").get("master_link_status") == "up")
+        eventually("it follows a new one", lambda: follows(old))
         new = watched.nodes[1] if watched.nodes[1].info("replication")["role"] == "master" else watched.nodes[2]
         write(new, 10, 5)
         drained(pod)
@@ -191,6 +191,13 @@ def test_a_primary_that_sentinel_switches_leaves_no_hole_that_is_not_told(yard_o
     found = drilled(yard.drill("orders-1", until=LATEST))
     expected = (Verdict.FAILED, "LogGap") if pod.gaps() else (Verdict.PASSED, "Succeeded")
     assert (found.verdict, found.reason) == expected, found
+
+
+def follows(server: Server) -> bool:
+    """Whether it is a replica in step. Who makes a node a replica ends its sessions, this one too."""
+    with suppress(WorldFault, OSError):
+        return server.info("replication").get("master_link_status") == "up"
+    return False
 
 
 def test_how_far_a_replica_is_behind_is_asked_of_its_master(
