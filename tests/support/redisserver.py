@@ -241,8 +241,8 @@ def served(product: str, data: Path, folder: Path, *settings: str) -> dict[str, 
 @contextmanager
 def serving(product: str, data: Path, folder: Path, *settings: str) -> Iterator[Path]:
     """The socket of a server that starts from a data folder, has loaded it, and is stopped cleanly in the end."""
-    place, config = folder / "served.socket", folder / "served.conf"
-    place.unlink(missing_ok=True)
+    # The path of a socket has 107 characters at most.
+    place, config = Path(tempfile.mkdtemp(prefix="served-")) / "socket", folder / "served.conf"
     lines = ["port 0", f"unixsocket {place}", f"dir {data}", f"logfile {folder}/served.log", *settings]
     config.write_text("\n".join(lines) + "\n")
     process = subprocess.Popen([str(program(product)), str(config)], stdout=subprocess.DEVNULL)
@@ -254,6 +254,7 @@ def serving(product: str, data: Path, folder: Path, *settings: str) -> Iterator[
     finally:
         process.terminate()
         process.wait(timeout=30)
+        shutil.rmtree(place.parent)
 
 
 def _listens(place: Path) -> bool:
