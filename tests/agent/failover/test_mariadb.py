@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import pytest
 
 from databosun.api.failover import FailoverMode, FailoverResult, FailoverStep, FailoverVerdict, MemberRole
+from databosun.domain.errors import DatabosunError, WorldFault
+from databosun.engines.mysql.failover import forced, switch
+from databosun.engines.mysql.failover.nodes import Nodes, Place, run
 from support.failoverjob import RUN
 from support.mariafailover import MOVER, SCHEMA, MariaFailoverYard
 from support.waiting import eventually
@@ -175,6 +179,44 @@ def test_what_a_lost_move_left_is_undone_or_done_to_its_end(
         if node is not new:
             new.wait_for(node)
     eventually("the replicas have followed", lambda: maria.leftovers() == [])
+
+
+@pytest.mark.parametrize("mode", [FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER])
+def test_where_a_promotion_is_not_answered_never_do_two_take_writes(
+    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: FailoverMode
+) -> None:
+    plan = maria.job(tmp_path, mode).plan()
+    written: list[list[bool]] = []
+
+    def cut_off(connection: Any, *statements: str) -> None:
+        run(connection, *statements)
+        if "RESET SLAVE ALL" in statements:
+            maria.named(plan.candidate).sql("CREATE DATABASE acknowledged")
+            monkeypatch.setattr(Nodes, "open", away)
+            connection._force_close()
+            raise pymysql.OperationalError(2013, "Lost connection to server during query")
+
+    def away(nodes: Nodes, place: Place) -> Any:
+        written.append(maria.read_only())
+        raise WorldFault("Unreachable", f"{place} is away")
+
+    for module in (switch, forced):
+        monkeypatch.setattr(module, "run", cut_off)
+    with maria.provider() as provider:
+        provider.prepare_probe()
+        for node in maria.nodes[1:]:
+            maria.nodes[0].wait_for(node)
+        with pytest.raises(DatabosunError):
+            provider.move(plan, lambda: None)
+        assert written, "it was tried to put that in order"
+        assert maria.read_only() == written[0] == [True, False, True]
+        monkeypatch.undo()
+        assert list(provider.settle(plan, 10)) == []
+        provider.remove_probe()
+    assert maria.read_only() == [True, False, True]
+    for number in (0, 2):
+        maria.named(plan.candidate).wait_for(maria.nodes[number])
+        assert maria.nodes[number].sql("SHOW DATABASES LIKE 'acknowledged'"), "what was acknowledged is kept"
 
 
 def test_a_primary_that_somebody_else_made_read_only_stays_so(maria: MariaFailoverYard, tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import io
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from databosun.agent.execute import task_of
 from databosun.agent.main import run
 from databosun.api.backuptasks import CatalogTask, ProbeTask, ValidateTask
+from databosun.api.request import Task
 from databosun.api.result import Outcome
 from databosun.domain.errors import UserFault, WorldFault
 from support.agentrun import PASSWORD, Ran, Workplace, backup_task, read
@@ -164,3 +166,10 @@ def test_a_probe_reports_what_the_engine_found(place: Workplace) -> None:
     assert verdict(ran) == (0, Outcome.SUCCEEDED, "Succeeded", False)
     assert ran.result.probe
     assert ran.result.probe.reachable is False
+
+
+def test_every_task_of_a_request_is_done_by_a_module() -> None:
+    tasks = [one.model_fields["task"].default for one in get_args(get_args(Task)[0])]
+    assert len(tasks) > 10
+    for task in tasks:
+        assert callable(task_of(task)), task

@@ -44,8 +44,7 @@ class ForcedSwitch(Switch):
                 self._gather(candidate, new, others)
                 run(candidate, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = 0")
             except BaseException:
-                with suppress(DatabosunError):  # settling tries again, and says what it cannot
-                    self.back(old, new, others)
+                self.make_good(old, new, others)
                 raise
         self.point(others, new)
 

@@ -55,7 +55,9 @@ class Switch:
                     run(former, "SET GLOBAL read_only = 1")
                     run(candidate, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = 0")
                 except BaseException:
-                    self._undo(former, candidate, old)
+                    with suppress(*_FAULTS):  # else it goes with its session; what was made read-only stays so
+                        run(former, "UNLOCK TABLES")
+                    self.make_good(old, new, others)
                     raise
                 run(former, "UNLOCK TABLES")
                 follow(former, new, self.replication, self.tls)
@@ -73,6 +75,15 @@ class Switch:
                 left = self.take_back(old, new)
                 run(candidate, "SET GLOBAL read_only = 0")
                 return [*left, *self.point(others, new)]
+
+    def make_good(self, old: Place, new: Place, others: Sequence[Place]) -> None:
+        """After a fault: by what the servers say.
+
+        A candidate whose promotion was not answered may have taken writes, and is not simply undone. Where a server
+        cannot be asked, the old primary stays as it is, and settling tries again.
+        """
+        with suppress(DatabosunError):
+            self.settle(old, new, others)
 
     def settle_without(self, old: Place, new: Place, others: Sequence[Place]) -> Sequence[str]:
         """The same, where the old primary cannot be asked: a candidate that was let go is primary by now; one that
@@ -173,9 +184,3 @@ class Switch:
                 "moved, and writes go on"
             )
             raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message)
-
-    def _undo(self, former: Connection[Any], candidate: Connection[Any], old: Place) -> None:
-        """Each step on its own: where one side cannot be reached, the other is put in order all the same."""
-        with suppress(*_FAULTS):
-            self._let_follow(candidate, old)
-        run(former, "SET GLOBAL read_only = 0", "UNLOCK TABLES")
