@@ -313,6 +313,7 @@ BROKEN = [
         "at most one of pointInTime, lsn, restorePoint and until can be given",
         put=(("lsn", "0/1"),),
     ),
+    Broken("Restore", "from-backup", "a log sequence number such as 0/3000148", put=(("lsn", "0-1-12"),)),  # a GTID
     Broken("Restore", "orders-back", "overwrite: Replace needs confirm with the name of the target", drop=("confirm",)),
     Broken(
         "Restore",

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -187,6 +187,42 @@ class Pod:
             return line is not None and line.lsn is not None and parse_lsn(line.lsn) >= parse_lsn(lsn)
 
         eventually(f"the log is stored up to {lsn}; {self.latest()}", there, seconds)
+
+    def drained(self, seconds: float = 90) -> datetime:
+        """Wait until all that was written so far is in the store; by when that was."""
+        now = datetime.now(UTC)
+
+        def reached() -> bool:
+            assert self.running(), self.log_file.read_text()[-3000:]
+            line = self.latest()
+            return line is not None and line.recoverable_at is not None and line.recoverable_at > now
+
+        eventually(f"recoverable behind {now}; {self.latest()}", reached, seconds)
+        return now
+
+    def says(self, what: str, seconds: float = 60, **expected: object) -> PositionLine:
+        """The line that says so, once there is one."""
+
+        def found() -> bool:
+            assert self.running(), self.log_file.read_text()[-3000:]
+            line = self.latest()
+            return line is not None and all(getattr(line, name) == value for name, value in expected.items())
+
+        eventually(f"{what}; {self.latest()}", found, seconds)
+        line = self.latest()
+        assert line
+        return line
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Its volume is elsewhere for a while."""
+        volume = self.place.paths.volume.resolve()
+        elsewhere = volume.with_name("away")
+        shutil.move(volume, elsewhere)
+        yield
+        if volume.exists():
+            shutil.rmtree(volume)
+        shutil.move(elsewhere, volume)
 
     def wait_until_streaming(self, seconds: float = 60) -> None:
         """Until it has said a position without trouble."""

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ import pymongo
 from databosun.api.drill import Check, CheckType
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName
+from databosun.engines.mongodb.positions import FILE_SECONDS
 from support.engineyard import EngineYard
 from support.mongosample import ORDERS, content
 from support.mongoserver import BACKUP_USER, PASSWORD, Client, MongoServer, programs
 from support.recoverypod import RecoveryPod
+from support.waiting import eventually
 
 _BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -35,6 +38,7 @@ class MongoYard(EngineYard):
     username = BACKUP_USER
     password = PASSWORD
     incremental = True
+    continuous = True
 
     @property
     def its(self) -> MongoServer:
@@ -58,6 +62,12 @@ class MongoYard(EngineYard):
         shop.orders.update_many({"customer": 3}, {"$set": {"note": "changed"}})
         shop.orders.delete_many({"customer": 4})
         shop.customers.insert_one({"name": "later", "email": "later@example.org"})
+
+    def roll(self) -> None:
+        """A file is of one minute."""
+        minute = time.time() // FILE_SECONDS
+        eventually("another minute has begun", lambda: time.time() // FILE_SECONDS > minute, 2 * FILE_SECONDS)
+        self.its.client.shop.orders.insert_one({"_id": "rolled"})
 
     def sessions(self) -> int:
         """Of the backup's account: the tests' own are over the socket."""

@@ -6,17 +6,13 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-from databosun.api.archive import PositionLine
 from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.api.result import RestoreResult
 from databosun.engines.redis.resp import Wire
-from support.archiving import Pod
 from support.redisserver import Server, open_socket, serving
 from support.redisyard import RedisYard
-from support.waiting import eventually
 
 LATEST = RecoveryPoint(kind=PointKind.LATEST)
 
@@ -91,33 +87,6 @@ def transferred(wire: Wire) -> tuple[list[int], int, int]:
 
 def _number(reply: object) -> int:
     return int(reply) if isinstance(reply, bytes) else 0
-
-
-def says(pod: Pod, what: str, seconds: float = 60, **expected: object) -> PositionLine:
-    """The line that says so, once there is one."""
-
-    def found() -> bool:
-        assert pod.running(), pod.log_file.read_text()[-3000:]
-        line = pod.latest()
-        return line is not None and all(getattr(line, name) == value for name, value in expected.items())
-
-    eventually(f"{what}; {pod.latest()}", found, seconds)
-    line = pod.latest()
-    assert line
-    return line
-
-
-def drained(pod: Pod, seconds: float = 90) -> datetime:
-    """Wait until all that was written so far is in the store; by when that was."""
-    now = datetime.now(UTC)
-
-    def reached() -> bool:
-        assert pod.running(), pod.log_file.read_text()[-3000:]
-        line = pod.latest()
-        return line is not None and line.recoverable_at is not None and line.recoverable_at > now
-
-    eventually(f"recoverable behind {now}; {pod.latest()}", reached, seconds)
-    return now
 
 
 @contextmanager

@@ -56,8 +56,10 @@ def resolve(ctx: Context, member: Member, until: RecoveryPoint, timeline: int | 
     if until.kind in _WITHOUT_LOG:
         return Goal(until)
     capabilities = CAPABILITIES.get(ctx.request.database.engine if ctx.request.database else "")
-    if until.kind is PointKind.TIME and capabilities is not None and capabilities.log_in_chain:
-        return Goal(until, covers=until.time)  # the engine has the log in the chain itself, and judges it
+    if until.time is not None and capabilities is not None and capabilities.log_in_chain:
+        end = member.manifest.snapshot_time
+        if member.manifest.position.start_lsn is None or (end is not None and until.time <= end):
+            return Goal(until, covers=until.time)  # the engine has the log in the chain itself, and judges it
     way = _find_way(ctx, member, timeline)
     match until.kind:
         case PointKind.TIME if until.time is not None:

@@ -15,7 +15,7 @@ import zstandard
 from databosun.agent.children import Children
 from databosun.agent.encode import ZSTD_LEVEL, Age
 from databosun.domain.errors import SafetyStop
-from databosun.domain.wal import WalPoint, segment_name
+from databosun.domain.wal import WalPoint, next_file, segment_name
 from databosun.storage.reasons import StorageReason
 
 
@@ -50,6 +50,11 @@ class Encoded:
     def data_end(self) -> int | None:
         """What its name says beside the segment: where its data ends, unless it is filled."""
         return self.end.lsn if not self.full else self.begin + self.length if self.last else None
+
+    @property
+    def next_file(self) -> int | None:
+        """What its name says besides: where the next file begins, unless that is the one of the next number."""
+        return self.end.lsn if self.last and self.end.lsn != next_file(self.begin) else None
 
 
 class OpenSegment:

@@ -156,14 +156,14 @@ class Shipper:
                     segment = self._follow(segment.encode(mark=self._said()))
             self._wrote(segment)
 
-    def end_file(self, mark: object) -> None:
+    def end_file(self, mark: object, *, next_at: int | None = None) -> None:
         """The server's file ends here; the next one begins."""
         with self._changed:
             segment = self._open
             if segment is None:
                 raise Drained
             self._mark = mark
-            following = WalPoint(self._timeline, next_file(segment.begin))
+            following = WalPoint(self._timeline, next_at or next_file(segment.begin))
             self._wrote(self._follow(segment.encode(next_at=following, mark=self._said())))
 
     def write_file(self, data: bytes, mark: object) -> None:

@@ -110,7 +110,8 @@ class WalBucket:
         """Store a segment or an open part; its key. SafetyStop(LogConflict) where another plaintext is there."""
         name = segment_name(encoded.timeline, encoded.number, self.segment_bytes)
         encrypted = bool(self.recipients)
-        key = self.folder.segment(name, end=encoded.data_end, encrypted=encrypted, last=encoded.last)
+        end, following = encoded.data_end, encoded.next_file
+        key = self.folder.segment(name, end=end, encrypted=encrypted, last=encoded.last, following=following)
         metadata = {DIGEST: encoded.sha256, LENGTH: str(encoded.length)}
         if at is not None:
             metadata[INSTANT] = at.isoformat()

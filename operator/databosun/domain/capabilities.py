@@ -38,7 +38,9 @@ class Capabilities:
 CAPABILITIES: Mapping[str, Capabilities] = {
     EngineName.POSTGRESQL: Capabilities(5432, incremental_on=Method.PHYSICAL, log_onto=Method.PHYSICAL, lifecycle=True),
     EngineName.MARIADB: Capabilities(3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL),
-    EngineName.MONGODB: Capabilities(27017, series=2, incremental_on=Method.LOGICAL, log_in_chain=True),
+    EngineName.MONGODB: Capabilities(
+        27017, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, log_in_chain=True
+    ),
     EngineName.REDIS: Capabilities(6379, log_onto=Method.PHYSICAL, log_kept=True),
     EngineName.RDS: Capabilities(5432, managed=True),
 }

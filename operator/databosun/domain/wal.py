@@ -20,7 +20,7 @@ LARGEST_SEGMENT = 1024**3
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history")
-_ID_BYTES = 1 << 32  # a "log id" in a segment's name covers 4 GiB
+FILE_SPAN = 1 << 32  # positions of one file, of a log of files; a "log id" in a segment's name covers as much
 
 
 def parse_lsn(text: str) -> int:
@@ -55,6 +55,11 @@ def segment_start(lsn: int, segment_bytes: int) -> int:
     return lsn - lsn % segment_bytes
 
 
+def lsn_of(number: int, offset: int = 0) -> int:
+    """A position of a log of files: the file's number above, the offset in it below."""
+    return number * FILE_SPAN + offset
+
+
 def next_file(lsn: int) -> int:
     """Where the file after the one that holds a position begins, of a log of files."""
     return (lsn | 0xFFFFFFFF) + 1
@@ -62,14 +67,14 @@ def next_file(lsn: int) -> int:
 
 def segment_name(timeline: int, number: int, segment_bytes: int) -> str:
     """The file's name in `pg_wal`, such as `000000010000001600000B37`."""
-    per_id = _ID_BYTES // segment_bytes
+    per_id = FILE_SPAN // segment_bytes
     return f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
 
 
 def parse_segment(name: str, segment_bytes: int) -> tuple[int, int]:
     """Timeline and number of a segment by its file name. ValueError where no server of that size makes such a name."""
     found = _SEGMENT.fullmatch(name)
-    per_id = _ID_BYTES // segment_bytes
+    per_id = FILE_SPAN // segment_bytes
     if not found or int(found[3], 16) >= per_id:
         msg = f"{name!r} is no name of a WAL segment of {segment_bytes} bytes"
         raise ValueError(msg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -79,8 +79,9 @@ class WalSink(Protocol):
         """A stream may be resumed at what was written so far; its text says where, in the engine's own terms."""
         ...
 
-    def end_file(self, mark: object) -> None:
-        """The server's file ends with what was written so far, and the next one begins."""
+    def end_file(self, mark: object, *, next_at: int | None = None) -> None:
+        """The server's file ends with what was written so far, and the next one begins: that of the next number, or at
+        `next_at` where numbers are left out."""
         ...
 
     def write_file(self, data: bytes, mark: object) -> None:
@@ -195,6 +196,14 @@ class ArchiveState:
 _URGENCY = ["Human", "User", "World"]
 
 
+def demand_nothing_blocks(findings: Iterable[Finding]) -> None:
+    """UserFault with the statement that mends it, for the first that stands in the way of archiving."""
+    for finding in findings:
+        if finding.blocks:
+            fix = f"; to mend it: {finding.fix}" if finding.fix else ""
+            raise UserFault(finding.reason, f"{finding.message}{fix}")
+
+
 class Archiver(Protocol):
     """What the agent can do with the log of one kind of database."""
 
@@ -209,3 +218,11 @@ class Archiver(Protocol):
     def drop_slot(self, target: Target, cluster_id: str, namespace: str, system_identifier: str) -> tuple[str, ...]:
         """Remove what an archiver left at the source, on every listed host; says where. Harmless a second time."""
         ...
+
+
+class KeepsNothing:
+    """Part of an `Archiver` that leaves nothing at the source."""
+
+    def drop_slot(self, target: Target, cluster_id: str, namespace: str, system_identifier: str) -> tuple[str, ...]:
+        """Nothing is there."""
+        return ()

@@ -9,18 +9,19 @@ from databosun.storage.names import whole
 
 _TIMELINE = re.compile(r"[0-9A-F]{8}")
 _HOUR = re.compile(r"[0-9]{8}T[0-9]{2}")
-_WAL = re.compile(r"([0-9A-F]{24})(?:\.(partial|last)\.([0-9A-F]{16}))?\.zst(\.age)?")
+_WAL = re.compile(r"([0-9A-F]{24})(?:\.(partial|last)\.([0-9A-F]{16})(?:-([0-9A-F]{16}))?)?\.zst(\.age)?")
 
 
 @dataclass(frozen=True, slots=True)
 class WalFile:
     """The name of a stored segment, understood. `end`: where an open one ends so far, or the last one of a file of the
-    server; None for a full one."""
+    server; None for a full one. `following`: where the next file begins, if that is not the one of the next number."""
 
     segment: str
     end: int | None
     encrypted: bool
     last: bool = False
+    following: int | None = None
 
     @property
     def open(self) -> bool:
@@ -56,10 +57,13 @@ class WalFolder:
         """A timeline's history file, as the server has it: never encrypted, since who archives must read it again."""
         return f"{self.timeline(timeline)}/{timeline:08X}.history"
 
-    def segment(self, name: str, *, end: int | None, encrypted: bool, last: bool = False) -> str:
+    def segment(
+        self, name: str, *, end: int | None, encrypted: bool, last: bool = False, following: int | None = None
+    ) -> str:
         """A stored segment by its name in `pg_wal`: full, the open one as far as `end`, or the last one of a file."""
         part = "" if end is None else f".{'last' if last else 'partial'}.{end:016X}"
-        return f"{self.root}/{name[:8]}/{name}{part}.zst{'.age' if encrypted else ''}"
+        skipping = "" if following is None else f"-{following:016X}"
+        return f"{self.root}/{name[:8]}/{name}{part}{skipping}.zst{'.age' if encrypted else ''}"
 
     def times(self, timeline: int) -> str:
         """The folder of a timeline's pairs of wall clock and position."""
@@ -75,7 +79,11 @@ def parse_wal(key: str) -> WalFile | None:
     found = _WAL.fullmatch(key.rpartition("/")[2])
     if not found:
         return None
-    return WalFile(found[1], int(found[3], 16) if found[3] else None, found[4] is not None, found[2] == "last")
+    segment, kind, end, following, encrypted = found.groups()
+    if following and kind != "last":
+        return None
+    at, behind = (int(one, 16) if one else None for one in (end, following))
+    return WalFile(segment, at, encrypted is not None, kind == "last", behind)
 
 
 def parse_timeline_folder(name: str) -> int | None:

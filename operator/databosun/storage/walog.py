@@ -19,6 +19,7 @@ from databosun.api.archive import LogGap, TimePair
 from databosun.api.v1alpha1.common import Model
 from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import (
+    FILE_SPAN,
     History,
     WalPoint,
     demand_segment_bytes,
@@ -62,7 +63,8 @@ class LogDescription(Model):
 class StoredSegment:
     """One object of a log: bytes `start` to before `end`. `full`: the whole segment; else the open one, so far.
 
-    The last one of a file is full, and ends where the next file begins. `length`: bytes of log in it.
+    The last one of a file is full, and ends where the next file begins, whichever number that has. `length`: bytes of
+    log in it.
     """
 
     key: str
@@ -310,7 +312,10 @@ def segment_of(one: ObjectInfo, size: int) -> StoredSegment | None:
     if not start + (not name.last) <= end <= start + size:
         return None
     length = end - start
-    end = next_file(start) if name.last else end
+    if name.last:
+        end = name.following or next_file(start)
+        if end < next_file(start) or end % FILE_SPAN:
+            return None
     return StoredSegment(one.key, timeline, number, start, end, not name.open, name.encrypted, one.size, length)
 
 

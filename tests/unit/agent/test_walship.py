@@ -381,6 +381,33 @@ def test_a_log_of_files_that_lacks_any_of_its_pieces_has_a_hole(yard: Yard, miss
     assert after.reached <= gone.start
 
 
+def test_a_log_of_files_may_leave_numbers_out_and_says_so(yard: Yard) -> None:
+    """Where a piece is gone, or nothing says that numbers are left out, there is a hole."""
+    shipper = yard.shipper()
+    shipper.begin(WalPoint(1, FILES), after_gap=True)
+    later = FILES + (5 << 32)
+    feed(shipper, FILES, FILES + MIB + 77)
+    shipper.end_file("the next file", next_at=later)
+    feed(shipper, later, later + 50)
+    eventually("all is stored", stored_up_to(shipper, later + 50))
+    shipper.end_file("none is left out", next_at=later + (1 << 32))
+    assert shipper.finish(10)
+    log = read_log(yard.store, FOLDER)
+    found = log.coverage(first_history(), FILES)
+    assert (found.whole, found.reached) == (True, later + (1 << 32))
+    assert [one.length for one in found.segments] == [MIB, 77, 50]
+    names = [one.key.rpartition("/")[2].removesuffix(".zst") for one in found.segments]
+    assert names[1].endswith(f".last.{FILES + MIB + 77:016X}-{later:016X}")
+    assert names[2].endswith(f".last.{later + 50:016X}")
+    assert yard.shipper().stored_end(first_history()) == WalPoint(1, later + (1 << 32))
+    bridge = found.segments[1].key
+    data = yard.store.get(bridge, limit=MIB)
+    yard.store.delete([bridge])
+    yard.store.put(bridge.replace(f"-{later:016X}", ""), data)
+    hole = read_log(yard.store, FOLDER).coverage(first_history(), FILES)
+    assert (hole.whole, hole.reached) == (False, FILES + (1 << 32))
+
+
 def test_a_life_resumes_at_the_mark_of_what_is_newest(yard: Yard) -> None:
     """Of an open part where its segment began; of a full segment behind it; of a file that ended in the next one."""
     shipper = yard.shipper()

@@ -11,13 +11,14 @@ import pytest
 
 from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.domain.errors import SafetyStop, WorldFault
-from databosun.domain.wal import WalPoint, format_lsn
+from databosun.domain.wal import WalPoint, format_lsn, lsn_of
 from databosun.engines.base import RecoveryPlan
 from databosun.engines.mysql.binlogevents import HEADER, MAGIC, Event, Groups, Gtids, Kind, events_of, read_event
 from databosun.engines.mysql.binlogfeed import GATHERED, Broken, Feed
 from databosun.engines.mysql.binlogway import File, Place, behind_gap, first_place, may_resume, read_place
-from databosun.engines.mysql.positions import lsn_of, number_of_file
-from databosun.engines.mysql.recovery.log import Aim
+from databosun.engines.mysql.positions import number_of_file
+from databosun.engines.mysql.recovery.log import begins_behind
+from databosun.engines.replaying import Aim
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FILES = [File("bin.000007", 5000), File("bin.000008", 300)]
@@ -230,22 +231,23 @@ def aim(until: RecoveryPoint, *, surely: int | None = None, expected: int | None
 
 def test_a_time_takes_what_was_committed_before_it_and_nothing_of_its_own_second() -> None:
     found = aim(RecoveryPoint(kind=PointKind.TIME, time=NOW))
-    assert not found.excludes(gtid(1, at=NOW - timedelta(seconds=1)), 1000)
-    assert found.excludes(gtid(1, at=NOW), 1000)
-    assert aim(RecoveryPoint(kind=PointKind.TIME, time=NOW + timedelta(seconds=0.9))).excludes(gtid(1, at=NOW), 1000)
+    assert not begins_behind(found, gtid(1, at=NOW - timedelta(seconds=1)), 1000)
+    assert begins_behind(found, gtid(1, at=NOW), 1000)
+    later = aim(RecoveryPoint(kind=PointKind.TIME, time=NOW + timedelta(seconds=0.9)))
+    assert begins_behind(later, gtid(1, at=NOW), 1000)
 
 
 def test_a_time_trusts_the_looks_at_the_clock_more_than_a_stamp() -> None:
     """A session may say `SET TIMESTAMP`: what was there at an earlier look is before, what came later is behind."""
     found = aim(RecoveryPoint(kind=PointKind.TIME, time=NOW), surely=5000, expected=9000)
-    assert not found.excludes(gtid(1, at=NOW + timedelta(days=900)), 4999)
-    assert found.excludes(gtid(1, at=NOW + timedelta(days=900)), 5000)
-    assert found.excludes(gtid(1, at=NOW - timedelta(days=900)), 9000)
+    assert not begins_behind(found, gtid(1, at=NOW + timedelta(days=900)), 4999)
+    assert begins_behind(found, gtid(1, at=NOW + timedelta(days=900)), 5000)
+    assert begins_behind(found, gtid(1, at=NOW - timedelta(days=900)), 9000)
 
 
 def test_a_position_takes_whole_transactions_up_to_it() -> None:
     found = aim(RecoveryPoint(kind=PointKind.LSN, lsn=format_lsn(lsn_of(7, 5000))))
-    assert not found.excludes(gtid(1), lsn_of(7, 4999))
-    assert found.excludes(gtid(1), lsn_of(7, 5000))
-    assert found.passed_by(lsn_of(7, 5001))
-    assert not found.passed_by(lsn_of(7, 5000))
+    assert not begins_behind(found, gtid(1), lsn_of(7, 4999))
+    assert begins_behind(found, gtid(1), lsn_of(7, 5000))
+    assert found.excludes(lsn_of(7, 5001), None)
+    assert not found.excludes(lsn_of(7, 5000), None)

@@ -12,13 +12,14 @@ import pytest
 
 from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.domain.errors import SafetyStop, WorldFault
-from databosun.domain.wal import format_lsn, segment_name
+from databosun.domain.wal import format_lsn, lsn_of, segment_name
 from databosun.engines.base import LogPiece, RecoveryPlan
+from databosun.engines.filelog import SEGMENT_BYTES
 from databosun.engines.redis.connect import Endpoint
 from databosun.engines.redis.log import files
 from databosun.engines.redis.log.commands import Walker
 from databosun.engines.redis.log.files import Cut, Cutter
-from databosun.engines.redis.log.place import SEGMENT_BYTES, Mark, decide_resume, lsn_of, piece_of, read_mark
+from databosun.engines.redis.log.place import Mark, decide_resume, piece_of, read_mark
 from databosun.engines.redis.recovery.facts import Backup
 from databosun.engines.redis.recovery.log import write_commands
 from databosun.engines.redis.resp import encode

@@ -77,6 +77,12 @@ def test_the_names_are_those_of_the_contract() -> None:
     assert found is not None
     assert (found.segment, found.end, found.encrypted) == (name, 0x16B374D848, True)
     assert parse_wal(FOLDER.history(2)) is None
+    last = FOLDER.segment(name, end=0x16B374D848, encrypted=False, last=True, following=0x1900000000)
+    assert last == f"{root}/00000001/{name}.last.00000016B374D848-0000001900000000.zst"
+    known = parse_wal(last)
+    assert known is not None
+    assert (known.end, known.last, known.open, known.following) == (0x16B374D848, True, False, 0x1900000000)
+    assert parse_wal(last.replace("last", "partial")) is None
     assert [parse_timeline_folder(one) for one in ("0000000A", "times", "gaps", "00000000")] == [10, None, None, None]
 
 

@@ -13,7 +13,7 @@ from bson import json_util
 from bson.json_util import CANONICAL_JSON_OPTIONS
 from bson.timestamp import Timestamp
 
-from databosun.api.v1alpha1.backup import ObjectCount, Position
+from databosun.api.v1alpha1.backup import ObjectCount
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import WorldFault
@@ -31,7 +31,7 @@ from databosun.engines.mongodb.namespaces import (
     metadata_path,
     wanted,
 )
-from databosun.engines.mongodb.positions import BASE_FILE, OPLOG, Mark, format_ts
+from databosun.engines.mongodb.positions import BASE_FILE, OPLOG, Mark, backup_position, format_ts
 from databosun.engines.mongodb.reading import batches
 from databosun.engines.mongodb.server import ServerFacts
 
@@ -80,7 +80,7 @@ def back_up_full(run: Run) -> Captured:
         method=Method.LOGICAL,
         engine_version=run.facts.version,
         system_identifier=run.facts.identity,
-        position=Position(optime=str(end) if end else None),
+        position=backup_position(end, identified=run.facts.identity is not None),
         snapshot_time=end.at if end else began,
         parent=None,
         base=None,
@@ -198,7 +198,7 @@ def _environment(
         **server_environment(run.facts),
         "kinds": kinds,
         "users": users,
-        "oplog": {"begin": format_ts(begin), "end": str(end)} if begin and end else None,
+        "oplog": {"begin": format_ts(begin), "end": str(end), "term": end.term} if begin and end else None,
     }
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.engines.base import Captured, Parent
 from databosun.engines.mongodb import oplog
 from databosun.engines.mongodb.full import Run, server_environment, store_slice
-from databosun.engines.mongodb.positions import BASE_FILE, Mark, format_ts, read_mark
+from databosun.engines.mongodb.positions import BASE_FILE, Mark, backup_position, format_ts, read_mark
 from databosun.engines.mongodb.replay.entries import REPLAYED
 
 
@@ -34,7 +33,7 @@ def back_up_incremental(run: Run) -> tuple[Captured | None, tuple[str, ...]]:
         method=Method.LOGICAL,
         engine_version=run.facts.version,
         system_identifier=run.facts.identity,
-        position=Position(optime=str(end)),
+        position=backup_position(end, identified=run.facts.identity is not None),
         snapshot_time=end.at,
         parent=parent.id,
         base=parent.base,
@@ -42,7 +41,7 @@ def back_up_incremental(run: Run) -> tuple[Captured | None, tuple[str, ...]]:
         environment={
             **server_environment(run.facts),
             "entries": walk.count,
-            "oplog": {"begin": format_ts(begin.ts), "end": str(end)},
+            "oplog": {"begin": format_ts(begin.ts), "end": str(end), "term": end.term},
         },
     )
     return captured, ()

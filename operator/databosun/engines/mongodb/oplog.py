@@ -36,7 +36,11 @@ def concern(hello: Mapping[str, Any]) -> ReadConcern:
 
 def newest(client: Client) -> Mark:
     """The newest entry that no election takes back. WorldFault(NoOplog) where there is none at all."""
-    hello = client.admin.command("hello")
+    return newest_of(client, client.admin.command("hello"))
+
+
+def newest_of(client: Client, hello: Mapping[str, Any]) -> Mark:
+    """The same, as the member has just said it."""
     if settles(hello):
         return _mark(hello["lastWrite"]["majorityOpTime"])
     last = next(iter(_oplog(client).find().sort("$natural", -1).limit(1)), None)
@@ -105,6 +109,13 @@ def slice_of(client: Client, hello: Mapping[str, Any], begin: Timestamp, end: Ti
     """The entries from one to the other, both with it."""
     oplog = _oplog(client).with_options(read_concern=concern(hello))
     return oplog.find_raw_batches({"ts": {"$gte": begin, "$lte": end}}, batch_size=0)
+
+
+def first_from(client: Client, hello: Mapping[str, Any], begin: Timestamp) -> Mark | None:
+    """The first entry from a time on; None where there is none yet."""
+    settled_oplog = _oplog(client).with_options(read_concern=concern(hello))
+    found = next(iter(settled_oplog.find({"ts": {"$gte": begin}}).sort("$natural", 1).limit(1)), None)
+    return _mark(found) if found else None
 
 
 def _oplog(client: Client) -> Collection[Document]:

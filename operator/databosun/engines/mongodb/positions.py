@@ -8,6 +8,12 @@ from datetime import UTC, datetime
 
 from bson.timestamp import Timestamp
 
+from databosun.api.v1alpha1.backup import Position
+from databosun.domain.wal import format_lsn, lsn_of
+from databosun.engines.filelog import TIMELINE
+
+# The shipped oplog is a row of files, one for each of these that has entries; its number counts them since 1970.
+FILE_SECONDS = 30
 # Stored unencrypted beside the artefacts: what an Incremental stands on.
 BASE_FILE = "oplog.json"
 OPLOG = "oplog.bson.zst"
@@ -39,6 +45,30 @@ def read_mark(data: bytes) -> Mark | None:
     if "time" not in found:
         return None
     return Mark(Timestamp(int(found["time"]), int(found["increment"])), int(found["term"]))
+
+
+def file_of(ts: Timestamp) -> int:
+    """The number of the file that holds the entry of a time."""
+    return int(ts.time) // FILE_SECONDS
+
+
+def first_in(number: int) -> Timestamp:
+    """A time that no entry of an earlier file has, and every one of this file."""
+    return Timestamp(number * FILE_SECONDS, 0)
+
+
+def backup_position(end: Mark | None, *, identified: bool) -> Position:
+    """For a manifest. `identified`: of a server whose log can be told from others', and may be replayed onto it.
+
+    Where in its file a backup ends, nobody counts: a replay reads the file, and skips to the entry.
+    """
+    if end is None:
+        return Position()
+    found = Position(optime=str(end))
+    if not identified:
+        return found
+    at = format_lsn(lsn_of(file_of(end.ts)))
+    return found.model_copy(update={"start_lsn": at, "lsn": at, "timeline": TIMELINE})
 
 
 def format_ts(ts: Timestamp) -> str:

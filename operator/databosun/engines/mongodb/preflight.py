@@ -59,7 +59,7 @@ def _topology(facts: ServerFacts) -> list[Finding]:
 
 def _grants(client: Client, target: Target, facts: ServerFacts) -> list[Finding]:
     """One finding for all that is refused: the built-in role `backup` is enough for every one of them."""
-    refused = [what for what, ask in _trials(client, facts) if not _allowed(ask)]
+    refused = [what for what, ask in _trials(client, facts) if not allowed(ask)]
     if not refused:
         return []
     user = target.credentials.username
@@ -96,7 +96,8 @@ def _read_each(client: Client) -> None:
             client[name][collection].find_one({}, {"_id": 1})
 
 
-def _allowed(ask: Callable[[], object]) -> bool:
+def allowed(ask: Callable[[], object]) -> bool:
+    """Whether the account may ask that."""
     try:
         ask()
     except OperationFailure as error:

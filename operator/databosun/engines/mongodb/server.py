@@ -28,6 +28,7 @@ class ServerFacts:
     """The server as one login saw it at `now` (the server's clock). `hello`: what it answered to that.
 
     `identity`: of the replica set, None where it has none or hides it. `shard`: a part of a sharded cluster.
+    `election`: seconds after which a primary that no majority answers takes no writes any more, at the latest.
     """
 
     endpoint: Endpoint
@@ -38,6 +39,7 @@ class ServerFacts:
     identity: str | None = None
     shard: bool = False
     oplog: bool = False
+    election: float = 10.0
 
     @property
     def series(self) -> tuple[int, int]:
@@ -101,7 +103,8 @@ def read_more(client: Client, facts: ServerFacts) -> ServerFacts:
     oplog = OPLOG_COLLECTION in local.list_collection_names(filter={"name": OPLOG_COLLECTION})
     shard = _allowed(lambda: client.admin["system.version"].find_one({"_id": "shardIdentity"}))
     found = _allowed(lambda: local["system.replset"].find_one({}))
-    identity = ((found or {}).get("settings") or {}).get("replicaSetId")
+    settings = (found or {}).get("settings") or {}
+    identity = settings.get("replicaSetId")
     return ServerFacts(
         endpoint=facts.endpoint,
         product=facts.product,
@@ -111,6 +114,7 @@ def read_more(client: Client, facts: ServerFacts) -> ServerFacts:
         identity=f"mongodb-{identity}" if identity else None,
         shard=shard is not None,
         oplog=oplog,
+        election=float(settings.get("electionTimeoutMillis") or 10_000) / 1000,
     )
 
 

@@ -14,29 +14,33 @@ from typing import Any
 
 from pymysql.connections import Connection
 
-from databosun.api.archive import LogGap
 from databosun.api.result import Finding
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault, WorldFault
-from databosun.domain.wal import WalPoint, first_history, format_lsn, segment_start
-from databosun.engines.archiving import SOURCE, ArchivePlan, Archiver, ArchiveState, WalSink, keep_archiving
+from databosun.domain.wal import WalPoint, format_lsn, lsn_of, segment_start
+from databosun.engines.archiving import (
+    SOURCE,
+    ArchivePlan,
+    Archiver,
+    ArchiveState,
+    KeepsNothing,
+    WalSink,
+    keep_archiving,
+)
 from databosun.engines.base import Target
+from databosun.engines.filelog import FULL_PAUSE, LONGEST_SAMPLE, SEGMENT_BYTES, TIMELINE, FileLog
 from databosun.engines.mysql.binlogevents import FIRST
 from databosun.engines.mysql.binlogfeed import Broken, Feed
 from databosun.engines.mysql.binlogstream import BinlogStream
 from databosun.engines.mysql.binlogway import File, Place, Resume, behind_gap, first_place, may_resume, read_place
 from databosun.engines.mysql.connect import Session, one, opened, rows
 from databosun.engines.mysql.faults import guarded
-from databosun.engines.mysql.positions import TIMELINE, lsn_of, number_of_file
+from databosun.engines.mysql.positions import number_of_file
 from databosun.engines.mysql.preflight_archiving import demand_archivable, examine_archiving
 from databosun.engines.mysql.server import choose_source, read_facts
 
-SEGMENT_BYTES = 16 * 1024 * 1024
-BLOCK_BYTES = 1
-FULL_PAUSE = 0.05
 # Events that never stop coming leave the server no time for a heartbeat, and few of them fill no buffer.
 LONGEST_GATHERED = 0.25
-LONGEST_SAMPLE = 5.0
 _ASK_SECONDS = 30.0
 # Above what people number their replicas with: a server ends the stream of a replica whose number comes again.
 _OUR_NUMBERS = 0xF0000000
@@ -68,7 +72,7 @@ class _Run:
         self._plan = plan
         self._sink = sink
         self._state = state
-        self._system: str | None = None
+        self._log = FileLog(sink, state)
         self._broken: str | None = None
         self._sampled_at = float("-inf")
         self.streamed = False
@@ -79,7 +83,7 @@ class _Run:
         with opened(session) as asking:
             asking._read_timeout = _ASK_SECONDS
             source = self._look(asking, session)
-            self._adopt(source)
+            self._log.adopt(source.system_identifier, source.host)
             resume, at = self._resume(asking, source)
             with opened(session) as connection:
                 self._stream(BinlogStream(connection), asking, source, resume, at)
@@ -92,30 +96,19 @@ class _Run:
             raise UserFault(Reason.PERMISSION_DENIED, message)
         return _Source(str(session.endpoint), facts.system_identifier, _files(asking), facts.now)
 
-    def _adopt(self, source: _Source) -> None:
-        if self._system not in (None, source.system_identifier):
-            message = (
-                f"{source.host} has system identifier {source.system_identifier}, and {self._system} was archived "
-                "until now; the archiver starts anew for it"
-            )
-            raise WorldFault(Reason.ANOTHER_SERVER, message)
-        self._sink.adopt(source.system_identifier, SEGMENT_BYTES, BLOCK_BYTES, files=True)
-        self._system = source.system_identifier
-        self._state.know(system_identifier=self._system, host=source.host)
-
     def _resume(self, asking: Connection[Any], source: _Source) -> tuple[Resume, WalPoint]:
         """Where the stream begins, and from where on the store takes it; a gap is recorded first."""
-        end = self._sink.stored_end(first_history())
+        end = self._log.end
         if end is None:
             found = first_place(source.files)
         else:
-            place = read_place(self._sink.mark_of(TIMELINE))
-            why = self._broken or _differs(asking, place, end.lsn, source)
+            place = read_place(self._log.mark)
+            why = self._broken or _differs(asking, place, end, source)
             if place is not None and why is None:
                 self._begin(place)
-                return Resume(place), WalPoint(TIMELINE, segment_start(end.lsn, SEGMENT_BYTES))
-            found = behind_gap(end.lsn, source.files, why or "the store does not say where to go on")
-            self._record(found, end.lsn, source)
+                return Resume(place), WalPoint(TIMELINE, segment_start(end, SEGMENT_BYTES))
+            found = behind_gap(end, source.files, why or "the store does not say where to go on")
+            self._record(found, end, source)
         self._broken = None
         self._begin(found.place)
         return found, WalPoint(TIMELINE, lsn_of(found.place.number, 0))
@@ -124,22 +117,12 @@ class _Run:
         self._state.know(begin=format_lsn(lsn_of(place.number, 0)))
 
     def _record(self, resume: Resume, end: int, source: _Source) -> None:
-        behind = lsn_of(resume.place.number, 0)
-        message = (
+        number = resume.place.number
+        what = (
             f"the binary log from file {end >> 32}, offset {end & 0xFFFFFFFF}, to the beginning of "
-            f"{source.name_of(resume.place.number)} is not in the store: {resume.why}; no restore can cross it: a full "
-            "backup is needed"
+            f"{source.name_of(number)} is not in the store: {resume.why}"
         )
-        gap = LogGap(
-            timeline=TIMELINE,
-            begin=format_lsn(end),
-            end_timeline=TIMELINE,
-            end=format_lsn(behind),
-            end_time=source.now,
-            reason=resume.gap_reason or Reason.BINLOG_PURGED,
-            message=message,
-        )
-        self._sink.record_gap(gap)
+        self._log.record(end, lsn_of(number), source.now, resume.gap_reason or Reason.BINLOG_PURGED, what)
 
     def _stream(
         self, stream: BinlogStream, asking: Connection[Any], source: _Source, resume: Resume, at: WalPoint
@@ -148,7 +131,7 @@ class _Run:
         feed = Feed(self._sink, place, at)
         number = _server_id(self._plan.cluster_id, self._plan.namespace, source.system_identifier)
         self._sink.mark(place)
-        self._sink.begin(at, after_gap=resume.gap_reason is not None)
+        self._log.begin(at.lsn, after_gap=resume.gap_reason is not None)
         stream.start(source.name_of(place.number), place.offset, number)
         every = min(LONGEST_SAMPLE, self._plan.max_lag / 4)
         flushed = time.monotonic()
@@ -178,11 +161,11 @@ class _Run:
         (now,) = one(asking, "SELECT UTC_TIMESTAMP(6)")
         name, offset = one(asking, "SHOW MASTER STATUS")[:2]
         at, number = now.replace(tzinfo=UTC), number_of_file(str(name))
-        point = WalPoint(TIMELINE, lsn_of(number, int(offset)))
-        self._sink.sampled(at, point)
+        point = lsn_of(number, int(offset))
+        self._log.sampled(at, point)
         self._sampled_at = time.monotonic()
         behind = self._behind(asking, number, int(offset))
-        self._state.know(server_now=at, server_lsn=format_lsn(point.lsn), behind_bytes=behind)
+        self._state.know(server_now=at, server_lsn=format_lsn(point), behind_bytes=behind)
 
     def _behind(self, asking: Connection[Any], number: int, offset: int) -> int | None:
         """Bytes between the store's end and the server's: offsets count within a file only."""
@@ -230,7 +213,7 @@ def _server_id(cluster_id: str, namespace: str, system_identifier: str) -> int:
     return _OUR_NUMBERS | int.from_bytes(hashlib.sha256(owner.encode()).digest()[:4], "big") >> 4
 
 
-class MariaDBArchiver:
+class MariaDBArchiver(KeepsNothing):
     """MariaDB 10.6 and later."""
 
     def archive(self, plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
@@ -241,10 +224,6 @@ class MariaDBArchiver:
         """What the server lacks: a binary log of rows that keeps long enough, and the privileges to read it."""
         with guarded("looking at the server"):
             return examine_archiving(choose_source(target))
-
-    def drop_slot(self, target: Target, cluster_id: str, namespace: str, system_identifier: str) -> tuple[str, ...]:
-        """Nothing: an archiver leaves nothing at the server."""
-        return ()
 
 
 ARCHIVER: Archiver = MariaDBArchiver()

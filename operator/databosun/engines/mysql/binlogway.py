@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
+from databosun.domain.wal import lsn_of
 from databosun.engines.mysql.binlogevents import FIRST, Gtids, parse_gtids
-from databosun.engines.mysql.positions import lsn_of, number_of_file
+from databosun.engines.mysql.positions import number_of_file
 
 
 @dataclass(frozen=True, slots=True)

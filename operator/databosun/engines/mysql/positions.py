@@ -6,14 +6,13 @@ import json
 from dataclasses import dataclass
 
 from databosun.api.v1alpha1.backup import Position
-from databosun.domain.wal import format_lsn
+from databosun.domain.wal import format_lsn, lsn_of
+from databosun.engines.filelog import TIMELINE
 
 # Stored unencrypted beside the artefacts: what an Incremental stands on.
 BASE_FILE = "binlog.json"
 # Where an Incremental keeps the pieces of the log that it holds, in order.
 PIECES = "binlog/"
-# A binary log has no timelines: a log that is begun anew is another one, behind a gap.
-TIMELINE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,6 @@ def number_of_file(name: str) -> int:
         msg = f"{name!r} is no name of a binary log; expected a number behind its last dot"
         raise ValueError(msg)
     return int(digits)
-
-
-def lsn_of(number: int, offset: int) -> int:
-    """A position as every log has them: the file's number above, the offset below."""
-    return (number << 32) | offset
 
 
 def backup_position(mark: Mark | None, *, archived: bool) -> Position:

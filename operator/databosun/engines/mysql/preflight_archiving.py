@@ -10,7 +10,7 @@ from pymysql.connections import Connection
 from databosun.api.quantities import format_duration
 from databosun.api.result import Finding
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import UserFault
+from databosun.engines.archiving import demand_nothing_blocks
 from databosun.engines.mysql.connect import Session, open_sql, rows
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import grant_statement, read_grants
@@ -35,9 +35,7 @@ def examine_archiving(session: Session) -> list[Finding]:
 
 def demand_archivable(connection: Connection[Any], facts: ServerFacts) -> None:
     """UserFault with the statement that mends it, where something stands in the way."""
-    for finding in _findings(connection, facts):
-        if finding.blocks:
-            raise UserFault(finding.reason, f"{finding.message}; to mend it: {finding.fix}")
+    demand_nothing_blocks(_findings(connection, facts))
 
 
 def _findings(connection: Connection[Any], facts: ServerFacts) -> list[Finding]:

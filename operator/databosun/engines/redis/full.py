@@ -11,8 +11,9 @@ from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import WorldFault
 from databosun.domain.wal import format_lsn
 from databosun.engines.base import Captured, Plan, Sink, Target
+from databosun.engines.filelog import TIMELINE
 from databosun.engines.redis.connect import open_wire
-from databosun.engines.redis.log.place import TIMELINE, piece_of
+from databosun.engines.redis.log.place import piece_of
 from databosun.engines.redis.rdb import RdbCheck
 from databosun.engines.redis.rdbfacts import RdbFacts
 from databosun.engines.redis.reasons import Reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from databosun.api.quantities import humanize_bytes
 from databosun.api.result import Finding
-from databosun.domain.errors import UserFault
+from databosun.engines.archiving import demand_nothing_blocks
 from databosun.engines.base import Target
 from databosun.engines.redis.preflight import obstacles
 from databosun.engines.redis.reasons import Reason
@@ -23,10 +23,7 @@ def examine_archiving(target: Target, facts: ServerFacts) -> list[Finding]:
 
 def demand_archivable(target: Target, facts: ServerFacts) -> None:
     """UserFault with the statement that mends it, where something stands in the way."""
-    for finding in examine_archiving(target, facts):
-        if finding.blocks:
-            fix = f"; to mend it: {finding.fix}" if finding.fix else ""
-            raise UserFault(finding.reason, f"{finding.message}{fix}")
+    demand_nothing_blocks(examine_archiving(target, facts))
 
 
 def _master(facts: ServerFacts) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from databosun.domain.wal import parse_lsn, segment_name
-from databosun.engines.redis.log.place import SEGMENT_BYTES, TIMELINE
+from databosun.engines.filelog import SEGMENT_BYTES, TIMELINE
 from databosun.engines.redis.recovery.facts import Backup
 from databosun.engines.redis.recovery.handover import in_parts
 from databosun.engines.redis.recovery.private import APPEND_FOLDER, APPEND_NAME, FILE

@@ -21,7 +21,7 @@ from support.agekeys import make_age_key
 from support.archiving import Pod
 from support.pgserver import open_folder
 from support.recoveryyard import check, drilled
-from support.redisarchiving import LATEST, Writer, drained, restored, transferred, write
+from support.redisarchiving import LATEST, Writer, restored, transferred, write
 from support.redisdoc import followed, tools_of
 from support.redisserver import PRODUCTS, Server, content, open_socket
 from support.redisyard import RedisYard
@@ -53,10 +53,10 @@ def test_every_acknowledged_write_survives_the_source(
     yard.back_up("orders-1")
     server.call("SET", "elsewhere", 2, db=5)
     write(server, WRITES // 3, WRITES - WRITES // 3)
-    drained(pod)
+    pod.drained()
     instant = datetime.now(UTC)
     server.call("SET", "later", 1)
-    drained(pod)
+    pod.drained()
     server.stop()
     assert pod.stop().result.outcome is Outcome.SUCCEEDED
     with restored(yard, "orders-1", LATEST) as (_, wire):
@@ -106,7 +106,7 @@ def test_an_archiver_killed_again_and_again_leaves_no_hole(own_server: Servers, 
             pod.kill()
             pod.start()
         eventually("it has written meanwhile", lambda: writer.acknowledged > 200)
-    drained(pod)
+    pod.drained()
     server.stop()
     pod.stop()
     assert not pod.gaps()
@@ -147,11 +147,11 @@ def flushed() -> Iterator[Flushed]:
         write(server, 0, 30)
         with server.connect() as wire:
             before = content(wire)
-        drained(pod)
+        pod.drained()
         instant = datetime.now(UTC)
         server.call("FLUSHALL")
         server.call("SET", "after", 1)
-        drained(pod)
+        pod.drained()
         server.stop()
         pod.stop()
         yield Flushed(yard, pod, before, instant, position_of(pod, b"FLUSHALL"))
@@ -206,7 +206,7 @@ def test_a_command_larger_than_a_file_goes_through(own_server: Servers, yard_of:
     yard.back_up("orders-1")
     server.call("SET", "large", b"l" * (20 << 20))
     server.call("SET", "small", 1)
-    drained(pod)
+    pod.drained()
     assert pod.peak_mib() <= 200
     pod.stop()
     with restored(yard, "orders-1", LATEST) as (_, wire):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -14,7 +13,7 @@ from databosun.domain.errors import WorldFault
 from databosun.domain.wal import parse_lsn
 from support.archiving import Pod
 from support.recoveryyard import drilled
-from support.redisarchiving import LATEST, drained, restored, says, transferred, write
+from support.redisarchiving import LATEST, restored, transferred, write
 from support.redisserver import ADMIN, GRANTS, USER, Server
 from support.redisyard import RedisYard
 from support.sentinelyard import MASTER, SentinelYard
@@ -43,13 +42,13 @@ def test_a_backlog_that_was_overrun_is_a_gap_and_no_restore_crosses_it(
     pod.wait_until_streaming()
     yard.back_up("orders-1")
     write(server, 0, 5)
-    drained(pod)
+    pod.drained()
     pod.kill()
     write(server, 5, 40, width=60_000)
     syncs = server.info("stats")["sync_full"]
     pod.start()
-    says(pod, "a gap", gaps=1)
-    drained(pod)
+    pod.says("a gap", gaps=1)
+    pod.drained()
     (gap,) = pod.gaps()
     assert gap.reason == "BacklogOverrun"
     assert parse_lsn(gap.end) > parse_lsn(gap.begin)
@@ -63,7 +62,7 @@ def test_a_backlog_that_was_overrun_is_a_gap_and_no_restore_crosses_it(
     assert position
     assert parse_lsn(position.start_lsn or "0/0") >= parse_lsn(gap.end)
     write(server, 45, 5)
-    drained(pod)
+    pod.drained()
     pod.stop()
     with restored(yard, "orders-2", LATEST) as (_, wire):
         assert transferred(wire) == (list(range(50)), 50, 50)
@@ -82,8 +81,8 @@ def test_what_breaks_on_both_sides_costs_nothing_once_it_is_back(
     for number in range(2):
         write(server, number * 10, 10)
         end_sessions(server)
-    drained(pod)
-    with away(yard):
+    pod.drained()
+    with pod.away():
         write(server, 20, 10)
         eventually("it says so", lambda: trouble_of(pod) is not None)
         eventually("it is behind, and says so", lambda: bool((line := pod.latest()) and line.behind_bytes))
@@ -91,7 +90,7 @@ def test_what_breaks_on_both_sides_costs_nothing_once_it_is_back(
         write(server, 30, 10)
         said = len(pod.positions())
         eventually("it has had the time to come back", lambda: len(pod.positions()) > said + 8)
-    drained(pod)
+    pod.drained()
     pod.stop()
     assert not pod.gaps()
     assert int(server.info("stats")["sync_partial_ok"]) >= 3
@@ -101,18 +100,6 @@ def test_what_breaks_on_both_sides_costs_nothing_once_it_is_back(
 
 def end_sessions(server: Server) -> None:
     eventually("its sessions are ended", lambda: server.call("CLIENT", "KILL", "USER", USER) != 0)
-
-
-@contextmanager
-def away(yard: RedisYard) -> Iterator[None]:
-    """The store is elsewhere for a while."""
-    volume = yard.place.paths.volume
-    elsewhere = volume.with_name("away")
-    shutil.move(volume, elsewhere)
-    yield
-    if volume.exists():
-        shutil.rmtree(volume)
-    shutil.move(elsewhere, volume)
 
 
 def test_the_replica_is_followed_and_a_failover_goes_on_in_the_same_log(
@@ -135,7 +122,7 @@ def test_the_replica_is_followed_and_a_failover_goes_on_in_the_same_log(
     yard.back_up("orders-1")
     master.call("SET", "elsewhere", 2, db=7)
     write(master, 0, 10)
-    drained(pod)
+    pod.drained()
     assert master.info("replication")["connected_slaves"] == "2", "the archiver is no replica of the master's"
     line = pod.latest()
     assert line
@@ -149,7 +136,7 @@ def test_the_replica_is_followed_and_a_failover_goes_on_in_the_same_log(
     pod.start()
     pod.wait_until_streaming()
     write(followed, 10, 10)
-    drained(pod)
+    pod.drained()
     assert not pod.gaps()
     pod.stop()
     with restored(yard, "orders-1", LATEST) as (_, wire):
@@ -174,15 +161,15 @@ def test_a_primary_that_sentinel_switches_leaves_no_hole_that_is_not_told(yard_o
         pod.wait_until_streaming()
         yard.back_up("orders-1")
         write(old, 0, 10)
-        drained(pod)
+        pod.drained()
         watched.sentinels[0].call("SENTINEL", "FAILOVER", MASTER)
         eventually("it follows a new one", lambda: follows(old))
         new = watched.nodes[1] if watched.nodes[1].info("replication")["role"] == "master" else watched.nodes[2]
         write(new, 10, 5)
-        drained(pod)
+        pod.drained()
         yard.back_up("orders-2")
         write(new, 15, 5)
-        drained(pod)
+        pod.drained()
         pod.stop()
     finally:
         watched.remove()
@@ -216,7 +203,7 @@ def test_how_far_a_replica_is_behind_is_asked_of_its_master(
         pod.wait_until_streaming()
         yard.back_up("orders-1")
         write(master, 0, 10)
-        drained(pod)
+        pod.drained()
         pod.kill()
         assert master.info("replication")["connected_slaves"] == "1", "the archiver is no replica of the master's"
     with restored(yard, "orders-1", LATEST) as (_, wire):
@@ -239,10 +226,10 @@ def test_what_the_copy_refuses_of_the_log_ends_a_restore_and_fails_a_drill(
     name = master.call("SCRIPT", "LOAD", "return redis.call('INCR', 'n')")
     assert isinstance(name, bytes)
     master.call("EVALSHA", name, 0)
-    drained(pod)
+    pod.drained()
     yard.back_up("orders-1")
     master.call("EVALSHA", name, 0)
-    drained(pod)
+    pod.drained()
     pod.stop()
     ran = yard.restore("orders-1", until=LATEST)
     assert (ran.summary.outcome, ran.summary.reason) == (Outcome.FAILED, "DataDamaged")
@@ -267,20 +254,20 @@ def test_a_restart_goes_on_in_the_log_where_the_server_kept_its_data_and_behind_
     server.process.wait()
     server.start()
     write(server, 5, 5)
-    drained(pod)
+    pod.drained()
     assert not pod.gaps()
     with restored(yard, "orders-1", LATEST) as (_, wire):
         assert transferred(wire) == (list(range(10)), 10, 10)
     server.stop()
     (server.folder / "dump.rdb").unlink()
     server.start()
-    says(pod, "a gap", gaps=1)
+    pod.says("a gap", gaps=1)
     (gap,) = pod.gaps()
     assert gap.reason == "HistoryChanged"
-    drained(pod)
+    pod.drained()
     yard.back_up("orders-2")
     write(server, 0, 7)
-    drained(pod)
+    pod.drained()
     pod.stop()
     with restored(yard, "orders-2", LATEST) as (_, wire):
         assert transferred(wire) == (list(range(7)), 7, 7)
@@ -328,12 +315,12 @@ def test_an_idle_server_stores_nothing_and_a_wait_is_answered_by_what_the_store_
     pod.start()
     pod.wait_until_streaming()
     before = files_of(yard)
-    drained(pod)
-    drained(pod)
-    assert says(pod, "it is not behind", behind_bytes=0, trouble=None)
+    pod.drained()
+    pod.drained()
+    assert pod.says("it is not behind", behind_bytes=0, trouble=None)
     assert files_of(yard) == before
     with server.connect() as wire:
-        with away(yard):
+        with pod.away():
             wire.call("SET", "a", 1)
             assert wire.call("WAIT", 1, 3000) == 0
         assert wire.call("WAIT", 1, 60_000) == 1

@@ -35,6 +35,7 @@ class Backup:
     replica_set: str | None
     begin: Timestamp | None
     end: Timestamp | None
+    term: int | None
     snapshot_time: datetime | None
     objects: Mapping[str, tuple[int, str | None]]
     schema_hash: str | None
@@ -76,6 +77,7 @@ def read_backup(manifest: Mapping[str, Any]) -> Backup:
         replica_set=environment.get("replicaSet"),
         begin=parse_ts(oplog["begin"]) if oplog else None,
         end=parse_ts(oplog["end"]) if oplog else None,
+        term=oplog.get("term"),
         snapshot_time=datetime.fromisoformat(at) if at else None,
         objects={
             str(one["name"]): (int(one["rows"]), one.get("fingerprint"))

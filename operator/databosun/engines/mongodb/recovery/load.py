@@ -79,7 +79,7 @@ def load(client: Client, base: Backup, source: Source, pulse: Pulse) -> Catalogu
     with source.open(base.id, METADATA) as reader:
         described = read_described(reader, pulse)
     catalogue = Catalogue()
-    with _recovering(f"restoring {base.id}"):
+    with recovering(f"restoring {base.id}"):
         for one in sorted(described, key=lambda found: found.collection.kind is Kind.VIEW):
             collection = one.collection
             if collection.full_name in _OWN:
@@ -127,20 +127,16 @@ def _batched(found: Iterator[RawBSONDocument]) -> Iterator[list[RawBSONDocument]
         yield batch
 
 
-def replay(
-    client: Client, backups: Sequence[Backup], source: Source, catalogue: Catalogue, until: Until, pulse: Pulse
-) -> int:
-    """The oplog of each backup of a chain, as one. How many operations were applied. SafetyStop(LogGap, …)."""
-    work = Replay(client, catalogue, pulse)
-    with _recovering("replaying the oplog"):
+def replay(work: Replay, backups: Sequence[Backup], source: Source, until: Until) -> None:
+    """The oplog of each backup of a chain, as one. SafetyStop(LogCorrupt, …)."""
+    with recovering("replaying the oplog"):
         for backup in backups:
             if backup.begin is None or until.reached:
                 break
             _demand_goes_on(backup, until)
             with source.open(backup.id, OPLOG) as reader:
-                _entries(work, documents(reader, f"{OPLOG} of {backup.id}"), until, pulse)
+                _entries(work, documents(reader, f"{OPLOG} of {backup.id}"), until)
         work.flush()
-    return work.applied
 
 
 def _demand_goes_on(backup: Backup, until: Until) -> None:
@@ -149,11 +145,11 @@ def _demand_goes_on(backup: Backup, until: Until) -> None:
         raise SafetyStop(Reason.LOG_CORRUPT, message)
 
 
-def _entries(work: Replay, entries: Iterator[RawBSONDocument], until: Until, pulse: Pulse) -> None:
+def _entries(work: Replay, entries: Iterator[RawBSONDocument], until: Until) -> None:
     """Read to the end also where the point was reached: only then is the digest known to be right."""
     for number, entry in enumerate(entries):
         if number % 1000 == 0:
-            pulse()
+            work.pulse()
         when = entry["ts"]
         # The first entry of an Incremental is the last of what it stands on, which happened already.
         if until.reached or (until.last is not None and when <= until.last):
@@ -174,12 +170,12 @@ def build_indexes(client: Client, catalogue: Catalogue, pulse: Pulse) -> None:
             pulse()
             # Its version is the server's affair, as mongorestore leaves it to it.
             spec = {one: value for one, value in index.items() if one not in ("ns", "v")}
-            with _recovering(f"building index {index.get('name')} of {space}"):
+            with recovering(f"building index {index.get('name')} of {space}"):
                 client[database].command({"createIndexes": name, "indexes": [spec]})
 
 
 @contextmanager
-def _recovering(doing: str) -> Iterator[None]:
+def recovering(doing: str) -> Iterator[None]:
     """What the copy refuses is a fault of the backup, or of the server: no other attempt would mend it."""
     try:
         yield

@@ -11,13 +11,18 @@ from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
+from databosun.domain.wal import format_lsn
 from databosun.engines.base import Reached, RecoveryPlan, Source
+from databosun.engines.filelog import TIMELINE
 from databosun.engines.mongodb.positions import format_ts
 from databosun.engines.mongodb.recovery.copy import RunningCopy
 from databosun.engines.mongodb.recovery.facts import Backup, read_chain
-from databosun.engines.mongodb.recovery.load import Until, build_indexes, load, replay
+from databosun.engines.mongodb.recovery.load import Until, build_indexes, load, recovering, replay
+from databosun.engines.mongodb.recovery.log import Followed, replay_log
 from databosun.engines.mongodb.recovery.private import PrivateServer
 from databosun.engines.mongodb.recovery.programs import Server, find_server
+from databosun.engines.mongodb.replay.apply import Replay
+from databosun.engines.mongodb.replay.entries import wall_of
 from databosun.engines.mongodb.server import FERRETDB
 
 DATA = "data"
@@ -41,16 +46,18 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
             catalogue = load(client, base, source, plan.pulse)
             loaded = time.monotonic()
             fetched = source.waited - waited
-            replay(client, backups, source, catalogue, until, plan.pulse)
+            work = Replay(client, catalogue, plan.pulse)
+            replay(work, backups, source, until)
+            followed = _follow_log(work, last, plan, until) if plan.log is not None else None
             replayed = time.monotonic()
             of_log = source.waited - waited - fetched
             build_indexes(client, catalogue, plan.pulse)
         seconds["fetch"] = fetched + of_log
         seconds["replay"] = replayed - loaded - of_log
         seconds["restore"] = loaded - began - fetched + time.monotonic() - replayed
-        position = Position(optime=format_ts(until.last)) if until.last else last.position
-        reached = Reached(position, until.last_wall)
-        yield RunningCopy(server, backups, reached, seconds, _notes(base, program), plan, whole=not until.reached)
+        reached = Reached(_position(last, until, followed), until.last_wall)
+        whole = not until.reached and plan.log is None
+        yield RunningCopy(server, backups, reached, seconds, _notes(base, program), plan, whole=whole)
     finally:
         server.close()
 
@@ -58,10 +65,12 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
 def _point(plan: RecoveryPlan, backups: tuple[Backup, ...]) -> Until:
     """UserFault(PointNotCovered) where the chain does not hold the point that is asked for."""
     asked, last = plan.until, backups[-1]
-    if asked.kind in (PointKind.NONE, PointKind.IMMEDIATE):
+    if plan.log is not None or asked.kind in (PointKind.NONE, PointKind.IMMEDIATE):
         return Until()
     if asked.kind is not PointKind.TIME or asked.time is None:
-        message = f"MongoDB is recovered to the end of a backup or to a time, not to a {asked.kind}"
+        message = (
+            f"without a shipped oplog MongoDB is recovered to the end of a backup or to a time, not to {asked.kind}"
+        )
         raise UserFault(Reason.POINT_NOT_COVERED, message)
     first, newest = backups[0].snapshot_time, last.snapshot_time
     if None in (backups[0].end, first, newest) or not _within(asked.time, first, newest):
@@ -71,6 +80,22 @@ def _point(plan: RecoveryPlan, backups: tuple[Backup, ...]) -> Until:
         )
         raise UserFault(Reason.POINT_NOT_COVERED, message)
     return Until(asked.time)
+
+
+def _follow_log(work: Replay, last: Backup, plan: RecoveryPlan, until: Until) -> Followed:
+    with recovering("replaying the shipped oplog"):
+        followed = replay_log(work, last, plan)
+    if followed.last is not None:
+        until.last, until.last_wall = followed.last["ts"], wall_of(followed.last)
+    return followed
+
+
+def _position(last: Backup, until: Until, followed: Followed | None) -> Position:
+    """Where it ended: of the shipped log, also by the position in it."""
+    found = Position(optime=format_ts(until.last)) if until.last else last.position
+    if followed is None or followed.last is None:
+        return found
+    return found.model_copy(update={"lsn": format_lsn(followed.end), "timeline": TIMELINE})
 
 
 def _within(at: datetime, first: datetime | None, newest: datetime | None) -> bool:

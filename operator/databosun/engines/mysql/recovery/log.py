@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import IO
 
-from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import SafetyStop, UserFault
-from databosun.domain.wal import format_lsn, parse_lsn
+from databosun.domain.errors import SafetyStop
+from databosun.domain.wal import format_lsn, next_file, parse_lsn
 from databosun.engines.base import Reached, RecoveryPlan
+from databosun.engines.filelog import TIMELINE
 from databosun.engines.mysql.binlogevents import MAGIC, Event, Kind
 from databosun.engines.mysql.faults import guarded
-from databosun.engines.mysql.positions import TIMELINE
 from databosun.engines.mysql.recovery.facts import Backup
 from databosun.engines.mysql.recovery.load import Replay
 from databosun.engines.mysql.recovery.logevents import LogEvents, Step
 from databosun.engines.mysql.recovery.private import PrivateServer
+from databosun.engines.replaying import Aim, demand_log
 
 _CHUNK = 1024 * 1024
 _HELD_IN_MEMORY = 8 * 1024 * 1024
+_STAMPED = timedelta(seconds=1)
 
 
 def replay_log(server: PrivateServer, backup: Backup, plan: RecoveryPlan) -> Reached:
     """Replay to `plan.until`. SafetyStop(LogGap, LogConflict, FormatCheckFailed, RecoveryFailed)."""
-    if plan.log is None or backup.position.lsn is None:
-        message = f"backup {backup.id} has no position in a log that was shipped: {plan.until.kind} is out of reach"
-        raise UserFault(Reason.LOG_MISSING, message)
-    events = LogEvents(plan.log)
+    events = LogEvents(demand_log(plan, backup.id, positioned=backup.position.lsn is not None))
     run = _Run(backup, Aim(plan))
     with (
         guarded(f"writing below {plan.place}"),
@@ -46,31 +44,13 @@ def replay_log(server: PrivateServer, backup: Backup, plan: RecoveryPlan) -> Rea
     return Reached(run.position, run.last_commit or backup.last_commit)
 
 
-class Aim:
-    """The point that was asked for, as the log has it."""
+def begins_behind(aim: Aim, first: Event, begin: int) -> bool:
+    """Whether a transaction that begins so lies behind the point. Where it ends is not known yet: behind that byte.
 
-    def __init__(self, plan: RecoveryPlan) -> None:
-        self.until: RecoveryPoint = plan.until
-        self.expected = parse_lsn(plan.expected) if plan.expected else None
-        self._lsn = parse_lsn(plan.until.lsn) if plan.until.lsn else None
-        self._surely = parse_lsn(plan.surely) if plan.surely else 0
-
-    def excludes(self, first: Event, begin: int) -> bool:
-        """Whether a transaction that begins there lies behind the point.
-
-        The server stamps whole seconds: of the second that was asked for nothing is taken, but what was there already
-        when its clock was looked at; and nothing that came after a later look.
-        """
-        if self.until.kind is PointKind.LSN:
-            return self._lsn is not None and begin >= self._lsn
-        if self.until.time is None or begin < self._surely:
-            return False
-        later = self.expected is not None and begin >= self.expected
-        return later or first.at >= self.until.time.replace(microsecond=0)
-
-    def passed_by(self, end: int) -> bool:
-        """Whether a transaction that ends there ends behind the point."""
-        return self.until.kind is PointKind.LSN and self._lsn is not None and end > self._lsn
+    The server stamps whole seconds: of the second that was asked for nothing is taken, but what was there already when
+    its clock was looked at.
+    """
+    return aim.excludes(begin + 1, first.at + _STAMPED)
 
 
 @dataclass
@@ -101,13 +81,13 @@ class _Run:
         if not step.grouped:
             return True
         if step.event.kind == Kind.GTID:
-            if self.aim.excludes(step.event, step.begin):
+            if begins_behind(self.aim, step.event, step.begin):
                 self._stopped = True
                 return False
             self._begun = step.event.at
         held.write(step.event.data)
         if step.whole:
-            if self.aim.passed_by(step.end):
+            if self.aim.lsn is not None and self.aim.excludes(step.end, None):
                 self._stopped = True
                 return False
             _move(held, replay)
@@ -126,14 +106,7 @@ class _Run:
         if not self._found:
             why = f"the log ends at {format_lsn(end)}"
             raise self._conflict(why)
-        expected = self.aim.expected
-        if expected is None:
-            message = f"the log ends at {format_lsn(end)}, before the point that was asked for ({self.aim.until.time})"
-            raise UserFault(Reason.POINT_NOT_REACHED, message)
-        file_ended = expected & 0xFFFFFFFF == 0 and (end >> 32) + 1 == expected >> 32
-        if end < expected and not file_ended:
-            message = f"the replay ended at {format_lsn(end)}, before {format_lsn(expected)}, where the log ends"
-            raise SafetyStop(Reason.LOG_GAP, message)
+        self.aim.demand_reached(end, file_ended=self.aim.expected == next_file(end))
 
     def _look_for_start(self, step: Step, events: LogEvents) -> None:
         """The backup's position is one of this log: the transactions before it are those of the backup."""

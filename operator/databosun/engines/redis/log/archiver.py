@@ -13,25 +13,30 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from databosun.api.archive import LogGap
 from databosun.api.result import Finding
 from databosun.domain.errors import WorldFault
-from databosun.domain.wal import WalPoint, first_history, format_lsn
-from databosun.engines.archiving import SOURCE, ArchivePlan, Archiver, ArchiveState, WalSink, keep_archiving
+from databosun.domain.wal import format_lsn, lsn_of
+from databosun.engines.archiving import (
+    SOURCE,
+    ArchivePlan,
+    Archiver,
+    ArchiveState,
+    KeepsNothing,
+    WalSink,
+    keep_archiving,
+)
 from databosun.engines.base import Target
+from databosun.engines.filelog import FULL_PAUSE, LONGEST_SAMPLE, FileLog
 from databosun.engines.redis.connect import open_wire
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.log.files import Cut, Cutter
-from databosun.engines.redis.log.place import SEGMENT_BYTES, TIMELINE, Resume, decide_resume, lsn_of, read_mark
+from databosun.engines.redis.log.place import Resume, decide_resume, read_mark
 from databosun.engines.redis.log.stream import CommandStream, make_backlog
 from databosun.engines.redis.preflight_archiving import demand_archivable, examine_archiving
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.server import ServerFacts, gather_server, identity_of
 from databosun.engines.redis.topology import choose_source, find_master
 
-BLOCK_BYTES = 1
-FULL_PAUSE = 0.05
-LONGEST_SAMPLE = 5.0
 LONGEST_LOOK = 0.25
 MOST_SAMPLES = 4096
 CLOCKS = 8
@@ -60,6 +65,7 @@ class _Run:
         self._plan = plan
         self._sink = sink
         self._state = state
+        self._log = FileLog(sink, state)
         self._samples: deque[_Sample] = deque(maxlen=MOST_SAMPLES)
         self._kept: deque[tuple[int, int]] = deque()
         self._number = 1
@@ -75,9 +81,7 @@ class _Run:
         target = self._plan.target()
         user = target.credentials.username
         facts = _look(target)
-        system = identity_of(target)
-        self._sink.adopt(system, SEGMENT_BYTES, BLOCK_BYTES, files=True)
-        self._state.know(system_identifier=system, host=str(facts.endpoint))
+        self._log.adopt(identity_of(target), facts.endpoint)
         resume = self._resume(facts)
         above = find_master(target, facts)
         places = [facts.endpoint, *([above.endpoint] if above else [])]
@@ -102,41 +106,25 @@ class _Run:
         return not self._plan.stop.is_set()
 
     def _resume(self, facts: ServerFacts) -> Resume:
-        end = self._sink.stored_end(first_history())
-        mark = read_mark(self._sink.mark_of(TIMELINE))
-        resume = decide_resume(end.lsn if end else None, mark, facts)
+        end = self._log.end
+        mark = read_mark(self._log.mark)
+        resume = decide_resume(end, mark, facts)
         pings, self._pings = self._pings, None
         if pings and mark and resume.overrun and pings.mark.begin == mark.end:
             # A server that was shut down and has its data keeps none of them; nothing else may be missing.
-            behind = decide_resume(end.lsn if end else None, pings.mark, facts)
+            behind = decide_resume(end, pings.mark, facts)
             resume, self._pings = (resume, None) if behind.gap_reason else (behind, pings)
         if resume.gap_reason is not None and end is not None:
-            self._record(resume, end.lsn, facts)
+            what = f"the commands behind file {end >> 32} of the log are not in the store: {resume.why}"
+            self._log.record(end, lsn_of(resume.number), facts.now, resume.gap_reason, what)
         return resume
-
-    def _record(self, resume: Resume, end: int, facts: ServerFacts) -> None:
-        resumes = lsn_of(resume.number)
-        message = (
-            f"the commands behind file {end >> 32} of the log are not in the store: {resume.why}; no restore can cross "
-            "it: a full backup is needed"
-        )
-        gap = LogGap(
-            timeline=TIMELINE,
-            begin=format_lsn(end),
-            end_timeline=TIMELINE,
-            end=format_lsn(resumes),
-            end_time=facts.now,
-            reason=resume.gap_reason or Reason.HISTORY_CHANGED,
-            message=message,
-        )
-        self._sink.record_gap(gap)
 
     def _follow(self, stream: CommandStream, ask: Ask, resume: Resume, replid: str) -> None:
         self._number, self._acknowledge = resume.number, resume.mark.end
         self._samples.clear()
         self._kept.clear()
         self._clocks.clear()  # of another node, it may be
-        self._sink.begin(WalPoint(TIMELINE, lsn_of(resume.number)), after_gap=resume.gap_reason is not None)
+        self._log.begin(lsn_of(resume.number), after_gap=resume.gap_reason is not None)
         if self._pings is not None:
             self._keep(self._pings)
         cutter = Cutter(resume.mark, replid, self._keep, self._clock)
@@ -203,7 +191,7 @@ class _Run:
         """Say how far the store is, or will be once the files that were cut are in it."""
         in_files = cutter.received if cutter.idle else cutter.filed
         while self._samples and self._samples[0].offset <= in_files:
-            self._sink.sampled(self._samples.popleft().at, WalPoint(TIMELINE, lsn_of(self._number)))
+            self._log.sampled(self._samples.popleft().at, lsn_of(self._number))
 
 
 def _demand_followed(facts: ServerFacts, replid: str) -> None:
@@ -230,7 +218,7 @@ def _look(target: Target) -> ServerFacts:
     return facts
 
 
-class RedisArchiver:
+class RedisArchiver(KeepsNothing):
     """Redis 6.0 to 7.2, and Valkey 7.2 to 9.1."""
 
     def archive(self, plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
@@ -241,10 +229,6 @@ class RedisArchiver:
         """What the node lacks: the grants of a replica, and that nobody takes the archiver for one that keeps data."""
         with guarded("looking at the server", target.credentials.username):
             return examine_archiving(target, choose_source(target))
-
-    def drop_slot(self, target: Target, cluster_id: str, namespace: str, system_identifier: str) -> tuple[str, ...]:
-        """Nothing: an archiver leaves nothing at the source."""
-        return ()
 
 
 ARCHIVER: Archiver = RedisArchiver()

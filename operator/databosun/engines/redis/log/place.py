@@ -15,15 +15,6 @@ from databosun.engines.base import LogPiece
 from databosun.engines.redis.log.commands import Walker
 from databosun.engines.redis.server import ServerFacts
 
-SEGMENT_BYTES = 16 * 1024 * 1024
-# The history of a server has no timelines: what is begun anew lies behind a gap, in files that are numbered on.
-TIMELINE = 1
-
-
-def lsn_of(number: int, offset: int = 0) -> int:
-    """A position as every log has them: the file's number above, the byte in it below."""
-    return (number << 32) | offset
-
 
 @dataclass(frozen=True, slots=True)
 class Mark:

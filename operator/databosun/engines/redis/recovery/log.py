@@ -11,33 +11,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import SafetyStop, UserFault, WorldFault
-from databosun.domain.wal import format_lsn, parse_lsn, parse_segment
+from databosun.domain.errors import SafetyStop, WorldFault
+from databosun.domain.wal import format_lsn, lsn_of, parse_segment
 from databosun.engines.base import LogSupply, Reached, RecoveryPlan
+from databosun.engines.filelog import SEGMENT_BYTES, TIMELINE
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.log.commands import Step, Walker
 from databosun.engines.redis.log.files import HEAD, read_came, read_head
-from databosun.engines.redis.log.place import SEGMENT_BYTES, TIMELINE, lsn_of
 from databosun.engines.redis.recovery.facts import Backup
 from databosun.engines.redis.resp import encode
+from databosun.engines.replaying import Aim, demand_log
 
 _CHUNK = 1024 * 1024
 
 
-def demand_log(plan: RecoveryPlan, backup: Backup) -> LogSupply:
-    """The log that goes on from a backup. UserFault(LogMissing)."""
-    if plan.log is None or backup.offset is None:
-        message = f"backup {backup.id} has no position in a log that was shipped: {plan.until.kind} is out of reach"
-        raise UserFault(Reason.LOG_MISSING, message)
-    return plan.log
-
-
 def write_commands(plan: RecoveryPlan, backup: Backup, target: Path) -> Reached:
     """Leave at `target` what is to be replayed. SafetyStop(LogGap, LogConflict), UserFault(LogMissing, PointNot…)."""
-    log = demand_log(plan, backup)
+    log = demand_log(plan, backup.id, positioned=backup.offset is not None)
     with guarded(f"writing below {plan.place}"), target.open("wb") as out:
         target.chmod(0o600)
         run = _Run(plan, backup, out)
@@ -64,11 +56,7 @@ class _Run:
         self.out.write(encode("SELECT", self.backup.selected))
         self._good = self.out.tell()
         self.reached = Reached(Position(offset=self.backup.offset, lsn=self.backup.lsn, timeline=TIMELINE))
-        until = self.plan.until
-        self._lsn = parse_lsn(until.lsn) if until.kind is PointKind.LSN and until.lsn else None
-        self._time = until.time if until.kind is PointKind.TIME else None
-        self._surely = parse_lsn(self.plan.surely) if self.plan.surely else 0
-        self._expected = parse_lsn(self.plan.expected) if self.plan.expected else None
+        self._aim = Aim(self.plan)
 
     def replay(self, log: LogSupply) -> None:
         """File by file, each going on where the one before it ended."""
@@ -90,7 +78,7 @@ class _Run:
         self.out.truncate(self._good)
         self._demand_covered()
         if not self._stopped:
-            self._demand_reached(last or 0)
+            self._aim.demand_reached(lsn_of((last or 0) + 1))
 
     def _file(self, number: int, path: Path) -> None:
         rest, base = b"", lsn_of(number)
@@ -158,7 +146,7 @@ class _Run:
         if self._aligned is None:
             why = "no command of the log ends there"
             raise self._conflict(why)
-        if self._excludes(lsn):
+        if self._aim.excludes(lsn, self._came):
             self._stopped = True
             return False
         self._good = self.out.tell()
@@ -166,31 +154,11 @@ class _Run:
         self.reached = Reached(position, self._came)
         return True
 
-    def _excludes(self, lsn: int) -> bool:
-        if self._lsn is not None:
-            return lsn > self._lsn
-        if self._time is None or lsn <= self._surely:
-            return False
-        later = self._expected is not None and lsn > self._expected
-        return later or self._came is None or self._came > self._time
-
     def _demand_covered(self) -> None:
         """UserFault(PointNotCovered) where the position that was asked for lies within the backup."""
-        if self._lsn is not None and (self._aligned is None or self._lsn < self._aligned):
-            message = (
-                f"{self.plan.until.lsn} lies before the end of backup {self.backup.id} (offset {self._start}): choose "
-                "an older backup"
-            )
-            raise UserFault(Reason.POINT_NOT_COVERED, message)
-
-    def _demand_reached(self, last: int) -> None:
-        """SafetyStop(LogGap) where the log was shorter than it promised to be; UserFault(PointNotReached)."""
-        if self._expected is None:
-            message = f"the log ends with file {last}, before the point that was asked for ({self.plan.until.time})"
-            raise UserFault(Reason.POINT_NOT_REACHED, message)
-        if lsn_of(last + 1) < self._expected:
-            message = f"the replay ended with file {last}, before {format_lsn(self._expected)}, where the log ends"
-            raise SafetyStop(Reason.LOG_GAP, message)
+        asked = self._aim.lsn
+        if asked is not None and (self._aligned is None or asked < self._aligned):
+            raise self._aim.not_covered(self.backup.id, f"offset {self._start}")
 
     def _conflict(self, why: str) -> SafetyStop:
         message = (

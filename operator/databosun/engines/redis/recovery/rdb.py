@@ -12,16 +12,17 @@ from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backup import Position
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.engines.base import Reached, RecoveryPlan, Source
+from databosun.engines.filelog import TIMELINE
 from databosun.engines.inflate import inflated
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.full import ARTEFACT
-from databosun.engines.redis.log.place import TIMELINE
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.recovery.copy import Loaded, RunningCopy
 from databosun.engines.redis.recovery.facts import Backup, demand_memory, read_backup, relative_times, same_format
-from databosun.engines.redis.recovery.log import demand_log, write_commands
+from databosun.engines.redis.recovery.log import write_commands
 from databosun.engines.redis.recovery.private import APPEND_FOLDER, APPEND_NAME, FILE, PrivateServer
 from databosun.engines.redis.recovery.programs import check_rdb, find_program
+from databosun.engines.replaying import demand_log
 
 _SPARE_BYTES = 64 * 1024 * 1024
 _DATA = "data"
@@ -38,7 +39,7 @@ def recover_rdb(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]:
         message = f"Redis is restored to a time, a position or the newest, not to {plan.until.kind}"
         raise UserFault(Reason.POINT_NOT_COVERED, message)
     if replay:
-        demand_log(plan, backup)
+        demand_log(plan, backup.id, positioned=backup.offset is not None)
     program = find_program(backup, replay=replay)
     demand_memory(backup)
     data = plan.place / _DATA
