@@ -80,6 +80,9 @@ def _bring(pin: Pin, folder: Path) -> None:
         (folder / "bin").mkdir()
         shutil.copy2(golang.install(pin.package, f"v{pin.version}"), folder / "bin" / (pin.program or pin.name))
         return
+    if pin.layout == "python":
+        wheels.make_environment(pin.requirements, f"{pin.name}=={pin.version}", folder)
+        return
     scratch = folder / "download"
     scratch.mkdir()
     _UNPACK[pin.layout](wheels.download(pin.requirements, scratch), folder)

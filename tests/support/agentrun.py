@@ -60,7 +60,10 @@ class Workplace:
     def paths(self) -> Paths:
         """Where the agent finds them."""
         here = self.root
-        return Paths(here / "request.json", here / "secrets", here / "scratch", here / "termination", here / "volume")
+        return Paths(
+            request=here / "request.json", secrets=here / "secrets", scratch=here / "scratch",
+            termination=here / "termination", volume=here / "volume", answer=here / "answer.json",
+        )  # fmt: skip
 
     def request(self, job: Task, *, attempt: int = 1, **more: Any) -> Request:
         """A request for a task."""
@@ -101,10 +104,13 @@ class Workplace:
             for name, value in files.items():
                 (folder / name).write_text(value)
 
-    def run(self, job: Task, *, engine: FakeEngine | None = None, grace: float = 15.0, **more: Any) -> Ran:
-        """Run one task."""
+    def run(
+        self, job: Task, *, engine: FakeEngine | None = None, grace: float = 15.0, out: io.StringIO | None = None,
+        **more: Any,
+    ) -> Ran:  # fmt: skip
+        """Run one task. `out`: where its log goes."""
         self.write(self.request(job, **more))
-        out = io.StringIO()
+        out = out or io.StringIO()
         code = run(self.paths, out, load_engine=lambda _: engine or FakeEngine(), grace=grace)
         return read(code, out.getvalue(), self.paths.termination.read_bytes())
 

@@ -476,7 +476,7 @@ class Agents:
 
 
 def _of_job(pod: Object) -> bool:
-    return bool(pod["metadata"]["labels"].get("databosun.io/task") != TASK_ARCHIVE)
+    return pod["metadata"].get("labels", {}).get("databosun.io/task") not in (None, TASK_ARCHIVE)
 
 
 def _request(pod: Object) -> Request:

@@ -205,11 +205,13 @@ class ChaosKube:
         uid: str,
         resource_version: str | None = None,
         propagation: Propagation = "Background",
+        grace_seconds: int | None = None,
     ) -> None:
         async def do() -> None:
             await self._real.delete(
-                resource, namespace, name, uid=uid, resource_version=resource_version, propagation=propagation
-            )
+                resource, namespace, name, uid=uid, resource_version=resource_version, propagation=propagation,
+                grace_seconds=grace_seconds,
+            )  # fmt: skip
 
         await self._write(Write("delete", resource.kind, name), do)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +18,11 @@ import zstandard
 
 from databosun.agent import main as agent
 from databosun.agent.failovers import drive
+from databosun.agent.failovers.asking import ACT
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.failover import (
+    ActAnswer,
+    ActAsked,
     FailoverMode,
     FailoverPlan,
     FailoverResult,
@@ -35,14 +41,36 @@ from support.agentrun import Workplace
 RUN = "5f7c0b1e"
 
 
+class Followed(io.StringIO):
+    """The log of an agent, which the operator follows, and whose answer becomes a file of the agent's pod."""
+
+    def __init__(self, answer: Path, operator: Callable[[ActAsked], ActAnswer] | None) -> None:
+        super().__init__()
+        self._answer, self._operator = answer, operator
+
+    def write(self, text: str) -> int:
+        line = json.loads(text)
+        if line["event"] == ACT and self._operator is not None:
+            fields = {name: value for name, value in line.items() if name not in ("ts", "level", "event")}
+            threading.Thread(target=self._act, args=(ActAsked.model_validate(fields),), daemon=True).start()
+        return super().write(text)
+
+    def _act(self, asked: ActAsked) -> None:
+        assert self._operator
+        part = self._answer.with_suffix(".part")
+        part.write_text(self._operator(asked).model_dump_json(by_alias=True))
+        part.rename(self._answer)
+
+
 @dataclass
 class FailoverJob:
-    """One run of a test. `secrets`: of the two logins."""
+    """One run of a test. `secrets`: of the two logins. `operator`: what it does that the agent asks it for."""
 
     place: Workplace
     database: DatabaseTarget
     provider: ProviderTarget
     mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER
+    operator: Callable[[ActAsked], ActAnswer] | None = None
 
     def run(self, step: FailoverStep, plan: FailoverPlan | None = None, **more: Any) -> Result:
         """One Job."""
@@ -52,7 +80,10 @@ class FailoverJob:
             "probe": probe, "rejoin_seconds": 60.0, **more,
         }  # fmt: skip
         deadline = datetime.now(UTC) + timedelta(minutes=5)
-        ran = self.place.run(FailoverTask(**given), database=self.database, deadline=deadline)
+        answer = self.place.paths.answer
+        answer.unlink(missing_ok=True)
+        out = Followed(answer, self.operator)
+        ran = self.place.run(FailoverTask(**given), out=out, database=self.database, deadline=deadline)
         return ran.result
 
     def start(self, plan: FailoverPlan) -> subprocess.Popen[bytes]:

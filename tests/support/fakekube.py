@@ -158,6 +158,7 @@ class FakeKube:
         uid: str,
         resource_version: str | None = None,
         propagation: Propagation = "Background",
+        grace_seconds: int | None = None,
     ) -> None:
         self._raise(resource)
         self._write(f"delete {resource.plural}/{name}")

@@ -169,6 +169,7 @@ class MemoryKube:
         uid: str,
         resource_version: str | None = None,
         propagation: Propagation = "Background",
+        grace_seconds: int | None = None,
     ) -> None:
         """As the real one, with its garbage collector."""
         await self._turn()

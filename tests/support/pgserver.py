@@ -139,10 +139,7 @@ class Server:
 
     def kill(self) -> None:
         """End all of its processes without warning, as a lost node does."""
-        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
-        os.kill(postmaster, signal.SIGSTOP)
-        for pid in [*_children(postmaster), postmaster]:
-            os.kill(pid, signal.SIGKILL)
+        kill_postmaster(self.data)
 
     def remove(self) -> None:
         """Stop and delete."""
@@ -207,6 +204,14 @@ class Server:
         other.configure()
         other.start()
         return other
+
+
+def kill_postmaster(data: Path) -> None:
+    """End a server and all of its processes without warning."""
+    postmaster = int((data / "postmaster.pid").read_text().split()[0])
+    os.kill(postmaster, signal.SIGSTOP)
+    for pid in [*_children(postmaster), postmaster]:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _children(parent: int) -> list[int]:

@@ -41,6 +41,12 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch]
+{{- if .Values.rbac.deletePods }}
+# Forced failovers under Patroni: the primary's pod is ended.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [delete]
+{{- end }}
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]

@@ -22,6 +22,7 @@ from databosun.agent.stop import Stop
 from databosun.agent.stores import open_store
 from databosun.api.backuptasks import BackupTask, ProbeTask
 from databosun.api.request import (
+    ANSWER_PATH,
     EVIDENCE,
     REQUEST_PATH,
     RESTORE_PATH,
@@ -58,6 +59,7 @@ class Paths:
     termination: Path = Path(TERMINATION_PATH)
     volume: Path = Path(VOLUME_PATH)
     restore: Path = Path(RESTORE_PATH)
+    answer: Path = Path(ANSWER_PATH)
 
 
 @dataclass(frozen=True, slots=True)

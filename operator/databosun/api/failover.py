@@ -206,6 +206,23 @@ class ProbeOrder(Model):
     paths: list[ProbePath] = Field(default_factory=list, max_length=8)
 
 
+class ActAsked(Model):
+    """What an agent asks of the operator in the midst of a run, as its log line `act`: to end the primary's pod."""
+
+    plan_hash: Line
+    member: Line
+    host: Line = Field(description="Its address, as the provider has it: a pod that has another is another one.")
+    not_after: Instant = Field(description="It is not done later than that: nobody waits for it any more.")
+
+
+class ActAnswer(Model):
+    """What the operator did, in an annotation of the agent's pod. Not done: nothing was, and nothing will be."""
+
+    plan_hash: Line
+    done: bool
+    message: Message
+
+
 class FailoverTask(Model):
     """Test a failover, or one step of it. Secrets: `database`: the writers' login; `failover`: who moves it."""
 

@@ -29,8 +29,11 @@ from databosun.api.v1alpha1.fields import Instant
 SCHEMA = 1
 MAX_REQUEST_BYTES = 200 * 1024
 REQUEST_ANNOTATION = "databosun.io/request"
+ANSWER_ANNOTATION = "databosun.io/answer"
+"""What the operator did that an agent asked it for in the midst of its work."""
 RUN_PATH = "/run/databosun"
 REQUEST_PATH = "/run/databosun/request.json"
+ANSWER_PATH = "/run/databosun/answer.json"
 SECRETS_PATH = "/run/databosun/secrets"
 SCRATCH_PATH = "/scratch"
 TERMINATION_PATH = "/dev/termination-log"

@@ -7,34 +7,37 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from databosun.api.failover import ActAsked, FailoverPlan, FailoverStep
 from databosun.api.request import SecretUse
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
-from databosun.api.v1alpha1.failovertestrun import FAILOVER_FINAL, FailoverPhase
+from databosun.api.v1alpha1.failovertestrun import FAILOVER_FINAL, FailoverPhase, PlannedFailover
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.consent import consents_now
+from databosun.controllers.ending import LOOK, answered, end_or_answer
 from databosun.controllers.handmade import hand_made
+from databosun.controllers.jobs import newest_line
 from databosun.controllers.lookup import find_usable, without_database
 from databosun.controllers.records import demand_lock, evidence_storage
 from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenFailoverRun, SeenFailoverTest, SeenStorage
 from databosun.controllers.turns import Ordering, stored_in
-from databosun.domain.attempt import Limits
+from databosun.domain.attempt import JobSeen, Limits
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.consent import Consent, in_force
 from databosun.domain.errors import UserFault
-from databosun.domain.failoverguards import Backups
+from databosun.domain.failoverguards import Backups, Circumstances, backup_guards, broken, not_yet
 from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
 from databosun.domain.failoverrun import decide_failover
-from databosun.domain.failovertest import EffectiveFailover, effective_failover, provider_target
+from databosun.domain.failovertest import ENDS_PODS, EffectiveFailover, effective_failover, provider_target
 from databosun.domain.interlock import Operation
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed
 from databosun.domain.running import RunState
-from databosun.kube.resources import DATABASES, FAILOVER_TEST_RUNS, FAILOVER_TESTS
+from databosun.kube.resources import DATABASES, FAILOVER_TEST_RUNS, FAILOVER_TESTS, PODS
 from databosun.runtime.queue import Key
 
 _NO_TEST = Limits(retries=0, deadline=timedelta(hours=1), start_deadline=timedelta(minutes=10))
@@ -88,6 +91,26 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
     def dependants(self, seen: SeenFailoverRun) -> Iterable[Key]:
         yield Key("FailoverTest", seen.meta.namespace, seen.spec.test_ref.name)
         yield Key("Database", seen.meta.namespace, seen.spec.database_ref.name)
+
+    async def attend(self, seen: SeenFailoverRun, ordered: FailoverOrdered, current: JobSeen) -> datetime | None:
+        """A forced failover under Patroni: its agent may ask that the primary's pod be ended."""
+        plan, now, kube = seen.status.plan, self._context.clock.now(), self._context.kube
+        switches = seen.status.step is FailoverStep.SWITCH and plan is not None and plan.mode in ENDS_PODS.get(
+            plan.provider, ()
+        )  # fmt: skip
+        if not switches or plan is None or current.pod is None or current.pod.terminated:
+            return None
+        line = await newest_line(kube, current, seen.meta.namespace, "act")
+        if line is None:
+            return now + LOOK
+        agent = await kube.get(PODS, seen.meta.namespace, current.pod.name)
+        if agent is None or agent["metadata"]["uid"] != current.pod.uid or answered(agent):
+            return None
+        asked = ActAsked.model_validate({name: line[name] for name in line if name not in ("ts", "level", "event")})
+        live = await self.gather(seen, begins=True)
+        given = FailoverPlan.model_validate(plan.model_dump())
+        await end_or_answer(self._context, agent, asked, given, _against(live, plan, now), now)
+        return None
 
     async def gather(self, seen: SeenFailoverRun, *, begins: bool) -> FailoverOrdered:
         namespace, spec, now = seen.meta.namespace, seen.spec, self._context.clock.now()
@@ -195,6 +218,16 @@ def _not_probed(database: SeenDatabase) -> Blocked | None:
     if database.status.engine_version or database.spec.version or database.spec.runner is not None:
         return None
     return Blocked(Reason.DATABASE_NOT_PROBED, f"Database {database.meta.name} has not been looked at yet")
+
+
+def _against(ordered: FailoverOrdered, plan: PlannedFailover, now: datetime) -> str | None:
+    """What speaks against the plan right before it is carried out."""
+    if ordered.doomed is not None or ordered.order is None:
+        return ordered.doomed.message if ordered.doomed else "the Database, its FailoverTest or the storage is gone"
+    needed = plan.approval_needed or ordered.order.approval_needed
+    seen = Circumstances(needed, ordered.consent, ordered.moved, ordered.blocked)
+    waits = not_yet(ordered.order.test, seen, now)
+    return waits.message if waits else broken(backup_guards(ordered.order.test.backups, ordered.backups, now))
 
 
 def _backups(database: SeenDatabase) -> Backups:

@@ -257,16 +257,21 @@ def _json(line: bytes) -> dict[str, Any]:
 async def read_progress(kube: KubePort, job: JobSeen, namespace: str) -> Progress | None:
     """The newest progress line of a running agent; None where it has said none yet, or its node does not answer: a
     verdict never waits for it."""
+    record = await newest_line(kube, job, namespace, "progress")
+    if record is None:
+        return None
+    done, total = int(record.get("bytes", 0)), record.get("total")
+    percent = min(100, done * 100 // total) if total else None
+    return Progress(stage=record.get("stage"), bytes=done, total_bytes=total, percent=percent)
+
+
+async def newest_line(kube: KubePort, job: JobSeen, namespace: str, event: str) -> dict[str, Any] | None:
+    """The newest line of one event, of the last few that a running agent has said."""
     if job.pod is None or not job.pod.started or job.pod.terminated:
         return None
     try:
         log = await kube.pod_log(namespace, job.pod.name, tail_lines=20, limit_bytes=64 * 1024)
     except WorldFault:
         return None
-    for line in reversed(log.splitlines()):
-        record = _json(line)
-        if record.get("event") == "progress":
-            done, total = int(record.get("bytes", 0)), record.get("total")
-            percent = min(100, done * 100 // total) if total else None
-            return Progress(stage=record.get("stage"), bytes=done, total_bytes=total, percent=percent)
-    return None
+    found = (record for line in reversed(log.splitlines()) if (record := _json(line)).get("event") == event)
+    return next(found, None)

@@ -106,6 +106,10 @@ class RunController(ABC, Generic[R, O]):
     async def learn(self, seen: R) -> None:
         """It was finished by another process: take in what that one knows by having done so."""
 
+    async def attend(self, seen: R, ordered: O, current: JobSeen) -> datetime | None:
+        """What is to be done while its Job runs; when to look again."""
+        return None
+
     async def going(self, seen: R) -> datetime | None:
         """It is being deleted."""
         return None
@@ -193,6 +197,7 @@ class RunController(ABC, Generic[R, O]):
         ordered = await self.gather(seen, begins=between)
         jobs, recovers, outdated = await self._jobs(seen)
         current = self._current(jobs, last.number if last else 0, ended=last is not None and between)
+        again = await self.attend(seen, ordered, current) if current else None
         progress = await read_progress(context.kube, current, seen.meta.namespace) if current else None
         now = context.clock.now()
         state = RunState(
@@ -226,7 +231,7 @@ class RunController(ABC, Generic[R, O]):
             plan = await self._refused(key, seen, ordered, state, plan, fault)
         for release in outdated:
             await self._applier.release(release)
-        return plan.wake_at
+        return min((at for at in (plan.wake_at, again) if at is not None), default=None)
 
     async def _jobs(self, seen: R) -> tuple[tuple[JobSeen, ...], tuple[JobSeen, ...], tuple[ReleasePod, ...]]:
         """Jobs of the work, Jobs of the look into storage, and finalizers of attempts whose end is recorded."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from databosun.api.failover import GuardLimits, ProbeOrder, ProbePath, ProviderTarget
+from databosun.api.failover import FailoverMode, GuardLimits, ProbeOrder, ProbePath, ProviderTarget
 from databosun.api.quantities import parse_quantity
 from databosun.api.v1alpha1.database import DatabaseSpec, EngineName
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
@@ -22,7 +22,13 @@ from databosun.domain.requests import Named
 from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
 
 SCHEDULE = "failover"
-PROVIDERS: Mapping[str, EngineName] = {"Sentinel": EngineName.REDIS, "MariaDBReplication": EngineName.MARIADB}
+ENDS_PODS: Mapping[str, tuple[FailoverMode, ...]] = {"Patroni": (FailoverMode.FORCED_FAILOVER,)}
+"""The modes of a provider in which the operator ends the primary's pod."""
+PROVIDERS: Mapping[str, EngineName] = {
+    "Sentinel": EngineName.REDIS,
+    "MariaDBReplication": EngineName.MARIADB,
+    "Patroni": EngineName.POSTGRESQL,
+}
 """What this release can make to fail over, and of which engine that is."""
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""

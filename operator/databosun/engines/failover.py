@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, ProbePath, ProviderTarget, Topology
-from databosun.domain.errors import DatabosunError
+from databosun.domain.errors import DatabosunError, UserFault
 from databosun.domain.ledger import Fate
 from databosun.engines.base import Credentials, Target
 
@@ -30,6 +30,12 @@ class FailoverFault(StrEnum):
     NO_PRIMARY = "NoPrimary"
     NOT_CAUGHT_UP = "NotCaughtUp"
     NOT_PROMOTED = "NotPromoted"
+    NOT_ENDED = "NotEnded"
+    NOT_ANSWERED = "NotAnswered"
+
+
+class Declined(UserFault):
+    """Nothing was moved, and nothing will be: a test that ends so is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,9 @@ class Site:
     """What is to fail over. `probe`: the way clients take, and their login, which is no administrator's.
 
     `run`: what is made at the database is named after it. `until`: nothing that is made may outlive it, where the
-    engine can see to that. `pulse` raises where the agent is to stop: call it at least every second.
+    engine can see to that. `pulse` raises where the agent is to stop: call it at least every second. `end`: ends a
+    member as a lost node would, by its name and host, and returns once that is done (Declined, WorldFault); None: there
+    is nobody who could.
     """
 
     probe: Target
@@ -56,6 +64,7 @@ class Site:
     run: str
     until: datetime
     pulse: Callable[[], None] = field(default=lambda: None)
+    end: Callable[[str, str], None] | None = None
 
 
 class ProbeError(Exception):

@@ -22,6 +22,7 @@ _ARCHIVERS = {
 _FAILOVERS = {
     EngineName.REDIS: "databosun.engines.redis.failover",
     EngineName.MARIADB: "databosun.engines.mysql.failover",
+    EngineName.POSTGRESQL: "databosun.engines.postgresql.failover",
 }
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
 _LIFECYCLES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.lifecycle"}

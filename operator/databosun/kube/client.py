@@ -125,6 +125,7 @@ class KubeClient:
         uid: str,
         resource_version: str | None = None,
         propagation: Propagation = "Background",
+        grace_seconds: int | None = None,
     ) -> None:
         """Delete exactly this object: Conflict where another bears the name or it has changed. Gone already is fine."""
         call = Call("delete", resource, namespace, name)
@@ -137,7 +138,7 @@ class KubeClient:
             "kind": "DeleteOptions",
             "preconditions": condition,
             "propagationPolicy": propagation,
-        }
+        } | ({"gracePeriodSeconds": grace_seconds} if grace_seconds is not None else {})
         try:
             await self._write(call, "DELETE", resource.path(namespace, name), body, JSON)
         except NotFound:

@@ -9,6 +9,7 @@ from typing import Any
 
 from databosun.api.quantities import parse_quantity
 from databosun.api.request import (
+    ANSWER_ANNOTATION,
     MAX_REQUEST_BYTES,
     REQUEST_ANNOTATION,
     RESTORE_PATH,
@@ -202,8 +203,10 @@ def _with_scratch(resources: dict[str, Any], scratch: Scratch) -> dict[str, Any]
 
 def _volumes(order: StartJob, scratch: Scratch) -> list[dict[str, Any]]:
     # One projected volume: a mount inside another read-only mount cannot be made.
-    field = {"path": "request.json", "fieldRef": {"fieldPath": f"metadata.annotations['{REQUEST_ANNOTATION}']"}}
-    sources: list[dict[str, Any]] = [{"downwardAPI": {"items": [field]}}]
+    fields = [_annotation("request.json", REQUEST_ANNOTATION)]
+    if order.request.job.task == "failover":
+        fields.append(_annotation("answer.json", ANSWER_ANNOTATION))
+    sources: list[dict[str, Any]] = [{"downwardAPI": {"items": fields}}]
     sources += [_secret_source(use) for use in order.request.secrets]
     volumes: list[dict[str, Any]] = [
         {"name": "request", "projected": {"sources": sources, "defaultMode": 0o400}},
@@ -223,6 +226,11 @@ def _volumes(order: StartJob, scratch: Scratch) -> list[dict[str, Any]]:
     if order.target_claim is not None:
         volumes.append({"name": "restore", "persistentVolumeClaim": {"claimName": order.target_claim}})
     return volumes
+
+
+def _annotation(path: str, name: str) -> dict[str, Any]:
+    """A file that has what an annotation says, also where that changes later; empty where there is none."""
+    return {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
 
 
 def _secret_source(use: SecretUse) -> dict[str, Any]:

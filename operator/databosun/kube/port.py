@@ -104,8 +104,10 @@ class KubePort(Protocol):
         uid: str,
         resource_version: str | None = None,
         propagation: Propagation = "Background",
+        grace_seconds: int | None = None,
     ) -> None:
-        """Delete exactly this object: Conflict where another bears the name or it has changed. Gone already is fine."""
+        """Delete exactly this object: Conflict where another bears the name or it has changed. Gone already is fine.
+        `grace_seconds`: how long a pod's containers may take to end; None: as long as it says itself."""
         ...
 
     async def pod_log(

@@ -20,7 +20,7 @@ from databosun.domain.failoverlimits import judge_limits
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import ReadBack
 from databosun.domain.ledgerverdict import FailoverReason
-from databosun.engines.failover import FailoverProvider
+from databosun.engines.failover import Declined, FailoverProvider
 
 BASELINE_SECONDS = 10.0
 AFTER_SECONDS = 5.0
@@ -59,6 +59,10 @@ class Drive:
         except Refused as refused:
             self._clean_up()
             return found.refused(refused.reason, refused.message)
+        except Declined as declined:
+            found.ordered = found.ordered_at = None
+            self._clean_up()
+            return found.refused(declined.reason, declined.message)
         except Stopped as stopped:
             self._clean_up()
             return found.aborted(stopped.reason, stopped.message)

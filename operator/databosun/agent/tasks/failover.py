@@ -6,11 +6,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from databosun.agent.context import Context
+from databosun.agent.failovers.asking import Asking
 from databosun.agent.failovers.drive import Drive
 from databosun.agent.failovers.evidence import put_evidence, put_ledger, read_failover
 from databosun.agent.failovers.found import Found
 from databosun.agent.reasons import AgentReason
-from databosun.api.failover import FailoverPlan, FailoverResult, FailoverStep, FailoverTask, FailoverVerdict
+from databosun.api.failover import (
+    FailoverMode,
+    FailoverPlan,
+    FailoverResult,
+    FailoverStep,
+    FailoverTask,
+    FailoverVerdict,
+)
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import DatabosunError, UserFault
 from databosun.domain.failoverlimits import judge_limits
@@ -133,6 +141,7 @@ def _reported(result: FailoverResult) -> Result:
 
 
 def _site(ctx: Context, task: FailoverTask, pulse: _Pulse) -> Site:
+    forced, plan = task.mode is FailoverMode.FORCED_FAILOVER, task.plan
     login = _login(ctx, "username", "password") or ctx.target.credentials
     operator = Operator(
         login=login,
@@ -147,6 +156,7 @@ def _site(ctx: Context, task: FailoverTask, pulse: _Pulse) -> Site:
         run=task.uid,
         until=ctx.request.deadline,
         pulse=pulse,
+        end=Asking(ctx, plan, pulse).end if forced and plan is not None else None,
     )
 
 

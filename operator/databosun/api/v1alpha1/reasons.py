@@ -571,6 +571,8 @@ class Reason(StrEnum):
     PROVIDER_UNREACHABLE = "ProviderUnreachable", "See why Database.spec.replication.endpoints do not answer."
     PROVIDER_REFUSED = "ProviderRefused", "See the message for the provider's own words."
     TOPOLOGY_CHANGED = "TopologyChanged", "Start another test once the nodes are at rest; nothing was moved."
+    NOT_ENDED = "NotEnded", "See the message for why the operator did not end the primary; nothing was moved."
+    NOT_ANSWERED = "NotAnswered", "See why the operator did not answer its agent, and who is primary now."
     NOT_CAUGHT_UP = "NotCaughtUp", "Find out why the candidate lags, and test again; nothing was moved."
     FAILOVER_PASSED = "FailoverPassed", "Nothing: the database failed over within the objectives."
     FAILOVER_FAILED = (

@@ -1,0 +1,168 @@
+"""What applications are: sessions that insert numbered rows into a table of their own where a client is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from psycopg import sql
+
+from databosun.api.failover import ProbePath
+from databosun.domain.errors import DatabosunError, WorldFault
+from databosun.domain.ledger import Bits
+from databosun.engines.base import Target
+from databosun.engines.failover import FailoverFault, ProbeError, Site, probe_error
+from databosun.engines.postgresql.connect import MAINTENANCE_DATABASES, Connection, Endpoint, connect
+from databosun.engines.postgresql.failover.line import Line
+from databosun.engines.postgresql.faults import guarded
+from databosun.engines.reaching import resolve
+
+STATEMENT_TIMEOUT = "30s"
+LOCK_TIMEOUT = "10s"
+_NAME_BYTES = 63
+_WHERE = "SELECT NOT pg_catalog.pg_is_in_recovery(), pg_catalog.inet_server_addr(), pg_catalog.inet_server_port()"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The schema of one run, with its one table; nobody else's is ever in it."""
+
+    schema: str
+
+    @classmethod
+    def of(cls, site: Site) -> Table:
+        """That of a site."""
+        run = "".join(letter for letter in site.run if letter.isalnum())[:32]
+        return cls(f"{site.table[: _NAME_BYTES - 1 - len(run)]}_{run}")
+
+    @property
+    def name(self) -> sql.Identifier:
+        """With its schema."""
+        return sql.Identifier(self.schema, "writes")
+
+    def make(self, connection: Connection) -> None:
+        """Both; harmless where they are there."""
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema)))
+        columns = sql.SQL("CREATE TABLE IF NOT EXISTS {} (client int, seq int, PRIMARY KEY (client, seq))")
+        connection.execute(columns.format(self.name))
+
+    def remove(self, connection: Connection) -> None:
+        """Both; harmless where they are not there."""
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self.name))
+        connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {}").format(sql.Identifier(self.schema)))
+
+    def rows(self, connection: Connection, clients: Iterable[int]) -> Mapping[int, Collection[int]]:
+        """What the server holds."""
+        found = {client: Bits() for client in clients}
+        for client, seq in connection.execute(sql.SQL("SELECT client, seq FROM {}").format(self.name)):
+            found.setdefault(int(str(client)), Bits()).add(int(str(seq)))
+        return found
+
+
+class Session:
+    """One connection of one client, or of a watcher."""
+
+    def __init__(self, line: Line, table: Table, client: int, node: str | None) -> None:
+        self.node = node
+        self._line = line
+        name = table.name.as_string(None)
+        self._insert = f"INSERT INTO {name} VALUES ($1, $2)"  # noqa: S608 - a quoted name
+        self._select = f"SELECT pg_catalog.max(seq) FROM {name} WHERE client = $1"  # noqa: S608 - a quoted name
+        self._client = client
+
+    def write(self, seq: int) -> None:
+        """Insert one row; acknowledged once it is committed."""
+        self._line.ask(self._insert, (self._client, seq))
+
+    def read(self) -> None:
+        """Read the last row."""
+        self._line.ask(self._select, (self._client,))
+
+    def takes_writes(self) -> bool:
+        """By its word: what is not in recovery takes writes."""
+        return self._line.ask(_WHERE)[0][0] == "t"
+
+    def close(self) -> None:
+        """Hang up."""
+        self._line.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """How clients get in. `nodes`: members by the address and port that a server says it was reached at."""
+
+    target: Target
+    table: Table
+    nodes: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    @property
+    def dbname(self) -> str:
+        """Where the table is."""
+        return self.target.database.database or MAINTENANCE_DATABASES[0]
+
+    def know(self, name: str, host: str, port: int) -> None:
+        """A member, and where it is. One whose name has no address is not told apart."""
+        try:
+            addresses = resolve(host, port)
+        except WorldFault:
+            return
+        for address in addresses:
+            self.nodes[address, port] = name
+
+    def connect(self, path: ProbePath | None, client: int, seconds: float) -> Session:
+        """The first of the hosts that takes writes, as drivers with several hosts do. ProbeError."""
+        database = self.target.database
+        places = [(path.host, path.port)] if path else [(host, database.port) for host in database.hosts]
+        fault = probe_error(WorldFault(FailoverFault.NO_PRIMARY, "no host takes writes"))
+        for host, port in places:
+            try:
+                return self._session(host, port, client, seconds, lone=len(places) == 1)
+            except ProbeError as error:
+                fault = error
+        raise fault
+
+    def watch(self, name: str, host: str, port: int, seconds: float) -> Session:
+        """A session at a member itself. ProbeError."""
+        return Session(self._line(host, port, seconds), self.table, 0, name)
+
+    @contextmanager
+    def administer(self, host: str, port: int, doing: str) -> Iterator[Connection]:
+        """A session at a member that may define and read tables. UserFault, WorldFault."""
+        connection = connect(self.target, Endpoint(host, port, _address(host, port)), self.dbname)
+        try:
+            with guarded(doing):
+                connection.execute(
+                    "SELECT pg_catalog.set_config('statement_timeout', %s, false),"
+                    " pg_catalog.set_config('lock_timeout', %s, false)",
+                    (STATEMENT_TIMEOUT, LOCK_TIMEOUT),
+                )
+                yield connection
+        finally:
+            connection.close()
+
+    def _session(self, host: str, port: int, client: int, seconds: float, *, lone: bool) -> Session:
+        line = self._line(host, port, seconds)
+        try:
+            writes, address, number = line.ask(_WHERE)[0]
+            if writes != "t" and not lone:
+                fault = WorldFault(FailoverFault.NO_PRIMARY, f"{host}:{port} takes no writes")
+                raise probe_error(fault)
+        except BaseException:
+            line.close()
+            raise
+        node = self.nodes.get((address.partition("/")[0], int(number))) if address and number else None
+        return Session(line, self.table, client, node)
+
+    def _line(self, host: str, port: int, seconds: float) -> Line:
+        try:
+            endpoint = Endpoint(host, port, _address(host, port, seconds))
+        except DatabosunError as fault:
+            raise probe_error(fault) from fault
+        return Line.open(self.target, endpoint, self.dbname, seconds)
+
+
+def _address(host: str, port: int, seconds: float | None = None) -> str | None:
+    if host.startswith("/"):
+        return None
+    return (resolve(host, port) if seconds is None else resolve(host, port, seconds=seconds))[0]

@@ -1,0 +1,315 @@
+"""PostgreSQL under Patroni: what is ordered loses nothing, and what could lose something is refused before it moves."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from databosun.api.failover import (
+    ActAnswer,
+    ActAsked,
+    FailoverMode,
+    FailoverResult,
+    FailoverStep,
+    FailoverVerdict,
+    GuardResult,
+    Member,
+    MemberRole,
+)
+from databosun.domain.failoverplan import make_plan
+from databosun.domain.ledger import Fate
+from databosun.engines.base import Credentials
+from databosun.engines.failover import FailoverFault, FailoverProvider, Operator
+from databosun.engines.postgresql.failover import switch
+from databosun.engines.postgresql.failover.provider import PatroniProvider
+from support.failoverjob import RUN
+from support.patroniyard import MOVER, PROBE, SCHEMA, TTL, Node, PatroniYard
+from support.waiting import eventually
+
+pytestmark = pytest.mark.servers
+
+UNSENT = 20
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[PatroniYard]:
+    """One for all tests: each leaves another primary behind, and a cluster that is whole."""
+    yard = PatroniYard()
+    try:
+        yard.start()
+        yield yard
+    finally:
+        yard.remove()
+
+
+@pytest.fixture
+def yard(cluster: PatroniYard) -> Iterator[PatroniYard]:
+    yield cluster
+    cluster.rest()
+
+
+def test_a_switchover_loses_nothing_and_leaves_nothing(yard: PatroniYard, tmp_path: Path) -> None:
+    job = yard.job(tmp_path)
+    plan = job.plan()
+    assert yard.leftovers() == []  # looking makes nothing
+    found = job.switch(plan, rate=50.0)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    measured = found.measured
+    assert measured
+    assert (measured.lost, measured.rejoin_lost, measured.phantom, measured.unexplained) == (0, 0, 0, 0)
+    assert (measured.split_brain, found.settled) == ([], True)
+    assert measured.acknowledged > 80
+    assert measured.write_downtime_seconds is not None
+    assert measured.write_downtime_seconds < 15
+    assert measured.rejoin_seconds is not None
+    assert (found.candidate, yard.leader.name, yard.writable()) == (plan.candidate, plan.candidate, [plan.candidate])
+    assert found.topology_after
+    assert all(one.healthy for one in found.topology_after.members)
+    assert yard.leftovers() == []
+    assert found.topology
+    assert found.topology.synchronous == "asynchronous"
+    assert "lease of 20 s" in (found.topology.fencing or "")
+    _, backs, claims = job.ledger()
+    assert len(backs) == 2
+    assert {claim.node for claim in claims} == {plan.primary, plan.candidate}
+
+
+def test_who_lags_who_is_tagged_and_who_is_gone_is_told(yard: PatroniYard) -> None:
+    replica = yard.replicas[0]
+    with yard.provider() as provider:
+        topology = provider.topology()
+        assert topology.primary == yard.leader.name
+        roles = {one.name: (one.role, one.promotable, one.problems) for one in topology.members}
+        assert roles.pop(yard.leader.name) == (MemberRole.PRIMARY, False, [])
+        assert list(roles.values()) == [(MemberRole.REPLICA, True, [])] * 2
+        assert provider.choose(topology, replica.name) == replica.name
+        assert provider.choose(topology, "gone") is None
+        assert replica.process
+        replica.process.send_signal(signal.SIGSTOP)
+        try:
+            gone = next(one for one in provider.topology().members if one.name == replica.name)
+        finally:
+            replica.process.send_signal(signal.SIGCONT)
+        assert (gone.role, gone.promotable) == (MemberRole.UNKNOWN, False)
+        assert "does not answer" in gone.problems[0]
+
+
+def test_a_candidate_that_receives_nothing_is_not_switched_to(
+    yard: PatroniYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patroni would stop the primary, wait for the replica until wal_sender_timeout, and promote it all the same."""
+    monkeypatch.setattr(switch, "CATCH_UP_SECONDS", 1.0)
+    job = yard.job(tmp_path)
+    plan, primary = job.plan(), yard.leader
+    done: list[FailoverResult] = []
+    test = threading.Thread(target=lambda: done.append(job.switch(plan)), daemon=True)
+    test.start()
+    eventually("clients write", yard.prepared)
+    with primary.silent():
+        test.join(60)
+    (found,) = done
+    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, FailoverFault.NOT_CAUGHT_UP), found
+    assert "nothing was moved" in found.message
+    assert (yard.leader, found.ordered_at) == (primary, None)
+    assert yard.leftovers() == []
+
+
+def test_a_killed_primary_is_replaced_and_its_downtime_measured(yard: PatroniYard, tmp_path: Path) -> None:
+    job = yard.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    plan, primary = job.plan(), yard.leader
+    killed: list[float] = []
+
+    def operator(asked: ActAsked) -> ActAnswer:
+        assert (asked.member, asked.host) == (primary.name, primary.host)
+        killed.append(time.monotonic())
+        primary.kill()
+        threading.Thread(target=lambda: come_back(yard, primary), daemon=True).start()
+        return ActAnswer(plan_hash=asked.plan_hash, done=True, message="killed")
+
+    job.operator = operator
+    found = job.switch(plan, rate=50.0)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    measured = found.measured
+    assert measured
+    assert (measured.lost, measured.rejoin_lost, measured.split_brain) == (0, 0, [])
+    assert measured.write_downtime_seconds is not None
+    history, _, _ = job.ledger()
+    first = min(one.ended for one in history if one.fate is Fate.ACKNOWLEDGED and one.ended and one.ended > killed[0])
+    assert abs(measured.write_downtime_seconds - (first - killed[0])) < 0.3
+    assert measured.write_downtime_seconds < TTL + 15
+    assert measured.rejoin_seconds is not None
+    assert measured.promotion_seconds is not None
+    assert found.settled
+    assert yard.leader is not primary
+    assert yard.writable() == [yard.leader.name]
+    assert yard.leftovers() == []
+
+
+def test_what_a_killed_primary_had_sent_to_nobody_is_counted_to_the_row(
+    yard: PatroniYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PatroniProvider, "remove_probe", lambda _: None)
+    job = yard.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    plan, primary = job.plan(), yard.leader
+    only_there: list[set[tuple[int, int]]] = []
+
+    def operator(asked: ActAsked) -> ActAnswer:
+        with primary.silent():
+            known = yard.rows(primary)
+            eventually("more is committed", lambda: len(yard.rows(primary)) >= len(known) + UNSENT)
+            only_there.append(yard.rows(primary) - known)
+            primary.kill()
+        threading.Thread(target=lambda: come_back(yard, primary), daemon=True).start()
+        return ActAnswer(plan_hash=asked.plan_hash, done=True, message="killed")
+
+    job.operator = operator
+    found = job.switch(plan)
+    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "WritesLost"), found
+    assert found.measured
+    history, _, _ = job.ledger()
+    acknowledged = {(int(one.client.rpartition("-")[2]), one.seq) for one in history if one.fate is Fate.ACKNOWLEDGED}
+    held = yard.rows(yard.leader)
+    assert found.measured.lost == len(acknowledged - held) >= UNSENT
+    assert len(only_there[0] - held) >= UNSENT
+    assert (only_there[0] & acknowledged) - held <= acknowledged - held
+    assert found.measured.rejoin_seconds is not None  # by pg_rewind, which is how the rows are gone for good
+    eventually("the old primary has what the new one has", lambda: yard.rows(primary) == held)
+    with yard.provider() as provider:
+        monkeypatch.undo()
+        provider.remove_probe()
+    assert yard.leftovers() == []
+
+
+def test_what_the_operator_declines_is_refused_and_nothing_moves(yard: PatroniYard, tmp_path: Path) -> None:
+    job = yard.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    job.operator = lambda asked: ActAnswer(plan_hash=asked.plan_hash, done=False, message="it may not delete pods")
+    plan, primary = job.plan(), yard.leader
+    found = job.switch(plan)
+    assert (found.verdict, found.reason, found.ordered_at) == (FailoverVerdict.REFUSED, "NotEnded", None), found
+    assert "it may not delete pods" in found.message
+    assert yard.leader is primary
+    assert yard.leftovers() == []
+
+
+def test_an_agent_that_is_killed_right_after_its_order_leaves_one_primary_and_no_table(
+    yard: PatroniYard, tmp_path: Path
+) -> None:
+    job = yard.job(tmp_path)
+    plan = job.plan()
+    agent = job.start(plan)
+    log = job.place.root / "log"
+    eventually("the order is given", lambda: "SwitchOrdered" in log.read_text() or agent.poll() is not None)
+    assert agent.poll() is None
+    agent.kill()
+    agent.wait()
+    found = job.run(FailoverStep.SETTLE, plan).failover
+    assert found
+    assert (found.verdict, found.settled) == (FailoverVerdict.INCONCLUSIVE, True), found
+    yard.rest()
+    assert len(yard.writable()) == 1
+    assert yard.leftovers() == []
+
+
+def test_a_cluster_that_is_paused_is_refused_in_both_modes(yard: PatroniYard) -> None:
+    yard.configure(pause=True)
+    try:
+        for mode in FailoverMode:
+            with yard.provider(mode) as provider:
+                eventually("it is paused", lambda: "notPaused" in failing(provider))
+    finally:
+        yard.configure(pause=None)
+
+
+def test_two_that_take_writes_are_no_primary_and_their_histories_are_told_apart(yard: PatroniYard) -> None:
+    yard.configure(pause=True)  # else Patroni would not let it
+    primary, other = yard.leader, yard.replicas[0]
+    try:
+        with yard.provider() as provider:
+            plan = make_plan(RUN, "Patroni", FailoverMode.PLANNED_SWITCHOVER, primary.name, other.name, [])
+            eventually("it is paused", lambda: "notPaused" in failing(provider))
+            other.sql("SELECT pg_promote()")
+            other.sql("CREATE TABLE stray (i int)")
+            topology = provider.topology()
+            assert topology.primary is None
+            assert topology.notes[0] == f"several members take writes: {', '.join(sorted([primary.name, other.name]))}"
+            (said,) = provider.divergence(plan)
+            assert "take writes" in said
+            assert sorted(yard.writable()) == sorted([primary.name, other.name])
+    finally:
+        yard.configure(pause=None)
+
+
+def test_a_replica_tagged_nofailover_is_no_candidate(yard: PatroniYard) -> None:
+    replica = yard.replicas[0]
+    replica.reload(tags={"nofailover": True})
+    try:
+        with yard.provider() as provider:
+            eventually("it is tagged", lambda: not member(provider, replica).promotable)
+            assert member(provider, replica).problems == ["it is tagged nofailover, or failover_priority 0"]
+            assert provider.choose(provider.topology(), replica.name) is None
+    finally:
+        replica.reload(tags={})
+    with yard.provider() as provider:
+        eventually("it is not", lambda: member(provider, replica).promotable)
+
+
+def test_with_synchronous_replication_only_who_is_waited_for_is_a_candidate(yard: PatroniYard) -> None:
+    yard.configure(synchronous_mode=True)
+    try:
+        with yard.provider() as provider:
+            eventually("one is waited for", lambda: any(one.synchronous for one in provider.topology().members))
+            topology = provider.topology()
+            chosen = provider.choose(topology, None)
+            assert [one.name for one in topology.members if one.promotable] == [chosen]
+            (other,) = [one for one in topology.members if one.role is MemberRole.REPLICA and one.name != chosen]
+            assert "Patroni would not let it" in other.problems[0]
+            assert topology.synchronous == "synchronous, until no replica is there"
+    finally:
+        yard.configure(synchronous_mode=None)
+
+
+def test_logins_that_may_too_little_are_named_with_what_to_do(yard: PatroniYard) -> None:
+    yard.leader.sql(f"REVOKE CREATE ON DATABASE postgres FROM {PROBE}")
+    try:
+        with yard.provider(operator=Operator(Credentials(MOVER, "wrong"))) as provider:
+            found = failing(provider)
+    finally:
+        yard.leader.sql(f"GRANT CREATE ON DATABASE postgres TO {PROBE}")
+    assert set(found) == {"grants", "probeWritable"}
+    assert "restapi.authentication" in (found["grants"].message or "")
+    assert "answered 401" in found["grants"].observed
+    assert found["probeWritable"].message == f'run `GRANT CREATE ON DATABASE "postgres" TO "{PROBE}";`'
+
+
+def test_a_table_that_subscribers_would_be_sent_is_not_made(yard: PatroniYard, tmp_path: Path) -> None:
+    yard.leader.sql("CREATE PUBLICATION everything FOR ALL TABLES")
+    try:
+        found = yard.job(tmp_path).run(FailoverStep.DISCOVER).failover
+        assert found
+        assert [(one.name, one.observed) for one in found.guards if not one.ok] == [("probeUnpublished", "everything")]
+        with yard.provider() as provider:  # what it keeps from happening
+            provider.prepare_probe()
+            sent = "SELECT schemaname FROM pg_publication_tables WHERE pubname = 'everything'"
+            assert yard.leader.sql(sent) == [(SCHEMA,)]
+            provider.remove_probe()
+    finally:
+        yard.leader.sql("DROP PUBLICATION everything")
+
+
+def failing(provider: FailoverProvider) -> dict[str, GuardResult]:
+    topology = provider.topology()
+    return {one.name: one for one in provider.examine(topology, None) if not one.ok}
+
+
+def member(provider: FailoverProvider, node: Node) -> Member:
+    return next(one for one in provider.topology().members if one.name == node.name)
+
+
+def come_back(yard: PatroniYard, node: Node) -> None:
+    eventually("another one leads", lambda: yard.named_leader() not in (None, node.name), seconds=TTL + 60)
+    node.again()
