@@ -86,6 +86,10 @@ async def test_the_pod_is_deleted_and_the_agent_told_and_the_run_goes_on(drive: 
     assert said["done"] is True
     assert (await annotations(drive))[ANNOTATION_ENDS] == uid
     assert await members(drive) == []
+    (request, *_) = (await drive.rig.get("Pod", AGENT))["spec"]["volumes"]
+    files = request["projected"]["sources"][0]["downwardAPI"]["items"]
+    read = {"path": "answer.json", "fieldRef": {"fieldPath": f"metadata.annotations['{ANSWER_ANNOTATION}']"}}
+    assert read in files  # where the agent looks for it
     drive.rig.agents.script = lambda _: None
     await drive.until(runs_done(drive.rig, RUN, "Passed"))
     assert drive.rig.agents.bucket.nodes.moves == 1

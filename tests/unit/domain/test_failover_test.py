@@ -82,7 +82,8 @@ def test_what_the_operator_offers_is_what_an_agent_can_open() -> None:
     for provider, engine in PROVIDERS.items():
         database = DatabaseTarget(namespace="n", name="d", uid="u", engine=engine, hosts=["h", "i"], port=1)
         login = Credentials("u", "p")
-        target = ProviderTarget(provider=provider, endpoints=["h:1"], master_name="m")
+        endpoint = "http://h:1" if provider == "Patroni" else "h:1"
+        target = ProviderTarget(provider=provider, endpoints=[endpoint], master_name="m")
         site = Site(Target(database, login), Operator(login), target, "probe", "run", NOON)
         with load_failover(engine).open(site, FailoverMode.PLANNED_SWITCHOVER):
             pass
