@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,9 @@ from databosun.api.failover import FailoverMode, FailoverStep, FailoverVerdict, 
 from databosun.api.result import Outcome
 from databosun.domain.errors import WorldFault
 from databosun.domain.ledger import Fate
+from databosun.engines.redis.failover import switch
 from databosun.engines.redis.failover.provider import SentinelProvider
-from databosun.engines.redis.resp import ReplyError
+from databosun.engines.redis.resp import Reply, ReplyError, Wire
 from support.failoverjob import RUN, FailoverJob
 from support.redisserver import Server
 from support.sentinelyard import MOVER, TABLE, SentinelYard
@@ -150,6 +154,64 @@ def test_a_login_that_may_not_move_is_said_before_anything_is(sentinel: Sentinel
     assert f"ACL SETUSER {MOVER}" in failing.message
     assert "NOPERM" in failing.observed
     assert TABLE not in str(sentinel.leftovers())
+
+
+@pytest.mark.parametrize("obeyed", [True, False])
+def test_an_order_that_is_not_answered_may_stand_so_nothing_is_written_to_the_old_master(
+    sentinel: SentinelYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, obeyed: bool
+) -> None:
+    plan = sentinel.job(tmp_path).plan()
+    old, call = sentinel.named(plan.primary), Wire.call
+    told: list[str] = []
+
+    def unanswered(wire: Wire, *arguments: str | bytes | int, **more: float) -> Reply:
+        if arguments[:2] != ("SENTINEL", "FAILOVER"):
+            return call(wire, *arguments, **more)
+        told.append(wire.where)
+        if obeyed:
+            call(wire, *arguments, **more)
+        raise WorldFault("ConnectionLost", "it hung up")
+
+    with sentinel.provider() as provider, _writing(old) as written:
+        provider.topology()
+        monkeypatch.setattr(Wire, "call", unanswered)
+        monkeypatch.setattr(switch, "PROMOTION_SECONDS", 20.0 if obeyed else 2.0)
+        if obeyed:
+            new = sentinel.named(provider.move(plan, lambda: None))
+            assert _is_master(new)
+            assert old.info("replication")["role"] == "slave"
+        else:
+            with pytest.raises(WorldFault, match="which it did not answer: it hung up"):
+                provider.move(plan, lambda: None)
+            new = old
+            assert not _writable(old), "the Sentinel may still be at it"
+            old.call("CLIENT", "UNPAUSE")
+    assert len(told) == 1, "a second order would be another failover"
+    assert written
+    assert [key for key in written if new.call("EXISTS", key) != 1] == []
+
+
+@contextmanager
+def _writing(node: Server) -> Iterator[list[str]]:
+    """A client that goes on writing keys until it is refused; those that were acknowledged."""
+    acknowledged: list[str] = []
+    ended = threading.Event()
+
+    def write() -> None:
+        with suppress(WorldFault, ReplyError), node.connect() as wire:
+            while not ended.is_set():
+                key = f"databosun_test:{len(acknowledged)}"
+                wire.call("SET", key, "1")
+                acknowledged.append(key)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        eventually("it writes", lambda: len(acknowledged) > 10)
+        yield acknowledged
+    finally:
+        ended.set()
+        writer.join()
 
 
 def _quorum(yard: SentinelYard) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
@@ -16,6 +18,8 @@ from databosun.engines.redis.failover.nodes import Place, entries
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.resp import Reply, ReplyError, Wire
 
+ORDER_SECONDS = 5.0
+"""A Sentinel answers before it begins."""
 _GONE = ("s_down", "o_down", "disconnected")
 
 
@@ -43,6 +47,18 @@ class Word:
     def master(self) -> Place | None:
         """The master, where they are of one mind."""
         return next(iter(self.masters)) if len(self.masters) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A failover that a Sentinel was told to make. `silence`: why its answer is not known; None where it said yes."""
+
+    place: Place
+    silence: str | None
+
+
+def go_on() -> None:
+    """The pulse of what must be done to its end: nothing stops it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +97,42 @@ class Sentinels:
             return open_wire(self.target, endpoint, self.pulse, login=False)
         return open_wire(replace(self.target, credentials=self.login), endpoint, self.pulse)
 
-    def order_failover(self) -> Place:
-        """Have one of them promote a replica, whatever the master says. Which one; WorldFault(ProviderRefused)."""
+    def order_failover(self, until: float) -> Order:
+        """Have one of them promote a replica, whatever the master says. WorldFault(ProviderRefused), others.
+
+        One that was told and does not answer may be at it: no other is told. None is told after `until` (monotonic).
+        """
         errors = []
         for place in self.places:
             try:
                 with self.open(place) as wire:
-                    wire.call("SENTINEL", "FAILOVER", self.name)
-            except ReplyError as error:
-                message = f"the Sentinel {place} refused SENTINEL FAILOVER {self.name}: {error}"
-                raise WorldFault(FailoverFault.PROVIDER_REFUSED, message) from error
+                    if time.monotonic() > until:
+                        break
+                    return self._order(wire, place)
             except DatabosunError as fault:
+                if fault.reason == FailoverFault.PROVIDER_REFUSED:
+                    raise
                 errors.append(fault)
-            else:
-                return place
-        raise combined(errors)
+        why = combined(errors).message if errors else "none was asked"
+        raise WorldFault(FailoverFault.PROVIDER_UNREACHABLE, f"no Sentinel took an order in time: {why}")
 
-    def master_by(self, place: Place) -> Place:
-        """The master by the word of one of them; the promoted one from when it takes writes. WorldFault."""
-        with self.open(place) as wire, guarded(f"asking the Sentinel {place}"):
-            return self._master(wire, place)
+    def _order(self, wire: Wire, place: Place) -> Order:
+        wire.pulse = go_on
+        try:
+            wire.call("SENTINEL", "FAILOVER", self.name, seconds=ORDER_SECONDS)
+        except ReplyError as error:
+            message = f"the Sentinel {place} refused SENTINEL FAILOVER {self.name}: {error}"
+            raise WorldFault(FailoverFault.PROVIDER_REFUSED, message) from error
+        except WorldFault as fault:
+            return Order(place, fault.message)
+        return Order(place, None)
+
+    def others(self, old: Place) -> Iterator[Place]:
+        """Masters besides the old one, by the word of those that answer: a promoted one from when it takes writes."""
+        for place in self.places:
+            with suppress(DatabosunError), self.open(place) as wire, guarded(f"asking the Sentinel {place}"):
+                if (master := self._master(wire, place)) != old:
+                    yield master
 
     def _master(self, wire: Wire, place: Place) -> Place:
         said = wire.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from databosun.domain.errors import DatabosunError, SafetyStop, WorldFault
 from databosun.engines.failover import FailoverFault
 from databosun.engines.redis.failover.nodes import Nodes, Place, ask_node
-from databosun.engines.redis.failover.sentinels import Sentinels
+from databosun.engines.redis.failover.sentinels import Order, Sentinels, go_on
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.resp import ReplyError, Wire
 
@@ -41,11 +41,11 @@ class Switch:
             until = time.monotonic() + PROMOTION_SECONDS
             with _paused(wire):
                 self._catch_up(wire, old, replicas)
-                wire.pulse = _go_on  # half a move is worse than a whole one
-                asked = self.sentinels.order_failover()
+                wire.pulse = go_on  # half a move is worse than a whole one
+                order = self.sentinels.order_failover(until)
             # From here on the old master may be replaced at any moment, and then what it took would be lost: writes go
             # on once it is a replica, or, where it never becomes one, when the pause runs out.
-            new = self._promoted(old, asked, until)
+            new = self._promoted(old, order, until)
             self._demote(wire, new)
             wire.call("CLIENT", "UNPAUSE")
         return new
@@ -53,8 +53,8 @@ class Switch:
     def forced(self, old: Place, ordered: Callable[[], None]) -> Place:
         """Move as if the master were gone; the new one. The Sentinels demote the old one when they get to it."""
         ordered()
-        asked = self.sentinels.order_failover()
-        return self._promoted(old, asked, time.monotonic() + PROMOTION_SECONDS)
+        until = time.monotonic() + PROMOTION_SECONDS
+        return self._promoted(old, self.sentinels.order_failover(until), until)
 
     def _catch_up(self, wire: Wire, old: Place, replicas: Iterable[Place]) -> None:
         """Until each replica has all that the master wrote. WorldFault(NotCaughtUp)."""
@@ -72,17 +72,19 @@ class Switch:
                         raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message)
                     time.sleep(LOOK_SECONDS)
 
-    def _promoted(self, old: Place, asked: Place, until: float) -> Place:
+    def _promoted(self, old: Place, order: Order, until: float) -> Place:
         """Wait until it has come about. Not stopped on the way."""
+        sentinels, nodes = replace(self.sentinels, pulse=go_on), replace(self.nodes, pulse=go_on)
         while time.monotonic() < until:
-            with suppress(DatabosunError):
-                new = self.sentinels.master_by(asked)
-                if new != old and self.nodes.ask(new).master:
-                    return new
+            for new in sentinels.others(old):
+                with suppress(DatabosunError):
+                    if nodes.ask(new).master:
+                        return new
             time.sleep(LOOK_SECONDS)
+        silence = f" (which it did not answer: {order.silence})" if order.silence else ""
         message = (
-            f"the Sentinel {asked} has not replaced {old} within {PROMOTION_SECONDS:.0f} s of SENTINEL FAILOVER; look "
-            "at its log"
+            f"the Sentinel {order.place} has not replaced {old} within {PROMOTION_SECONDS:.0f} s of SENTINEL "
+            f"FAILOVER{silence}; look at its log"
         )
         raise WorldFault(FailoverFault.NOT_PROMOTED, message)
 
@@ -108,10 +110,6 @@ def _paused(wire: Wire) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        wire.pulse = _go_on
+        wire.pulse = go_on
         wire.call("CLIENT", "UNPAUSE")
         raise
-
-
-def _go_on() -> None:
-    """Nothing stops what must be done to its end."""
