@@ -24,6 +24,7 @@ PROGRAMS = (
     "kubelet",
     "kubectl",
     "coredns",
+    "etcd",
 )
 PACKAGES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
@@ -31,7 +32,6 @@ PACKAGES = {
     "conntrack": "conntrack",
     "containerd": "containerd",
     "ctr": "containerd",
-    "etcd": "etcd-server",
     "gcc": "gcc",
     "ip": "iproute2",
     "iptables": "iptables",

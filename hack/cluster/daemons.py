@@ -98,7 +98,7 @@ def etcd(layout: Layout) -> Daemon:
         "logger": "zap",
         "log-level": "warn",
     }
-    return Daemon("etcd", ["etcd", "--unsafe-no-fsync", *_words(flags)])
+    return Daemon("etcd", [layout.bin / "etcd", "--unsafe-no-fsync", *_words(flags)])
 
 
 def apiserver(layout: Layout) -> Daemon:

@@ -28,6 +28,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/kubernetes"
 	_ "github.com/coredns/coredns/plugin/ready"
 	_ "github.com/coredns/coredns/plugin/template"
+	"go.etcd.io/etcd/server/v3/etcdmain"
 )
 
 func main() {
@@ -47,6 +48,8 @@ func main() {
 	case "coredns":
 		dnsserver.Directives = []string{"bind", "errors", "health", "ready", "cache", "kubernetes", "template"}
 		coremain.Run()
+	case "etcd":
+		etcdmain.Main(os.Args)
 	case "api-forward":
 		if len(os.Args) != 3 {
 			fmt.Fprintln(os.Stderr, "usage: api-forward LISTEN TARGET")
