@@ -12,12 +12,12 @@ from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import PendingDeletions
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.recovery import LogExpiry
-from databosun.cli.consenting import Ask, Shown, agree, demand_hash, stamp
+from databosun.cli.consenting import Ask, Shown, agree, demand_hash
 from databosun.cli.findings import breaker_tripped
 from databosun.cli.output import table
 from databosun.cli.running import OK
 from databosun.cli.session import Session
-from databosun.cli.words import NONE, ago
+from databosun.cli.words import NONE, ago, stamp
 from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenBackup, SeenPolicy
 from databosun.domain.conditions import find

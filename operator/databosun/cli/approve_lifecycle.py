@@ -9,29 +9,36 @@ from rich.text import Text
 
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.lifecyclestatus import LifecyclePlanStatus, PlannedRule
-from databosun.cli.consenting import Ask, Shown, agree, demand_hash, stamp
+from databosun.cli.consenting import Ask, Shown, agree, demand_hash
+from databosun.cli.lifecyclewords import asked_of
 from databosun.cli.output import table
+from databosun.cli.reasons import CliReason
 from databosun.cli.running import OK
 from databosun.cli.session import Session
-from databosun.cli.words import NONE
+from databosun.cli.words import NONE, stamp
 from databosun.controllers import seen as read
-from databosun.kube.resources import LIFECYCLE_POLICIES
+from databosun.controllers.seen import SeenLifecyclePolicy
+from databosun.domain.errors import SafetyStop
+from databosun.domain.lifecycleorder import order_digest, order_of
+from databosun.kube.resources import DATABASES, LIFECYCLE_POLICIES
 
 COLUMNS = ["RULE", "ACTION", "TABLE", "ELIGIBLE", "OF", "SIZE", "OLDEST", "HELD"]
 
 
 async def approve_lifecycle(session: Session, name: str, valid_for: timedelta, expected: str | None, ask: Ask) -> int:
     """Show the plan that the last look found, ask, and create the Approval."""
-    plan = await _plan(session, name)
+    policy = await _policy(session, name)
+    plan = policy.status.plan
     if plan is None:
         message = f"LifecyclePolicy {name} shows no plan yet: a dry run has to look first (databosun.io/run-now)"
         session.screen.out.print(message, markup=False)
         return OK
     demand_hash(plan.hash, expected)
-    _show(session, name, plan)
+    await _demand_unchanged(session, policy, plan)
+    _show(session, policy, plan)
 
     async def again() -> str | None:
-        found = await _plan(session, name)
+        found = (await _policy(session, name)).status.plan
         return found.hash if found is not None else None
 
     def question(user: str) -> str:
@@ -40,12 +47,25 @@ async def approve_lifecycle(session: Session, name: str, valid_for: timedelta, e
     return await agree(session, Shown(LIFECYCLE_POLICIES, name, plan.hash, question, again, valid_for), ask)
 
 
-async def _plan(session: Session, name: str) -> LifecyclePlanStatus | None:
-    return read.lifecycle_policy(await session.find(LIFECYCLE_POLICIES, name)).status.plan
+async def _policy(session: Session, name: str) -> SeenLifecyclePolicy:
+    return read.lifecycle_policy(await session.find(LIFECYCLE_POLICIES, name))
 
 
-def _show(session: Session, name: str, plan: LifecyclePlanStatus) -> None:
-    """Each rule: what would go, what goes along, and why it may not run."""
+async def _demand_unchanged(session: Session, policy: SeenLifecyclePolicy, plan: LifecyclePlanStatus) -> None:
+    """SafetyStop where the rules are no longer those that were looked at: what is shown of both would not fit."""
+    database = read.database(await session.find(DATABASES, policy.spec.database_ref.name))
+    if order_digest(order_of(policy.spec, database.meta.uid)) != plan.order_hash:
+        name = policy.meta.name
+        message = (
+            f"LifecyclePolicy {name} was changed since run {plan.run} looked, so plan {plan.hash} is no longer of its "
+            "rules; nothing was approved: wait for the next dry run, or ask for one (databosun.io/run-now)"
+        )
+        raise SafetyStop(CliReason.PLAN_CHANGED, message)
+
+
+def _show(session: Session, policy: SeenLifecyclePolicy, plan: LifecyclePlanStatus) -> None:
+    """What is asked for; then of each rule what would go, what goes along, and why it may not run."""
+    name = policy.meta.name
     session.screen.out.print(
         Text(f"LifecyclePolicy {session.namespace}/{name}, as run {plan.run} found it at {stamp(plan.at)}"),
         Text(f"plan {plan.hash}"),
@@ -53,7 +73,7 @@ def _show(session: Session, name: str, plan: LifecyclePlanStatus) -> None:
         table(COLUMNS, [_row(rule) for rule in plan.rules]),
         sep="\n",
     )
-    for line in (line for rule in plan.rules for line in _details(rule)):
+    for line in (*asked_of(policy.spec), *(line for rule in plan.rules for line in _details(rule))):
         session.screen.out.print(line, markup=False, highlight=False)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from databosun.cli.reasons import CliReason
 from databosun.cli.running import FAILED, OK
 from databosun.cli.session import Session
+from databosun.cli.words import stamp
 from databosun.domain.errors import SafetyStop
 from databosun.kube.resources import APPROVALS, Object, Resource
 
@@ -74,8 +75,3 @@ def demand_hash(found: str | None, expected: str | None) -> None:
             f"the plan is not the one expected: found {found}, expected {expected}; nothing was approved, look again"
         )
         raise SafetyStop(CliReason.PLAN_CHANGED, message)
-
-
-def stamp(at: datetime) -> str:
-    """An instant as Kubernetes writes it."""
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

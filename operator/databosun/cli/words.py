@@ -37,5 +37,10 @@ def ahead(at: datetime | None, now: datetime) -> str:
     return f"in {short(at - now)}" if at > now else "now"
 
 
+def stamp(at: datetime) -> str:
+    """An instant as Kubernetes writes it."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def _two(large: int, unit: str, small: int, small_unit: str) -> str:
     return f"{large}{unit}{small}{small_unit}" if small else f"{large}{unit}"

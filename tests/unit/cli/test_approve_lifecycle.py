@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 
 from databosun.api.v1alpha1.approval import ApprovalSpec
+from databosun.api.v1alpha1.lifecyclepolicy import LifecyclePolicySpec
 from databosun.cli.approve_lifecycle import approve_lifecycle
 from databosun.domain.errors import SafetyStop
-from databosun.kube.resources import APPROVALS, LIFECYCLE_POLICIES
-from support.operator import lifecycle
+from databosun.domain.lifecycleorder import order_digest, order_of
+from databosun.kube.resources import APPROVALS, DATABASES, LIFECYCLE_POLICIES
+from support.operator import database, lifecycle
 from support.terminal import Terminal
 
 HASH = "0123456789abcdef0123456789abcdef"
 PLAN = {
     "hash": HASH,
-    "orderHash": "f" * 32,
     "run": "old-orders-now-1",
     "at": "2026-03-01T11:00:00Z",
     "rules": [
@@ -53,10 +54,17 @@ def terminal() -> Terminal:
     return made
 
 
-def shown(terminal: Terminal, plan: dict[str, Any] | None = PLAN) -> None:
-    body = lifecycle("old-orders")
-    body["metadata"]["namespace"] = terminal.session.namespace
-    terminal.kube.put(LIFECYCLE_POLICIES, body | {"status": {"plan": plan} if plan else {}})
+def shown(terminal: Terminal, plan: dict[str, Any] | None = PLAN, **spec: Any) -> None:
+    """The policy, and the plan that was made of it."""
+    namespace = {"namespace": terminal.session.namespace}
+    orders = database("orders")
+    orders["metadata"] |= namespace
+    uid = terminal.kube.put(DATABASES, orders)["metadata"]["uid"]
+    body = lifecycle("old-orders", **spec)
+    body["metadata"] |= namespace
+    order = order_of(LifecyclePolicySpec.model_validate(body["spec"]), uid)
+    status = {"plan": {"orderHash": order_digest(order), **plan}} if plan else {}
+    terminal.kube.put(LIFECYCLE_POLICIES, body | {"status": status})
 
 
 async def run(terminal: Terminal, *, yes: bool = True, expected: str | None = None) -> tuple[int, list[str]]:
@@ -90,6 +98,35 @@ async def test_all_that_matters_is_shown_before_the_question(terminal: Terminal)
     for part in ("12,345", "200,000", "2020-01-01T00:00:00Z", "7 rows of public.items", "orders_2019", "orders_2020"):
         assert part in said
     assert "old: may not run: TriggerNotAllowed" in said
+
+
+async def test_what_the_rules_say_is_shown_with_what_holds_keep(terminal: Terminal) -> None:
+    mask = {"name": "email", "method": "Partial", "keepFirst": 2}
+    rule = {
+        "name": "old",
+        "target": {"table": "public.orders"},
+        "match": {"column": "created_at", "olderThan": "365d", "where": "status = 'closed'"},
+        "action": {"type": "Anonymize", "columns": [mask], "markColumn": "anonymised_at"},
+        "limits": {"maxRowsPerRun": 100, "keepNewest": 5, "minRetention": "30d"},
+    }
+    hold = {"name": "case-7", "table": "public.orders", "where": "customer = 7", "reason": "case 7/2026"}
+    shown(terminal, rules=[rule], holds=[hold])
+    await run(terminal, yes=False)
+    for line in (
+        "old: rows of public.orders where created_at is more than 365d ago and (status = 'closed')",
+        "old: overwrites email: Partial (first characters kept 2)",
+        "old: at most 100 rows a run, none where it matches more than 10 % of them; the newest 5 rows stay; none"
+        " younger than 30d",
+        "hold case-7: rows of public.orders where (customer = 7) stays (case 7/2026)",
+    ):
+        assert line in " ".join(terminal.said.split())
+
+
+async def test_a_policy_that_was_changed_since_it_was_looked_at_is_not_approved(terminal: Terminal) -> None:
+    shown(terminal, {**PLAN, "orderHash": "f" * 32})
+    with pytest.raises(SafetyStop, match="was changed since run old-orders-now-1 looked"):
+        await run(terminal)
+    assert terminal.kube.all(APPROVALS) == []
 
 
 async def test_without_a_plan_there_is_nothing_to_approve(terminal: Terminal) -> None:

@@ -1,0 +1,56 @@
+"""What a LifecyclePolicy asks for, in words, for whoever is to consent to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHold, LifecyclePolicySpec, LifecycleRule, Mask
+from databosun.cli.words import stamp
+
+
+def asked_of(spec: LifecyclePolicySpec) -> Iterator[str]:
+    """A line for each thing that decides which rows go, and what stays."""
+    for rule in spec.rules:
+        yield f"{rule.name}: {_rows(rule)}"
+        for mask in rule.action.columns or ():
+            yield f"{rule.name}: overwrites {mask.name}: {_method(mask)}"
+        yield f"{rule.name}: {_limits(rule)}"
+    for hold in spec.holds:
+        yield _hold(hold)
+    if not spec.holds:
+        yield "no hold keeps anything"
+
+
+def _rows(rule: LifecycleRule) -> str:
+    match = rule.match
+    parts = [f"{match.column} is more than {match.older_than} ago"] if match.older_than else []
+    parts += [f"({match.where})"] if match.where else []
+    return f"rows of {rule.target.table} where {' and '.join(parts)}"
+
+
+def _limits(rule: LifecycleRule) -> str:
+    limits = rule.limits
+    most, share = f"{limits.max_rows_per_run:,}", limits.max_percent
+    parts = [f"at most {most} rows a run, none where it matches more than {share} % of them"]
+    parts += [f"the newest {limits.keep_newest:,} rows stay"] if limits.keep_newest else []
+    parts += [f"none younger than {limits.min_retention}"] if limits.min_retention else []
+    return "; ".join(parts)
+
+
+def _method(mask: Mask) -> str:
+    details = {
+        "value": mask.value,
+        "first characters kept": mask.keep_first or None,
+        "last characters kept": mask.keep_last or None,
+        "step": mask.step,
+        "to": mask.to,
+    }
+    said = ", ".join(f"{name} {value!s}" for name, value in details.items() if value is not None)
+    return f"{mask.method} ({said})" if said else str(mask.method)
+
+
+def _hold(hold: LifecycleHold) -> str:
+    held = f"rows of {hold.table}" if hold.table else "everything"
+    held += f" where ({hold.where})" if hold.where else ""
+    until = f", until {stamp(hold.until)}" if hold.until else ""
+    return f"hold {hold.name}: {held} stays{until} ({hold.reason})"
