@@ -84,9 +84,16 @@ class Line:
         self._pq.finish()
 
     def _next(self, until: float) -> pq.abc.PGresult | None:
-        while self._pq.is_busy():
-            _await(self._pq.socket, select.POLLIN, until, Fate.UNKNOWN)
-            self._pq.consume_input()
+        """The next result. Where the connection ended, what the server said before it did, if it said anything."""
+        try:
+            while self._pq.is_busy():
+                _await(self._pq.socket, select.POLLIN, until, Fate.UNKNOWN)
+                self._pq.consume_input()
+        except psycopg.Error as lost:
+            result = self._pq.get_result()
+            if result is None:
+                raise lost from None
+            return result
         return self._pq.get_result()
 
 
