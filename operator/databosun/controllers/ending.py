@@ -8,6 +8,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from databosun.api.failover import ActAnswer, ActAsked, FailoverPlan
 from databosun.api.request import ANSWER_ANNOTATION
 from databosun.controllers.context import Context
@@ -18,8 +20,19 @@ from databosun.kube.port import Access
 from databosun.kube.resources import PODS
 
 LOOK = timedelta(seconds=2)
+_OF_THE_LINE = ("ts", "level", "event")
 GRACE_SECONDS = 1
 """The least that waits for the containers to be gone before another pod of that name is made: with 0 two could run."""
+
+
+def asked_in(line: Mapping[str, Any] | None) -> ActAsked | None:
+    """What a log line asks for; None where it asks for nothing that is understood."""
+    try:
+        return (
+            ActAsked.model_validate({name: line[name] for name in line if name not in _OF_THE_LINE}) if line else None
+        )
+    except ValidationError:
+        return None
 
 
 def answered(agent: Mapping[str, Any]) -> bool:

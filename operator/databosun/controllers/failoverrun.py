@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.failover import ActAsked, FailoverPlan, FailoverStep
+from databosun.api.failover import FailoverPlan, FailoverStep
 from databosun.api.request import SecretUse
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
@@ -16,7 +16,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.consent import consents_now
-from databosun.controllers.ending import LOOK, answered, end_or_answer
+from databosun.controllers.ending import LOOK, answered, asked_in, end_or_answer
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.jobs import newest_line
 from databosun.controllers.lookup import find_usable, without_database
@@ -100,13 +100,12 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         )  # fmt: skip
         if not switches or plan is None or current.pod is None or current.pod.terminated:
             return None
-        line = await newest_line(kube, current, seen.meta.namespace, "act")
-        if line is None:
+        asked = asked_in(await newest_line(kube, current, seen.meta.namespace, "act"))
+        if asked is None:
             return now + LOOK
         agent = await kube.get(PODS, seen.meta.namespace, current.pod.name)
         if agent is None or agent["metadata"]["uid"] != current.pod.uid or answered(agent):
             return None
-        asked = ActAsked.model_validate({name: line[name] for name in line if name not in ("ts", "level", "event")})
         live = await self.gather(seen, begins=True)
         given = FailoverPlan.model_validate(plan.model_dump())
         await end_or_answer(self._context, agent, asked, given, _against(live, plan, now), now)

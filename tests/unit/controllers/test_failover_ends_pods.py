@@ -134,3 +134,13 @@ async def test_what_does_not_hold_any_more_is_answered_so_and_nothing_is_deleted
     assert said["done"] is False
     assert "nothing would bring it back" in said["message"]
     assert len(await members(drive)) == 1
+
+
+async def test_a_line_that_is_not_understood_is_no_question_and_the_run_goes_on(drive: Driver) -> None:
+    drive.rig.agents.logs[NAMESPACE, AGENT] = json.dumps({"event": "act", "member": "n1"}).encode()
+    await begin(drive)
+    await drive.idle(HOUR / 12)
+    assert ANSWER_ANNOTATION not in await annotations(drive)
+    assert len(await members(drive)) == 1
+    drive.rig.agents.script = lambda _: None
+    await drive.until(runs_done(drive.rig, RUN, "Passed"))
