@@ -55,7 +55,7 @@ class Writer:
         numbers = self._server.client.shop.numbers
         with suppress(PyMongoError):
             while not self._stop.wait(self._pause):
-                numbers.insert_one({"_id": self.acknowledged, "text": "x" * self._width})
+                numbers.insert_one({"_id": f"{self.acknowledged:06}", "text": "x" * self._width})
                 self.acknowledged += 1
 
 

@@ -291,7 +291,7 @@ def replayed(
     base = Backup(
         id="orders-1", type=BackupType.FULL, product="MongoDB", version="7.0.5", artefacts=(), logical_bytes=0,
         users=False, replica_set="rs0", begin=Timestamp(BEGAN, 1), end=Timestamp(BEGAN + second, 1), term=term,
-        snapshot_time=None, objects={}, schema_hash=None,
+        start_lsn=None, snapshot_time=None, objects={}, schema_hash=None,
     )  # fmt: skip
     work = Work()
     replay_log(work, base, RecoveryPlan(**given))  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from databosun.domain.wal import format_lsn, lsn_of
 from databosun.engines.filelog import TIMELINE
 
 # The shipped oplog is a row of files, one for each of these that has entries; its number counts them since 1970.
+# Never to be changed: what lies in stores is counted so.
 FILE_SECONDS = 30
 # Stored unencrypted beside the artefacts: what an Incremental stands on.
 BASE_FILE = "oplog.json"

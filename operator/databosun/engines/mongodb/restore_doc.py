@@ -5,11 +5,15 @@ The fenced `bash` blocks are one script, in order; the tests run them.
 
 from __future__ import annotations
 
+from databosun.domain.wal import parse_lsn, segment_name
 from databosun.engines.base import RestoreDoc
+from databosun.engines.filelog import SEGMENT_BYTES, TIMELINE
 from databosun.engines.mongodb.namespaces import BUCKETS, FOLDER, METADATA
 from databosun.engines.mongodb.positions import OPLOG
 from databosun.engines.mongodb.recovery.facts import Backup, read_chain
 from databosun.engines.mongodb.server import FERRETDB
+
+_SHIPPED = 'if [ -d log ]; then for file in log/*.zst; do zstd -dc "$file"; done >> "$DUMP/oplog.bson"; fi'
 
 
 def restore_markdown(doc: RestoreDoc) -> str:
@@ -52,6 +56,7 @@ def _lay_out(backups: tuple[Backup, ...]) -> list[str]:
     """What a store may not like in a name was written as `_` and two digits; printf turns it back."""
     slices = [f'zstd -dc "$PWD/{one.id}/{OPLOG}" >> "$DUMP/oplog.bson"' for one in backups if one.begin]
     more = ["The parts of the oplog, one behind the other, are one oplog.", ""] if len(slices) > 1 else []
+    more += _log(backups[-1])
     return [
         "### The folder that mongodump would have written",
         "",
@@ -65,7 +70,23 @@ def _lay_out(backups: tuple[Backup, ...]) -> list[str]:
             f'  zstd -q -dc "$BASE/{FOLDER}$file" > "$DUMP/${{name%.zst}}"',
             "done",
             *slices,
+            *([_SHIPPED] if backups[-1].start_lsn else []),
         ),
+    ]
+
+
+def _log(last: Backup) -> list[str]:
+    """What to fetch to go on from the backup's end."""
+    if last.start_lsn is None:
+        return []
+    first = segment_name(TIMELINE, parse_lsn(last.start_lsn) // SEGMENT_BYTES, SEGMENT_BYTES)
+    return [
+        "To go on from the backup to a later entry, have the shipped oplog behind it: what is stored below "
+        f"`_log/mongodb/` of this namespace in the folder `{TIMELINE:08X}`, of the backup's own replica set, from "
+        f"`{first}` on; of a piece that is open (`partial`) the longest alone. Decrypt what ends in `.age` as the "
+        "artefacts above, and leave all of it in the folder `log`. Entries that come twice do no harm. Without that "
+        "folder the oplog ends with the backup.",
+        "",
     ]
 
 

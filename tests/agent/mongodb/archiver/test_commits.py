@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import bson
 import pytest
@@ -20,7 +24,7 @@ from support.archiving import Pod
 from support.mongoarchiving import LATEST, Writer, restored
 from support.mongosample import content, fill
 from support.mongoserver import MongoServer
-from support.mongoyard import MongoYard
+from support.mongoyard import MongoYard, followed
 from support.pgserver import open_folder
 from support.recoveryyard import check, drilled
 from support.seaweed import Seaweed
@@ -112,7 +116,7 @@ def emptied() -> Iterator[Emptied]:
         before = content(server.client)
         instant = pod.drained()
         eventually("another second has begun", lambda: (datetime.now(UTC) - instant).total_seconds() > 1.1)
-        server.client.shop.orders.delete_many({})
+        server.client.shop.customers.delete_many({})
         pod.drained()
         after = content(server.client)
         server.kill()
@@ -137,6 +141,28 @@ def position_of(pod: Pod, since: datetime) -> str:
                 return format_lsn(number * log.segment_bytes + at)
             at += len(bson.encode(entry))
     pytest.fail(f"no entry behind {since}")
+
+
+def test_by_hand_the_shipped_oplog_is_one_with_that_of_the_backup(emptied: Emptied, tmp_path: Path) -> None:
+    """By RESTORE.md. The stand-in takes no replay from mongorestore, so what it would have replayed is looked at."""
+    volume = emptied.yard.place.paths.volume
+    (manifest,) = volume.rglob("orders-1/manifest.json")
+    for artefact in json.loads(manifest.read_bytes())["artefacts"]:
+        whole = tmp_path / "orders-1" / artefact["name"]
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_bytes(b"".join((manifest.parent / "a1" / one["name"]).read_bytes() for one in artefact["parts"]))
+    text = (manifest.parent / "RESTORE.md").read_text()
+    own = text[text.index("## 5. Restore") :]
+    first = re.search(r"from `([0-9A-F]{24})` on", own)
+    assert first
+    (tmp_path / "log").mkdir()
+    for piece in volume.rglob("_log/mongodb/*/00000001/*.zst"):
+        if piece.name >= first[1]:
+            shutil.copy2(piece, tmp_path / "log")
+    with followed(own, tmp_path):
+        entries = bson.decode_all((tmp_path / "dump-restored/oplog.bson").read_bytes())
+    gone = {one["o"]["_id"] for one in entries if (one["op"], one["ns"]) == ("d", "shop.customers")}
+    assert len(gone) == 201
 
 
 @pytest.mark.parametrize("by", ["time", "position"])

@@ -22,7 +22,8 @@ from databosun.engines.mongodb.server import MONGODB, series_of
 class Backup:
     """One backup of a chain. `begin`, `end`: of its part of the oplog, None where it has none.
 
-    `objects`: documents and fingerprint by `database.collection`, of those that were counted.
+    `start_lsn`: where the shipped log goes on from there. `objects`: documents and fingerprint by
+    `database.collection`, of those that were counted.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Backup:
     begin: Timestamp | None
     end: Timestamp | None
     term: int | None
+    start_lsn: str | None
     snapshot_time: datetime | None
     objects: Mapping[str, tuple[int, str | None]]
     schema_hash: str | None
@@ -78,6 +80,7 @@ def read_backup(manifest: Mapping[str, Any]) -> Backup:
         begin=parse_ts(oplog["begin"]) if oplog else None,
         end=parse_ts(oplog["end"]) if oplog else None,
         term=oplog.get("term"),
+        start_lsn=(manifest.get("position") or {}).get("startLsn"),
         snapshot_time=datetime.fromisoformat(at) if at else None,
         objects={
             str(one["name"]): (int(one["rows"]), one.get("fingerprint"))
