@@ -88,6 +88,10 @@ DEFAULTS: list[tuple[str, str, Place, object]] = [
     ("Restore", "from-backup", ("overwrite",), "Refuse"),
     ("Restore", "from-backup", ("reindex",), False),
     ("Restore", "from-backup", ("level",), "Restore"),
+    ("Restore", "from-backup", ("erasures",), "Replay"),
+    ("ErasureRequest", "plain", ("rules", 0, "maxRows"), 10_000),
+    ("ErasureRequest", "plain", ("rules", 0, "foreignKeys"), "Refuse"),
+    ("ErasureRequest", "plain", ("approveWithin",), "7d"),
 ]
 
 
@@ -133,6 +137,8 @@ EDITS: list[tuple[str, Place, object]] = [
     ("RestoreDrillRun", ("schedule",), "another"),
     ("RestoreDrillRun", ("scheduledFor",), "2026-03-01T02:00:01Z"),
     ("RestoreDrillRun", ("notAfter",), "2026-03-01T02:00:01Z"),
+    ("ErasureRequest", ("rules", 0, "column"), "another"),
+    ("ErasureRequest", ("subjectSecretRef", "name"), "another"),
     ("Approval", ("ref", "kind"), "LifecyclePolicy"),
     ("Approval", ("ref", "name"), "another"),
     ("Approval", ("planHash",), "0123456789"),

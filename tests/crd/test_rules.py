@@ -393,6 +393,13 @@ BROKEN = [
     ),
     Broken("Inquiry", "what-is-missing", "database is required with them", drop=("comparison.database",)),
     Broken("Inquiry", "records", "spec.notAfter: Required value", drop=("notAfter",)),
+    Broken("ErasureRequest", "plain", "spec.notAfter: Required value", drop=("notAfter",)),
+    Broken("ErasureRequest", "plain", "spec.subjectSecretRef: Required value", drop=("subjectSecretRef",)),
+    Broken("ErasureRequest", "plain", "columns are for Anonymize", put=(("rules.0.action.type", "Anonymize"),)),
+    Broken("ErasureRequest", "request-1042", "columns are for Anonymize", put=(("rules.1.action.type", "Delete"),)),
+    Broken("ErasureRequest", "request-1042", "method Fixed needs value", drop=("rules.1.action.columns.1.value",)),
+    Broken("ErasureRequest", "request-1042", "where needs table", drop=("holds.0.table",)),
+    Broken("ErasureRequest", "request-1042", 'Duplicate value: {"name":"letters"}', put=(("rules.0.name", "letters"),)),
 ]
 
 

@@ -35,6 +35,7 @@ from databosun.api.request import (
     REQUEST_ANNOTATION,
     BridgeTask,
     DrillTask,
+    EraseTask,
     InquireTask,
     JointTask,
     LifecycleTask,
@@ -68,6 +69,7 @@ from databosun.kube.resources import JOBS, PODS, Object
 from databosun.runtime.clock import Clock
 from support.archiversim import Archivers, position_at
 from support.chaoskube import Births
+from support.erasuresim import People
 from support.failoversim import Nodes
 from support.lifecyclesim import OldTable
 
@@ -90,6 +92,7 @@ class Bucket:
     restores: dict[str, RestoreResult] = field(default_factory=dict)
     """What restores brought back, by run."""
     old: OldTable = field(default_factory=OldTable)
+    people: People = field(default_factory=People)
     """The table that lifecycle runs are about, and what they left in the store."""
 
 
@@ -176,7 +179,7 @@ class Agents:
 
     async def _start(self, pod: Object) -> bool:
         request = _request(pod)
-        named = isinstance(request.job, (BackupTask, DrillTask, JointTask, RestoreTask, LifecycleTask))
+        named = isinstance(request.job, (BackupTask, DrillTask, JointTask, RestoreTask, LifecycleTask, EraseTask))
         subject = request.job.id if named else request.run
         self.bucket.agents[request.job.task, subject, request.attempt] += 1
         return await self.patch(pod, "Running", {"running": {"startedAt": self._at()}})
@@ -246,13 +249,18 @@ class Agents:
             return good.model_copy(update={"backup": found})
         if isinstance(task, DrillTask):
             return self._drill(good, task)
-        if isinstance(task, LifecycleTask):
-            return self.bucket.old.work(task, self._clock.now).model_copy(update={"attempt": request.attempt})
+        if isinstance(task, LifecycleTask | EraseTask):
+            return self._let_go(task).model_copy(update={"attempt": request.attempt})
         if isinstance(task, JointTask):
             return self._write_down(good, task)
         if isinstance(task, RestoreTask | BridgeTask):
             return self._restore(good, task) if isinstance(task, RestoreTask) else self._bridge(good, task)
         return self._tend(good, task)
+
+    def _let_go(self, task: LifecycleTask | EraseTask) -> Result:
+        if isinstance(task, EraseTask):
+            return self.bucket.people.work(task, self._clock.now)
+        return self.bucket.old.work(task, self._clock.now)
 
     def _tend(self, good: Result, task: object) -> Result:
         """What is no run: deleting, holding, looking."""
@@ -279,6 +287,8 @@ class Agents:
             return good.model_copy(update={"joint": joint})
         if task.durable == "lifecycle" and (lifecycle := self.bucket.old.results.get(task.id)) is not None:
             return good.model_copy(update={"lifecycle": lifecycle})
+        if task.durable == "erasure" and (erasure := self.bucket.people.receipts.get(task.id)) is not None:
+            return good.model_copy(update={"erasure": erasure})
         drill, restore = self.bucket.evidence.get(task.id), self.bucket.restores.get(task.id)
         if task.durable == "failover" or (drill if task.durable == "evidence" else restore) is None:
             return Result(outcome=Outcome.FAILED, reason="NoResult", message="there is no record", retryable=True)

@@ -16,6 +16,7 @@ GROUPS = {
     "backuppolicies": OURS,
     "backupstorages": OURS,
     "databases": OURS,
+    "erasurerequests": OURS,
     "failovertestruns": OURS,
     "failovertests": OURS,
     "inquiries": OURS,

@@ -460,6 +460,18 @@ def lifecycle_run(name: str, not_after: datetime, **spec: Any) -> Object:
     return _object("LifecycleRun", name, {**late, **spec})
 
 
+def erasure(name: str, not_after: datetime, **spec: Any) -> Object:
+    """One person, who stands in one table."""
+    base = {
+        "databaseRef": {"name": "orders"},
+        "storageRef": {"name": "prod"},
+        "subjectSecretRef": {"name": name, "key": "subject"},
+        "rules": [{"name": "customers", "table": "public.customers", "column": "email", "action": {"type": "Delete"}}],
+        "notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return _object("ErasureRequest", name, {**base, **spec})
+
+
 def _object(kind: str, name: str, spec: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> Object:
     return {
         "apiVersion": "databosun.io/v1alpha1",

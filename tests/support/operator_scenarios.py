@@ -11,7 +11,7 @@ from typing import Any
 from databosun.api.backuptasks import BackupTask
 from databosun.api.failover import FailoverStep, FailoverTask
 from databosun.api.lifecycle import TriggerFact
-from databosun.api.request import BridgeTask, DrillTask, LifecycleTask, Request
+from databosun.api.request import BridgeTask, DrillTask, EraseTask, LifecycleTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import (
     ANNOTATION_RUN_NOW,
@@ -35,6 +35,7 @@ from support.operator import (
     database,
     drill,
     drill_run,
+    erasure,
     failover_run,
     failover_test,
     lifecycle,
@@ -44,7 +45,7 @@ from support.operator import (
 )
 
 PLANS = ("Database", "BackupStorage", "BackupPolicy", "FailoverTest", "RestoreDrill", "LifecyclePolicy")
-WORK = ("backup", "bridge", "drill", "failover", "joint", "lifecycle", "restore")
+WORK = ("backup", "bridge", "drill", "erase", "failover", "joint", "lifecycle", "restore")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 Condition = Callable[[], Awaitable[bool]]
 
@@ -529,6 +530,27 @@ async def lifecycle_changed(drive: Driver) -> None:
     await drive.until(runs_done(drive.rig, "LifecycleRun", "Refused", "Succeeded"))
 
 
+async def erased(drive: Driver) -> None:
+    """A look finds a person, somebody consents, and they are erased; the first attempt at that is lost."""
+    rig = drive.rig
+    rig.agents.script = lambda request: (
+        "crash" if isinstance(request.job, EraseTask) and request.job.approved and request.attempt == 2 else None
+    )
+    await seeded(drive, 2)
+    keyed = {"erasure": {"keySecretRef": {"name": "erasure-key", "key": "key"}}}
+    await rig.edit("BackupStorage", "prod", lambda body: body["spec"].update(keyed))
+    await drive.until(lambda: ready(rig))
+    await rig.create(erasure("mine", rig.clock.now() + 12 * HOUR))
+
+    async def waits() -> bool:
+        return (await rig.get("ErasureRequest", "mine")).get("status", {}).get("phase") == "AwaitingApproval"
+
+    await drive.until(waits)
+    body = await rig.get("ErasureRequest", "mine")
+    await rig.create(approval_of(body, rig.clock.now() + 12 * HOUR, body["status"]["plan"]["hash"]))
+    await drive.until(runs_done(rig, "ErasureRequest", "Succeeded"))
+
+
 async def _policy_has(rig: Rig, field: str) -> bool:
     return field in (await rig.get("LifecyclePolicy", "old-orders")).get("status", {})
 
@@ -567,6 +589,7 @@ SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
         archived_database_deleted,
         lifecycle_enforced,
         lifecycle_changed,
+        erased,
     )
 }
 
@@ -683,7 +706,7 @@ async def end_of(rig: Rig) -> End:
     bodies = [body for at, body in sorted(seen.items())]
     backups = [body for body in bodies if body["kind"] == "Backup"]
     work = Counter((task, attempt) for (task, _, attempt), _ in rig.agents.bucket.agents.items() if task in WORK)
-    runs = ("FailoverTestRun", "RestoreDrillRun", "Restore", "LifecycleRun")
+    runs = ("FailoverTestRun", "RestoreDrillRun", "Restore", "LifecycleRun", "ErasureRequest")
     others = [body for body in bodies if body["kind"] in runs]
     return End(
         backups=tuple(sorted(_backup(body) for body in backups)),
@@ -694,7 +717,7 @@ async def end_of(rig: Rig) -> End:
         pods=sum(body["kind"] == "Pod" for body in bodies),
         archivers=sum(body["kind"] == "Deployment" for body in bodies),
         slots=tuple(sorted(rig.agents.archivers.source.slots)),
-        taken=rig.agents.bucket.old.taken,
+        taken=rig.agents.bucket.old.taken + rig.agents.bucket.people.erased,
         statuses=tuple(
             (body["kind"], body["metadata"]["name"], _status(body)) for body in bodies if body["kind"] in PLANS
         ),

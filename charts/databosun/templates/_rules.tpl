@@ -5,13 +5,13 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
 */ -}}
 {{- define "databosun.rules" -}}
 - apiGroups: [databosun.io]
-  resources: [databases, backupstorages, backuppolicies, restoredrills, failovertests, backups, restoredrillruns, failovertestruns, restores, inquiries, lifecyclepolicies, lifecycleruns, approvals]
+  resources: [databases, backupstorages, backuppolicies, restoredrills, failovertests, backups, restoredrillruns, failovertestruns, restores, inquiries, lifecyclepolicies, lifecycleruns, erasurerequests, approvals]
   verbs: [get, list, watch]
 - apiGroups: [databosun.io]
   resources: [backups, restoredrillruns, failovertestruns, lifecycleruns]
   verbs: [create, delete, patch]
 - apiGroups: [databosun.io]
-  resources: [restores, databases]
+  resources: [restores, databases, erasurerequests]
   verbs: [patch]
 - apiGroups: [databosun.io]
   resources: [inquiries]
@@ -30,6 +30,7 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
     - inquiries/status
     - lifecyclepolicies/status
     - lifecycleruns/status
+    - erasurerequests/status
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]

@@ -85,6 +85,7 @@ def run(
     )
     redactor.publish(request.model_dump_json(by_alias=True), *_WORDS)
     redactor.learn(ctx.secrets.values())
+    redactor.learn_words(ctx.secrets.words())
     log.info("started", task=request.job.task, run=request.run, attempt=request.attempt, deadline=str(request.deadline))
     result = _supervise(ctx, grace)
     summary = report(result, log, paths.termination)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -17,6 +18,7 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._forms: tuple[str, ...] = ()
+        self._words: dict[str, re.Pattern[str]] = {}
         self._public = ""
         self.learn(values)
 
@@ -28,6 +30,13 @@ class Redactor:
                 forms.update(form for form in _forms(text) if len(form) >= SHORTEST)
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
+    def learn_words(self, values: Iterable[str]) -> None:
+        """The same for values that may be as short as a number: masked only where they stand by themselves, or a digest
+        that has the same digits somewhere would be torn up."""
+        for value in values:
+            for form in _forms(value.strip()):
+                self._words[form] = re.compile(rf"(?<![0-9A-Za-z]){re.escape(form)}(?![0-9A-Za-z])")
+
     def publish(self, *texts: str) -> None:
         """Say what stands in the open anyway, such as the request and the words of the contract.
 
@@ -38,27 +47,31 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Prose with every known secret masked."""
-        return _mask(text, self._forms)
+        return _mask(text, self._forms, self._words.values())
 
     def document(self, value: Any) -> Any:
         """JSON-like data for machines with every secret masked that does not stand in the open anyway; keys stay."""
-        return _walk(value, tuple(form for form in self._forms if form not in self._public))
+        forms = tuple(form for form in self._forms if form not in self._public)
+        words = [word for form, word in self._words.items() if form not in self._public]
+        return _walk(value, lambda text: _mask(text, forms, words))
 
 
-def _walk(value: Any, forms: tuple[str, ...]) -> Any:
+def _walk(value: Any, masked: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return _mask(value, forms)
+        return masked(value)
     if isinstance(value, Mapping):
-        return {key: _walk(item, forms) for key, item in value.items()}
+        return {key: _walk(item, masked) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_walk(item, forms) for item in value]
+        return [_walk(item, masked) for item in value]
     return value
 
 
-def _mask(text: str, forms: tuple[str, ...]) -> str:
+def _mask(text: str, forms: tuple[str, ...], words: Iterable[re.Pattern[str]]) -> str:
     for form in forms:
         if form in text:
             text = text.replace(form, MASK)
+    for word in words:
+        text = word.sub(MASK, text)
     return text
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from databosun.api.quantities import humanize_bytes
 from databosun.api.request import VOLUME_PATH, StorageTarget
-from databosun.storage.layout import BackupFolder
+from databosun.storage.layout import BackupFolder, Layout
 from databosun.storage.manifest import Manifest
 from databosun.storage.port import ObjectStore
 
@@ -31,6 +31,7 @@ def render(
         _check(chain),
         _join(chain, encrypted=encrypted),
         engine.strip(),
+        _erased(store, target, manifest),
         _trust(target, manifest),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -170,6 +171,24 @@ def _trust(target: StorageTarget, manifest: Manifest) -> str:
                 "openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in payload.json -sigfile payload.sig",
             ),
         ]
+    return "\n".join(lines)
+
+
+def _erased(store: ObjectStore, target: StorageTarget, manifest: Manifest) -> str:
+    """What nobody but a restore by Databosun does by itself."""
+    ledger = store.url(Layout(target.prefix, target.namespace).erasures)
+    lines = [
+        "## People who were erased since",
+        "",
+        f"Whoever asked to be forgotten after {manifest.completed_at.isoformat()} is in this backup. Where {ledger}",
+        "exists, look there before anybody uses what was restored: each `entry.json` names in `order.rules` a table,",
+        "its `subjectColumn`, and what became of the rows whose value in it has the hash `subject`. The key is the one",
+        "of the BackupStorage's `spec.erasure.keySecretRef`; the hash of a value:",
+        "",
+        *_aside('printf \'databosun erasure subject\\0%s\' "$VALUE" | openssl dgst -sha256 -hmac "$KEY"'),
+        "",
+        "Do the same to these rows. An entry whose `done.json` names an instant before this backup needs nothing.",
+    ]
     return "\n".join(lines)
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import SecretUse
+from databosun.api.request import ERASURE, SUBJECT, SecretUse
 from databosun.domain.errors import UserFault
 
 NOTIFY = "notify"
 """Nothing fails for want of it: that nobody can be told is only noted."""
 PUBLIC_FILES = frozenset({"username", "ca.crt", "tls.crt", "replicationUsername", "sentinelUsername"})
 FAILOVER = "failover"
+_OPTIONAL = frozenset({FAILOVER, ERASURE, SUBJECT})
+"""Those that may not be there; whoever needs one says what is missing."""
 
 
 class Secrets:
@@ -34,7 +36,7 @@ class Secrets:
             if any((self._root / use.use / other).is_file() for other in use.keys)
             else f"Secret {self._namespace}/{use.secret} with key {key} is not there"
             for use in self._uses.values()
-            if use.use not in (NOTIFY, FAILOVER)  # whose keys are there where they differ from others
+            if use.use not in (NOTIFY, FAILOVER, ERASURE)
             for file, key in sorted(use.keys.items())
             if not self._filled(self._root / use.use / file)
         ]
@@ -58,12 +60,18 @@ class Secrets:
     def text(self, use: str, file: str) -> str | None:
         """The value, without the line end that `echo` and editors leave."""
         path = self.path(use, file)
-        return path.read_text().rstrip("\r\n") if path and (use != FAILOVER or self._filled(path)) else None
+        return path.read_text().rstrip("\r\n") if path and (use not in _OPTIONAL or self._filled(path)) else None
+
+    def words(self) -> Iterator[str]:
+        """The key of whoever is to be erased: as little to be seen, but often no more than a number."""
+        text = self.text(SUBJECT, SUBJECT) if self.has(SUBJECT) else None
+        if text:
+            yield text
 
     def values(self) -> Iterator[str]:
-        """Every value that must never be seen; user names and certificates are no secrets."""
+        """Every other value that must never be seen; user names and certificates are no secrets."""
         for use in self._uses.values():
-            for file in use.keys:
+            for file in use.keys if use.use != SUBJECT else ():
                 path = self._root / use.use / file
                 if file not in PUBLIC_FILES and path.is_file():
                     yield path.read_text(errors="replace").rstrip("\r\n")

@@ -95,6 +95,9 @@ class RuleOrder(Model):
     )
     older_than_seconds: int | None = None
     where: str | None = Field(default=None, description="A condition of the server's SQL on the table's own columns.")
+    subject_column: str | None = Field(
+        default=None, description="Of an erasure: rows go whose column is the subject's key, as text, and no others."
+    )
     archive_format: ArchiveFormat | None = Field(default=None, description="Archive only.")
     masks: list[MaskOrder] = Field(default_factory=list, description="Anonymize only.")
     mark_column: str | None = Field(

@@ -43,6 +43,12 @@ RESTORE_PATH = "/restore"
 
 EVIDENCE = "evidence-"
 """What the uses of Secrets begin with that are of the storage of evidence, where that is another."""
+ERASURE = "erasure"
+"""The use of the Secret that subjects of erasures are hashed with; known by a storage, and asked for where needed."""
+MOST_ERASURES = 300
+"""So many of those that a cluster knows are named to a Job, the newest: a request has its bounds."""
+SUBJECT = "subject"
+"""The use of the Secret with the key of the one subject that is to be erased."""
 
 
 class SecretUse(Model):
@@ -50,7 +56,7 @@ class SecretUse(Model):
 
     use: str = Field(
         description="database, database-ca, database-client, failover, cloud, storage, storage-ca, signing, age-0 …,"
-        " notify"
+        " notify, hash, subject, erasure"
     )
     secret: str
     keys: dict[str, str] = Field(description="File name in the folder -> key in the Secret.")
@@ -155,6 +161,13 @@ class PreviousEvidence(Model):
     sha256: str
 
 
+class KnownErasure(Model):
+    """An erasure that the cluster knows was carried out: the ledger of the store must have its entry."""
+
+    id: str
+    verified_at: Instant | None = Field(default=None, description="When no row with the subject was left.")
+
+
 class RestoreTask(Model):
     """Restore into an empty volume: a recovered, promoted, cleanly stopped data directory."""
 
@@ -172,6 +185,8 @@ class RestoreTask(Model):
     reindex: bool = Field(default=False, description="Rebuild indexes where the image sorts texts otherwise.")
     checks: list[Check] = Field(default_factory=list, max_length=50)
     level: Level = Level.RESTORE
+    erasures: bool = Field(default=True, description="Erase again who was erased since the backup.")
+    erased: list[KnownErasure] = Field(default_factory=list, max_length=MOST_ERASURES)
 
 
 class RecordPlace(Model):
@@ -207,6 +222,8 @@ class BridgeTask(Model):
     replace: bool = Field(default=False, description="Put aside what is there under those names.")
     checks: list[Check] = Field(default_factory=list, max_length=50)
     level: Level = Level.RESTORE
+    erasures: bool = Field(default=True, description="Erase again who was erased since the backup.")
+    erased: list[KnownErasure] = Field(default_factory=list, max_length=MOST_ERASURES)
 
 
 class DrillTask(Model):
@@ -219,6 +236,7 @@ class DrillTask(Model):
     timeline: int | None = None
     level: Level = Level.RESTORE
     checks: list[Check] = Field(default_factory=list, max_length=50)
+    erased: list[KnownErasure] = Field(default_factory=list, max_length=MOST_ERASURES)
     rto_seconds: float | None = Field(default=None, description="Objective.")
     rpo_seconds: float | None = Field(default=None, description="Objective.")
     ordered_at: Instant | None = Field(
@@ -316,6 +334,23 @@ class LifecycleTask(Model):
     previous: PreviousEvidence | None = Field(default=None, description="The audit of the enforced run before this.")
 
 
+class EraseTask(Model):
+    """Look where a subject stands, or erase it there: exactly the plan of the approved hash, or nothing.
+
+    `Secret subject`, key `subject`: the subject's key. `Secret erasure`, key `key`: what it is hashed with.
+    """
+
+    task: Literal["erase"] = "erase"
+    id: str = Field(description="The request's name.")
+    uid: str = Field(description="The request's uid.")
+    mode: LifecycleMode = LifecycleMode.DRY_RUN
+    at: Instant
+    order: LifecycleOrder
+    system: str | None = Field(default=None, description="The server's own identity, as it is known.")
+    approved: str | None = Field(default=None, description="Enforce: hash of the plan that was approved.")
+    previous: PreviousEvidence | None = Field(default=None, description="The audit of the erasure before this.")
+
+
 Task = Annotated[
     RestoreTask
     | BridgeTask
@@ -334,7 +369,8 @@ Task = Annotated[
     | ArchiveTask
     | DropSlotTask
     | ExpireLogTask
-    | LifecycleTask,
+    | LifecycleTask
+    | EraseTask,
     Field(discriminator="task"),
 ]
 

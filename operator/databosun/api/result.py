@@ -9,6 +9,7 @@ from pydantic import Field
 
 from databosun.api.comparison import Comparison
 from databosun.api.drill import CheckResult, Level, RecoveryPoint, Rpo, Rto, Verdict
+from databosun.api.erasure import ErasureResult
 from databosun.api.failover import FailoverResult
 from databosun.api.lifecycleresult import LifecycleResult
 from databosun.api.v1alpha1.backup import ObjectCount, Position
@@ -268,6 +269,7 @@ class Result(Model):
     comparison: Comparison | None = None
     failover: FailoverResult | None = None
     lifecycle: LifecycleResult | None = None
+    erasure: ErasureResult | None = None
 
 
 class Summary(Model):

@@ -70,14 +70,15 @@ def _show(session: Session, policy: SeenLifecyclePolicy, plan: LifecyclePlanStat
         Text(f"LifecyclePolicy {session.namespace}/{name}, as run {plan.run} found it at {stamp(plan.at)}"),
         Text(f"plan {plan.hash}"),
         "",
-        table(COLUMNS, [_row(rule) for rule in plan.rules]),
+        table(COLUMNS, [row_of(rule) for rule in plan.rules]),
         sep="\n",
     )
-    for line in (*asked_of(policy.spec), *(line for rule in plan.rules for line in _details(rule))):
+    for line in (*asked_of(policy.spec), *(line for rule in plan.rules for line in details_of(rule))):
         session.screen.out.print(line, markup=False, highlight=False)
 
 
-def _row(rule: PlannedRule) -> Sequence[str]:
+def row_of(rule: PlannedRule) -> Sequence[str]:
+    """One line of the table."""
     return [
         rule.name,
         str(rule.action),
@@ -90,7 +91,8 @@ def _row(rule: PlannedRule) -> Sequence[str]:
     ]
 
 
-def _details(rule: PlannedRule) -> Iterator[str]:
+def details_of(rule: PlannedRule) -> Iterator[str]:
+    """What a rule does besides, and why it may not run."""
     for child in rule.children:
         rows = "rows" if child.rows is None else f"{child.rows:,} rows"
         yield f"{rule.name}: along with {child.parent}, {rows} of {child.table} ({child.key}, {child.on_delete})"

@@ -44,7 +44,7 @@ def approve(
         str,
         typer.Argument(
             metavar="NAME",
-            help="Name of the BackupPolicy, Database, FailoverTestRun or LifecyclePolicy.",
+            help="Name of the BackupPolicy, Database, FailoverTestRun, LifecyclePolicy or ErasureRequest.",
             autocompletion=names_of("BackupPolicy"),
         ),
     ],
@@ -56,6 +56,9 @@ def approve(
     ] = False,
     lifecycle: Annotated[
         bool, typer.Option("--lifecycle", help="NAME is a LifecyclePolicy: approve the plan that it shows.")
+    ] = False,
+    erasure: Annotated[
+        bool, typer.Option("--erasure", help="NAME is an ErasureRequest: approve that the person is erased.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     plan: Annotated[
@@ -69,15 +72,15 @@ def approve(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
 ) -> None:
-    """Approve deletions, failover tests and lifecycles.
+    """Approve deletions, failovers, lifecycles, erasures.
 
     An Approval names one plan by its hash, and the person who gave it: you, as the API server knows you.
     """
-    from databosun.cli import approve, approve_lifecycle, running
+    from databosun.cli import approve, approve_erasure, approve_lifecycle, running
     from databosun.cli import failover as failovers
 
-    if log + failover + lifecycle > 1:
-        message = "--log, --failover and --lifecycle exclude each other: NAME is one object"
+    if log + failover + lifecycle + erasure > 1:
+        message = "--log, --failover, --lifecycle and --erasure exclude each other: NAME is one object"
         raise typer.BadParameter(message)
 
     async def work(session: Session) -> int:
@@ -87,6 +90,8 @@ def approve(
             consent = failovers.approve
         elif lifecycle:
             consent = approve_lifecycle.approve_lifecycle
+        elif erasure:
+            consent = approve_erasure.approve_erasure
         return await consent(session, name, valid_for, plan, ask)
 
     running.run(Where(kubeconfig, context, namespace), work)

@@ -1,9 +1,10 @@
-"""What a LifecyclePolicy asks for, in words, for whoever is to consent to it."""
+"""What a LifecyclePolicy or an ErasureRequest asks for, in words, for whoever is to consent to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec
 from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHold, LifecyclePolicySpec, LifecycleRule, Mask
 from databosun.cli.words import stamp
 
@@ -19,6 +20,16 @@ def asked_of(spec: LifecyclePolicySpec) -> Iterator[str]:
         yield _hold(hold)
     if not spec.holds:
         yield "no hold keeps anything"
+
+
+def erasure_of(spec: ErasureRequestSpec) -> Iterator[str]:
+    """The same of an ErasureRequest; whose key it is about is in its Secret alone."""
+    for rule in spec.rules:
+        yield f"{rule.name}: rows of {rule.table} where {rule.column} is the subject's key, at most {rule.max_rows:,}"
+        for mask in rule.action.columns or ():
+            yield f"{rule.name}: overwrites {mask.name}: {_method(mask)}"
+    for hold in spec.holds:
+        yield _hold(hold)
 
 
 def _rows(rule: LifecycleRule) -> str:

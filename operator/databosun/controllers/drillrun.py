@@ -17,6 +17,7 @@ from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.candidates import Known
 from databosun.controllers.handmade import hand_made
+from databosun.controllers.keepers import known_erasures
 from databosun.controllers.lookup import find_usable, without_database
 from databosun.controllers.records import Records, evidence, newest_record, records_of
 from databosun.controllers.running import RunController
@@ -36,7 +37,7 @@ from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
 from databosun.domain.measured import asked_checks, scratch_for
 from databosun.domain.plan import LABEL_DATABASE_UID, Action, Plan, RecordProof
-from databosun.domain.requests import database_target, identity_secrets, storage_target
+from databosun.domain.requests import database_target, erasure_secrets, identity_secrets, storage_target
 from databosun.domain.run import Doomed
 from databosun.domain.running import RunState
 from databosun.domain.selection import chain_of, choose, chosen, instant_between
@@ -258,7 +259,12 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
             database=target,
             storage=place,
             # Only a copy that a cloud makes needs a login; no other drill is given any of the source.
-            secrets=(*secrets, *identity_secrets(storage.spec), *(login if known_engine.managed else ())),
+            secrets=(
+                *secrets,
+                *identity_secrets(storage.spec),
+                *erasure_secrets(storage.spec),
+                *(login if known_engine.managed else ()),
+            ),
             image=found_backups.reader_image(context, database, database.spec.engine, backup.engine_version),
             backup=backup,
             until=until,
@@ -274,6 +280,7 @@ class DrillRunController(RunController[SeenDrillRun, DrillOrdered]):
             storage_uid=storage.meta.uid,
             storage_claim=storage.spec.claim,
             pod_template=drill.spec.pod_template if drill else None,
+            erased=await known_erasures(context, database.meta.namespace, backup.database),
             scratch_bytes=scratch_for([one.logical_bytes for one in chain_of(backup.name, known)]),
         )
 

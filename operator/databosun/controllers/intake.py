@@ -47,9 +47,10 @@ KINDS = (
     APPROVALS,
 )
 RUNS = frozenset(resource.kind for resource in RUN_KINDS)
-READERS = ("RestoreDrillRun", "Restore", "Inquiry", "FailoverTestRun")
-EXPIRING = "Inquiry"
-APPROVABLE = frozenset({"BackupPolicy", "Database", "FailoverTestRun", "LifecyclePolicy", "Restore"})
+READERS = ("RestoreDrillRun", "Restore", "Inquiry", "FailoverTestRun", "ErasureRequest")
+LASTING = frozenset({"Inquiry", "ErasureRequest"})
+"""Finished ones that are looked at again: an answer goes, and what an erasure left behind expires."""
+APPROVABLE = frozenset({"BackupPolicy", "Database", "ErasureRequest", "FailoverTestRun", "LifecyclePolicy", "Restore"})
 # More at once would each be slower, and come nearer to the time that a request may take.
 LISTS_AT_ONCE = 3
 OPERATION_OF = {
@@ -59,6 +60,7 @@ OPERATION_OF = {
     "Inquiry": Operation.DRILL,
     "FailoverTestRun": Operation.FAILOVER,
     "LifecycleRun": Operation.LIFECYCLE,
+    "ErasureRequest": Operation.LIFECYCLE,
 }
 UNFINISHED = f"!{LABEL_FINISHED}"
 FINISHED = LABEL_FINISHED
@@ -130,7 +132,7 @@ class Intake:
         if self._context.finished_of(kind).put(run):
             for key in owners_of(self._context, run):
                 self._context.hint(key)
-            if run.deleting or kind == EXPIRING:
+            if run.deleting or kind in LASTING:
                 self._context.add(Key(kind, run.namespace, run.name), None)
 
     def _tell(self, kind: str, key: Key, body: Body) -> None:

@@ -87,6 +87,10 @@ def _lifecycle_run_refs(body: Mapping[str, Any]) -> list[str]:
     return [f"lifecycle:{body.get('spec', {}).get('policyRef', {}).get('name')}"]
 
 
+def _erasure_refs(body: Mapping[str, Any]) -> list[str]:
+    return [f"database:{body.get('spec', {}).get('databaseRef', {}).get('name')}"]
+
+
 INDEXERS: Mapping[str, Indexer] = {
     "Database": _database_refs,
     "BackupPolicy": _policy_refs,
@@ -99,6 +103,7 @@ INDEXERS: Mapping[str, Indexer] = {
     "Inquiry": _inquiry_refs,
     "LifecyclePolicy": _lifecycle_policy_refs,
     "LifecycleRun": _lifecycle_run_refs,
+    "ErasureRequest": _erasure_refs,
     "Approval": _approval_refs,
 }
 

@@ -18,6 +18,7 @@ from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.candidates import Known
 from databosun.controllers.handmade import hand_made
+from databosun.controllers.keepers import known_erasures
 from databosun.controllers.restoretarget import Far, consent_to, target_of, target_uid
 from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenRestore, SeenStorage
@@ -28,7 +29,7 @@ from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
 from databosun.domain.measured import asked_checks, scratch_for
 from databosun.domain.plan import Plan
-from databosun.domain.requests import database_target, identity_secrets, storage_target
+from databosun.domain.requests import database_target, erasure_secrets, identity_secrets, storage_target
 from databosun.domain.restoreorder import RestoreOrder
 from databosun.domain.restorerun import RESTORE_RUN, RestoreFacts, decide_restore
 from databosun.domain.run import Doomed
@@ -148,7 +149,8 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
             return ordered
         far = await target_of(self._context, seen, _engine(sought, wanted[0].name))
         order = self._order(seen, replace(sought, candidates=tuple(wanted)), storage, far)
-        return replace(ordered, order=order)
+        erased = await known_erasures(self._context, namespace, wanted[0].database)
+        return replace(ordered, order=replace(order, erased=erased))
 
     async def _seek(self, seen: SeenRestore, now: datetime) -> Sought:
         """Find the backups. UserFault where there are none that fit."""
@@ -208,7 +210,7 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
         return RestoreOrder(
             database=target,
             storage=place,
-            secrets=(*secrets, *identity_secrets(storage.spec)),
+            secrets=(*secrets, *identity_secrets(storage.spec), *self._erasures(seen, storage)),
             image=found_backups.reader_image(context, database, engine, first.engine_version),
             candidates=sought.candidates,
             until=sought.until,
@@ -220,6 +222,11 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
             scratch_bytes=scratch_for(members),
             target=far.database if far is not None else None,
         )
+
+    @staticmethod
+    def _erasures(seen: SeenRestore, storage: SeenStorage) -> list[SecretUse]:
+        """What erased people are found by; nothing where they are to come back."""
+        return erasure_secrets(storage.spec) if seen.spec.erasures == "Replay" else []
 
 
 def _point(seen: SeenRestore, database: SeenDatabase | None) -> TargetPoint:

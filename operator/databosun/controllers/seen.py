@@ -16,6 +16,7 @@ from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorag
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.databasestatus import DatabaseStatus
+from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec, ErasureRequestStatus
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec, FailoverTestStatus
 from databosun.api.v1alpha1.failovertestrun import FailoverTestRunSpec, FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquirySpec, InquiryStatus
@@ -76,6 +77,7 @@ SeenRestore = Seen[RestoreSpec, RestoreStatus]
 SeenInquiry = Seen[InquirySpec, InquiryStatus]
 SeenLifecyclePolicy = Seen[LifecyclePolicySpec, LifecyclePolicyStatus]
 SeenLifecycleRun = Seen[LifecycleRunSpec, LifecycleRunStatus]
+SeenErasure = Seen[ErasureRequestSpec, ErasureRequestStatus]
 
 
 def read_meta(body: Mapping[str, Any]) -> Meta:
@@ -175,6 +177,11 @@ def lifecycle_policy(body: Mapping[str, Any]) -> SeenLifecyclePolicy:
 def lifecycle_run(body: Mapping[str, Any]) -> SeenLifecycleRun:
     """Parse a LifecycleRun."""
     return parse(body, LifecycleRunSpec, LifecycleRunStatus)
+
+
+def erasure(body: Mapping[str, Any]) -> SeenErasure:
+    """Parse an ErasureRequest."""
+    return parse(body, ErasureRequestSpec, ErasureRequestStatus)
 
 
 def database_name(backup: SeenBackup) -> str:

@@ -12,6 +12,7 @@ from databosun.controllers.backup import BackupController
 from databosun.controllers.context import Context, EventSink, Images, Leadership, Reconciler, Register
 from databosun.controllers.database import DatabaseController
 from databosun.controllers.drill import DrillController
+from databosun.controllers.erasure import ErasureController
 from databosun.controllers.failoverrun import FailoverRunController
 from databosun.controllers.failovertest import FailoverTestController
 from databosun.controllers.inquiry import InquiryController
@@ -114,6 +115,7 @@ def wire(
         "Inquiry": InquiryController(context).reconcile,
         "LifecyclePolicy": LifecyclePolicyController(context).reconcile,
         "LifecycleRun": LifecycleRunController(context).reconcile,
+        "ErasureRequest": ErasureController(context).reconcile,
         "Approval": _nothing,
         "Deployment": _nothing,
         "Pod": PodController(context).reconcile,

@@ -8,7 +8,7 @@ from typing import Any
 
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.drill import Check, Level, Verdict
-from databosun.api.request import DatabaseTarget, DrillTask, PreviousEvidence, RecordPlace, SecretUse
+from databosun.api.request import DatabaseTarget, DrillTask, KnownErasure, PreviousEvidence, RecordPlace, SecretUse
 from databosun.api.result import DrillResult
 from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.conditions import ConditionType
@@ -66,6 +66,7 @@ class DrillOrder(JobOrder):
     previous: PreviousEvidence | None = None
     record: RecordPlace = field(default_factory=RecordPlace)
     record_secrets: tuple[SecretUse, ...] = ()
+    erased: tuple[KnownErasure, ...] = ()
     scratch_bytes: int | None = None
 
 
@@ -90,6 +91,7 @@ def _start(facts: DrillRunFacts, step: Start, now: datetime) -> Plan:
         until=recovery_point(order.until),
         level=order.level,
         checks=list(order.checks),
+        erased=list(order.erased),
         rto_seconds=order.rto_seconds,
         rpo_seconds=order.rpo_seconds,
         ordered_at=_ordered(facts, step, now),

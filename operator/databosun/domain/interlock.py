@@ -28,6 +28,7 @@ OPERATIONS = {
     "inquire": Operation.DRILL,
     "failover": Operation.FAILOVER,
     "lifecycle": Operation.LIFECYCLE,
+    "erase": Operation.LIFECYCLE,
 }
 """What a run does, by the task of its Jobs. An inquiry reads what a drill reads."""
 

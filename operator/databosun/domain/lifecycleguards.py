@@ -221,7 +221,7 @@ def _of_masks(step: Step, table: TableFact) -> Iterator[Refusal]:
     keys = {*table.primary_key, *table.foreign_key_columns}
     keys |= {name for one in table.references for name in one.target_columns}
     mark = columns.get(rule.mark_column or "")
-    if mark is None or not mark.time or mark.not_null:
+    if rule.subject_column is None and (mark is None or not mark.time or mark.not_null):
         message = (
             f"rule {rule.name}: markColumn {rule.mark_column} of {table.name} says which rows were anonymised already;"
             " expected a column of that name that may be empty and takes an instant"

@@ -80,7 +80,7 @@ def order_of(spec: LifecyclePolicySpec, database_uid: str) -> LifecycleOrder:
         database=spec.database,
         storage=spec.storage_ref.name,
         rules=[_rule(number, rule) for number, rule in enumerate(spec.rules)],
-        holds=[_hold(hold) for hold in spec.holds],
+        holds=[hold_of(hold) for hold in spec.holds],
         preconditions=Preconditions(
             backup_within_seconds=_seconds(effective.backup_within),
             proven_within_seconds=_seconds(effective.proven_within),
@@ -126,7 +126,7 @@ def _rule(number: int, rule: LifecycleRule) -> RuleOrder:
         older_than_seconds=_seconds(older) if older else None,
         where=match.where,
         archive_format=archive if action.type is ActionType.ARCHIVE else None,
-        masks=[_mask(mask) for mask in action.columns or []],
+        masks=[mask_of(mask) for mask in action.columns or []],
         mark_column=action.mark_column,
         cascades=list(rule.allow.cascades),
         triggers=list(rule.allow.triggers),
@@ -140,7 +140,8 @@ def _rule(number: int, rule: LifecycleRule) -> RuleOrder:
     )
 
 
-def _mask(mask: Mask) -> MaskOrder:
+def mask_of(mask: Mask) -> MaskOrder:
+    """One column that is overwritten."""
     return MaskOrder(
         column=mask.name,
         method=mask.method,
@@ -152,7 +153,8 @@ def _mask(mask: Mask) -> MaskOrder:
     )
 
 
-def _hold(hold: LifecycleHold) -> HoldOrder:
+def hold_of(hold: LifecycleHold) -> HoldOrder:
+    """One hold."""
     return HoldOrder(name=hold.name, table=hold.table, where=hold.where, reason=hold.reason, until=hold.until)
 
 

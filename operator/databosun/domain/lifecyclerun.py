@@ -20,7 +20,7 @@ from databosun.domain.lifecycleview import done, looked, plan_status, processed_
 from databosun.domain.plan import DeleteJob, Plan, PostEvent
 from databosun.domain.run import Conclude, Doomed, Recover, Start, Watch, decide_run
 from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
-from databosun.domain.running import RunKind, chosen, started, with_success, without_success
+from databosun.domain.running import RunKind, RunState, chosen, started, with_success, without_success
 
 LIFECYCLE_RUN = RunKind("LifecycleRun", LifecyclePhase.PENDING, LifecyclePhase.RUNNING)
 # The agent still verifies, counts and writes its audit after the last batch.
@@ -67,17 +67,17 @@ def decide_lifecycle_run(facts: LifecycleRunFacts, now: datetime) -> Plan:
     job, goes_on = facts.state.facts.job, isinstance(decide_run(facts.state.facts, now), Watch)
     if facts.withdrawn is None or job is None or not goes_on:
         return plan
-    return _withdraw(facts, facts.withdrawn, job, plan, now)
+    return withdraw(facts.state, facts.withdrawn, job, plan, now)
 
 
-def _withdraw(facts: LifecycleRunFacts, why: Doomed, job: JobSeen, plan: Plan, now: datetime) -> Plan:
+def withdraw(state: RunState, why: Doomed, job: JobSeen, plan: Plan, now: datetime) -> Plan:
     """Its agent is told to stop, ends its step and its audit, and its word is still heard; no other follows."""
     message = f"the attempt is stopped: {why.message}"
     conditions = kstatus(ready=False, reason=why.reason, message=message, reconciling=message)
     return replace(
         plan,
-        before=(*plan.before, DeleteJob(facts.state.ref.namespace, job.name, job.uid)),
-        status=plan.status or facts.state.write(conditions, now),
+        before=(*plan.before, DeleteJob(state.ref.namespace, job.name, job.uid)),
+        status=plan.status or state.write(conditions, now),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from databosun.api.lifecycle import RuleFacts
@@ -14,7 +14,7 @@ from databosun.api.v1alpha1.lifecyclestatus import (
     PlannedRule,
     RuleResult,
 )
-from databosun.domain.lifecycle import BY_PARTITION, Step, make_plan
+from databosun.domain.lifecycle import BY_PARTITION, LifecyclePlan, Step, make_plan
 from databosun.domain.lifecycleguards import Refusal, droppable, keeps, verdicts
 from databosun.domain.lifecycleorder import order_digest
 
@@ -22,20 +22,25 @@ from databosun.domain.lifecycleorder import order_digest
 def plan_status(found: LifecycleResult, run: str) -> LifecyclePlanStatus:
     """The plan as it is shown, in the order in which its rules run."""
     plan = make_plan(found.order, found.facts)
-    against = verdicts(plan, found.order, found.facts, found.at)
-    facts = {one.rule: one for one in found.facts}
     return LifecyclePlanStatus(
         hash=plan.hash,
         order_hash=order_digest(found.order),
         run=run,
         at=found.at,
-        rules=[
-            _planned(
-                step, facts.get(step.rule.name) or RuleFacts(rule=step.rule.name), against[step.rule.name], found.at
-            )
-            for step in plan.steps
-        ],
+        rules=planned_rules(plan, found, verdicts(plan, found.order, found.facts, found.at)),
     )
+
+
+def planned_rules(
+    plan: LifecyclePlan, found: LifecycleResult, against: Mapping[str, Iterable[Refusal]]
+) -> list[PlannedRule]:
+    """Every rule as it is shown, with what stands against it."""
+    facts = {one.rule: one for one in found.facts}
+    names = [step.rule.name for step in plan.steps]
+    known = [facts.get(name) or RuleFacts(rule=name) for name in names]
+    return [
+        _planned(step, one, against[name], found.at) for step, one, name in zip(plan.steps, known, names, strict=True)
+    ]
 
 
 def rule_results(outcomes: Iterable[RuleOutcome]) -> list[RuleResult]:

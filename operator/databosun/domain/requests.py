@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from databosun.api.quantities import parse_duration
 from databosun.api.request import (
+    ERASURE,
     EVIDENCE,
     CopyTarget,
     DatabaseTarget,
@@ -176,6 +177,14 @@ def identity_secrets(spec: BackupStorageSpec) -> list[SecretUse]:
         SecretUse(use=f"{IDENTITY}{number}", secret=ref.name, keys={"identity": ref.key})
         for number, ref in enumerate(refs)
     ]
+
+
+def erasure_secrets(spec: BackupStorageSpec) -> list[SecretUse]:
+    """The Secret that erased people are found by; for erasures, restores and drills alone."""
+    if spec.erasure is None:
+        return []
+    ref = spec.erasure.key_secret_ref
+    return [SecretUse(use=ERASURE, secret=ref.name, keys={"key": ref.key})]
 
 
 def _immutable(spec: BackupStorageSpec) -> Immutable | None:

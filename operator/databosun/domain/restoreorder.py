@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from databosun.api.drill import Check, Level
-from databosun.api.request import BridgeTask, DatabaseTarget, RestoreTask, SelectionOrder
+from databosun.api.request import BridgeTask, DatabaseTarget, KnownErasure, RestoreTask, SelectionOrder
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.restore import RestoreSpec
 from databosun.domain.measured import backup_ref, recovery_point
@@ -29,6 +29,7 @@ class RestoreOrder(JobOrder):
     level: Level = Level.RESTORE
     scratch_bytes: int | None = None
     target: DatabaseTarget | None = None
+    erased: tuple[KnownErasure, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -46,6 +47,8 @@ def volume_task(ref: Named, spec: RestoreSpec, order: RestoreOrder) -> RestoreTa
         reindex=spec.reindex,
         checks=list(order.checks),
         level=order.level,
+        erasures=spec.erasures == "Replay",
+        erased=list(order.erased),
     )
 
 
@@ -67,4 +70,6 @@ def bridge_task(ref: Named, spec: RestoreSpec, order: RestoreOrder, target: Data
         replace=spec.overwrite == "Replace",
         checks=list(order.checks),
         level=order.level,
+        erasures=spec.erasures == "Replay",
+        erased=list(order.erased),
     )

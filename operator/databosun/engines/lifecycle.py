@@ -47,13 +47,15 @@ class RuleFault(DatabosunError):
 
 @dataclass(frozen=True, slots=True)
 class LifecycleScope:
-    """What a session is for. `key`: what columns and keys are hashed with, where there is one."""
+    """What a session is for. `key`: what columns and keys are hashed with, where there is one. `subject`: the key of
+    whoever is to be erased; no statement repeats it."""
 
     order: LifecycleOrder
     at: datetime
     lock_milliseconds: int
     statement_seconds: float
     key: bytes | None = field(default=None, repr=False)
+    subject: str | None = field(default=None, repr=False)
     pulse: Callable[[], None] = lambda: None
 
 
@@ -164,6 +166,11 @@ class PartitionWork(Protocol):
 
 class LifecycleSession(Protocol):
     """A login at the server that takes writes."""
+
+    @property
+    def dbname(self) -> str:
+        """The database of the server that it works in."""
+        ...
 
     @property
     def engine_version(self) -> str:

@@ -10,6 +10,7 @@ from databosun.domain.errors import UserFault
 from databosun.engines.archiving import Archiver
 from databosun.engines.base import Engine
 from databosun.engines.bridging import Bridge
+from databosun.engines.erasing import Erasing
 from databosun.engines.failover import Failover, FailoverFault
 from databosun.engines.lifecycle import LifecycleEngine
 
@@ -26,6 +27,7 @@ _FAILOVERS = {
 }
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
 _LIFECYCLES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.lifecycle"}
+_ERASINGS = {EngineName.POSTGRESQL: "databosun.engines.postgresql.erasing"}
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
     EngineName.REDIS: "databosun.engines.redis",
@@ -101,3 +103,16 @@ def load_lifecycle(name: EngineName) -> LifecycleEngine:
         raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
     lifecycle: LifecycleEngine = import_module(_LIFECYCLES[name]).LIFECYCLE
     return lifecycle
+
+
+def load_erasing(name: EngineName) -> Erasing:
+    """What erases people again in restored data, `ERASING` in its module. UserFault(UnsupportedEngine)."""
+    if name not in _ERASINGS:
+        known = ", ".join(_ERASINGS)
+        message = (
+            f"people were erased from this database, and it is {name}, in whose restored data this release cannot"
+            f" repeat that; expected one of: {known}"
+        )
+        raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
+    erasing: Erasing = import_module(_ERASINGS[name]).ERASING
+    return erasing

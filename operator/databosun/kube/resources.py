@@ -71,6 +71,7 @@ RESTORES: Final = Resource(GROUP, VERSION, "restores", "Restore")
 INQUIRIES: Final = Resource(GROUP, VERSION, "inquiries", "Inquiry")
 LIFECYCLE_POLICIES: Final = Resource(GROUP, VERSION, "lifecyclepolicies", "LifecyclePolicy")
 LIFECYCLE_RUNS: Final = Resource(GROUP, VERSION, "lifecycleruns", "LifecycleRun")
+ERASURE_REQUESTS: Final = Resource(GROUP, VERSION, "erasurerequests", "ErasureRequest")
 APPROVALS: Final = Resource(GROUP, VERSION, "approvals", "Approval")
 
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
@@ -83,7 +84,15 @@ CRDS: Final = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
 
-RUN_KINDS: Final = (BACKUPS, RESTORE_DRILL_RUNS, RESTORES, INQUIRIES, FAILOVER_TEST_RUNS, LIFECYCLE_RUNS)
+RUN_KINDS: Final = (
+    BACKUPS,
+    RESTORE_DRILL_RUNS,
+    RESTORES,
+    INQUIRIES,
+    FAILOVER_TEST_RUNS,
+    LIFECYCLE_RUNS,
+    ERASURE_REQUESTS,
+)
 """The kinds that are runs: their watches leave finished ones out."""
 
 OWN_KINDS: Final = (
@@ -99,6 +108,7 @@ OWN_KINDS: Final = (
     RESTORES,
     INQUIRIES,
     LIFECYCLE_RUNS,
+    ERASURE_REQUESTS,
     APPROVALS,
 )
 """The kinds of this project, in the order in which a start lists them: what others refer to comes first."""

@@ -54,6 +54,7 @@ REQUIRED: Final = (
         for kind in (r.BACKUPS, r.RESTORE_DRILL_RUNS, r.FAILOVER_TEST_RUNS, r.LIFECYCLE_RUNS)
     ),
     Right(r.RESTORES, ("patch",)),
+    Right(r.ERASURE_REQUESTS, ("patch",)),
     Right(r.DATABASES, ("patch",)),
     Right(r.INQUIRIES, ("delete", "patch")),
     *(Right(kind, ("patch",), "status") for kind in OWN_KINDS if kind is not r.APPROVALS),

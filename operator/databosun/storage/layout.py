@@ -21,6 +21,7 @@ OWNER = "databosun.json"
 EVIDENCE = "evidence.json"
 RESULT = "result.json"
 LEDGER = "ledger.jsonl.zst"
+ENTRY, DONE = "entry.json", "done.json"
 
 _ATTEMPT = re.compile(r"a([1-9][0-9]?)")
 _VOLUME = re.compile(r"(.+)\.([0-9]{4,})")
@@ -116,6 +117,23 @@ class LifecycleFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class ErasureFolder:
+    """What the ledger of a namespace keeps of one erasure: each of them written once, never changed."""
+
+    root: str
+
+    @property
+    def entry(self) -> str:
+        """Whom it is about, by a keyed hash, and what is done: written before anything is."""
+        return f"{self.root}/{ENTRY}"
+
+    @property
+    def done(self) -> str:
+        """Present once no row with the subject was left."""
+        return f"{self.root}/{DONE}"
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The names of one namespace's part of a bucket or volume."""
 
@@ -187,6 +205,20 @@ class Layout:
         """What a run of a lifecycle archived, and its audit."""
         of = whole(NAME, database, "a database")
         return LifecycleFolder(f"{self.root}/{of}/lifecycle/{whole(NAME, run, 'a run')}")
+
+    @property
+    def erasures(self) -> str:
+        """The ledger of all erasures of this namespace: backups of one server may lie in several folders."""
+        return f"{self.root}/_erasures"
+
+    def erased(self, run: str) -> ErasureFolder:
+        """What the ledger keeps of one erasure."""
+        return ErasureFolder(f"{self.erasures}/{whole(NAME, run, 'an erasure')}")
+
+    def erasure(self, database: str, run: str) -> LifecycleFolder:
+        """The audit and the receipt of one erasure."""
+        of = whole(NAME, database, "a database")
+        return LifecycleFolder(f"{self.root}/{of}/erasures/{whole(NAME, run, 'an erasure')}")
 
     def restore(self, database: str, run: str) -> str:
         """The record of one restore: written once, never changed."""

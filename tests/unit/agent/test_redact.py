@@ -60,3 +60,19 @@ def test_a_password_that_is_a_name_leaves_names_in_documents_whole() -> None:
         "s3cret!": True,
     }
     assert redactor.text("orders") == MASK
+
+
+def test_a_word_is_masked_where_it_stands_by_itself_and_leaves_digests_whole() -> None:
+    redactor = Redactor()
+    redactor.learn_words(["1815", "ada@example.org"])
+    assert redactor.text("Key (id)=(1815) of 'ada@example.org'") == f"Key (id)=({MASK}) of '{MASK}'"
+    digest = "9f1815ab"
+    assert redactor.document({"sha256": digest, "said": "id 1815"}) == {"sha256": digest, "said": f"id {MASK}"}
+
+
+def test_a_word_that_the_request_shows_anyway_leaves_documents_whole() -> None:
+    redactor = Redactor()
+    redactor.publish('{"deadline": "2026-03-01T00:00:00Z"}')
+    redactor.learn_words(["2026", "42"])
+    assert redactor.document({"at": "2026-04-01T00:00:42Z"}) == {"at": "2026-04-01T00:00:42Z"}
+    assert redactor.text("in 2026") == f"in {MASK}"

@@ -68,6 +68,7 @@ def test_no_right_on_secrets_and_none_to_write_a_spec_but_of_new_runs() -> None:
     assert {write for write in writes if write[1] not in ("get", "list", "watch")} == {
         *((kind, verb) for kind in runs for verb in ("create", "delete", "patch")),
         ("restores", "patch"),
+        ("erasurerequests", "patch"),
         ("databases", "patch"),
         *(("inquiries", verb) for verb in ("delete", "patch")),
     }

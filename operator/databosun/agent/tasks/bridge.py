@@ -17,6 +17,7 @@ from typing import Any
 
 from databosun.agent.backups import choose
 from databosun.agent.context import Context
+from databosun.agent.erasures.repeat import demand_none_since, notes_of, outstanding, repeat
 from databosun.agent.evidence import read_restore
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
@@ -60,6 +61,8 @@ def run(ctx: Context) -> Result:
         raise UserFault(AgentReason.NOT_PROMOTED, message)
     if found.standing is not Standing.STAGED:
         found = _stage(ctx, task, bridge, target, order, found.standing)
+    elif task.erasures:
+        demand_none_since(ctx, database, found.story)
     if task.stage_first and task.mode == "Restore":
         staged = _result(found.story, found.placed).model_copy(update={"staged": True})
         return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.STAGED, restore=staged)
@@ -122,6 +125,7 @@ def _attempt(
     """One candidate. What comes of it is the story that is written down at the target."""
     with ctx.phase("select"):
         chosen = choose(ctx, ref)
+        due = outstanding(ctx, chosen, task.erased, wanted=task.erasures)
     manifest = chosen.last.manifest
     with ctx.phase("assess"):
         bridge.examine(target, order, manifest.dump())
@@ -133,7 +137,9 @@ def _attempt(
         # A dump is loaded into indexes of the target's own making: how the copy sorts texts matters to nobody.
         builtin = [check for check in copy.builtin(task.level) if check.type is not CheckType.COLLATION]
         with ctx.phase("verify"):
-            checks = run_checks(ctx, copy, (*builtin, *here), task.checks, _AS_WAS)
+            checks = run_checks(ctx, copy, builtin, (), _AS_WAS)
+            checks += repeat(ctx, due, chosen, goal, copy)
+            checks += run_checks(ctx, copy, here, task.checks, _AS_WAS)
         with ctx.phase("stage"):
             staged = bridge.stage(target, order, copy, there, task.level)
     seconds = {name: round(value, 3) for name, value in copy.seconds.items()}
@@ -151,11 +157,12 @@ def _attempt(
         seconds=seconds,
         timeline=timeline_of(ctx, seconds),
         checks=[*checks, *staged.checks],
-        notes=[*copy.notes, *staged.notes],
+        notes=[*copy.notes, *notes_of(checks), *staged.notes],
         record="",
         record_sha256="",
     )
-    return {**result.dump(), "manifestSha256": chosen.last.sha256}
+    system = manifest.database.system_identifier
+    return {**result.dump(), "manifestSha256": chosen.last.sha256, "systemIdentifier": system}
 
 
 def _conclude(

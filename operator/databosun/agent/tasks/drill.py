@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from pathlib import Path
 from databosun.agent.backups import Chosen, choose, identities_of
 from databosun.agent.context import Context
 from databosun.agent.damage import damaged
+from databosun.agent.erasures.repeat import notes_of, outstanding, repeat
 from databosun.agent.evidence import RECORDED, compose_evidence, put_record, read_drill
 from databosun.agent.fetch import ChainSource, FetchLane
 from databosun.agent.reasons import AgentReason
@@ -53,7 +55,9 @@ from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
 from databosun.engines.base import Copy
 
 # The user can do nothing that would make this very backup restore: it fails, whoever is to be blamed.
-_OF_THE_BACKUP = frozenset({"IdentityWrong", "BackupMissing", "PointNotReached", "TablespaceCreated"})
+_OF_THE_BACKUP = frozenset(
+    {"IdentityWrong", "BackupMissing", "PointNotReached", "TablespaceCreated", "ErasureNotRepeatable"}
+)
 _PASSES = frozenset({Verdict.PASSED, Verdict.PARTIAL})
 
 
@@ -123,6 +127,7 @@ def _inspect(ctx: Context, chosen: Chosen, found: Drilled) -> None:
 
 
 def _restore(ctx: Context, task: DrillTask, found: Drilled, chosen: Chosen, place: Path) -> None:
+    due = outstanding(ctx, chosen, task.erased)
     deep = task.level is not Level.RESTORE
     wanted = Wanted(chosen, task.until, task.timeline, place, verify=deep, assumed_at=found.started)
     with ctx.phase("restore"), recovering(ctx, wanted) as (copy, goal):
@@ -138,15 +143,21 @@ def _restore(ctx: Context, task: DrillTask, found: Drilled, chosen: Chosen, plac
             check = Check(name="files", type=CheckType.ENGINE_INTEGRITY)
             found.checks.append(_result(check, CheckOutcome.PASSED, "as in the server's own manifest"))
         with ctx.phase("verify"):
-            _check_all(ctx, task, found, copy)
+            _check_all(ctx, task, found, copy, lambda: repeat(ctx, due, chosen, goal, copy))
         found.rto = found.rto.model_copy(
             update={"verify": round(found.rto.verify + sum(one.seconds for one in found.checks), 3)}
         )
 
 
-def _check_all(ctx: Context, task: DrillTask, found: Drilled, copy: Copy) -> None:
+def _check_all(
+    ctx: Context, task: DrillTask, found: Drilled, copy: Copy, erase: Callable[[], list[CheckResult]]
+) -> None:
+    """What the backup recorded of itself comes first: people who were erased since are still in it. What the user asks
+    comes last, of the data as a restore would leave them."""
     for check in copy.builtin(task.level):
         _check(ctx, found, copy, check)
+    found.checks += (again := erase())
+    found.notes += notes_of(again)
     if ctx.managed is not None and found.rto is not None and not any(map(_failed, found.checks)):
         readable = round(found.rto.queue + time.monotonic() - found.began, 3)
         found.rto = found.rto.model_copy(update={"readable": readable})

@@ -8,6 +8,7 @@ from databosun.agent.evidence import read_drill, read_restore
 from databosun.agent.failovers.evidence import read_failover
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_durable
+from databosun.agent.tasks.erase import read_erasure
 from databosun.agent.tasks.joint import read_joint
 from databosun.agent.tasks.lifecycle import read_lifecycle
 from databosun.api.backuptasks import RecoverTask
@@ -38,7 +39,8 @@ def _of_record(ctx: Context, task: RecoverTask) -> Result:
     restore = read_restore(ctx, task.database, task.id) if task.durable == "result" else None
     failover = read_failover(ctx, task.database, task.id) if task.durable == "failover" else None
     lifecycle = read_lifecycle(ctx, task.database, task.id) if task.durable == "lifecycle" else None
-    if all(found is None for found in (drill, restore, joint, failover, lifecycle)):
+    erasure = read_erasure(ctx, task.database, task.id) if task.durable == "erasure" else None
+    if all(found is None for found in (drill, restore, joint, failover, lifecycle, erasure)):
         message = f"there is no {task.durable} of run {task.id} in {ctx.store.describe()}: the run did not finish"
         raise WorldFault(AgentReason.NO_RESULT, message)
     return Result(
@@ -49,4 +51,5 @@ def _of_record(ctx: Context, task: RecoverTask) -> Result:
         joint=joint,
         failover=failover,
         lifecycle=lifecycle,
+        erasure=erasure,
     )

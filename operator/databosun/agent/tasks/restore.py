@@ -14,6 +14,7 @@ from pathlib import Path
 
 from databosun.agent.backups import choose
 from databosun.agent.context import Context
+from databosun.agent.erasures.repeat import notes_of, outstanding, repeat
 from databosun.agent.evidence import read_restore
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
@@ -66,15 +67,17 @@ def run(ctx: Context) -> Result:
 def _restore(ctx: Context, task: RestoreTask, stage: Path, ref: BackupRef, turned_down: list[str]) -> Restored:
     with ctx.phase("select"):
         chosen = choose(ctx, ref)
+        due = outstanding(ctx, chosen, task.erased, wanted=task.erasures)
     stage.mkdir(mode=0o700)
     now = ctx.clock()
     wanted = Wanted(chosen, task.until, task.timeline, stage, verify=True, assumed_at=now)
     with ctx.phase("restore"), recovering(ctx, wanted) as (copy, goal):
         restored = Restored(chosen, goal, copy, why_this(ref, task.candidates, turned_down))
         with ctx.phase("verify"):
-            checks = (*copy.builtin(task.level), *task.checks)
             mend = partial(_mended, task, copy)
-            restored.checks += run_checks(ctx, copy, checks, task.checks, _AS_WAS, mend)
+            restored.checks += run_checks(ctx, copy, copy.builtin(task.level), (), _AS_WAS, mend)
+            restored.checks += repeat(ctx, due, chosen, goal, copy)
+            restored.checks += run_checks(ctx, copy, task.checks, task.checks, _AS_WAS, mend)
         copy.finish()
     return restored
 
@@ -142,7 +145,11 @@ def _conclude(ctx: Context, task: RestoreTask, restored: Restored, aside: list[s
         timeline=timeline_of(ctx, seconds),
         checks=restored.checks,
         hand_over=ctx.engine.hand_over(manifest.dump(), DATA),
-        notes=[*restored.copy.notes, *(f"what was in the volume is now {name}" for name in aside)],
+        notes=[
+            *restored.copy.notes,
+            *notes_of(restored.checks),
+            *(f"what was in the volume is now {name}" for name in aside),
+        ],
         record="",
         record_sha256="",
     )

@@ -16,8 +16,8 @@ _HASH = r"^[0-9a-f]+$"
 class ApprovalRef(Model):
     """The object whose plan is approved."""
 
-    kind: Literal["BackupPolicy", "Database", "FailoverTestRun", "LifecyclePolicy", "Restore"] = Field(
-        description="Its kind."
+    kind: Literal["BackupPolicy", "Database", "ErasureRequest", "FailoverTestRun", "LifecyclePolicy", "Restore"] = (
+        Field(description="Its kind.")
     )
     name: Annotated[Name, Field(max_length=63)] = Field(description="Its name, in the namespace of the Approval.")
 

@@ -129,6 +129,16 @@ class Immutability(Model):
     retention: PositiveDuration = Field(description="How long each backup is locked from when it is complete.")
 
 
+class Erasure(Model):
+    """What people who were erased are found by in what is restored."""
+
+    key_secret_ref: SecretKeyRef = Field(
+        description="Secret key with at least 32 random bytes, such as of openssl rand -hex 32, that the keys of erased"
+        " people are hashed with. Keep it as long as any backup, and never change it: without it, a restore of a"
+        " backup that is older than an erasure is refused."
+    )
+
+
 class BackupStorageSpec(Model):
     """Where backups are kept."""
 
@@ -143,6 +153,9 @@ class BackupStorageSpec(Model):
     )
     signing: Signing | None = Field(
         default=None, description="Sign each manifest, so that a forged backup is told apart even in a rebuilt cluster."
+    )
+    erasure: Erasure | None = Field(
+        default=None, description="Needed by ErasureRequests, and by every restore and drill after one."
     )
     validation_interval: PositiveDuration = Field(
         default="1h", description="How often the store is tried: write, conditional write, read, list, delete, lock."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from databosun.api.v1alpha1.backupkinds import BACKUP, BACKUP_POLICY, BACKUP_STORAGE, DATABASE
-from databosun.api.v1alpha1.lifecyclekinds import APPROVAL, LIFECYCLE_POLICY, LIFECYCLE_RUN
+from databosun.api.v1alpha1.lifecyclekinds import APPROVAL, ERASURE_REQUEST, LIFECYCLE_POLICY, LIFECYCLE_RUN
 from databosun.api.v1alpha1.provingkinds import (
     FAILOVER_TEST,
     FAILOVER_TEST_RUN,
@@ -29,6 +29,7 @@ KINDS = (
     INQUIRY,
     LIFECYCLE_POLICY,
     LIFECYCLE_RUN,
+    ERASURE_REQUEST,
     APPROVAL,
 )
 """In the order in which people meet them."""

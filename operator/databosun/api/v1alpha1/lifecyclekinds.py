@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from databosun.api.v1alpha1.approval import ApprovalSpec
+from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec, ErasureRequestStatus
 from databosun.api.v1alpha1.kind import AGE, MESSAGE, READY, Column, Kind, condition
 from databosun.api.v1alpha1.lifecyclepolicy import LifecyclePolicySpec
 from databosun.api.v1alpha1.lifecyclerun import LifecycleRunSpec, LifecycleRunStatus
@@ -55,6 +56,29 @@ LIFECYCLE_RUN = Kind(
         AGE,
         Column("Approval", ".status.approval", wide=True),
         Column("Audit", ".status.audit.uri", wide=True),
+        MESSAGE,
+    ),
+)
+
+ERASURE_REQUEST = Kind(
+    kind="ErasureRequest",
+    plural="erasurerequests",
+    short_name="erase",
+    description="One person's right to be forgotten: erased where the rules say, and in all that is restored later.",
+    spec=ErasureRequestSpec,
+    status=ErasureRequestStatus,
+    name_limit=57,
+    columns=(
+        Column("Database", ".spec.databaseRef.name"),
+        Column("Phase", ".status.phase"),
+        Column("Plan", ".status.plan.hash", description="What an Approval names."),
+        Column("Rows", ".status.plan.rows", "integer", description="Rows of the person when it was looked."),
+        Column("Processed", ".status.processed", "integer", description="Rows deleted or anonymised."),
+        Column("Verified", ".status.verifiedTime", "date", description="When no row was left."),
+        Column("Cleared-After", ".status.remains.clearedAfter", description="When no backup holds the person."),
+        AGE,
+        Column("Approval", ".status.approval", wide=True),
+        Column("Receipt", ".status.receipt.uri", wide=True),
         MESSAGE,
     ),
 )

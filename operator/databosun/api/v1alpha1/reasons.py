@@ -529,14 +529,15 @@ class Reason(StrEnum):
     FAILOVER_PLANNED = "FailoverPlanned", "Look at status.plan; approve it (kubectl bosun approve --failover) if asked."
     AWAITING_APPROVAL = (
         "AwaitingApproval",
-        "Look at status.plan; if it is right, approve it: kubectl bosun approve NAME, with --failover or --lifecycle.",
+        "Look at status.plan; if it is right, approve it: kubectl bosun approve NAME, with --failover,"
+        " --lifecycle or --erasure.",
     )
     OUTSIDE_WINDOW = (
         "OutsideWindow",
         "Nothing: the run waits for a window, which the message names. The waitFor of a failover test must reach it.",
     )
     COOLDOWN = "Cooldown", "Nothing: it waits until spec.cooldown is over since the primary was moved last."
-    NOT_APPROVED = "NotApproved", "Nothing, or start another test: nobody approved the plan in time; nothing was moved."
+    NOT_APPROVED = "NotApproved", "Nothing, or start another one: nobody approved the plan in time; nothing was done."
     GUARD_FAILED = "GuardFailed", "Put right what the message names; nothing was moved."
     NO_CANDIDATE = "NoCandidate", "See the message and status.topologyBefore for why no replica could take over."
     PLAN_CHANGED = (
@@ -642,6 +643,43 @@ class Reason(StrEnum):
     KEY_NOT_MASKABLE = "KeyNotMaskable", "Leave the column out: keys and computed columns cannot be overwritten."
     MASK_DOES_NOT_FIT = "MaskDoesNotFit", "Use another method for the column."
     VOLATILE_CONDITION = "VolatileCondition", "Write a condition that answers the same each time: no random()."
+    # Erasures.
+    ERASED = "Erased", "Nothing: no row with the subject is left; the receipt is in the store."
+    ERASURE_PLANNED = "ErasurePlanned", "Look at status.plan; if it is right: kubectl bosun approve --erasure NAME."
+    ERASURE_FAILED = "ErasureFailed", "See the message: what was committed stays done; make another request to go on."
+    ERASURE_REFUSED = "ErasureRefused", "Put right what the message names, and make another request."
+    ERASURE_KEY_MISSING = (
+        "ErasureKeyMissing",
+        "Give the BackupStorage its spec.erasure.keySecretRef, and the Secret the key of then. A Restore goes without"
+        " by spec.erasures: Skip, and then holds who was erased since.",
+    )
+    ERASURE_KEY_WRONG = (
+        "ErasureKeyWrong",
+        "Put the key back into the Secret that erasures were hashed with: with another nobody is found again.",
+    )
+    ERASURE_KEY_WEAK = "ErasureKeyWeak", "Use a key of at least 32 random bytes, such as of openssl rand -hex 32."
+    ERASURE_UNKNOWN = (
+        "ErasureUnknown",
+        "Bring the entries that the message names back into the store: the ledger lost them, or it is another's.",
+    )
+    ERASURE_NOT_REPEATABLE = (
+        "ErasureNotRepeatable",
+        "See the message for the rule that does not fit the restored data; restore another backup, or set"
+        " spec.erasures: Skip and erase by hand.",
+    )
+    BACKUPS_ELSEWHERE = (
+        "BackupsElsewhere",
+        "Let the backups that the message names expire or delete them: the ledger of erasures lies in one storage.",
+    )
+    SUBJECT_STAYS = "SubjectStays", "List the column that holds the subject's key among those that are overwritten."
+    SUBJECT_DOES_NOT_FIT = (
+        "SubjectDoesNotFit",
+        "Write the subject's key as the server writes it, or correct the column.",
+    )
+    SUBJECT_LEFT = (
+        "SubjectLeft",
+        "Find out who writes rows of the subject, and make another request: some were there at the end.",
+    )
     NOT_PARTITIONED = "NotPartitioned", "Use Delete or Archive: DropPartition needs partitions by range of the column."
 
     # The API server.

@@ -189,6 +189,11 @@ class RestoreSpec(Model):
         description="The name of the target once more (of the claim, the Database, or the host); with overwrite:"
         " Replace.",
     )
+    erasures: Literal["Replay", "Skip"] = Field(
+        default="Replay",
+        description="People who were erased (ErasureRequest) since the backup was taken. Replay: they are erased again"
+        " before anything is put in place. Skip: they come back, and the status says so.",
+    )
     not_after: Time = Field(
         description="The restore does not start after this (at most a day ahead), so that one that is re-applied from"
         " Git or came back with a cluster's backup starts nothing."

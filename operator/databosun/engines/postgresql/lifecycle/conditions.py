@@ -9,13 +9,15 @@ from datetime import datetime
 
 from psycopg import sql
 
-from databosun.api.lifecycle import ActionType, HoldOrder, LifecycleOrder
+from databosun.api.lifecycle import ActionType, HoldOrder
 from databosun.domain.errors import UserFault
 from databosun.domain.lifecycle import Child, Step, holds_of
+from databosun.engines.lifecycle import LifecycleScope
 from databosun.engines.postgresql.connect import Connection
 from databosun.engines.postgresql.lifecycle.catalogue import split
 from databosun.engines.postgresql.lifecycle.shapes import as_sql
 from databosun.engines.postgresql.lifecycle.statements import no_table, one, stepping, text_of
+from databosun.engines.postgresql.lifecycle.subjects import is_subject
 from databosun.engines.postgresql.reasons import Reason
 
 TRUE = sql.SQL("true")
@@ -54,7 +56,9 @@ def written(text: str) -> sql.Composed:
     return sql.SQL("(\n{}\n)").format(as_sql(text))
 
 
-def condition_of(connection: Connection, step: Step, holds: Iterable[HoldOrder], at: datetime) -> Condition:
+def condition_of(
+    connection: Connection, step: Step, holds: Iterable[HoldOrder], at: datetime, subject: str | None = None
+) -> Condition:
     """The condition of a step. UserFault where one that a person wrote is no single expression, or is volatile."""
     found = step.table or no_table(step.rule.table)
     rule, table = step.rule, found.name
@@ -66,6 +70,8 @@ def condition_of(connection: Connection, step: Step, holds: Iterable[HoldOrder],
         demand_expression(connection, source, text)
     cutoff = step.cutoff(at)
     parts: list[sql.Composable] = [written(text) for text in own]
+    if rule.subject_column is not None:
+        parts.append(is_subject(found, rule.subject_column, subject or ""))
     limit = None
     if rule.column is not None and cutoff is not None:
         kind = next(one.type for one in found.columns if one.name == rule.column)
@@ -88,10 +94,11 @@ def condition_of(connection: Connection, step: Step, holds: Iterable[HoldOrder],
     )
 
 
-def working_condition(connection: Connection, step: Step, order: LifecycleOrder, at: datetime) -> Condition:
+def working_condition(connection: Connection, step: Step, scope: LifecycleScope) -> Condition:
     """The same with what the action asks besides. Archive: nothing goes along unarchived, so rows that others refer to
     wait until those are gone."""
-    condition = condition_of(connection, step, holds_of(order, step, at), at)
+    held = holds_of(scope.order, step, scope.at)
+    condition = condition_of(connection, step, held, scope.at, scope.subject)
     if step.rule.action is not ActionType.ARCHIVE:
         return condition
     return replace(condition, childless=without_children(step, [child for child in step.children if child.goes]))

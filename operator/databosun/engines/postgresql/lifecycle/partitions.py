@@ -118,7 +118,7 @@ class PostgreSQLPartitions:
         self._scope = scope
         self._table = step.table or no_table(step.rule.table)
         with stepping(f"looking at {step.rule.table}"):
-            self._condition = working_condition(connected(), step, scope.order, scope.at)
+            self._condition = working_condition(connected(), step, scope)
 
     def remove(self, partition: str, rows: int) -> Batch | None:
         """Drop or detach one, if it may still go."""

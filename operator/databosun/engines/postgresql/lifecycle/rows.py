@@ -55,7 +55,7 @@ class PostgreSQLRows:
         self._scope = scope
         self._table = step.table or no_table(step.rule.table)
         with stepping(f"looking at {step.rule.table}"):
-            self._condition = working_condition(connected(), step, scope.order, scope.at)
+            self._condition = working_condition(connected(), step, scope)
             self._leaves = leaves(connected(), self._table.name, step.rule.column)
             self._watch = Watch(connected, step, self._table.name, tables)
         for leaf in self._leaves:
@@ -178,12 +178,12 @@ class PostgreSQLRows:
 
     def _change(self, statements: RowSQL, picked: _Picked) -> sql.Composed:
         mark, key = self._step.rule.mark_column, self._scope.key or b""
-        if self._step.rule.action is not ActionType.ANONYMIZE or mark is None:
+        if self._step.rule.action is not ActionType.ANONYMIZE:
             return statements.delete(picked.ids)
         masks, width = self._masks(statements.shape), len(statements.shape.walk)
         hashed = [mask for mask in masks if mask.expression is None]
         hashes = [[mask.hashed(key, _text(row[width + at])) for row in picked.values] for at, mask in enumerate(hashed)]
-        return statements.overwrite(picked.ids, masks, hashes, (mark, self._scope.at.isoformat()))
+        return statements.overwrite(picked.ids, masks, hashes, (mark, self._scope.at.isoformat()) if mark else None)
 
     def _keys(self, query: sql.Composed) -> tuple[Key, ...]:
         return tuple(tuple(str(value) for value in row) for row in self._connected().execute(query).fetchall())

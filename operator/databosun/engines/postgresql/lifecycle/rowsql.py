@@ -74,7 +74,11 @@ class RowSQL:
         )
 
     def overwrite(
-        self, ids: Sequence[str], masks: Sequence[Mask], hashes: Sequence[Sequence[str | None]], mark: tuple[str, str]
+        self,
+        ids: Sequence[str],
+        masks: Sequence[Mask],
+        hashes: Sequence[Sequence[str | None]],
+        mark: tuple[str, str] | None,
     ) -> sql.Composed:
         """Overwrite rows that are locked. `hashes`: one list for each mask without an expression. `mark`: the column
         that says so, and the instant."""
@@ -87,7 +91,8 @@ class RowSQL:
             new = sql.Literal(json.dumps(dict(zip(ids, values, strict=True))))
             value = sql.SQL("({}::jsonb ->> {}.ctid::text)").format(new, self.condition.alias)
             sets.append(sql.SQL("{} = {}::{}").format(sql.Identifier(name), value, self.shape.type_of(name)))
-        sets.append(sql.SQL("{} = {}::timestamptz").format(sql.Identifier(mark[0]), sql.Literal(mark[1])))
+        if mark is not None:
+            sets.append(sql.SQL("{} = {}::timestamptz").format(sql.Identifier(mark[0]), sql.Literal(mark[1])))
         return sql.SQL(
             "UPDATE ONLY {table} AS {alias} SET {sets} WHERE {alias}.ctid = ANY ({ids}::tid[]) AND {condition} "
             "RETURNING {key}"

@@ -30,6 +30,7 @@ from databosun.engines.postgresql.lifecycle.partitions import (
 )
 from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
 from databosun.engines.postgresql.lifecycle.statements import number, stepping, table_bytes
+from databosun.engines.postgresql.lifecycle.subjects import tell_subject
 from databosun.engines.postgresql.reasons import Reason
 
 IDLE_SECONDS = 60  # the locks of an agent that hangs in the middle of a step are held no longer
@@ -58,6 +59,11 @@ class PostgreSQLSession:
     def engine_version(self) -> str:
         """As the server says it."""
         return str(self._connection.info.parameter_status("server_version") or "").split(" ")[0]
+
+    @property
+    def dbname(self) -> str:
+        """As the connection has it."""
+        return self._connection.info.dbname
 
     def look(self, rule: RuleOrder) -> RuleFacts:
         """The facts, in a transaction that cannot write."""
@@ -127,7 +133,7 @@ class PostgreSQLSession:
     def _count(self, rule: RuleOrder, facts: RuleFacts) -> RuleFacts:
         step = next(one for one in make_plan(self._scope.order, [facts]).steps if one.rule.name == rule.name)
         columns = [one.name for one in step.table.columns] if step.table else []
-        named = [one for one in (rule.column, rule.mark_column) if one is not None]
+        named = [one for one in (rule.column, rule.mark_column, rule.subject_column) if one is not None]
         if step.table is None or step.table.kind not in ("Table", "Partitioned") or not set(named) <= set(columns):
             return facts  # the plan says what is wrong with it
         connection = self._connection
@@ -135,7 +141,7 @@ class PostgreSQLSession:
         facts = facts.model_copy(update={"grants": wanting.commands})
         if wanting.reads or hidden_from(step):
             return facts
-        condition = working_condition(connection, step, self._scope.order, self._scope.at)
+        condition = working_condition(connection, step, self._scope)
         counts = count(connection, step, condition, self._scope.key)
         if rule.action not in BY_PARTITION:
             return facts.model_copy(update={"counts": counts})
@@ -162,6 +168,9 @@ class PostgreSQLSession:
             default_transaction_isolation="read committed",
             default_transaction_read_only="off" if self._writes else "on",
         )
+        if self._scope.subject is not None:
+            with guarded("session settings"):
+                tell_subject(self._connection, self._scope.subject)
         return self._connection
 
     def _set(self, **settings: str) -> None:

@@ -1,0 +1,43 @@
+"""What the agent is told of an ErasureRequest: its rules, and every hold that concerns its database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from databosun.api.lifecycle import ActionType, HoldOrder, LifecycleOrder, LimitsOrder, RuleOrder
+from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec, ErasureRule
+from databosun.domain.lifecycleorder import hold_of, mask_of
+from databosun.domain.presets import read_span
+
+LONGEST_WAIT = timedelta(days=30)
+
+
+def erasure_order(spec: ErasureRequestSpec, database_uid: str, holds: Iterable[HoldOrder]) -> LifecycleOrder:
+    """Rows are taken by the subject's key alone, whatever their age. `holds`: of the database's LifecyclePolicies."""
+    return LifecycleOrder(
+        database_uid=database_uid,
+        database=spec.database,
+        storage=spec.storage_ref.name,
+        rules=[_rule(rule) for rule in spec.rules],
+        holds=[*map(hold_of, spec.holds), *holds][:64],
+    )
+
+
+def wait_of(spec: ErasureRequestSpec) -> timedelta:
+    """How long the plan waits for its Approval. UserFault(InvalidSpec)."""
+    return read_span("spec.approveWithin", spec.approve_within, timedelta(minutes=1), LONGEST_WAIT)
+
+
+def _rule(rule: ErasureRule) -> RuleOrder:
+    return RuleOrder(
+        name=rule.name,
+        table=rule.table,
+        action=ActionType(rule.action.type),
+        subject_column=rule.column,
+        masks=[mask_of(mask) for mask in rule.action.columns or []],
+        cascades=list(rule.allow.cascades),
+        triggers=list(rule.allow.triggers),
+        foreign_keys=rule.foreign_keys,
+        limits=LimitsOrder(max_rows_per_run=rule.max_rows, max_percent=100),
+    )

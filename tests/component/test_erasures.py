@@ -1,0 +1,236 @@
+"""ErasureRequests on an API server: a look, a person's consent to it, the erasure, and what holds the person still."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from databosun.api.request import BridgeTask, DrillTask, EraseTask, Request, RestoreTask
+from databosun.kube.resources import Object
+from support.operator import Rig, conditions, drill_run, erasure, lifecycle, restore, storage
+from support.operator_scenarios import HOUR, Driver, approval_of, ready, runs_done, seeded
+
+DAY = timedelta(days=1)
+KEYED: dict[str, Any] = {"erasure": {"keySecretRef": {"name": "erasure-key", "key": "key"}}}
+
+
+def asked(rig: Rig) -> list[Request]:
+    found: list[Request] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, EraseTask | RestoreTask | BridgeTask | DrillTask):
+            found.append(request)
+
+    rig.agents.script = script
+    return found
+
+
+async def begun(drive: Driver, *, backups: int = 2, keyed: bool = True) -> None:
+    """A database with daily backups in a storage that erased people can be found by."""
+    rig = drive.rig
+    await seeded(drive, backups, retention={"daily": 30})
+    if keyed:
+        await rig.edit("BackupStorage", "prod", lambda body: body["spec"].update(KEYED))
+    await drive.until(lambda: ready(rig))
+
+
+async def request_of(rig: Rig, name: str = "erase-ada") -> Object:
+    return await rig.get("ErasureRequest", name)
+
+
+async def waits(rig: Rig, name: str = "erase-ada") -> bool:
+    return (await request_of(rig, name)).get("status", {}).get("phase") == "AwaitingApproval"
+
+
+async def approve(rig: Rig, name: str = "erase-ada") -> None:
+    body = await request_of(rig, name)
+    await rig.create(approval_of(body, rig.clock.now() + 12 * HOUR, body["status"]["plan"]["hash"]))
+
+
+async def planned(drive: Driver, **spec: Any) -> Object:
+    """A request that waits for consent."""
+    await drive.rig.create(erasure("erase-ada", drive.rig.clock.now() + 12 * HOUR, **spec))
+    await drive.until(lambda: waits(drive.rig))
+    return await request_of(drive.rig)
+
+
+async def test_nothing_is_erased_before_a_person_has_seen_the_plan_and_consented(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    await begun(drive)
+    body = await planned(drive)
+    status = body["status"]
+    assert conditions(body)["Ready"] == ("False", "AwaitingApproval")
+    (rule,) = status["plan"]["rules"]
+    assert (rule["table"], rule["eligible"], status["plan"]["rows"]) == ("public.customers", 3, 3)
+    assert rig.agents.bucket.people.erased == 0
+    await drive.idle(HOUR)
+    assert len(requests) == 1
+    await approve(rig)
+    await drive.until(runs_done(rig, "ErasureRequest", "Succeeded"))
+    body = await request_of(rig)
+    assert conditions(body) == {"Ready": ("True", "Erased")}
+    assert rig.agents.bucket.people.erased == 3
+    status = body["status"]
+    assert (status["processed"], status["approved"]) == (3, status["plan"]["hash"])
+    assert status["receipt"]["uri"].endswith("/erasures/erase-ada/result.json")
+    assert "verifiedTime" in status
+    jobs = [one.job for one in requests if isinstance(one.job, EraseTask)]
+    assert [job.approved for job in jobs] == [None, status["plan"]["hash"]]
+
+
+async def test_the_subjects_key_is_mounted_and_stands_in_no_object(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    await begun(drive)
+    await planned(drive)
+    await approve(rig)
+    await drive.until(runs_done(rig, "ErasureRequest", "Succeeded"))
+    uses = {one.use: (one.secret, one.keys) for one in requests[0].secrets}
+    assert uses["subject"] == ("erase-ada", {"subject": "subject"})
+    assert uses["erasure"] == ("erasure-key", {"key": "key"})
+    everything = str(await rig.everything())
+    assert rig.agents.bucket.people.subject not in everything
+    assert (await request_of(rig))["status"]["subject"] in everything
+
+
+async def test_an_approval_of_another_plan_and_no_approval_in_time_erase_nobody(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    body = await planned(drive, approveWithin="2h")
+    await rig.create(approval_of(body, rig.clock.now() + 12 * HOUR, "0123456789abcdef0123456789abcdef"))
+    await drive.idle(HOUR)
+    assert await waits(rig)
+    await drive.idle(2 * HOUR)
+    await drive.until(runs_done(rig, "ErasureRequest", "Refused"))
+    body = await request_of(rig)
+    assert body["status"]["failure"]["reason"] == "NotApproved"
+    assert rig.agents.bucket.people.erased == 0
+
+
+async def test_what_was_there_at_the_end_fails_the_request_and_is_tried_again(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await planned(drive)
+    rig.agents.bucket.people.left = 1
+    await approve(rig)
+    await drive.until(runs_done(rig, "ErasureRequest", "Failed"))
+    body = await request_of(rig)
+    assert body["status"]["failure"]["reason"] == "SubjectLeft"
+    assert "verifiedTime" not in body["status"]
+    assert len(body["status"]["attempts"]) == 1 + 3
+    rules = body["status"]["rules"]
+    assert [one["deleted"] for one in rules] == [1]
+
+
+async def test_a_request_is_refused_for_want_of_a_key_under_a_hold_and_where_backups_lie_elsewhere(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive, keyed=False)
+
+    async def refused(name: str) -> Object:
+        await rig.create(erasure(name, rig.clock.now() + 12 * HOUR))
+        await drive.until(lambda: over(rig, name))
+        body = await request_of(rig, name)
+        assert body["status"]["phase"] == "Refused"
+        failure: Object = body["status"]["failure"]
+        return failure
+
+    assert (await refused("no-key"))["reason"] == "ErasureKeyMissing"
+    await rig.edit("BackupStorage", "prod", lambda body: body["spec"].update(KEYED))
+    held = lifecycle(holds=[{"name": "case-7", "reason": "case 7"}])
+    await rig.create(held)
+    failure = await refused("held")
+    assert (failure["reason"], "case 7" in failure["message"]) == ("BlockedByHold", True)
+    await rig.delete("LifecyclePolicy", "old-orders")
+    await rig.create(storage("other", **KEYED))
+    await drive.until(lambda: ready(rig))
+    await rig.create(erasure("elsewhere", rig.clock.now() + 12 * HOUR, storageRef={"name": "other"}))
+    await drive.until(lambda: over(rig, "elsewhere"))
+    failure = (await request_of(rig, "elsewhere"))["status"]["failure"]
+    assert (failure["reason"], "seed-0 in prod" in failure["message"]) == ("BackupsElsewhere", True)
+    assert rig.agents.bucket.people.erased == 0
+
+
+async def over(rig: Rig, name: str) -> bool:
+    return "completionTime" in (await request_of(rig, name)).get("status", {})
+
+
+async def test_restores_and_drills_get_the_key_and_one_that_leaves_erasures_out_does_not(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    await begun(drive)
+    await rig.create(drill_run("mine", rig.clock.now() + 12 * HOUR))
+    await drive.until(runs_done(rig, "RestoreDrillRun", "Passed"))
+    await rig.create(restore("again", rig.clock.now() + 12 * HOUR))
+    await drive.until(lambda: ended_as(rig, "Restore", "again", "Succeeded"))
+    await rig.create(
+        restore("all-of-it", rig.clock.now() + 12 * HOUR, target={"volume": {"claimName": "newer"}}, erasures="Skip")
+    )
+    await drive.until(lambda: ended_as(rig, "Restore", "all-of-it", "Succeeded"))
+    keyed = {one.run: "erasure" in {use.use for use in one.secrets} for one in requests}
+    assert keyed == {"mine": True, "again": True, "all-of-it": False}
+    wanted = {one.run: one.job.erasures for one in requests if isinstance(one.job, RestoreTask)}
+    assert wanted == {"again": True, "all-of-it": False}
+
+
+async def test_restores_and_drills_are_told_which_erasures_the_ledger_must_have(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    await begun(drive)
+    await planned(drive)
+    await approve(rig)
+    await drive.until(runs_done(rig, "ErasureRequest", "Succeeded"))
+    await rig.create(erasure("not-approved", rig.clock.now() + 12 * HOUR))
+    await drive.until(lambda: waits(rig, "not-approved"))
+    await rig.create(drill_run("mine", rig.clock.now() + 12 * HOUR))
+    await drive.until(lambda: ended_as(rig, "RestoreDrillRun", "mine", "Passed"))
+    await rig.create(restore("again", rig.clock.now() + 12 * HOUR))
+    await drive.until(lambda: ended_as(rig, "Restore", "again", "Succeeded"))
+    told = {one.run: one.job.erased for one in requests if isinstance(one.job, RestoreTask | DrillTask)}
+    assert {name: [one.id for one in known] for name, known in told.items()} == {
+        "mine": ["erase-ada"],
+        "again": ["erase-ada"],
+    }
+    assert told["mine"][0].verified_at is not None
+
+
+async def ended_as(rig: Rig, kind: str, name: str, phase: str) -> bool:
+    return bool((await rig.get(kind, name)).get("status", {}).get("phase") == phase)
+
+
+async def test_the_status_says_until_when_backups_hold_the_person_and_when_none_does(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await planned(drive)
+    await approve(rig)
+    await drive.until(runs_done(rig, "ErasureRequest", "Succeeded"))
+    remains = (await request_of(rig))["status"]["remains"]
+    assert remains["backups"] == 2
+    newest = max(await rig.objects("Backup"), key=lambda one: one["status"]["completionTime"])
+    assert remains["clearedAfter"] in ("Unknown", newest["status"].get("expiresAt"))
+    await rig.edit(
+        "Backup", "seed-0", lambda body: body["metadata"].setdefault("labels", {}).update({"databosun.io/hold": "true"})
+    )
+    await drive.idle(DAY)
+    remains = (await request_of(rig))["status"]["remains"]
+    assert remains["clearedAfter"] == "Never"
+    assert any("seed-0: under a legal hold" in one for one in remains["lasting"])
+    for name in ("seed-0", "seed-1"):
+        await rig.delete("Backup", name)
+    await drive.idle(DAY)
+    assert (await request_of(rig))["status"]["remains"]["clearedAfter"] == "Cleared"
+
+
+async def test_an_approval_that_is_taken_back_in_the_middle_stops_it(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await planned(drive)
+    rig.agents.script = lambda request: "hang" if isinstance(request.job, EraseTask) else None
+    await approve(rig)
+
+    async def runs() -> bool:
+        return bool((await request_of(rig))["status"]["phase"] == "Running")
+
+    await drive.until(runs)
+    (given,) = await rig.objects("Approval")
+    await rig.delete("Approval", given["metadata"]["name"])
+    await drive.until(lambda: over(rig, "erase-ada"))
+    body = await request_of(rig)
+    assert body["status"]["phase"] in ("Failed", "Refused")
+    assert rig.agents.bucket.people.erased == 0

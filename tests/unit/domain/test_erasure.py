@@ -1,0 +1,183 @@
+"""Erasures as pure functions: hashes that name nobody, plans that name one request, and what a restore repeats."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from databosun.api.erasure import ErasureDone, ErasureEntry
+from databosun.api.lifecycle import (
+    ActionType,
+    ColumnFact,
+    HoldOrder,
+    LifecycleOrder,
+    LimitsOrder,
+    MaskMethod,
+    MaskOrder,
+    RuleCounts,
+    RuleFacts,
+    RuleOrder,
+    TableFact,
+)
+from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec
+from databosun.domain.erasure import (
+    MARGIN,
+    Erased,
+    erasure_hash,
+    erasure_verdicts,
+    key_check,
+    subject_hash,
+    to_repeat,
+)
+from databosun.domain.erasureorder import erasure_order, wait_of
+from databosun.domain.errors import UserFault
+from databosun.domain.lifecycle import make_plan
+from databosun.domain.remains import Kept, remains
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+KEY = b"0123456789abcdef0123456789abcdef"
+SPEC: dict[str, Any] = {
+    "databaseRef": {"name": "orders"},
+    "storageRef": {"name": "prod"},
+    "subjectSecretRef": {"name": "s", "key": "subject"},
+    "rules": [{"name": "customers", "table": "public.customers", "column": "email", "action": {"type": "Delete"}}],
+    "notAfter": NOW.isoformat(),
+}
+
+
+def order(**more: Any) -> LifecycleOrder:
+    """One table."""
+    values: dict[str, Any] = {
+        "name": "customers",
+        "table": "public.customers",
+        "subject_column": "email",
+        "action": ActionType.DELETE,
+        "limits": LimitsOrder(max_rows_per_run=10, max_percent=100),
+    }
+    return LifecycleOrder(database_uid="d", storage="prod", rules=[RuleOrder(**{**values, **more})])
+
+
+def facts(**counts: Any) -> list[RuleFacts]:
+    """What was found of it."""
+    columns = [ColumnFact(name="id", type="bigint"), ColumnFact(name="email", type="text")]
+    table = TableFact(name="public.customers", kind="Table", columns=columns, primary_key=["id"])
+    return [RuleFacts(rule="customers", tables=[table], counts=RuleCounts(**counts))]
+
+
+def reasons(of: LifecycleOrder, found: list[RuleFacts]) -> list[str]:
+    """Why nothing of it may be erased."""
+    against = erasure_verdicts(make_plan(of, found), of, found, NOW)
+    return [str(one.reason) for refusals in against.values() for one in refusals]
+
+
+def erased(name: str = "a", *, verified: datetime | None = NOW, **more: Any) -> Erased:
+    """One of the ledger."""
+    values: dict[str, Any] = {
+        "id": name,
+        "uid": "u",
+        "database": "orders",
+        "database_uid": "d",
+        "system": "7",
+        "dbname": "shop",
+        "subject": "0" * 64,
+        "key_check": key_check(KEY),
+        "at": NOW - HOUR,
+        "approved": "0" * 32,
+        "order": order(),
+    }
+    entry = ErasureEntry(**{**values, **more})
+    done = ErasureDone(id=name, uid="u", entry_sha256="0", verified_at=verified) if verified is not None else None
+    return Erased(entry, done)
+
+
+def test_a_hash_depends_on_key_and_subject_and_says_neither() -> None:
+    hashed = subject_hash(KEY, "ada")
+    assert hashed == hmac.digest(KEY, b"databosun erasure subject\0ada", "sha256").hex()
+    assert hashed == subject_hash(KEY, "ada")
+    assert len({hashed, subject_hash(KEY, "Ada"), subject_hash(KEY[::-1], "ada"), key_check(KEY)}) == 4
+
+
+def test_what_is_approved_is_this_request_this_subject_and_these_tables_whatever_the_counts() -> None:
+    plan = erasure_hash(order(), facts(rows=9, eligible=1), "s", "u")
+    assert plan == erasure_hash(order(), facts(rows=700, eligible=3), "s", "u")
+    others = [
+        erasure_hash(order(), facts(), "t", "u"),
+        erasure_hash(order(), facts(), "s", "v"),
+        erasure_hash(order(subject_column="id"), facts(), "s", "u"),
+        erasure_hash(order(limits=LimitsOrder(max_rows_per_run=11, max_percent=100)), facts(), "s", "u"),
+        erasure_hash(
+            order().model_copy(update={"holds": [HoldOrder(name="h", table="t", reason="r")]}), facts(), "s", "u"
+        ),
+    ]
+    assert len({plan, *others}) == 6
+
+
+def test_an_erasure_is_whole_or_it_is_none() -> None:
+    assert reasons(order(), facts(eligible=10, rows=10)) == []
+    assert reasons(order(), facts(eligible=11, rows=500)) == ["PlanGrew"]
+    assert reasons(order(), facts(eligible=1, held=1, rows=500)) == ["BlockedByHold"]
+    assert reasons(order(subject_column="mail"), facts()) == ["ColumnNotFound"]
+    assert reasons(order(), []) == ["TableNotFound"]
+    body = [MaskOrder(column="id2", method=MaskMethod.NULL)]
+    assert "SubjectStays" in reasons(order(action=ActionType.ANONYMIZE, masks=body), facts())
+    whole = [MaskOrder(column="email", method=MaskMethod.FIXED, value="-")]
+    assert reasons(order(action=ActionType.ANONYMIZE, masks=whole), facts()) == []
+
+
+def test_data_from_before_the_end_of_an_erasure_need_it_and_later_data_do_not() -> None:
+    one = erased()
+    assert to_repeat([one], NOW - DAY) == to_repeat([one], NOW + MARGIN) == (one,)
+    assert to_repeat([one], NOW + MARGIN + timedelta(seconds=1)) == ()
+    assert to_repeat([erased(verified=None)], NOW + 1000 * DAY) != ()
+
+
+def test_erasures_are_repeated_in_the_order_in_which_they_were_made() -> None:
+    later, sooner = erased("a", at=NOW), erased("b", at=NOW - DAY)
+    assert [one.entry.id for one in to_repeat([later, sooner], NOW)] == ["b", "a"]
+
+
+def test_an_erasure_concerns_backups_of_its_database_by_folder_and_by_server() -> None:
+    one = erased()
+    assert one.concerns("orders", None)
+    assert one.concerns("other", "7")
+    assert not one.concerns("other", "8")
+    assert not one.concerns("other", None)
+    assert not erased(system=None).concerns("other", None)
+
+
+def test_an_order_takes_rows_by_the_key_alone_and_heeds_holds_of_others() -> None:
+    held = HoldOrder(name="policy/case", table="public.customers", reason="case")
+    made = erasure_order(ErasureRequestSpec.model_validate(SPEC), "d", [held])
+    (rule,) = made.rules
+    assert (rule.subject_column, rule.column, rule.where, rule.older_than_seconds) == ("email", None, None, None)
+    assert (rule.limits.max_rows_per_run, rule.limits.max_percent) == (10_000, 100)
+    assert made.holds == [held]
+
+
+def test_a_plan_waits_a_month_at_most() -> None:
+    assert wait_of(ErasureRequestSpec.model_validate(SPEC)) == 7 * DAY
+    with pytest.raises(UserFault, match=r"spec\.approveWithin"):
+        wait_of(ErasureRequestSpec.model_validate({**SPEC, "approveWithin": "60d"}))
+
+
+def test_the_last_backup_with_the_person_says_when_all_is_cleared() -> None:
+    kept = [
+        Kept("one", NOW - 2 * DAY, NOW + 5 * DAY),
+        Kept("two", NOW - DAY, NOW + 9 * DAY),
+        Kept("after", NOW + DAY, NOW + 90 * DAY),
+    ]
+    found = remains(kept, NOW, NOW)
+    assert (found.backups, found.cleared_after, found.lasting) == (2, "2026-03-10T12:00:00Z", [])
+
+
+def test_a_backup_for_ever_outweighs_all_dates_and_one_without_a_date_is_not_known() -> None:
+    dated, undated = Kept("one", NOW - DAY, NOW + DAY), Kept("two", NOW - HOUR, newest=True)
+    found = remains([dated, undated], NOW, NOW)
+    assert (found.cleared_after, found.lasting) == ("Unknown", ["two: it is the newest; the next one lets it go"])
+    held = Kept("three", NOW - HOUR, for_ever="under a legal hold")
+    assert remains([dated, undated, held], NOW, NOW).cleared_after == "Never"
+    assert remains([], NOW, NOW).cleared_after == "Cleared"
