@@ -12,9 +12,10 @@ from agent.redis.conftest import Workshop, plan_of, target_of
 from databosun.api.drill import CheckOutcome, Level
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import WorldFault
-from databosun.engines.redis import ENGINE
+from databosun.engines.redis import ENGINE, full
 from support.foldersink import FolderSink
 from support.redisserver import Server, content
+from support.slowlink import slow_link
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -60,6 +61,30 @@ def test_the_source_is_left_as_it_was(server: Server, workshop: Workshop) -> Non
     assert {waited for _, waited in seen} == {0}
     assert sorted(path.name for path in server.folder.iterdir()) == files
     eventually("the copier is gone", lambda: server.info("replication")["connected_slaves"] == "0")
+
+
+def test_what_a_replica_lacks_is_asked_of_its_master(
+    own_server: Callable[..., Server], workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hears its master all the time, and what it hears is seconds old."""
+    master, replica = own_server(), own_server()
+    with slow_link(master.port) as link:
+        replica.follow(master, port=link.port)
+        link.seconds = 2.0
+        master.call("SET", "late", 1)
+        written = datetime.now(UTC)
+        assert replica.call("EXISTS", "late") == 0
+        captured, manifest = workshop.back_up(replica)
+        assert captured.snapshot_time >= written
+        assert manifest["environment"]["source"]["role"] == "replica"
+        assert manifest["environment"]["databases"] == {"0": {"keys": 1, "expires": 0}}
+
+        monkeypatch.setattr(full, "CATCH_UP_SECONDS", 0.5)
+        link.seconds = 600.0
+        master.call("SET", "later", 1)
+        with pytest.raises(WorldFault, match=r"lacks \d+ of the bytes that its master .* had streamed") as error:
+            workshop.back_up(replica, "cache-2")
+        assert error.value.reason == "ReplicaStale"
 
 
 def test_keys_that_expire_between_backup_and_restore_are_counted(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,11 +18,14 @@ from databosun.engines.redis.log.place import piece_of
 from databosun.engines.redis.rdb import RdbCheck
 from databosun.engines.redis.rdbfacts import RdbFacts
 from databosun.engines.redis.reasons import Reason
-from databosun.engines.redis.server import ServerFacts, identity_of
+from databosun.engines.redis.server import ServerFacts, gather_server, identity_of
 from databosun.engines.redis.sync import Synced, full_sync
+from databosun.engines.redis.topology import find_master
 
 ARTEFACT = "dump.rdb.zst"
 STAGE = "copy"
+CATCH_UP_SECONDS = 20.0
+LOOK_SECONDS = 0.1
 WITH_TTL = " (with TTL)"
 
 
@@ -36,12 +40,15 @@ def back_up(target: Target, facts: ServerFacts, plan: Plan, sink: Sink) -> Captu
             raise WorldFault(Reason.DEADLINE_EXCEEDED, message)
 
     sink.progress(STAGE)
+    reached = _reached(target, facts, pulse)
     check = RdbCheck(ARTEFACT, names=plan.fingerprints)
     with open_wire(target, facts.endpoint, pulse) as wire:
         writer = sink.open(ARTEFACT, compress=True, check=lambda: check)
         synced = full_sync(wire, facts, target.credentials.username, plan.deadline, writer.write)
         writer.finish()
-    return _captured(target, facts, plan, check.facts, synced)
+    still = reached if reached and reached.replid == synced.replid else None
+    instant = still.now if still else _instant(facts, check.facts)
+    return _captured(target, facts, plan, check.facts, synced, instant)
 
 
 def _demand_fresh(facts: ServerFacts) -> None:
@@ -53,14 +60,38 @@ def _demand_fresh(facts: ServerFacts) -> None:
         raise WorldFault(Reason.REPLICA_STALE, message)
 
 
-def _captured(target: Target, facts: ServerFacts, plan: Plan, rdb: RdbFacts, synced: Synced) -> Captured:
+def _reached(target: Target, facts: ServerFacts, pulse: Callable[[], None]) -> ServerFacts | None:
+    """The master as it was, once the replica has all that it had then; None of a master, or where none can be asked.
+
+    WorldFault(ReplicaStale): what a replica hears of its master may be old, however lately it heard it.
+    """
+    master = find_master(target, facts) if not facts.master else None
+    if master is None:
+        return None
+    until = time.monotonic() + CATCH_UP_SECONDS
+    with open_wire(target, facts.endpoint, pulse) as wire:
+        while (behind := master.offset - gather_server(wire, target, facts.endpoint).offset) > 0:
+            pulse()
+            if time.monotonic() > until:
+                message = (
+                    f"the replica {facts.endpoint} lacks {behind} of the bytes that its master {master.endpoint} had "
+                    f"streamed {CATCH_UP_SECONDS:.0f} s before; look at the network between them, and at its load"
+                )
+                raise WorldFault(Reason.REPLICA_STALE, message)
+            time.sleep(LOOK_SECONDS)
+    return master
+
+
+def _captured(
+    target: Target, facts: ServerFacts, plan: Plan, rdb: RdbFacts, synced: Synced, instant: datetime
+) -> Captured:
     return Captured(
         type=BackupType.FULL,
         method=Method.PHYSICAL,
         engine_version=facts.version,
         system_identifier=identity_of(target),
         position=_position(identity_of(target), facts, plan, synced),
-        snapshot_time=_instant(facts, rdb),
+        snapshot_time=instant,
         parent=None,
         base=None,
         chain_length=0,
@@ -82,7 +113,8 @@ def _position(system: str, facts: ServerFacts, plan: Plan, synced: Synced) -> Po
 
 
 def _instant(facts: ServerFacts, rdb: RdbFacts) -> datetime:
-    """Every write up to it is in the backup. A replica may be behind by as long as its master was silent."""
+    """Every write up to it is in the backup. A replica whose master could not be asked may be behind by as long as it
+    has not heard of it, and by what was on its way."""
     saved = datetime.fromtimestamp(int(rdb.aux["ctime"]), UTC) if rdb.aux.get("ctime", "").isdigit() else facts.now
     if facts.master:
         return saved
