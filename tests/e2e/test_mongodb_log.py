@@ -1,0 +1,206 @@
+"""MongoDB's stand-in in a pod, its oplog shipped: killed in the midst of writes, and brought back from the bucket."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from e2e.test_mariadb import damage, restored_volume
+from e2e.test_restores import later, verdict
+from support.clusterapi import Object
+from support.stack import MONGODB_IMAGE
+from support.stackfaults import kill
+from support.stackplace import GROUP, Place, ask_for_drill, database_of, policy, secret
+
+pytestmark = pytest.mark.e2e
+
+USER, PASSWORD = "backup", "only-for-the-test"
+PRODUCTS = 3000
+MAX_LAG = timedelta(seconds=5)
+WRITING, ENOUGH = timedelta(seconds=8), 20
+PYTHON = "/opt/databosun/bin/python"
+CLIENT = f"""
+import datetime, time
+import pymongo
+from bson import ObjectId
+client = pymongo.MongoClient(
+    "mongodb://%2Ftmp%2Fs.sock", username="{USER}", password="{PASSWORD}", directConnection=True)
+shop = client.shop
+"""
+# The stand-in keeps an oplog once the collection is there, and is told by us which set it is.
+BEGIN = """
+client.local.create_collection("oplog.rs", capped=True, size=1 << 26)
+client.local["system.replset"].insert_one({"_id": "rs0", "settings": {"replicaSetId": ObjectId()}})
+shop.marks.insert_one({"_id": "begun"})
+"""
+# Ids are texts: the stand-in has an index for no other that is not an ObjectId, and a replay finds each by its id.
+FILL = f"""
+shop.products.insert_many({{"_id": "product %d" % n, "name": "name %d" % n}} for n in range({PRODUCTS}))
+"""
+# The instant is that of the second after the documents, as a person would give it; the accident comes after it.
+ACCIDENT = """
+shop.invoices.insert_one({"_id": "invoice", "paid": True})
+print(int(time.time()))
+time.sleep(2)
+shop.invoices.delete_many({})
+shop.products.delete_many({})
+"""
+# Each line is a write that was acknowledged, with the server's clock behind it.
+TICKS = """
+for number in range(1, 1 << 30):
+    shop.ticks.insert_one({"_id": "%07d" % number})
+    print(number, datetime.datetime.now(datetime.timezone.utc).timestamp(), flush=True)
+    time.sleep(0.02)
+"""
+LOOK = 'print(shop.invoices.count_documents({"paid": True}), shop.products.count_documents({}))'
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A server that was killed. `instant`: just before the accident; `kept`: writes that must be back."""
+
+    place: Place
+    full: str
+    instant: datetime
+    kept: int
+
+
+@pytest.fixture(scope="module")
+def shop(place: Place) -> Iterator[Shop]:
+    """A Full that the oplog stands on, documents, an accident, writes until kill -9."""
+    with restored_volume(place, MONGODB_IMAGE):
+        place.apply(server("source", "/tmp/data"), {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "source"},
+            "spec": {"selector": {"app": "source"}, "ports": [{"port": 27017}]},
+        })  # fmt: skip
+        ready(place, "source")
+        run(place, "source", BEGIN)
+        full = shipped(place)
+        run(place, "source", FILL)
+        instant = datetime.fromtimestamp(int(run(place, "source", ACCIDENT)) + 1, UTC)
+        acknowledged, killed = writes_until_killed(place)
+        kept = sum(at <= killed - MAX_LAG for at in acknowledged)
+        assert kept > ENOUGH
+        place.stack.kubectl("delete", "-n", place.namespace, "pod", "source", "--now")
+        yield Shop(place, full, instant, kept)
+
+
+def server(name: str, data: str, *, volume: Object | None = None) -> Object:
+    """A pod with a server, which is never started again."""
+    argv = f"ferretdb -tcp 0.0.0.0:27017 -unix /tmp/s.sock -data {data} -replset rs0 -user {USER}"
+    container: dict[str, Any] = {
+        "name": "mongodb", "image": MONGODB_IMAGE, "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", f"mkdir -p {data} && exec {argv}"],
+        "env": [{"name": "FERRETDB_PASSWORD", "value": PASSWORD}],
+        "readinessProbe": {"tcpSocket": {"port": 27017}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "restore", "mountPath": "/restore"}] if volume else [],
+    }  # fmt: skip
+    spec = {
+        "restartPolicy": "Never",
+        "containers": [container],
+        "volumes": [volume] if volume else [],
+        "securityContext": {"runAsUser": 65532},
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+def ready(place: Place, name: str) -> None:
+    place.stack.kubectl("wait", "-n", place.namespace, f"pod/{name}", "--for=condition=Ready", "--timeout=120s")
+
+
+def run(place: Place, name: str, script: str) -> str:
+    """Lines of Python in a server's pod, with `client` and `shop` at hand; what they print."""
+    arguments = ["exec", "-i", "-n", place.namespace, f"pod/{name}", "--", PYTHON, "-"]
+    return place.stack.kubectl(*arguments, input=CLIENT + script).strip()
+
+
+def shipped(place: Place) -> str:
+    """Have the oplog shipped; the full backup that was taken at once for it to stand on."""
+    database = database_of("shop", "unused", engine="MongoDB", version="7.0")
+    database["spec"]["connection"] = {
+        "hosts": [f"source.{place.namespace}.svc"],
+        "credentialsSecretRef": {"name": "shop-backup"},
+        "tls": {"mode": "Disable"},
+    }
+    continuous = {"enabled": True, "maxLag": f"{MAX_LAG.seconds}s"}
+    login = secret("shop-backup", username=USER, password=PASSWORD)
+    place.apply(login, database, policy("shop", method="Auto", continuous=continuous))
+    place.ready("databases", "shop")
+    healthy = "ContinuousHealthy"
+    place.wait("the log is shipped", lambda: place.condition("databases", "shop", healthy).get("status") == "True")
+    (full,) = (one["metadata"]["name"] for one in place.backups("shop"))
+    status = place.succeeded(full)
+    assert (status["engine"], status["method"]) == ("MongoDB", "Logical")
+    assert status["position"]["startLsn"]
+    return full
+
+
+def writes_until_killed(place: Place) -> tuple[list[datetime], datetime]:
+    """Write for a while, and kill the server in the midst of it: when each write was acknowledged, and the kill."""
+    pod = place.stack.api.read("pods", place.namespace, "source")
+    argv = ["kubectl", "exec", "-n", place.namespace, "source", "--", PYTHON, "-c", CLIENT + TICKS]
+    acknowledged: list[datetime] = []
+    killed: datetime | None = None
+    with subprocess.Popen(argv, env=place.stack.cluster.environment, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        for line in client.stdout:
+            number, at = line.split()
+            acknowledged.append(datetime.fromtimestamp(float(at), UTC))
+            assert int(number) == len(acknowledged)
+            latest = acknowledged[-1]
+            enough = sum(at <= latest - MAX_LAG for at in acknowledged) > ENOUGH
+            if killed is None and enough and latest - acknowledged[0] > WRITING:
+                killed = datetime.now(UTC)
+                kill(pod, "ferretdb")
+        client.kill()
+    assert killed is not None, "the client ended by itself"
+    return acknowledged, killed
+
+
+def test_the_log_is_whole(shop: Shop) -> None:
+    recovery = shop.place.status("databases", "shop")["recovery"]
+    assert recovery["continuous"] is True
+    assert recovery.get("gaps", []) == []
+
+
+def test_every_write_older_than_the_lag_is_back_from_the_bucket(shop: Shop) -> None:
+    place = shop.place
+    count = {"name": "ticks", "type": "RowCount", "database": "shop", "table": "ticks", "min": shop.kept}
+    gone = {"name": "emptied", "type": "Query", "database": "shop", "query": '{"count": "products"}', "value": "0"}
+    ask_for_drill(place, "newest", "shop", level="Deep", checks=[count, gone], selection={"pointInTime": "Latest"})
+    status = place.verdict("newest")
+    assert status["phase"] == "Passed", status
+    assert (status["backup"]["name"], status["levelReached"], status["proven"]) == (shop.full, "Deep", True)
+    assert {check["result"] for check in status["checks"]} == {"Passed"}, status["checks"]
+
+
+def test_all_of_just_before_the_accident_is_back_in_a_server(shop: Shop) -> None:
+    place = shop.place
+    spec = {
+        "from": {"databaseRef": {"name": "shop"}},
+        "pointInTime": f"{shop.instant:%Y-%m-%dT%H:%M:%SZ}",
+        "target": {"volume": {"claimName": "restored"}},
+        "overwrite": "Replace",
+        "confirm": "restored",
+        "notAfter": later(1),
+    }
+    place.apply({"apiVersion": GROUP, "kind": "Restore", "metadata": {"name": "back"}, "spec": spec})
+    status = verdict(place, "back")
+    assert status["phase"] == "Succeeded", status
+    volume = {"name": "restore", "persistentVolumeClaim": {"claimName": "restored"}}
+    place.apply(server("restored", "/restore/data", volume=volume))
+    ready(place, "restored")
+    assert run(place, "restored", LOOK) == f"1 {PRODUCTS}"
+
+
+def test_a_damaged_piece_of_the_log_fails_the_drill(shop: Shop) -> None:
+    keys = shop.place.stack.keys(f"{shop.place.namespace}/")
+    damage(shop.place, max(one for one in keys if "/_log/" in one and one.endswith(".zst")))
+    ask_for_drill(shop.place, "damaged", "shop", level="Restore", selection={"pointInTime": "Latest"})
+    status = shop.place.verdict("damaged")
+    assert (status["phase"], status["failure"]["reason"]) == ("Failed", "LogCorrupt"), status
