@@ -20,7 +20,7 @@ from support.stackplace import GROUP, Place, ask_for_drill, database_of, policy,
 pytestmark = pytest.mark.e2e
 
 USER, PASSWORD = "backup", "only-for-the-test"
-PRODUCTS = 3000
+PRODUCTS = 300  # the stand-in reads all of its oplog at each look
 MAX_LAG = timedelta(seconds=5)
 WRITING, ENOUGH = timedelta(seconds=8), 20
 PYTHON = "/opt/databosun/bin/python"
