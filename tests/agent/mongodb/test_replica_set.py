@@ -108,7 +108,7 @@ def test_only_what_a_majority_has_is_read(primary: MongoPeer, workshop: Workshop
     primary.on["hello"] = hello
     captured, _ = workshop.back_up(primary)
     assert captured.position.optime == "1002:1"
-    assert captured.environment["oplog"] == {"begin": "1001:1", "end": "1002:1"}
+    assert captured.environment["oplog"] == {"begin": "1001:1", "end": "1002:1", "term": 1}
     reads = [*primary.asked("find", "shop.orders")[1:], *primary.asked("find", "local.oplog.rs")]
     concerns = {str(one.get("readConcern")) for one in reads if one.get("limit") != 1 and not one.get("singleBatch")}
     assert concerns == {"{'level': 'majority'}"}
@@ -125,7 +125,7 @@ def test_the_oplog_begins_where_the_oldest_open_transaction_did(primary: MongoPe
     begun = {"ts": Timestamp(1001, 1), "t": 1}
     primary.spaces["config.transactions"] = [{"_id": 1, "state": "inProgress", "startOpTime": begun}]
     captured, _ = workshop.back_up(primary)
-    assert captured.environment["oplog"] == {"begin": "1001:1", "end": "1002:1"}
+    assert captured.environment["oplog"] == {"begin": "1001:1", "end": "1002:1", "term": 1}
 
 
 def written_meanwhile(peer: MongoPeer, *entries: dict[str, Any]) -> None:
@@ -188,7 +188,7 @@ def test_an_incremental_goes_on_from_the_very_entry(primary: MongoPeer, workshop
     primary.keep_oplog(*primary.spaces["local.oplog.rs"], entry(1003, term=2), entry(1004, term=2))
     captured, manifest = workshop.back_up(primary, "orders-2", on=full)
     assert captured.type is BackupType.INCREMENTAL
-    assert captured.environment["oplog"] == {"begin": "1002:1", "end": "1004:1"}
+    assert captured.environment["oplog"] == {"begin": "1002:1", "end": "1004:1", "term": 2}
     mark = read_mark((workshop.folder / "orders-2" / "oplog.json").read_bytes())
     assert mark is not None
     assert (str(mark), mark.term) == ("1004:1", 2)

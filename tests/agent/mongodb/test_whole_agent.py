@@ -53,4 +53,4 @@ def test_a_volume_as_it_was_at_a_time_between_two_backups(yard: MongoYard) -> No
         assert found == wanted
     late = RecoveryPoint(kind=PointKind.TIME, time=datetime.now(UTC) + timedelta(hours=1))
     ran = yard.restore("orders-2", pod=yard.pod(), until=late, id="restore-2")
-    assert ran.summary.reason == "PointNotCovered"
+    assert ran.summary.reason == "LogMissing"
