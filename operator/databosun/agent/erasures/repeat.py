@@ -15,8 +15,7 @@ from databosun.agent.backups import Chosen
 from databosun.agent.context import Context
 from databosun.agent.erasures.book import demand_key, demand_same_key, read_ledger
 from databosun.agent.reasons import AgentReason
-from databosun.agent.until import Goal
-from databosun.api.drill import CheckOutcome, CheckResult, CheckType, PointKind, Severity
+from databosun.api.drill import CheckOutcome, CheckResult, CheckType, Severity
 from databosun.api.request import KnownErasure
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.erasure import MARGIN, Erased, to_repeat
@@ -32,10 +31,13 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """What a backup's data may hold of people who were erased since it was taken. `key`: None where it is left out."""
+    """What a backup's data may hold of people who were erased since it was taken. `key`: None where it is left out.
+    `known`, `wanted`: as `outstanding` was asked."""
 
     erased: tuple[Erased, ...]
     key: bytes | None
+    known: tuple[KnownErasure, ...] = ()
+    wanted: bool = True
 
 
 def outstanding(ctx: Context, chosen: Chosen, known: Sequence[KnownErasure], *, wanted: bool = True) -> Outstanding:
@@ -48,7 +50,7 @@ def outstanding(ctx: Context, chosen: Chosen, known: Sequence[KnownErasure], *, 
     if wanted:
         _demand_known(ctx, chosen, found, known)
     if not erased or not wanted:
-        return Outstanding(tuple(erased), None)
+        return Outstanding(tuple(erased), None, tuple(known), wanted)
     load_erasing(ctx.database.engine)
     try:
         key = demand_key(ctx)
@@ -59,7 +61,7 @@ def outstanding(ctx: Context, chosen: Chosen, known: Sequence[KnownErasure], *, 
         )
         raise UserFault(fault.reason, message) from fault
     demand_same_key(ctx, key, erased)
-    return Outstanding(tuple(erased), key)
+    return Outstanding(tuple(erased), key, tuple(known), wanted)
 
 
 def _demand_known(ctx: Context, chosen: Chosen, found: Sequence[Erased], known: Sequence[KnownErasure]) -> None:
@@ -79,9 +81,13 @@ def _demand_known(ctx: Context, chosen: Chosen, found: Sequence[Erased], known: 
         raise UserFault(Reason.ERASURE_UNKNOWN, message)
 
 
-def repeat(ctx: Context, due: Outstanding, chosen: Chosen, goal: Goal, copy: Copy) -> list[CheckResult]:
-    """Erase again in the copy. What was done, as a check of the run; none where there is nothing to do."""
-    erased = to_repeat(due.erased, _instant(chosen, goal, copy))
+def repeat(ctx: Context, due: Outstanding, chosen: Chosen, copy: Copy) -> list[CheckResult]:
+    """Erase again in the copy. What was done, as a check of the run; none where there is nothing to do.
+
+    The ledger is read once more: hours may have passed, in which others were erased.
+    """
+    due = outstanding(ctx, chosen, due.known, wanted=due.wanted)
+    erased = to_repeat(due.erased, _instant(chosen, copy))
     if not erased:
         return []
     if due.key is None:
@@ -114,10 +120,8 @@ def notes_of(checks: Sequence[CheckResult]) -> list[str]:
     return [one.message for one in checks if one.name == CHECK and one.message]
 
 
-def _instant(chosen: Chosen, goal: Goal, copy: Copy) -> datetime:
-    """What the copy's data are as of, at the earliest."""
-    if goal.until.kind is PointKind.TIME and goal.until.time is not None:
-        return goal.until.time
+def _instant(chosen: Chosen, copy: Copy) -> datetime:
+    """What the copy's data are as of: its newest commit, and not the time that was asked for, which may be later."""
     return copy.reached.last_commit or chosen.last.manifest.snapshot_time or _EVER
 
 

@@ -138,7 +138,7 @@ def _attempt(
         builtin = [check for check in copy.builtin(task.level) if check.type is not CheckType.COLLATION]
         with ctx.phase("verify"):
             checks = run_checks(ctx, copy, builtin, (), _AS_WAS)
-            checks += repeat(ctx, due, chosen, goal, copy)
+            checks += repeat(ctx, due, chosen, copy)
             checks += run_checks(ctx, copy, here, task.checks, _AS_WAS)
         with ctx.phase("stage"):
             staged = bridge.stage(target, order, copy, there, task.level)

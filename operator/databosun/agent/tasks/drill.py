@@ -143,7 +143,7 @@ def _restore(ctx: Context, task: DrillTask, found: Drilled, chosen: Chosen, plac
             check = Check(name="files", type=CheckType.ENGINE_INTEGRITY)
             found.checks.append(_result(check, CheckOutcome.PASSED, "as in the server's own manifest"))
         with ctx.phase("verify"):
-            _check_all(ctx, task, found, copy, lambda: repeat(ctx, due, chosen, goal, copy))
+            _check_all(ctx, task, found, copy, lambda: repeat(ctx, due, chosen, copy))
         found.rto = found.rto.model_copy(
             update={"verify": round(found.rto.verify + sum(one.seconds for one in found.checks), 3)}
         )

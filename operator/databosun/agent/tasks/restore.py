@@ -76,7 +76,7 @@ def _restore(ctx: Context, task: RestoreTask, stage: Path, ref: BackupRef, turne
         with ctx.phase("verify"):
             mend = partial(_mended, task, copy)
             restored.checks += run_checks(ctx, copy, copy.builtin(task.level), (), _AS_WAS, mend)
-            restored.checks += repeat(ctx, due, chosen, goal, copy)
+            restored.checks += repeat(ctx, due, chosen, copy)
             restored.checks += run_checks(ctx, copy, task.checks, task.checks, _AS_WAS, mend)
         copy.finish()
     return restored
