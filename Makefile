@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 CLUSTER ?= databosun
 ENGINE ?= postgresql
+SCENARIO ?= backup
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -10,8 +11,8 @@ help: ## Show this list
 setup: ## Install the locked tools and the Python environment
 	@hack/bootstrap
 
-demo: setup ## Bring up a cluster with a database, back it up, prove it; ENGINE=postgresql|mariadb|mongodb|redis|rds
-	@$(PY) hack/demo/demo up --name $(CLUSTER) --engine $(ENGINE)
+demo: setup ## Bring up a cluster with a database, back it up, prove it; ENGINE=postgresql|mariadb|mongodb|redis|rds; SCENARIO=failover
+	@$(PY) hack/demo/demo up --name $(CLUSTER) --engine $(ENGINE) --scenario $(SCENARIO)
 
 demo-down: ## Remove every trace of the demo
 	@python3 hack/cluster/cluster down --name $(CLUSTER)

@@ -83,8 +83,9 @@ def start_services(cluster: Cluster, manifests: Sequence[str], deployments: Sequ
     cluster.kubectl("exec", "-n", NAMESPACE, "deployment/objects", "--", "sh", "-c", bucket)
 
 
-def install_operator(cluster: Cluster, engine: str) -> None:
-    """The operator, from its chart. The image of that engine, which is on the cluster, works on storage too."""
+def install_operator(cluster: Cluster, engine: str, *values: str) -> None:
+    """The operator, from its chart, with these values. The image of that engine, which is on the cluster, works on
+    storage too."""
     progress("installing the operator from its chart")
     helm = (
         Path(run([sys.executable, str(ROOT / "hack/tools/tools"), "get", "helm"], shows_progress=True).strip()) / "helm"
@@ -100,8 +101,8 @@ def install_operator(cluster: Cluster, engine: str) -> None:
         "10m",
     ]
     run([str(helm), "upgrade", "--install", "databosun-crds", str(ROOT / "charts/databosun-crds"), *common])
-    values = ["--values", str(HERE / "values.yaml"), "--set", f"runners.forStorage={engine}"]
-    run([str(helm), "upgrade", "--install", "databosun", str(ROOT / "charts/databosun"), *values, *common])
+    given = ["--values", str(HERE / "values.yaml"), "--set", ",".join([f"runners.forStorage={engine}", *values])]
+    run([str(helm), "upgrade", "--install", "databosun", str(ROOT / "charts/databosun"), *given, *common])
 
 
 def back_up(cluster: Cluster, policy: str, what: str, schedule: str) -> None:

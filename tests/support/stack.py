@@ -132,9 +132,10 @@ class Stack:
         self.helm("upgrade", "--install", "databosun-crds", str(ROOT / "charts/databosun-crds"), "--create-namespace")
 
     def install_operator(self) -> None:
-        """The chart of the operator, with nothing but its own rights; returns once it is ready."""
+        """The chart of the operator, with its own rights; returns once it is ready."""
         values = {
             "image": {"repository": "localhost/databosun/operator", "tag": "dev"},
+            "rbac": {"deletePods": True},  # which forced failovers under Patroni need
             "runners": {
                 "images": {
                     "PostgreSQL": {str(major): IMAGE.format(major=major) for major in NAMESPACES},
