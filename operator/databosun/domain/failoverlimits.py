@@ -56,7 +56,7 @@ def _lag(name: str, lag: float | None, limit: float, unit: str) -> GuardResult:
     return GuardResult(
         name=name,
         ok=ok,
-        observed="not known" if lag is None else f"{lag:g} {unit}",
-        limit=f"{limit:g} {unit}",
+        observed="not known" if lag is None else f"{lag:.12g} {unit}",
+        limit=f"{limit:.12g} {unit}",
         message=None if ok else "wait until the candidate has caught up, or find what holds it up",
     )

@@ -67,6 +67,12 @@ def test_the_problem_stands_in_the_guard() -> None:
     assert consistent.message
 
 
+def test_bytes_are_told_to_the_last() -> None:
+    found = judge_limits(topology(member("b", lag_bytes=16777217)), "b", GuardLimits(max_lag_bytes=1 << 24))
+    lag = next(one for one in found if one.name == "maxLagBytes")
+    assert (lag.observed, lag.limit, lag.ok) == ("16777217 bytes", "16777216 bytes", False)
+
+
 def test_what_is_not_asked_for_is_not_judged() -> None:
     limits = GuardLimits(min_healthy_replicas=0, candidate_consistent=False)
     assert [one.name for one in judge_limits(topology(), None, limits)] == ["onePrimary", "minHealthyReplicas"]

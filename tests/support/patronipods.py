@@ -1,0 +1,161 @@
+"""PostgreSQL under Patroni in pods, as the demo has it: three members, and what their own rows say of a failover."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import yaml
+
+from support.clusterapi import Object
+from support.stack import ROOT
+from support.stackplace import GROUP, LABEL_FINISHED, Place
+
+RUNS = "failovertestruns"
+MEMBERS = ("payments-0", "payments-1", "payments-2")
+# Every row that the clients' table holds when it is dropped, and when it was committed, by the server's own clock.
+_KEEP = """
+CREATE SCHEMA kept;
+CREATE TABLE kept.rows (run text, client int, seq int, at timestamptz);
+CREATE FUNCTION kept.keep() RETURNS event_trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
+DECLARE run text;
+BEGIN
+  FOR run IN SELECT schemaname FROM pg_tables WHERE schemaname LIKE 'databosun_probe%' LOOP
+    EXECUTE format(
+      'INSERT INTO kept.rows SELECT %L, client, seq, pg_xact_commit_timestamp(xmin) FROM %1$I.writes', run);
+  END LOOP;
+END $$;
+CREATE EVENT TRIGGER keep ON ddl_command_start WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION kept.keep();
+"""
+# Once clients write, the primary sends its replicas nothing more; when enough was committed since, no client can write
+# any more, so what it holds then it holds in the end. In one script: the agent gives it ten seconds.
+_HOLD = """
+rows() {{ psql -h /data -U postgres -Atc 'SELECT count(*) FROM {table}' 2>/dev/null || echo 0; }}
+until [ "$(rows)" -gt 0 ]; do sleep 0.1; done
+kill -STOP $(psql -h /data -U postgres -Atc "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walsender'")
+sent=$(rows)
+until [ "$(rows)" -ge $((sent + {unsent})) ]; do sleep 0.1; done
+psql -h /data -U postgres -At -c BEGIN -c 'LOCK TABLE {table} IN SHARE MODE' -c 'SELECT client, seq FROM {table}' \\
+  -c "SELECT 'held'" -c 'SELECT pg_sleep(600)' >/data/held 2>&1 &
+until grep -q held /data/held; do sleep 0.1; done
+cat /data/held
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PatroniPods:
+    """The cluster of the demo, in a namespace of a test's own."""
+
+    place: Place
+
+    def start(self) -> None:
+        """Bring it up; returns once each member is ready."""
+        self.place.stack.kubectl("apply", "-n", self.place.namespace, "-f", str(ROOT / "hack/demo/patroni.yaml"))
+        for kind in ("deployment/payments-etcd", "statefulset/payments"):
+            self.place.stack.kubectl("rollout", "status", "-n", self.place.namespace, kind, "--timeout=300s")
+        self.sql(self.leader(), _KEEP)
+
+    def example(self, file: str, name: str | None = None, **guards: Any) -> None:
+        """Apply an object of `examples/failover`; as it stands there, or by another name and with other guards."""
+        text = (ROOT / "examples/failover" / file).read_text().replace(".shop.svc", f".{self.place.namespace}.svc")
+        body: Object = yaml.safe_load(text)
+        del body["metadata"]["namespace"]
+        if name is not None:
+            body["metadata"]["name"] = name
+            body["spec"]["guards"].update(guards)
+        self.place.apply(body)
+
+    # --- runs
+
+    def plan(self, test: str, run: str | None = None) -> Object:
+        """A run of a test, until its plan waits for consent; the plan."""
+        name, soon = run or test, (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        spec = {"testRef": {"name": test}, "databaseRef": {"name": "payments"}, "notAfter": soon}
+        self.place.apply({"apiVersion": GROUP, "kind": "FailoverTestRun", "metadata": {"name": name}, "spec": spec})
+        self.place.wait("the plan waits for consent", lambda: self.status(name).get("phase") == "AwaitingApproval", 300)
+        plan: Object = self.status(name)["plan"]
+        return plan
+
+    def consent(self, run: str) -> None:
+        """To its plan."""
+        self.place.stack.bosun("approve", "--failover", run, "--yes", "-n", self.place.namespace)
+
+    def status(self, run: str) -> Object:
+        """Of a run."""
+        return self.place.status(RUNS, run)
+
+    def ended(self, run: str) -> Object:
+        """Wait for its verdict; its status."""
+
+        def over() -> bool:
+            body = self.place.stack.api.read(RUNS, self.place.namespace, run)
+            return LABEL_FINISHED in body["metadata"].get("labels", {})
+
+        self.place.wait(f"{run} has a verdict", over, 600)
+        return self.status(run)
+
+    def log(self, run: str) -> str:
+        """What its newest agent says."""
+        pods = self.place.stack.api.list("pods", self.place.namespace, "databosun.io/task=failover")
+        names = sorted(pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"].startswith(f"{run}-"))
+        return self.place.stack.kubectl("logs", "-n", self.place.namespace, names[-1], check=False) if names else ""
+
+    # --- members
+
+    def whole(self) -> bool:
+        """One takes writes, and sends them to both others."""
+        streams = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+        try:
+            found = self.writable()
+            return len(found) == 1 and self.sql(found[0], streams) == "2"
+        except AssertionError:  # a pod that is not there, a server that does not answer
+            return False
+
+    def settings(self) -> str:
+        """What holds for all of them, by Patroni's word; `pause` among it where that is so."""
+        patroni = ("/opt/patroni/bin/python", "-m", "patroni.ctl", "-c", "/etc/patroni/patroni.yml")
+        return self._exec(self.leader(), *patroni, "show-config")
+
+    def leader(self) -> str:
+        """The one that takes writes; fails where several do."""
+        (leader,) = self.writable()
+        return leader
+
+    def writable(self) -> list[str]:
+        """All that take writes."""
+        return [member for member in MEMBERS if self.sql(member, "SELECT pg_is_in_recovery()") == "f"]
+
+    def uids(self) -> dict[str, str]:
+        """Of the pods, by member."""
+        pods = self.place.stack.api.list("pods", self.place.namespace, "app=payments")
+        return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
+
+    def hold(self, member: str, run: str, unsent: int) -> set[str]:
+        """The rows that a primary has which sends its replicas nothing, since so many of them, and takes no more."""
+        said = self._exec(member, "sh", "-c", _HOLD.format(table=self._table(run), unsent=unsent))
+        return {line for line in said.splitlines() if "|" in line}
+
+    def sql(self, member: str, statement: str) -> str:
+        """As the superuser, in the pod."""
+        return self._exec(member, "psql", "-h", "/data", "-U", "postgres", "-At", "-c", statement).strip()
+
+    # --- the clients' table
+
+    def kept(self, run: str) -> dict[str, float]:
+        """What it held in the end, at the primary: when each row was committed."""
+        schema, _, _ = self._table(run).partition(".")
+        query = f"SELECT client, seq, extract(epoch FROM at) FROM kept.rows WHERE run = '{schema}'"
+        lines = (line.rpartition("|") for line in self.sql(self.leader(), query).splitlines())
+        return {row: float(at) for row, _, at in lines}
+
+    def left(self) -> str:
+        """Schemas of clients that are there still."""
+        return self.sql(self.leader(), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'databosun_probe%'")
+
+    def _table(self, run: str) -> str:
+        uid: str = self.place.stack.api.read(RUNS, self.place.namespace, run)["metadata"]["uid"]
+        return f"databosun_probe_{uid.replace('-', '')}.writes"
+
+    def _exec(self, member: str, *argv: str) -> str:
+        return self.place.stack.kubectl("exec", "-n", self.place.namespace, member, "--", *argv)
