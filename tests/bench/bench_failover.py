@@ -121,14 +121,20 @@ def test_the_downtime_that_is_told_against_a_stopwatch(
 
 def test_thirty_minutes_of_writes_fit_into_little_memory(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """As many writes as in thirty minutes, as fast as they go: what they cost is counted in writes."""
-    argv = [sys.executable, "-c", _LEDGER, str(server.port)]
-    done = subprocess.run(argv, env=ENV, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = json.loads(done.stdout)
+    said = ledger_of(server, rate=100000.0, seconds=1200)
     with capsys.disabled():
         print(f"\n{said['writes']} writes in {said['seconds']:.0f} s: {said['mib']} MiB at most, {said['base']} before")
     assert said["writes"] >= THIRTY_MINUTES
     assert said["mib"] <= BAR_MIB
+
+
+def ledger_of(server: Server, rate: float, seconds: float) -> dict[str, float]:
+    """A process that writes at that rate as often as a test of thirty minutes does, and judges it; what it tells."""
+    argv = [sys.executable, "-c", _LEDGER, str(server.port), str(rate)]
+    done = subprocess.run(argv, env=ENV, capture_output=True, text=True, timeout=seconds)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said: dict[str, float] = json.loads(done.stdout)
+    return said
 
 
 _LEDGER = f"""
@@ -147,7 +153,8 @@ def mib():
 base, began = mib(), time.monotonic()
 with Crowd() as crowd:
     crowd.add_writers(way_to(int(sys.argv[1])), {CLIENTS})
-    crowd.start(100000.0)
+    crowd.add_reader(way_to(int(sys.argv[1])))
+    crowd.start(float(sys.argv[2]))
     while sum(len(one) for one in crowd.writes.clients.values()) < {THIRTY_MINUTES}:
         crowd.check()
         time.sleep(0.1)

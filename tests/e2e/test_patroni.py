@@ -50,6 +50,7 @@ def test_the_pod_of_the_primary_is_ended_and_another_member_takes_over(payments:
     assert found["phase"] == "Passed", found
     after = payments.uids()
     assert {member for member in MEMBERS if before[member] != after[member]} == {primary}
+    assert f"the pod {primary} was deleted" in payments.place.events("payments-forced")["PrimaryEnded"]
     assert found["result"]["lost"] == 0
     assert found["result"]["rejoinMilliseconds"] > 0
     assert payments.leader() != primary

@@ -92,7 +92,7 @@ class Applier:
                 )
                 return self._took(meta, body)
             case PostEvent():
-                await self._post(meta, action)
+                await self.post(meta, action)
         return meta
 
     async def _start(self, action: StartJob) -> None:
@@ -189,7 +189,8 @@ class Applier:
         await kube.delete(resource, action.namespace, action.name, uid=action.uid, resource_version=version)
         self._context.add(Key(action.kind, action.namespace, action.name), None)
 
-    async def _post(self, meta: Meta, action: PostEvent) -> None:
+    async def post(self, meta: Meta, action: PostEvent) -> None:
+        """Tell people of something about an object."""
         involved = {
             "apiVersion": self._resource.api_version,
             "kind": self._resource.kind,

@@ -3,7 +3,7 @@ and answers through an annotation of its pod."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -41,9 +41,16 @@ def answered(agent: Mapping[str, Any]) -> bool:
 
 
 async def end_or_answer(
-    context: Context, agent: Mapping[str, Any], asked: ActAsked, plan: FailoverPlan, against: str | None, now: datetime
+    context: Context,
+    agent: Mapping[str, Any],
+    asked: ActAsked,
+    plan: FailoverPlan,
+    against: str | None,
+    tell: Callable[[str], Awaitable[None]],
+    now: datetime,
 ) -> None:
-    """One look at one question: end the pod, then answer. Killed between any two writes, the next look goes on."""
+    """One look at one question: end the pod, `tell` people, then answer. Killed between any two of them, the next look
+    goes on."""
     namespace = agent["metadata"]["namespace"]
     begun = agent["metadata"].get("annotations", {}).get(ANNOTATION_ENDS)
     body = await context.kube.get(PODS, namespace, asked.member)
@@ -58,6 +65,8 @@ async def end_or_answer(
         with suppress(Conflict):  # another one bears its name: it is gone
             await context.kube.delete(PODS, namespace, decided.name, uid=decided.uid, grace_seconds=GRACE_SECONDS)
         decided = ActAnswer(plan_hash=plan.hash, done=True, message=f"the pod {decided.name} was deleted")
+    if decided.done:
+        await tell(f"{decided.message}, as plan {plan.hash} has it")
     await _annotate(context, agent, ANSWER_ANNOTATION, decided.model_dump_json(by_alias=True))
 
 

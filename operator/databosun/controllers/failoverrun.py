@@ -33,7 +33,7 @@ from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, Failover
 from databosun.domain.failoverrun import decide_failover
 from databosun.domain.failovertest import ENDS_PODS, EffectiveFailover, effective_failover, provider_target
 from databosun.domain.interlock import Operation
-from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan
+from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan, PostEvent
 from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed
 from databosun.domain.running import RunState
@@ -108,7 +108,11 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
             return None
         live = await self.gather(seen, begins=True)
         given = FailoverPlan.model_validate(plan.model_dump())
-        await end_or_answer(self._context, agent, asked, given, _against(live, plan, now), now)
+
+        async def tell(message: str) -> None:
+            await self._applier.post(seen.meta, PostEvent(Reason.PRIMARY_ENDED, message, warning=True))
+
+        await end_or_answer(self._context, agent, asked, given, _against(live, plan, now), tell, now)
         return None
 
     async def gather(self, seen: SeenFailoverRun, *, begins: bool) -> FailoverOrdered:

@@ -75,6 +75,11 @@ async def answer(drive: Driver) -> dict[str, Any]:
     return found
 
 
+def told(drive: Driver) -> list[str]:
+    """Of the end of a primary, to whoever looks at the run."""
+    return [text for about, reason, text in drive.rig.told.events if (about, reason) == ("mine", "PrimaryEnded")]
+
+
 async def members(drive: Driver) -> list[str]:
     return [one["metadata"]["uid"] for one in await drive.rig.objects("Pod") if one["metadata"]["name"] in ("n1", "n2")]
 
@@ -86,6 +91,7 @@ async def test_the_pod_is_deleted_and_the_agent_told_and_the_run_goes_on(drive: 
     assert said["done"] is True
     assert (await annotations(drive))[ANNOTATION_ENDS] == uid
     assert await members(drive) == []
+    assert told(drive) == [f"the pod n1 was deleted, as plan {said['planHash']} has it"]
     (request, *_) = (await drive.rig.get("Pod", AGENT))["spec"]["volumes"]
     files = request["projected"]["sources"][0]["downwardAPI"]["items"]
     read = {"path": "answer.json", "fieldRef": {"fieldPath": f"metadata.annotations['{ANSWER_ANNOTATION}']"}}
@@ -119,6 +125,7 @@ async def test_an_operator_that_dies_around_the_deletion_ends_no_second_one(
         await begin(killed)
         assert (await answer(killed))["done"] is True
         assert killed.kills == (0 if mode is Mode.LOSE_ANSWER else 1)
+        assert told(killed)
         await rig.create(member("n1"))
         before = await members(killed)
         await killed.idle(HOUR / 12)
@@ -134,6 +141,7 @@ async def test_what_does_not_hold_any_more_is_answered_so_and_nothing_is_deleted
     assert said["done"] is False
     assert "nothing would bring it back" in said["message"]
     assert len(await members(drive)) == 1
+    assert told(drive) == []
 
 
 async def test_a_line_that_is_not_understood_is_no_question_and_the_run_goes_on(drive: Driver) -> None:

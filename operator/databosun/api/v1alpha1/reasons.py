@@ -538,6 +538,7 @@ class Reason(StrEnum):
     )
     COOLDOWN = "Cooldown", "Nothing: it waits until spec.cooldown is over since the primary was moved last."
     NOT_APPROVED = "NotApproved", "Nothing, or start another one: nobody approved the plan in time; nothing was done."
+    PRIMARY_ENDED = "PrimaryEnded", "Nothing: a forced failover has the primary's pod deleted, and waits for another."
     GUARD_FAILED = "GuardFailed", "Put right what the message names; nothing was moved."
     NO_CANDIDATE = "NoCandidate", "See the message and status.topologyBefore for why no replica could take over."
     PLAN_CHANGED = (
