@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from databosun.api.lifecycle import (
     ActionType,
+    CallFact,
     ColumnFact,
     ForeignKeys,
     HoldOrder,
@@ -80,6 +81,11 @@ def tables(draw: st.DrawFn) -> list[TableFact]:
     ]
 
 
+CALLS = st.lists(
+    st.builds(CallFact, name=NAMES, definition_sha256=st.sampled_from(["0" * 64, "1" * 64])),
+    max_size=3,
+    unique_by=lambda one: one.name,
+)
 COUNTS = st.builds(
     RuleCounts,
     rows=st.integers(0, 10**6),
@@ -110,7 +116,7 @@ def cases(draw: st.DrawFn) -> tuple[LifecycleOrder, list[RuleFacts]]:
             limits=draw(LIMITS),
         )
         rules.append(rule)
-        facts.append(RuleFacts(rule=name, tables=found, counts=draw(COUNTS)))
+        facts.append(RuleFacts(rule=name, tables=found, calls=draw(CALLS), counts=draw(COUNTS)))
     holds = draw(
         st.lists(
             st.builds(
@@ -161,6 +167,7 @@ def test_the_hash_covers_no_count_no_date_and_no_order_of_lists(
                 ),
                 *shuffled(data.draw, one.tables[1:]),
             ],
+            calls=shuffled(data.draw, one.calls),
             counts=data.draw(COUNTS),
             partitions=[PartitionFact(name="p", rows=data.draw(st.integers(0, 9)))],
         )
@@ -199,6 +206,14 @@ def changed_table(**update: Any) -> Callable[[LifecycleOrder, list[RuleFacts]], 
     return change
 
 
+def changed_calls(*calls: CallFact) -> Callable[[LifecycleOrder, list[RuleFacts]], Any]:
+    def change(order: LifecycleOrder, facts: list[RuleFacts]) -> tuple[LifecycleOrder, list[RuleFacts]]:
+        first, *rest = facts
+        return order, [first.model_copy(update={"calls": list(calls)}), *rest]
+
+    return change
+
+
 NEW_TRIGGER = TriggerFact(name="new", table="public.z", events=["DELETE"], definition_sha256="9" * 64)
 NEW_REFERENCE = ReferenceFact(name="new", table="public.z", columns=["z"], target_columns=["id"], on_delete="Cascade")
 SUBSTANCE: dict[str, Callable[[LifecycleOrder, list[RuleFacts]], Any]] = {
@@ -224,6 +239,7 @@ SUBSTANCE: dict[str, Callable[[LifecycleOrder, list[RuleFacts]], Any]] = {
     "partitioning": changed_table(partitioning=PartitioningFact(strategy="Range", columns=["at"])),
     "row-security": changed_table(row_security=True),
     "kind-of-table": changed_table(kind="Partitioned"),
+    "functions": changed_calls(CallFact(name="function public.f()", definition_sha256="9" * 64)),
 }
 
 

@@ -246,11 +246,22 @@ class RuleCounts(Model):
     )
 
 
+class CallFact(Model):
+    """A function or a view of people's own that conditions of a rule, or triggers on its tables, depend on."""
+
+    name: str = Field(description="What it is, with schema and arguments, such as function public.is_old(date).")
+    definition_sha256: str = Field(description="Of its definition.")
+
+
 class RuleFacts(Model):
     """What was found for one rule: first its own table, then each one that refers to it, and so on."""
 
     rule: str
     tables: list[TableFact] = Field(default_factory=list, description="Empty where its table does not exist.")
+    calls: list[CallFact] = Field(
+        default_factory=list,
+        description="What its condition, the holds on its rows and the triggers call, and what is called there.",
+    )
     partitions: list[PartitionFact] = Field(default_factory=list, description="Of rules that take whole partitions.")
     counts: RuleCounts = Field(default_factory=RuleCounts)
     grants: list[str] = Field(

@@ -21,7 +21,7 @@ from databosun.api.backuptasks import (
 )
 from databosun.api.drill import Check, Level, RecoveryPoint, Verdict
 from databosun.api.failover import FailoverTask
-from databosun.api.lifecycle import BatchOrder, LifecycleMode, LifecycleOrder, ThrottleOrder
+from databosun.api.lifecycle import BatchOrder, CallFact, LifecycleMode, LifecycleOrder, ThrottleOrder
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.api.v1alpha1.fields import Instant
@@ -312,6 +312,11 @@ class InquireTask(Model):
     compare: Compare | None = None
 
 
+KNOWN_CALLS = (
+    "Enforce: by rule the functions and views of the plan that was approved, to name those that are others now."
+)
+
+
 class LifecycleTask(Model):
     """Look what the rules of a lifecycle would do, or do it: exactly the plan of the approved hash, or nothing.
 
@@ -326,6 +331,7 @@ class LifecycleTask(Model):
     at: Instant = Field(description="The instant that ages are reckoned from; the same in all attempts of a run.")
     order: LifecycleOrder
     approved: str | None = Field(default=None, description="Enforce: hash of the plan that was approved.")
+    calls: dict[str, list[CallFact]] = Field(default_factory=dict, description=KNOWN_CALLS)
     batch: BatchOrder = Field(default_factory=BatchOrder)
     throttle: ThrottleOrder = Field(default_factory=ThrottleOrder)
     stop_at: Instant | None = Field(
@@ -348,6 +354,7 @@ class EraseTask(Model):
     order: LifecycleOrder
     system: str | None = Field(default=None, description="The server's own identity, as it is known.")
     approved: str | None = Field(default=None, description="Enforce: hash of the plan that was approved.")
+    calls: dict[str, list[CallFact]] = Field(default_factory=dict, description=KNOWN_CALLS)
     previous: PreviousEvidence | None = Field(default=None, description="The audit of the erasure before this.")
 
 

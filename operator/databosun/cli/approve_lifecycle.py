@@ -10,7 +10,7 @@ from rich.text import Text
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.lifecyclestatus import LifecyclePlanStatus, PlannedRule
 from databosun.cli.consenting import Ask, Shown, agree, demand_hash
-from databosun.cli.lifecyclewords import asked_of
+from databosun.cli.lifecyclewords import asked_of, bound_to
 from databosun.cli.output import table
 from databosun.cli.reasons import CliReason
 from databosun.cli.running import OK
@@ -96,6 +96,7 @@ def details_of(rule: PlannedRule) -> Iterator[str]:
     for child in rule.children:
         rows = "rows" if child.rows is None else f"{child.rows:,} rows"
         yield f"{rule.name}: along with {child.parent}, {rows} of {child.table} ({child.key}, {child.on_delete})"
+    yield from bound_to(rule)
     for one in rule.partitions:
         yield f"{rule.name}: partition {one} goes"
     for one in rule.kept:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec
 from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHold, LifecyclePolicySpec, LifecycleRule, Mask
+from databosun.api.v1alpha1.lifecyclestatus import PlannedRule
 from databosun.cli.words import stamp
+from databosun.domain.lifecycle import MOST_SHOWN
 
 
 def asked_of(spec: LifecyclePolicySpec) -> Iterator[str]:
@@ -30,6 +32,14 @@ def erasure_of(spec: ErasureRequestSpec) -> Iterator[str]:
             yield f"{rule.name}: overwrites {mask.name}: {_method(mask)}"
     for hold in spec.holds:
         yield _hold(hold)
+
+
+def bound_to(rule: PlannedRule) -> Iterator[str]:
+    """The functions and views that are approved with a rule, as they are."""
+    for one in rule.calls:
+        yield f"{rule.name}: bound to {one.name} as it is (sha256 {one.sha256[:12]}); replaced, it needs approval anew"
+    if len(rule.calls) >= MOST_SHOWN:
+        yield f"{rule.name}: bound to all others that are called too; the first {MOST_SHOWN} are shown"
 
 
 def _rows(rule: LifecycleRule) -> str:

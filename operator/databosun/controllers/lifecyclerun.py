@@ -246,6 +246,7 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
             throttle=throttle_of(spec),
             time_budget=ruled.effective.time_budget,
             closes=closes,
+            planned=ruled.policy.status.plan,
             storage_uid=storage.meta.uid,
             storage_claim=storage.spec.claim,
             pod_template=spec.pod_template,

@@ -21,7 +21,7 @@ from databosun.domain.consent import Consent
 from databosun.domain.erasure import erasure_hash, erasure_verdicts
 from databosun.domain.lifecycle import make_plan
 from databosun.domain.lifecyclerun import withdraw
-from databosun.domain.lifecycleview import planned_rules, rule_results
+from databosun.domain.lifecycleview import approved_calls, planned_rules, rule_results
 from databosun.domain.plan import Plan, PostEvent
 from databosun.domain.remains import Kept, remains
 from databosun.domain.run import Conclude, Doomed, Recover, Start, Wait, Watch, decide_run
@@ -113,6 +113,7 @@ def _start(facts: ErasureFacts, step: Start, now: datetime) -> Plan:
         order=order.order,
         system=order.system,
         approved=facts.status.approved,
+        calls=approved_calls(facts.status.plan.rules) if facts.enforced and facts.status.plan is not None else {},
         previous=order.previous if facts.enforced else None,
     )
     own = facts.spec.not_after if step.number == 1 else None

@@ -4,8 +4,9 @@ Operator and agent make it alike: the operator from the facts of a dry run, to b
 facts right before it acts. Only where both have one hash is anything done.
 
 The hash covers what decides which rows go and what goes with them: rules, holds, limits, preconditions, where archives
-go, and of every table its columns, keys, triggers, partitioning and the foreign keys that refer to it. It does not
-cover counts, dates, the partitions that there are, nor what is said for people: one approval carries a schedule.
+go, of every table its columns, keys, triggers, partitioning and the foreign keys that refer to it, and the functions
+and views that conditions and triggers call. It does not cover counts, dates, the partitions that there are, nor what is
+said for people: one approval carries a schedule.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from databosun.api.lifecycle import (
     ActionType,
+    CallFact,
     ForeignKeys,
     HoldOrder,
     LifecycleOrder,
@@ -32,6 +34,7 @@ HASH_CHARACTERS = 32
 BY_PARTITION = frozenset({ActionType.DROP_PARTITION, ActionType.DETACH_PARTITION})
 DELETING = frozenset({ActionType.ARCHIVE, ActionType.DELETE, ActionType.PURGE})
 UNKNOWN = "Unknown"  # the kind of a table that could not be looked at
+MOST_SHOWN = 32  # of what a rule calls, in a status
 FOLLOWS = frozenset({"Cascade"})
 CHANGES = frozenset({"SetNull", "SetDefault"})
 
@@ -184,7 +187,13 @@ def _hash(order: LifecycleOrder, facts: Mapping[str, RuleFacts]) -> str:
         for rule in order.rules
         if rule.name in facts
     }
-    document = _text({"order": normal_order(order), "tables": tables})
+    calls = {
+        rule.name: sorted((one.model_dump(mode="json") for one in facts[rule.name].calls), key=_text)
+        for rule in order.rules
+        if rule.name in facts and facts[rule.name].calls
+    }
+    # Where nothing is called, the hash is what it was before calls were in it.
+    document = _text({"order": normal_order(order), "tables": tables, **({"calls": calls} if calls else {})})
     return hashlib.sha256(document.encode()).hexdigest()[:HASH_CHARACTERS]
 
 
@@ -216,6 +225,27 @@ def _definition(table: TableFact) -> dict[str, Any]:
 
 def _text(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
+
+def changed_calls(known: Iterable[CallFact], now: Iterable[CallFact]) -> tuple[str, ...]:
+    """Which functions and views are others than they were, one phrase each."""
+    before = {one.name: one.definition_sha256 for one in known}
+    after = {one.name: one.definition_sha256 for one in now}
+    changed = [f"{name} has another definition" for name in before if after.get(name, before[name]) != before[name]]
+    gone = [f"{name} is gone, or is not called any more" for name in before if name not in after]
+    new = [f"{name} is called, which was not before" for name in after if name not in before]
+    return (*changed, *gone, *new)
+
+
+def calls_changed(approved: Mapping[str, Sequence[CallFact]], facts: Iterable[RuleFacts]) -> tuple[str, ...]:
+    """The same of all rules, as far as it is known what was approved: of each rule the first MOST_SHOWN."""
+    found: list[str] = []
+    for one in facts:
+        known = approved.get(one.rule, ())
+        names = {call.name for call in known}
+        whole = len(known) < MOST_SHOWN
+        found += changed_calls(known, [call for call in one.calls if whole or call.name in names])
+    return tuple(dict.fromkeys(found))
 
 
 def needs_deleting_first(rule: RuleOrder, child: Child) -> bool:

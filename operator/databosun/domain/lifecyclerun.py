@@ -11,12 +11,20 @@ from databosun.api.lifecycle import BatchOrder, LifecycleMode, LifecycleOrder, T
 from databosun.api.lifecycleresult import LifecycleResult, RuleState
 from databosun.api.request import DatabaseTarget, LifecycleTask, PreviousEvidence
 from databosun.api.v1alpha1.lifecyclerun import LifecyclePhase, LifecycleRunSpec, LifecycleRunStatus
-from databosun.api.v1alpha1.lifecyclestatus import AuditRecord
+from databosun.api.v1alpha1.lifecyclestatus import AuditRecord, LifecyclePlanStatus
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.attempt import Ending, JobSeen
 from databosun.domain.conditions import kstatus
 from databosun.domain.consent import Consent
-from databosun.domain.lifecycleview import done, looked, plan_status, processed_by, rule_results, rule_state
+from databosun.domain.lifecycleview import (
+    approved_calls,
+    done,
+    looked,
+    plan_status,
+    processed_by,
+    rule_results,
+    rule_state,
+)
 from databosun.domain.plan import DeleteJob, Plan, PostEvent
 from databosun.domain.run import Conclude, Doomed, Recover, Start, Watch, decide_run
 from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
@@ -35,7 +43,7 @@ _PHASES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LifecycleJobOrder(JobOrder):
-    """What the Job is told of its own. `closes`: when the window that is open ends."""
+    """What the Job is told of its own. `closes`: when the window that is open ends; `planned`: the policy's plan."""
 
     policy: str
     order: LifecycleOrder
@@ -46,6 +54,7 @@ class LifecycleJobOrder(JobOrder):
     time_budget: timedelta
     closes: datetime | None = None
     previous: PreviousEvidence | None = None
+    planned: LifecyclePlanStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,7 @@ def _task(facts: LifecycleRunFacts, order: LifecycleJobOrder, deadline: datetime
     consented = facts.consent.not_after if facts.consent is not None else None
     bounds = (began + order.time_budget, deadline - CLOSING, order.closes, consented)
     ends = [one for one in bounds if one is not None]
+    planned = order.planned if facts.enforced else None
     return LifecycleTask(
         id=facts.state.ref.name,
         policy=order.policy,
@@ -111,6 +121,7 @@ def _task(facts: LifecycleRunFacts, order: LifecycleJobOrder, deadline: datetime
         at=facts.status.at or order.at,
         order=order.order,
         approved=facts.status.approved if facts.enforced else None,
+        calls=approved_calls(planned.rules) if planned is not None and planned.hash == facts.status.approved else {},
         batch=order.batch,
         throttle=order.throttle,
         stop_at=min(ends) if facts.enforced else None,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from databosun.api.lifecycle import RuleFacts
+from databosun.api.lifecycle import CallFact, RuleFacts
 from databosun.api.lifecycleresult import LifecycleResult, RuleOutcome, RuleState
 from databosun.api.v1alpha1.lifecyclestatus import (
     MAX_CHILDREN,
     LifecyclePlanStatus,
+    PlannedCall,
     PlannedChild,
     PlannedRule,
     RuleResult,
 )
-from databosun.domain.lifecycle import BY_PARTITION, LifecyclePlan, Step, make_plan
+from databosun.domain.lifecycle import BY_PARTITION, MOST_SHOWN, LifecyclePlan, Step, make_plan
 from databosun.domain.lifecycleguards import Refusal, droppable, keeps, verdicts
 from databosun.domain.lifecycleorder import order_digest
+
+MOST_TOLD = 128
 
 
 def plan_status(found: LifecycleResult, run: str) -> LifecyclePlanStatus:
@@ -41,6 +44,17 @@ def planned_rules(
     return [
         _planned(step, one, against[name], found.at) for step, one, name in zip(plan.steps, known, names, strict=True)
     ]
+
+
+def approved_calls(rules: Sequence[PlannedRule]) -> dict[str, list[CallFact]]:
+    """What the agent is told of the functions and views of a plan that was approved; bounded, as requests are."""
+    found: dict[str, list[CallFact]] = {}
+    left = MOST_TOLD
+    for rule in rules:
+        if rule.calls and len(rule.calls) <= left:
+            found[rule.name] = [CallFact(name=one.name, definition_sha256=one.sha256) for one in rule.calls]
+            left -= len(rule.calls)
+    return found
 
 
 def rule_results(outcomes: Iterable[RuleOutcome]) -> list[RuleResult]:
@@ -129,6 +143,7 @@ def _planned(step: Step, facts: RuleFacts, against: Iterable[Refusal], at: datet
             )
             for child in step.children[:MAX_CHILDREN]
         ],
+        calls=[PlannedCall(name=one.name, sha256=one.definition_sha256) for one in facts.calls[:MOST_SHOWN]],
         partitions=[f"{one.name} ({one.rows} rows)" for one in droppable(step, facts, at)],
         kept=list(_kept(step, facts, at)) if rule.action in BY_PARTITION else [],
         refusals=[f"{one.reason}: {one.message}" for one in against],

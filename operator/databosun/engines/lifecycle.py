@@ -16,10 +16,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from databosun.api.lifecycle import LifecycleOrder, RuleFacts, RuleOrder, TableFact
+from databosun.api.lifecycle import CallFact, LifecycleOrder, RuleFacts, RuleOrder, TableFact
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop
-from databosun.domain.lifecycle import Step
+from databosun.domain.lifecycle import Step, changed_calls
 from databosun.engines.base import Target
 
 Key = tuple[str, ...]
@@ -106,13 +106,21 @@ def hash_key(key: bytes, parts: Iterable[str]) -> str:
     return hmac.digest(key, "\x1f".join(parts).encode(), hashlib.sha256).hex()[:32]
 
 
-def plan_changed(table: str) -> SafetyStop:
-    """What was approved was about other tables than there are now."""
-    return SafetyStop(
-        Reason.PLAN_CHANGED,
-        f"a table, key or trigger of {table} changed while the rule was carried out; it stops here, and the plan has to"
-        " be looked at and approved anew",
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """What a rule stands on in the server, as its facts have it."""
+
+    tables: Sequence[TableFact]
+    calls: Sequence[CallFact] = ()
+
+
+def plan_changed(table: str, known: Definitions, now: Definitions) -> SafetyStop:
+    """What was approved was about other tables, or called other functions, than there are now."""
+    found = "; ".join(changed_calls(known.calls, now.calls)) or f"a table, key or trigger of {table} changed"
+    message = (
+        f"{found}, while the rule was carried out; it stops here, and the plan has to be looked at and approved anew"
     )
+    return SafetyStop(Reason.PLAN_CHANGED, message)
 
 
 class RowWork(Protocol):
@@ -181,8 +189,8 @@ class LifecycleSession(Protocol):
         """The facts of one rule; changes nothing. What the server refuses to say of it stands in `fault`."""
         ...
 
-    def definitions(self, rule: RuleOrder) -> list[TableFact]:
-        """The tables of a rule as they are now, as in its facts."""
+    def definitions(self, rule: RuleOrder) -> Definitions:
+        """What a rule stands on as it is now."""
         ...
 
     def rows(self, step: Step) -> RowWork:

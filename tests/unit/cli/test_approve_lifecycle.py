@@ -39,6 +39,7 @@ PLAN = {
                     "rows": 7,
                 }
             ],
+            "calls": [{"name": "function public.is_old(date)", "sha256": "ab12" * 16}],
             "kept": ["orders_2020: 3 of its rows are not old enough"],
             "partitions": ["orders_2019 (10 rows)"],
             "refusals": ["TriggerNotAllowed: rule old: trigger audit of public.orders would be set off"],
@@ -98,6 +99,7 @@ async def test_all_that_matters_is_shown_before_the_question(terminal: Terminal)
     for part in ("12,345", "200,000", "2020-01-01T00:00:00Z", "7 rows of public.items", "orders_2019", "orders_2020"):
         assert part in said
     assert "old: may not run: TriggerNotAllowed" in said
+    assert "old: bound to function public.is_old(date) as it is (sha256 ab12ab12ab12)" in said
 
 
 async def test_what_the_rules_say_is_shown_with_what_holds_keep(terminal: Terminal) -> None:

@@ -18,6 +18,7 @@ from databosun.domain.lifecycleguards import droppable
 from databosun.domain.pacing import Pace
 from databosun.engines.lifecycle import (
     Batch,
+    Definitions,
     Key,
     Left,
     LifecycleSession,
@@ -70,10 +71,11 @@ class RuleWork:
         return self.step.rule.limits.max_rows_per_run - self.account.spent
 
     def demand_same(self) -> None:
-        """A run may take hours. SafetyStop where a table, key or trigger is otherwise by now than it was approved."""
+        """A run may take hours. SafetyStop where what the rule stands on is otherwise by now than it was approved."""
         now = self.pacemaker.ask(lambda: self.session.definitions(self.step.rule))
-        if now != self.facts.tables:
-            raise plan_changed(self.step.rule.table)
+        known = Definitions(self.facts.tables, self.facts.calls)
+        if now != known:
+            raise plan_changed(self.step.rule.table, known, now)
 
     def names(self, keys: list[Key]) -> list[str]:
         """Keyed hashes of keys; none without a key to hash with."""

@@ -22,7 +22,7 @@ from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.erasure import erasure_hash, erasure_verdicts, key_check, subject_hash
 from databosun.domain.errors import UserFault, WorldFault
-from databosun.domain.lifecycle import LifecyclePlan, Step, make_plan
+from databosun.domain.lifecycle import LifecyclePlan, Step, calls_changed, make_plan
 from databosun.domain.sealing import digest_of
 from databosun.engines.lifecycle import LifecycleScope, LifecycleSession, RuleFault
 from databosun.engines.registry import load_lifecycle
@@ -97,7 +97,9 @@ def _with(work: _Work) -> Result:
     if seen.plan_hash != task.approved:
         message = (
             f"the plan is {seen.plan_hash} by what the tables and the subject's key are now, and {task.approved} was"
-            " approved; nothing was done: make another request"
+            " approved; nothing was done: "
+            + "".join(f"{one}; " for one in calls_changed(task.calls, facts))
+            + "make another request"
         )
         return Result(outcome=Outcome.REFUSED, reason=Reason.PLAN_CHANGED, message=message, erasure=seen)
     against = [one for found in erasure_verdicts(plan, task.order, facts, task.at).values() for one in found]

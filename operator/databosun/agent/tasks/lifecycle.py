@@ -16,13 +16,14 @@ from databosun.api.request import LifecycleTask
 from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import WorldFault
-from databosun.domain.lifecycle import LifecyclePlan, make_plan
+from databosun.domain.lifecycle import LifecyclePlan, calls_changed, make_plan
 from databosun.domain.lifecycleguards import verdicts
 from databosun.engines.lifecycle import LifecycleScope, LifecycleSession, RuleFault
 from databosun.engines.registry import load_lifecycle
 from databosun.storage.layout import LifecycleFolder
 from databosun.storage.owner import demand_ownership
 
+OTHERWISE = "a rule, a table, a key or a trigger is otherwise than when it was approved"
 STATEMENT_SECONDS = 3600.0  # one pass over a large table
 
 
@@ -72,8 +73,8 @@ def _with(ctx: Context, task: LifecycleTask, session: LifecycleSession, key: byt
         return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, lifecycle=seen)
     if plan.hash != task.approved:
         message = (
-            f"the plan is {plan.hash} by what the tables are now, and {task.approved} was approved; nothing was done:"
-            " a rule, a table, a key or a trigger is otherwise than when it was approved"
+            f"the plan is {plan.hash} by what the tables are now, and {task.approved} was approved; nothing was done: "
+            + ("; ".join(calls_changed(task.calls, facts)) or OTHERWISE)
         )
         return Result(outcome=Outcome.REFUSED, reason=Reason.PLAN_CHANGED, message=message, lifecycle=seen)
     with ctx.phase("enforce"):

@@ -27,6 +27,13 @@ class PlannedChild(Model):
     rows: int | None = Field(default=None, description="Rows that would go along, when it was counted.")
 
 
+class PlannedCall(Model):
+    """A function or a view of people's own that a plan is bound to."""
+
+    name: Line = Field(description="What it is, such as function public.is_old(date).")
+    sha256: Identifier = Field(description="Of its definition; with another one it is another plan.")
+
+
 class PlannedRule(Model):
     """What one rule would do."""
 
@@ -46,6 +53,11 @@ class PlannedRule(Model):
     )
     children: Annotated[list[PlannedChild], Field(max_length=MAX_CHILDREN), WHOLE, first(MAX_CHILDREN)] = Field(
         default_factory=list, description="What goes along, in the order of deletion; the first 32."
+    )
+    calls: Annotated[list[PlannedCall], Field(max_length=32), WHOLE, first(32)] = Field(
+        default_factory=list,
+        description="Functions and views that its condition, the holds on its rows and the triggers call, and what is"
+        " called there; the first 32.",
     )
     partitions: Annotated[list[Line], Field(max_length=32), WHOLE, first(32)] = Field(
         default_factory=list, description="Whole partitions that a run would take; the first 32."

@@ -643,6 +643,7 @@ class Reason(StrEnum):
     NO_MARK_COLUMN = "NoMarkColumn", "Add the column that the message names, empty, of type timestamptz."
     KEY_NOT_MASKABLE = "KeyNotMaskable", "Leave the column out: keys and computed columns cannot be overwritten."
     MASK_DOES_NOT_FIT = "MaskDoesNotFit", "Use another method for the column."
+    TOO_MANY_CALLS = "TooManyCalls", "Write the condition on columns, so that people can see what it comes to."
     VOLATILE_CONDITION = "VolatileCondition", "Write a condition that answers the same each time: no random()."
     # Erasures.
     ERASED = "Erased", "Nothing: no row with the subject is left; the receipt is in the store."

@@ -23,6 +23,7 @@ from databosun.engines.base import Copy
 from databosun.engines.erasing import Repeated
 from databosun.engines.lifecycle import LifecycleScope, RuleFault
 from databosun.engines.postgresql.connect import Connection, prepare_session
+from databosun.engines.postgresql.lifecycle.calls import definitions_of
 from databosun.engines.postgresql.lifecycle.catalogue import split, table_of, tables_of
 from databosun.engines.postgresql.lifecycle.conditions import source_of, working_condition
 from databosun.engines.postgresql.lifecycle.counts import along
@@ -218,7 +219,7 @@ def _let_go(connection: Connection, step: Step, child: Child, scope: LifecycleSc
 
 
 def _rows(connection: Connection, step: Step, scope: LifecycleScope) -> PostgreSQLRows:
-    return PostgreSQLRows(lambda: connection, step, scope, lambda: tables_of(connection, step.rule.table))
+    return PostgreSQLRows(lambda: connection, step, scope, lambda: definitions_of(connection, step.rule, scope.order))
 
 
 def _misfit(person: _Person, why: str) -> UserFault:

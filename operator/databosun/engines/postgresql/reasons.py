@@ -94,6 +94,7 @@ class Reason(StrEnum):
     UNSAFE_ARCHIVE = "UnsafeArchive"
     UNSUPPORTED_METHOD = "UnsupportedMethod"
     UNSUPPORTED_VERSION = "UnsupportedVersion"
+    TOO_MANY_CALLS = "TooManyCalls"
     VOLATILE_CONDITION = "VolatileCondition"
     WAL_LEVEL_MINIMAL = "WalLevelMinimal"
     WAL_REMOVED = "WalRemoved"

@@ -13,13 +13,14 @@ from psycopg import sql
 from databosun.api.lifecycle import ActionType, PartitionFact, RuleCounts, RuleFacts
 from databosun.domain.lifecycle import Step
 from databosun.domain.lifecycleguards import droppable, keeps
-from databosun.engines.lifecycle import Batch, Left, LifecycleScope
+from databosun.engines.lifecycle import Batch, Definitions, Left, LifecycleScope
 from databosun.engines.postgresql.connect import Connection
 from databosun.engines.postgresql.lifecycle.catalogue import split
 from databosun.engines.postgresql.lifecycle.conditions import Condition, working_condition
 from databosun.engines.postgresql.lifecycle.counts import age_of, instant, readable
 from databosun.engines.postgresql.lifecycle.shapes import as_sql
 from databosun.engines.postgresql.lifecycle.statements import no_table, number, one, stepping, table_bytes, text_of
+from databosun.engines.postgresql.lifecycle.watch import watch_of
 
 _RANGE = re.compile(r"FOR VALUES FROM \((.+)\) TO \((.+)\)", re.DOTALL)
 _CHILDREN: LiteralString = """
@@ -112,13 +113,20 @@ def count_partitions(step: Step, found: list[PartitionFact], at: datetime, count
 class PostgreSQLPartitions:
     """`PartitionWork` of `engines/lifecycle.py`."""
 
-    def __init__(self, connected: Callable[[], Connection], step: Step, scope: LifecycleScope) -> None:
+    def __init__(
+        self,
+        connected: Callable[[], Connection],
+        step: Step,
+        scope: LifecycleScope,
+        definitions: Callable[[], Definitions],
+    ) -> None:
         self._connected = connected
         self._step = step
         self._scope = scope
         self._table = step.table or no_table(step.rule.table)
         with stepping(f"looking at {step.rule.table}"):
             self._condition = working_condition(connected(), step, scope)
+            self._watch = watch_of(connected, step, scope, definitions)
 
     def remove(self, partition: str, rows: int) -> Batch | None:
         """Drop or detach one, if it may still go."""
@@ -168,7 +176,9 @@ class PostgreSQLPartitions:
 
     def _may_go(self, part: Partition, rows: int) -> PartitionFact | None:
         cutoff = self._step.cutoff(self._scope.at)
+        self._watch.begin(part.full_name)
         fact = look_at(self._connected(), self._step, self._condition, part)
+        self._watch.demand_same(part.full_name)
         return fact if cutoff is not None and keeps(fact, cutoff) is None and fact.rows <= rows else None
 
     def _run(self, statement: LiteralString, part: Partition) -> None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from databosun.api.lifecycle import ActionType, TableFact
+from databosun.api.lifecycle import ActionType
 from databosun.domain.lifecycle import Child, Step, needs_deleting_first
-from databosun.engines.lifecycle import Batch, Capture, Feed, Key, Left, LifecycleScope, Row
+from databosun.engines.lifecycle import Batch, Capture, Definitions, Feed, Key, Left, LifecycleScope, Row
 from databosun.engines.postgresql.connect import Connection
 from databosun.engines.postgresql.lifecycle.catalogue import split
 from databosun.engines.postgresql.lifecycle.conditions import source_of, working_condition
@@ -23,7 +23,7 @@ from databosun.engines.postgresql.lifecycle.masks import Mask, masks_of
 from databosun.engines.postgresql.lifecycle.rowsql import LOCKED, UNLOCKED, RowSQL
 from databosun.engines.postgresql.lifecycle.shapes import Position, Shape, leaves
 from databosun.engines.postgresql.lifecycle.statements import no_table, number, one, stepping
-from databosun.engines.postgresql.lifecycle.watch import Watch
+from databosun.engines.postgresql.lifecycle.watch import watch_of
 
 COPY_BYTES = 256 * 1024
 # Rows are read by key and by place: for many at once the server would rather read the whole table.
@@ -48,7 +48,7 @@ class PostgreSQLRows:
         connected: Callable[[], Connection],
         step: Step,
         scope: LifecycleScope,
-        tables: Callable[[], list[TableFact]],
+        definitions: Callable[[], Definitions],
     ) -> None:
         self._connected = connected
         self._step = step
@@ -57,7 +57,7 @@ class PostgreSQLRows:
         with stepping(f"looking at {step.rule.table}"):
             self._condition = working_condition(connected(), step, scope)
             self._leaves = leaves(connected(), self._table.name, step.rule.column)
-            self._watch = Watch(connected, step, self._table.name, tables)
+            self._watch = watch_of(connected, step, scope, definitions)
         for leaf in self._leaves:
             self._masks(leaf)  # said before anything is done
         self._leaf = 0
@@ -77,13 +77,14 @@ class PostgreSQLRows:
         while self._leaf < len(self._leaves):
             shape = self._leaves[self._leaf]
             with stepping(f"working on {shape.full_name}"), self._connected().transaction():
+                self._watch.begin(shape.path)
                 self._connected().execute(_BY_PLACE)
                 hashed = [mask.column for mask in self._masks(shape) if mask.expression is None]
                 statements = RowSQL(shape, self._condition)
                 query = statements.pick(rows, self._after, LOCKED, [statements.text_of(name) for name in hashed])
                 picked = self._pick(query)
                 keys, children = self._take(statements, picked) if picked.ids else ((), {})
-                self._watch.demand_same(shape)
+                self._watch.demand_same(shape.path)
             if picked.ids:
                 self._after = _position(shape, picked)
                 return Batch(len(picked.ids), keys, children)
@@ -108,7 +109,7 @@ class PostgreSQLRows:
                 self._after = _position(shape, picked)
                 width = len(shape.walk)
                 found = tuple(Row(_key(shape, row[:width]), str(row[width])) for row in picked.values)
-                return Capture(f"{shape.schema}.{shape.name}", found)
+                return Capture(shape.path, found)
             self._leaf, self._after = self._leaf + 1, None
         return Capture(self._table.name, ())
 
@@ -118,10 +119,11 @@ class PostgreSQLRows:
         shape = self._shape(capture)
         statements = RowSQL(shape, self._condition)
         with stepping(f"deleting from {shape.full_name}"), self._connected().transaction():
+            self._watch.begin(shape.path)
             self._connected().execute(_BY_PLACE)
             ids = [str(row[0]) for row in self._connected().execute(statements.unchanged(listed)).fetchall()]
             keys = self._keys(statements.delete(ids)) if ids else ()
-            self._watch.demand_same(shape)
+            self._watch.demand_same(shape.path)
         return Batch(len(listed), keys)
 
     def present(self, capture: Capture, keys: Sequence[Key]) -> tuple[Key, ...]:
@@ -140,7 +142,7 @@ class PostgreSQLRows:
         return Left(number(row[0]), instant(row[1]))
 
     def _shape(self, capture: Capture) -> Shape:
-        return next(leaf for leaf in self._leaves if f"{leaf.schema}.{leaf.name}" == capture.table)
+        return next(leaf for leaf in self._leaves if leaf.path == capture.table)
 
     def _masks(self, shape: Shape) -> tuple[Mask, ...]:
         return masks_of(shape, self._condition.alias, self._step.rule.masks, self._scope.key)

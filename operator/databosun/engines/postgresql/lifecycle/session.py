@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from databosun.api.lifecycle import RuleFacts, RuleOrder, TableFact
+from databosun.api.lifecycle import RuleFacts, RuleOrder
 from databosun.domain.errors import DatabosunError, UserFault
 from databosun.domain.lifecycle import BY_PARTITION, Step, hidden_from, in_force, make_plan
 from databosun.engines.base import Target
 from databosun.engines.lifecycle import (
+    Definitions,
     LifecycleScope,
     LifecycleSession,
     PartitionWork,
@@ -18,7 +19,8 @@ from databosun.engines.lifecycle import (
 )
 from databosun.engines.postgresql.connect import Connection, Session, abandon, choose_primary, open_sql
 from databosun.engines.postgresql.faults import guarded
-from databosun.engines.postgresql.lifecycle.catalogue import is_table, tables_of
+from databosun.engines.postgresql.lifecycle.calls import definitions_of
+from databosun.engines.postgresql.lifecycle.catalogue import is_table
 from databosun.engines.postgresql.lifecycle.conditions import working_condition
 from databosun.engines.postgresql.lifecycle.counts import count
 from databosun.engines.postgresql.lifecycle.grants import lacking
@@ -71,7 +73,8 @@ class PostgreSQLSession:
         try:
             with stepping(f"looking at {rule.table}"), self._connection.transaction():
                 self._connection.execute("SET TRANSACTION READ ONLY")
-                facts = facts.model_copy(update={"tables": self._tables(rule)})
+                found = self._definitions(rule)
+                facts = facts.model_copy(update={"tables": found.tables, "calls": found.calls})
                 self._demand_held()
                 return self._count(rule, facts)
         except DatabosunError as error:
@@ -79,20 +82,20 @@ class PostgreSQLSession:
                 raise
             return facts.model_copy(update={"fault": error.message})
 
-    def definitions(self, rule: RuleOrder) -> list[TableFact]:
+    def definitions(self, rule: RuleOrder) -> Definitions:
         """From the catalogue."""
         with stepping(f"looking at {rule.table}"):
-            return self._tables(rule)
+            return self._definitions(rule)
 
     def rows(self, step: Step) -> RowWork:
         """Work on rows."""
         self._allow_writes()
-        return PostgreSQLRows(lambda: self._connection, step, self._scope, lambda: self._tables(step.rule))
+        return PostgreSQLRows(lambda: self._connection, step, self._scope, lambda: self._definitions(step.rule))
 
     def partitions(self, step: Step) -> PartitionWork:
         """Work on partitions."""
         self._allow_writes()
-        return PostgreSQLPartitions(lambda: self._connection, step, self._scope)
+        return PostgreSQLPartitions(lambda: self._connection, step, self._scope, lambda: self._definitions(step.rule))
 
     def size(self, step: Step) -> int:
         """As the server counts it."""
@@ -116,9 +119,8 @@ class PostgreSQLSession:
         """Cancel what runs, and log out."""
         abandon(self._connection)
 
-    def _tables(self, rule: RuleOrder) -> list[TableFact]:
-        held = [hold.table for hold in self._scope.order.holds if hold.table is not None]
-        return tables_of(self._connection, rule.table, held)
+    def _definitions(self, rule: RuleOrder) -> Definitions:
+        return definitions_of(self._connection, rule, self._scope.order)
 
     def _demand_held(self) -> None:
         """A hold whose table is misspelt would hold nothing, and nobody would see it."""

@@ -77,6 +77,11 @@ class Shape:
         return f"{quote(self.schema)}.{quote(self.name)}"
 
     @property
+    def path(self) -> str:
+        """As facts name tables: `schema.table`, without quotes."""
+        return f"{self.schema}.{self.name}"
+
+    @property
     def identifier(self) -> sql.Identifier:
         """For statements."""
         return sql.Identifier(self.schema, self.name)
