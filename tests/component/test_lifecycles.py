@@ -10,7 +10,7 @@ from databosun.api.lifecycle import LifecycleMode, TriggerFact
 from databosun.api.request import LifecycleTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.kube.resources import APPROVALS, Object
-from support.operator import Rig, conditions, database, lifecycle, lifecycle_run, storage
+from support.operator import Rig, conditions, database, drill, lifecycle, lifecycle_run, storage
 from support.operator_scenarios import (
     HOUR,
     MINUTE,
@@ -400,6 +400,52 @@ async def test_what_is_wrong_with_a_policy_is_said_on_it(rig: Rig) -> None:
     await rig.create(storage(), database(engine="Redis"))
     await drive.idle(MINUTE)
     assert conditions(await policy_of(rig))["Stalled"] == ("True", "UnsupportedEngine")
+
+
+BUCKET = {"s3": {"bucket": "backups", "region": "r", "endpoint": "http://s3:80"}, "volume": None}
+COLD = [{"name": "cold", "action": {"type": "StorageTransition"}}]
+
+
+async def test_objects_move_from_a_bucket_alone_and_only_where_backups_lie_in_it(rig: Rig) -> None:
+    drive = Driver(rig)
+    await rig.create(storage(), database(engine="MariaDB"), lifecycle(rules=COLD))
+    await drive.idle(MINUTE)
+    stalled = await policy_of(rig)
+    assert conditions(stalled)["Stalled"] == ("True", "TransitionUnsupported"), stalled
+    assert "BackupStorage prod is a volume" in str(stalled["status"]["conditions"])
+
+
+async def test_a_drill_of_any_age_forbids_the_archive_until_it_is_changed(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    rig.agents.bucket.old.due = ["a: 1 objects, 1.0KiB, to GLACIER"]
+    await rig.create(drill("any", selection={"from": "Random"}, suspend=True))
+    await ruled(drive, bucket=BUCKET, rules=COLD)
+    (rule,) = (await policy_of(rig))["status"]["plan"]["rules"]
+    assert (rule["table"], rule["eligible"], rule["moves"]) == ("bucket backups", 1, rig.agents.bucket.old.due)
+    assert [one.split(":")[0] for one in rule["refusals"]] == ["TransitionConflict"] * 2
+    assert (
+        "RestoreDrill any takes backups of any age (selection.from: Random) and must be done in 4h"
+        in rule["refusals"][0]
+    )
+    plan = (await policy_of(rig))["status"]["plan"]["hash"]
+
+    await rig.edit("RestoreDrill", "any", lambda body: body["spec"].update(selection={"from": "Latest"}))
+    await approved(drive)
+    run = await enforced(drive, "Succeeded", "Succeeded")
+    assert (run["status"]["processed"], run["status"]["approved"]) == (1, plan)
+    assert run["status"]["rules"][0]["bucketRules"] == ["databosun/x"]
+    scope = requests[-1].job.tiering  # type: ignore[union-attr]
+    assert scope.conflicts == []
+    assert [(one.policy, one.days) for one in scope.kept] == [("nightly", None)]
+    assert scope.keep == ["seed-1"]
+
+
+async def test_two_policies_on_the_same_backups_are_refused(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    await rig.create(lifecycle("other", rules=COLD))
+    await ruled(drive, bucket=BUCKET, rules=COLD)
+    (conflict,) = requests[-1].job.tiering.conflicts  # type: ignore[union-attr]
+    assert conflict.message == "LifecyclePolicy other moves the same backups; one of the two is enough"
 
 
 async def test_a_slot_is_answered_by_a_dry_run_while_nobody_approves(rig: Rig) -> None:

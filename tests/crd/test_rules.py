@@ -362,6 +362,26 @@ BROKEN = [
         drop=("rules.0.match.olderThan",),
     ),
     Broken("LifecyclePolicy", "plain", "olderThan needs column", drop=("rules.0.match.column",)),
+    Broken("LifecyclePolicy", "plain", "target and match are needed", drop=("rules.0.match",)),
+    Broken("LifecyclePolicy", "plain", "target and match are needed", drop=("rules.0.target",)),
+    Broken(
+        "LifecyclePolicy", "guide", "target and match are needed, but for", put=(("rules.0.target", {"table": "a"}),)
+    ),
+    Broken("LifecyclePolicy", "cold", "transitions are for type", put=(("rules.0.action.type", "Delete"),)),
+    Broken(
+        "LifecyclePolicy",
+        "guide",
+        "a rule of type StorageTransition stands alone",
+        put=(
+            (
+                "rules",
+                [
+                    {"name": "a", "action": {"type": "StorageTransition"}},
+                    {"name": "b", "target": {"table": "a"}, "match": {"where": "a"}, "action": {"type": "Delete"}},
+                ],
+            ),
+        ),
+    ),
     Broken(
         "LifecyclePolicy",
         "old-orders",

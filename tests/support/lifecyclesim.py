@@ -11,14 +11,15 @@ from databosun.api.lifecycle import (
     ActionType,
     ColumnFact,
     LifecycleMode,
-    LifecycleOrder,
     RuleCounts,
     RuleFacts,
+    RuleOrder,
     TableFact,
 )
 from databosun.api.lifecycleresult import LifecycleResult, RuleFailure, RuleOutcome, RuleState
 from databosun.api.request import LifecycleTask
 from databosun.api.result import Outcome, Result
+from databosun.api.tiering import BucketFacts
 from databosun.domain.lifecycle import make_plan
 from databosun.domain.lifecycleguards import verdicts
 
@@ -48,9 +49,16 @@ class OldTable:
     table: TableFact = field(default_factory=orders_table)
     results: dict[str, LifecycleResult] = field(default_factory=dict)
     taken: int = 0
+    due: list[str] = field(default_factory=list)
 
-    def facts(self, order: LifecycleOrder) -> list[RuleFacts]:
+    def facts(self, task: LifecycleTask) -> list[RuleFacts]:
         """What a look finds for every rule."""
+        order = task.order
+        if order.rules[0].action is ActionType.STORAGE_TRANSITION:
+            bucket = BucketFacts(place="bucket backups", prefix="shop/orders/backups/", moves=self.due[:32])
+            due = RuleCounts(rows=10, eligible=len(self.due))
+            found = RuleFacts(rule=order.rules[0].name, counts=due, bucket=bucket, conflicts=task.tiering.conflicts)
+            return [found]
         counts = RuleCounts(
             rows=self.rows, eligible=self.eligible, oldest=OLD if self.eligible else None, inflow_per_day=self.inflow
         )
@@ -60,7 +68,7 @@ class OldTable:
         """Look, or carry out the plan that was approved: what an agent does, at once."""
         if (known := self.results.get(task.id)) is not None:
             return Result(outcome=Outcome.SUCCEEDED, reason="AlreadyDone", lifecycle=known)
-        facts = self.facts(task.order)
+        facts = self.facts(task)
         plan = make_plan(task.order, facts)
         found = LifecycleResult(
             id=task.id,
@@ -87,7 +95,7 @@ class OldTable:
                     RuleOutcome(name=rule.name, action=rule.action, state=RuleState.REFUSED, failure=failure)
                 )
                 continue
-            outcomes.append(self._take(rule.name, rule.action, rule.limits.max_rows_per_run))
+            outcomes.append(self._move(rule.name) if rule.transitions else self._take(rule))
         found = found.model_copy(
             update={
                 "outcomes": outcomes,
@@ -100,16 +108,23 @@ class OldTable:
         outcome = Outcome.SUCCEEDED if done else Outcome.REFUSED
         return Result(outcome=outcome, reason="LifecycleDone" if done else "RulesRefused", lifecycle=found)
 
-    def _take(self, name: str, action: ActionType, most: int) -> RuleOutcome:
-        took = min(most, self.eligible)
+    def _move(self, name: str) -> RuleOutcome:
+        moved, self.due = len(self.due), []
+        action = ActionType.STORAGE_TRANSITION
+        return RuleOutcome(
+            name=name, action=action, state=RuleState.COMPLETED, moved=moved, remaining=0, bucket_rules=["databosun/x"]
+        )
+
+    def _take(self, rule: RuleOrder) -> RuleOutcome:
+        took = min(rule.limits.max_rows_per_run, self.eligible)
         self.eligible -= took
         self.rows -= took
         self.taken += took
         return RuleOutcome(
-            name=name,
-            action=action,
+            name=rule.name,
+            action=rule.action,
             state=RuleState.LIMITED if self.eligible else RuleState.COMPLETED,
-            archived=took if action is ActionType.ARCHIVE else 0,
+            archived=took if rule.action is ActionType.ARCHIVE else 0,
             deleted=took,
             batches=1,
             remaining=self.eligible,

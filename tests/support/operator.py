@@ -362,7 +362,8 @@ def _version(body: Object | None) -> str | None:
 
 def storage(name: str = "prod", **spec: Any) -> Object:
     """A BackupStorage on a volume."""
-    return _object("BackupStorage", name, {"volume": {"claimName": "backups", "path": "/"}, **spec})
+    values = {"volume": {"claimName": "backups", "path": "/"}, **spec}
+    return _object("BackupStorage", name, {key: value for key, value in values.items() if value is not None})
 
 
 def database(name: str = "orders", labels: Mapping[str, str] | None = None, **spec: Any) -> Object:

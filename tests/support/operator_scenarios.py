@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -478,10 +478,11 @@ async def archived_database_deleted(drive: Driver) -> None:
     await drive.until(over)
 
 
-async def ruled(drive: Driver, **spec: Any) -> None:
-    """A database with a proven backup, and a policy that enforces; a first run has looked."""
+async def ruled(drive: Driver, bucket: Mapping[str, Any] | None = None, **spec: Any) -> None:
+    """A database with a proven backup, and a policy that enforces; a first run has looked. `bucket`: in place of the
+    storage's volume."""
     rig = drive.rig
-    await seeded(drive, 2)
+    await seeded(drive, 2, store=storage(**bucket) if bucket else None)
     await drive.until(lambda: ready(rig))
     await rig.create(drill_run("mine", rig.clock.now() + 12 * HOUR))
     await drive.until(runs_done(rig, "RestoreDrillRun", "Passed"))
@@ -600,10 +601,12 @@ def soon(rig: Rig) -> str:
     return f"{due.minute} {due.hour} * * *"
 
 
-async def seeded(drive: Driver, number: int, *, cron: str = "0 0 1 1 *", **spec: Any) -> None:
+async def seeded(
+    drive: Driver, number: int, *, cron: str = "0 0 1 1 *", store: Object | None = None, **spec: Any
+) -> None:
     """Objects as they are after so many daily backups; the newest is a day old."""
     rig = drive.rig
-    await rig.create(storage(), database(), policy(cron=cron, **spec))
+    await rig.create(store or storage(), database(), policy(cron=cron, **spec))
     uids = {
         kind: (await rig.objects(kind))[0]["metadata"]["uid"] for kind in ("Database", "BackupStorage", "BackupPolicy")
     }

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from databosun.api.tiering import BucketFacts, Conflict, TransitionOrder
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant
 
@@ -30,6 +31,7 @@ class ActionType(StrEnum):
     ANONYMIZE = "Anonymize"
     DROP_PARTITION = "DropPartition"
     DETACH_PARTITION = "DetachPartition"
+    STORAGE_TRANSITION = "StorageTransition"
 
 
 class ArchiveFormat(StrEnum):
@@ -88,7 +90,7 @@ class RuleOrder(Model):
     """One rule, its durations in seconds."""
 
     name: str
-    table: str = Field(description="As people wrote it, such as public.orders.")
+    table: str = Field(default="", description="As people wrote it, such as public.orders; none of StorageTransition.")
     action: ActionType
     column: str | None = Field(
         default=None, description="What the age is read from; PurgeSoftDeleted: when the row was marked as deleted."
@@ -107,6 +109,7 @@ class RuleOrder(Model):
     triggers: list[str] = Field(default_factory=list, description="Triggers that the action may set off.")
     foreign_keys: ForeignKeys = ForeignKeys.REFUSE
     limits: LimitsOrder
+    transitions: list[TransitionOrder] = Field(default_factory=list, description="StorageTransition only.")
 
 
 class HoldOrder(Model):
@@ -266,6 +269,10 @@ class RuleFacts(Model):
     counts: RuleCounts = Field(default_factory=RuleCounts)
     grants: list[str] = Field(
         default_factory=list, description="SQL that gives the login what the action needs and it has not."
+    )
+    bucket: BucketFacts | None = Field(default=None, description="StorageTransition only.")
+    conflicts: list[Conflict] = Field(
+        default_factory=list, description="StorageTransition: what policies and drills ask for that it would break."
     )
     fault: str | None = Field(
         default=None, description="Why the server would not answer for this rule, such as an error in its condition."

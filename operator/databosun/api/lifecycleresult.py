@@ -55,6 +55,10 @@ class RuleOutcome(Model):
     children: dict[str, int] = Field(default_factory=dict, description="Rows of other tables that went along.")
     partitions: list[str] = Field(default_factory=list, description="Partitions dropped.")
     changed: int = Field(default=0, description="Rows that changed after they were archived, and so were kept.")
+    moved: int = Field(default=0, description="Backups whose objects were tagged, to go to another storage class.")
+    bucket_rules: list[str] = Field(
+        default_factory=list, description="IDs of the policy's rules of the bucket, as the server returned them."
+    )
     batches: int = 0
     remaining: int | None = Field(default=None, description="Eligible rows that are left; None where not counted.")
     oldest: Instant | None = Field(default=None, description="Age column of the oldest eligible row that is left.")

@@ -22,6 +22,7 @@ from databosun.api.backuptasks import (
 from databosun.api.drill import Check, Level, RecoveryPoint, Verdict
 from databosun.api.failover import FailoverTask
 from databosun.api.lifecycle import BatchOrder, CallFact, LifecycleMode, LifecycleOrder, ThrottleOrder
+from databosun.api.tiering import TieringScope
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.api.v1alpha1.fields import Instant
@@ -338,6 +339,9 @@ class LifecycleTask(Model):
         default=None, description="Enforce: no batch begins after this; the run then succeeds with what it has done."
     )
     previous: PreviousEvidence | None = Field(default=None, description="The audit of the enforced run before this.")
+    tiering: TieringScope = Field(
+        default_factory=TieringScope, description="StorageTransition: what it would break, and what stays."
+    )
 
 
 class EraseTask(Model):

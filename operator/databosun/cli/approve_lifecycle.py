@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from rich.text import Text
 
+from databosun.api.lifecycle import ActionType
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.lifecyclestatus import LifecyclePlanStatus, PlannedRule
 from databosun.cli.consenting import Ask, Shown, agree, demand_hash
@@ -100,6 +101,9 @@ def details_of(rule: PlannedRule) -> Iterator[str]:
     for one in rule.partitions:
         yield f"{rule.name}: partition {one} goes"
     for one in rule.kept:
-        yield f"{rule.name}: partition {one}, so it stays"
+        what = "chain" if rule.action is ActionType.STORAGE_TRANSITION else "partition"
+        yield f"{rule.name}: {what} {one}, so it stays"
+    for one in rule.moves:
+        yield f"{rule.name}: chain {one}"
     for one in rule.refusals:
         yield f"{rule.name}: may not run: {one}"

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from databosun.api.lifecycle import ActionType
 from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec
-from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHold, LifecyclePolicySpec, LifecycleRule, Mask
+from databosun.api.v1alpha1.lifecyclepolicy import (
+    LifecycleHold,
+    LifecycleMatch,
+    LifecyclePolicySpec,
+    LifecycleRule,
+    Mask,
+)
 from databosun.api.v1alpha1.lifecyclestatus import PlannedRule
 from databosun.cli.words import stamp
 from databosun.domain.lifecycle import MOST_SHOWN
+from databosun.domain.lifecycleorder import transitions_of
 
 
 def asked_of(spec: LifecyclePolicySpec) -> Iterator[str]:
     """A line for each thing that decides which rows go, and what stays."""
     for rule in spec.rules:
+        if rule.action.type is ActionType.STORAGE_TRANSITION:
+            yield from _steps(rule)
+            continue
         yield f"{rule.name}: {_rows(rule)}"
         for mask in rule.action.columns or ():
             yield f"{rule.name}: overwrites {mask.name}: {_method(mask)}"
@@ -42,11 +53,17 @@ def bound_to(rule: PlannedRule) -> Iterator[str]:
         yield f"{rule.name}: bound to all others that are called too; the first {MOST_SHOWN} are shown"
 
 
+def _steps(rule: LifecycleRule) -> Iterator[str]:
+    for step in transitions_of("action", rule.action):
+        yield f"{rule.name}: chains of backups whose newest is {step.days} days old go to {step.storage_class}"
+    yield f"{rule.name}: nothing is deleted; the newest backup of each policy, proven and held ones stay"
+
+
 def _rows(rule: LifecycleRule) -> str:
-    match = rule.match
+    match, table = rule.match or LifecycleMatch(), rule.target.table if rule.target else ""
     parts = [f"{match.column} is more than {match.older_than} ago"] if match.older_than else []
     parts += [f"({match.where})"] if match.where else []
-    return f"rows of {rule.target.table} where {' and '.join(parts)}"
+    return f"rows of {table} where {' and '.join(parts)}"
 
 
 def _limits(rule: LifecycleRule) -> str:

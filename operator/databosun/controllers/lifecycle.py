@@ -10,10 +10,11 @@ from databosun.api.lifecycle import LifecycleMode
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.consent import consent_to_rules, held_as_a_whole
+from databosun.controllers.facts import cached_storage
 from databosun.controllers.policies import PolicyKind
 from databosun.controllers.seen import SeenDatabase, SeenLifecyclePolicy
+from databosun.controllers.tiering import demand_served
 from databosun.controllers.timetables import ended, policy_facts, timetable, under_way_of
-from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.database import Timetabled
 from databosun.domain.drillpolicy import cursor_of
 from databosun.domain.errors import UserFault
@@ -112,12 +113,8 @@ class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
         if self._context.cache.version(Key("BackupStorage", namespace, spec.storage_ref.name)) is None:
             message = f"spec.storageRef.name is {spec.storage_ref.name!r}; no BackupStorage of that name is there"
             return Reason.STORAGE_NOT_FOUND, message
-        known = CAPABILITIES.get(database.spec.engine)
-        if known is None or not known.lifecycle:
-            able = ", ".join(sorted(engine for engine, one in CAPABILITIES.items() if one.lifecycle))
-            message = f"this release has no lifecycle for {database.spec.engine}; it serves {able}"
-            return Reason.UNSUPPORTED_ENGINE, message
         try:
+            demand_served(spec, database.spec.engine, cached_storage(self._context, namespace, spec.storage_ref.name))
             order_of(spec, database.meta.uid)
         except UserFault as fault:
             return fault.reason, fault.message

@@ -20,6 +20,7 @@ from databosun.controllers.ordering import runner_image
 from databosun.controllers.records import newest_record
 from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenLifecyclePolicy, SeenLifecycleRun, SeenStorage
+from databosun.controllers.tiering import demand_served, scope_of
 from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.attempt import Limits
 from databosun.domain.capabilities import CAPABILITIES
@@ -148,9 +149,7 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
             policy_uid=ruled.policy.meta.uid,
             starting_deadline=effective.starting_deadline,
         )
-        engine = ruled.database.spec.engine
-        if not (known := CAPABILITIES.get(engine)) or not known.lifecycle:
-            raise UserFault(Reason.UNSUPPORTED_ENGINE, f"this release has no lifecycle for {engine}")
+        demand_served(ruled.policy.spec, ruled.database.spec.engine, ruled.storage)
         closes, opens = window_at(effective.windows, now) if ruled.enforced else (None, None)
         order = self._order(ruled, closes)
         if ruled.enforced and begins:
@@ -250,6 +249,7 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
             storage_uid=storage.meta.uid,
             storage_claim=storage.spec.claim,
             pod_template=spec.pod_template,
+            tiering=scope_of(self._context, ruled.policy, database, ruled.run.meta.created),
         )
 
     async def _previous(self, ruled: Ruled) -> PreviousEvidence | None:

@@ -4,9 +4,9 @@ Operator and agent make it alike: the operator from the facts of a dry run, to b
 facts right before it acts. Only where both have one hash is anything done.
 
 The hash covers what decides which rows go and what goes with them: rules, holds, limits, preconditions, where archives
-go, of every table its columns, keys, triggers, partitioning and the foreign keys that refer to it, and the functions
-and views that conditions and triggers call. It does not cover counts, dates, the partitions that there are, nor what is
-said for people: one approval carries a schedule.
+go, of every table its columns, keys, triggers, partitioning and the foreign keys that refer to it, the functions and
+views that conditions and triggers call, and which bucket and folder objects move in. It does not cover counts, dates,
+the partitions that there are, nor what is said for people: one approval carries a schedule.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _PRECEDENCE = {
     ActionType.DELETE: 3,
     ActionType.DETACH_PARTITION: 4,
     ActionType.DROP_PARTITION: 5,
+    ActionType.STORAGE_TRANSITION: 6,
 }
 
 
@@ -192,8 +193,10 @@ def _hash(order: LifecycleOrder, facts: Mapping[str, RuleFacts]) -> str:
         for rule in order.rules
         if rule.name in facts and facts[rule.name].calls
     }
-    # Where nothing is called, the hash is what it was before calls were in it.
-    document = _text({"order": normal_order(order), "tables": tables, **({"calls": calls} if calls else {})})
+    places = {name: [one.bucket.place, one.bucket.prefix] for name, one in facts.items() if one.bucket is not None}
+    # Where nothing is called or moved, the hash is what it was before these were in it.
+    more = {**({"calls": calls} if calls else {}), **({"places": places} if places else {})}
+    document = _text({"order": normal_order(order), "tables": tables, **more})
     return hashlib.sha256(document.encode()).hexdigest()[:HASH_CHARACTERS]
 
 

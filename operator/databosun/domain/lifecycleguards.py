@@ -86,6 +86,10 @@ def _against(step: Step, order: LifecycleOrder, facts: RuleFacts | None, at: dat
     if facts is not None and facts.fault is not None:
         yield Refusal(Reason.RULE_NOT_READABLE, f"rule {step.rule.name}: {facts.fault}")
         return
+    if step.rule.action is ActionType.STORAGE_TRANSITION:
+        yield from _of_holds(step, order, at)
+        yield from _of_bucket(step, facts)
+        return
     if step.table is None or facts is None:
         message = f"rule {step.rule.name}: there is no table {step.rule.table} that the login can see"
         yield Refusal(Reason.TABLE_NOT_FOUND, message)
@@ -120,6 +124,15 @@ def _of_holds(step: Step, order: LifecycleOrder, at: datetime) -> Iterator[Refus
                     f" that table: {hold.reason}"
                 )
                 yield Refusal(Reason.BLOCKED_BY_HOLD, message)
+
+
+def _of_bucket(step: Step, facts: RuleFacts | None) -> Iterator[Refusal]:
+    """What moving objects would break, as policies, drills and the bucket's own rules say."""
+    if facts is None or facts.bucket is None:
+        yield Refusal(Reason.RULE_NOT_READABLE, f"rule {step.rule.name}: nobody looked at the bucket")
+        return
+    for one in (*facts.conflicts, *facts.bucket.conflicts):
+        yield Refusal(one.reason, f"rule {step.rule.name}: {one.message}")
 
 
 def _of_table(step: Step, table: TableFact) -> Iterator[Refusal]:

@@ -19,11 +19,20 @@ from databosun.api.lifecycle import (
     RuleOrder,
     ThrottleOrder,
 )
-from databosun.api.v1alpha1.lifecyclepolicy import LifecycleHold, LifecyclePolicySpec, LifecycleRule, Mask
+from databosun.api.tiering import StorageClass, TransitionOrder
+from databosun.api.v1alpha1.lifecyclepolicy import (
+    LifecycleAction,
+    LifecycleHold,
+    LifecycleMatch,
+    LifecyclePolicySpec,
+    LifecycleRule,
+    Mask,
+)
 from databosun.domain.attempt import Limits
 from databosun.domain.lifecycle import HASH_CHARACTERS, normal_order
-from databosun.domain.presets import read_span
+from databosun.domain.presets import invalid_spec, read_span
 from databosun.domain.schedule import interval
+from databosun.domain.tiering import BILLED_DAYS, DEFAULT_TRANSITIONS, coldness
 from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
 
 SCHEDULE = "lifecycle"
@@ -110,7 +119,7 @@ def order_digest(order: LifecycleOrder) -> str:
 
 
 def _rule(number: int, rule: LifecycleRule) -> RuleOrder:
-    path, match, action, limits = f"spec.rules[{number}]", rule.match, rule.action, rule.limits
+    path, match, action, limits = f"spec.rules[{number}]", rule.match or LifecycleMatch(), rule.action, rule.limits
     older = read_span(f"{path}.match.olderThan", match.older_than, _SECOND, _CENTURY) if match.older_than else None
     floor = (
         read_span(f"{path}.limits.minRetention", limits.min_retention, _NONE, _CENTURY)
@@ -120,7 +129,7 @@ def _rule(number: int, rule: LifecycleRule) -> RuleOrder:
     archive = action.archive.format if action.archive else ArchiveFormat.JSON_LINES
     return RuleOrder(
         name=rule.name,
-        table=rule.target.table,
+        table=rule.target.table if rule.target else "",
         action=action.type,
         column=match.column,
         older_than_seconds=_seconds(older) if older else None,
@@ -137,7 +146,37 @@ def _rule(number: int, rule: LifecycleRule) -> RuleOrder:
             keep_newest=limits.keep_newest,
             min_retention_seconds=_seconds(floor),
         ),
+        transitions=transitions_of(path, action),
     )
+
+
+def transitions_of(path: str, action: LifecycleAction) -> list[TransitionOrder]:
+    """The steps down, each later and colder than the one before. UserFault(InvalidSpec) names the field."""
+    if action.type is not ActionType.STORAGE_TRANSITION:
+        return []
+    asked = [(one.days, one.storage_class) for one in action.transitions or ()] or DEFAULT_TRANSITIONS
+    before: TransitionOrder | None = None
+    found = []
+    for place, (days, storage_class) in enumerate(asked):
+        where = f"{path}.action.transitions[{place}]"
+        if before is not None and coldness(storage_class) <= coldness(before.storage_class):
+            message = f"{where}.class is {storage_class} after {before.storage_class}; expected a colder one"
+            raise invalid_spec(message)
+        least = before.days + BILLED_DAYS[before.storage_class] if before else 1
+        if storage_class is StorageClass.STANDARD_IA:
+            least = 30  # the store takes no fewer
+        if days < least:
+            why = f": {before.storage_class} is billed for {BILLED_DAYS[before.storage_class]} d" if before else ""
+            message = f"{where}.days is {days}; expected {least} or more{why}"
+            raise invalid_spec(message)
+        before = TransitionOrder(days=days, storage_class=storage_class)
+        found.append(before)
+    return found
+
+
+def moves_objects(spec: LifecyclePolicySpec) -> bool:
+    """Whether it is about the objects of backups, and not about rows."""
+    return spec.rules[0].action.type is ActionType.STORAGE_TRANSITION
 
 
 def mask_of(mask: Mask) -> MaskOrder:

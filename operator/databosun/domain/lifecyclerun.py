@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from databosun.api.backuptasks import RecoverTask
 from databosun.api.lifecycle import BatchOrder, LifecycleMode, LifecycleOrder, ThrottleOrder
 from databosun.api.lifecycleresult import LifecycleResult, RuleState
 from databosun.api.request import DatabaseTarget, LifecycleTask, PreviousEvidence
+from databosun.api.tiering import TieringScope
 from databosun.api.v1alpha1.lifecyclerun import LifecyclePhase, LifecycleRunSpec, LifecycleRunStatus
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord, LifecyclePlanStatus
 from databosun.api.v1alpha1.reasons import Reason
@@ -55,6 +56,7 @@ class LifecycleJobOrder(JobOrder):
     closes: datetime | None = None
     previous: PreviousEvidence | None = None
     planned: LifecyclePlanStatus | None = None
+    tiering: TieringScope = field(default_factory=TieringScope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ def _task(facts: LifecycleRunFacts, order: LifecycleJobOrder, deadline: datetime
         throttle=order.throttle,
         stop_at=min(ends) if facts.enforced else None,
         previous=order.previous if facts.enforced else None,
+        tiering=order.tiering,
     )
 
 

@@ -69,6 +69,8 @@ def rule_results(outcomes: Iterable[RuleOutcome]) -> list[RuleResult]:
             anonymized=one.anonymized,
             children=sum(one.children.values()),
             partitions=one.partitions,
+            moved=one.moved,
+            bucket_rules=one.bucket_rules,
             changed=one.changed,
             batches=one.batches,
             remaining=one.remaining,
@@ -96,13 +98,15 @@ def rule_state(outcomes: Iterable[RuleOutcome]) -> RuleState:
 
 
 def processed_by(outcomes: Iterable[RuleOutcome]) -> int:
-    """Rows that went or were overwritten."""
-    return sum(one.deleted + one.anonymized for one in outcomes)
+    """Rows that went or were overwritten, or backups whose objects were tagged."""
+    return sum(one.deleted + one.anonymized + one.moved for one in outcomes)
 
 
 def looked(found: LifecycleResult) -> str:
     """What a dry run saw, in one line."""
     eligible = sum(one.counts.eligible for one in found.facts)
+    if any(one.bucket is not None for one in found.facts):
+        return f"{eligible} backups are due to go to another storage class; nothing was changed"
     return f"{eligible} rows match the rules; nothing was changed"
 
 
@@ -115,6 +119,8 @@ def done(found: LifecycleResult) -> str:
     }
     refused = sum(one.state is RuleState.REFUSED for one in found.outcomes)
     said = ", ".join(f"{count} rows {what}" for what, count in counts.items() if count) or "no row taken"
+    if any(one.bucket is not None for one in found.facts):
+        said = f"{sum(one.moved for one in found.outcomes)} backups tagged, so that the bucket moves their objects"
     return f"{said}; {refused} of {len(found.outcomes)} rules refused" if refused else said
 
 
@@ -123,7 +129,7 @@ def _planned(step: Step, facts: RuleFacts, against: Iterable[Refusal], at: datet
     return PlannedRule(
         name=rule.name,
         action=rule.action,
-        table=step.table.name if step.table else rule.table,
+        table=step.table.name if step.table else facts.bucket.place if facts.bucket else rule.table,
         eligible=counts.eligible,
         rows=counts.rows,
         bytes=counts.bytes,
@@ -145,13 +151,16 @@ def _planned(step: Step, facts: RuleFacts, against: Iterable[Refusal], at: datet
         ],
         calls=[PlannedCall(name=one.name, sha256=one.definition_sha256) for one in facts.calls[:MOST_SHOWN]],
         partitions=[f"{one.name} ({one.rows} rows)" for one in droppable(step, facts, at)],
-        kept=list(_kept(step, facts, at)) if rule.action in BY_PARTITION else [],
+        kept=facts.bucket.stays if facts.bucket else list(_kept(step, facts, at)),
+        moves=facts.bucket.moves if facts.bucket else [],
         refusals=[f"{one.reason}: {one.message}" for one in against],
     )
 
 
 def _kept(step: Step, facts: RuleFacts, at: datetime) -> Iterable[str]:
     """Partitions that a name, or a lower bound, would let one expect to go."""
+    if step.rule.action not in BY_PARTITION:
+        return
     cutoff = step.cutoff(at)
     for one in facts.partitions:
         if cutoff is not None and (one.lower is None or one.lower < cutoff) and (why := keeps(one, cutoff)):

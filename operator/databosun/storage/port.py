@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.storage.reasons import StorageReason
+from databosun.storage.tiering import Tiered
 
 PART_BYTES = 16 * 1024 * 1024
 MAX_PARTS = 10_000  # of one multipart upload: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
@@ -173,6 +174,11 @@ class ObjectStore(Protocol):
 
     def locked_until(self, key: str) -> datetime | None:
         """Until when an object is locked; None where it is not, or where the store knows no locks. ObjectMissing."""
+        ...
+
+    @property
+    def tiered(self) -> Tiered | None:
+        """The same store with its classes of storage; None where it has none."""
         ...
 
     def abort_uploads(self, prefix: str, *, before: datetime, sparing: Sequence[str] = ()) -> tuple[str, ...]:

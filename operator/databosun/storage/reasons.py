@@ -10,6 +10,7 @@ class StorageReason(StrEnum):
 
     ACCESS_DENIED = "StorageAccessDenied"
     ALREADY_EXISTS = "AlreadyExists"
+    ARCHIVED = "ObjectArchived"
     BAD_CREDENTIALS = "StorageCredentialsInvalid"
     FAILED = "StorageFailed"
     FOREIGN_OWNER = "StorageOwnedByAnother"

@@ -33,6 +33,8 @@ from databosun.storage.port import (
 from databosun.storage.reasons import StorageReason
 from databosun.storage.s3_errors import Place, fault_of, refusal_of
 from databosun.storage.s3_extra import S3Extra
+from databosun.storage.s3_tiers import S3Tiers
+from databosun.storage.tiering import Tiered
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -91,6 +93,7 @@ class S3ObjectStore:
         self._place = access.place
         self._store = _open(access)
         self._extra = S3Extra(access)
+        self._tiers = S3Tiers(self._extra)
 
     def describe(self) -> str:
         """Bucket and endpoint."""
@@ -197,6 +200,11 @@ class S3ObjectStore:
     def locked_until(self, key: str) -> datetime | None:
         """Until when an object is locked."""
         return self._extra.locked_until(key)
+
+    @property
+    def tiered(self) -> Tiered:
+        """A bucket has classes of storage; whether a server knows them, its own answers say."""
+        return self._tiers
 
     def abort_uploads(self, prefix: str, *, before: datetime, sparing: Sequence[str] = ()) -> tuple[str, ...]:
         """Throw away unfinished multipart uploads."""

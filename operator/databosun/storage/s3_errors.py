@@ -83,6 +83,9 @@ def _about_the_object(refusal: Refusal, place: Place, key: str) -> DatabosunErro
     if refusal.code == "NoSuchBucket":
         message = f"there is no {place}; create it, or correct spec.s3.bucket and spec.s3.endpoint"
         return UserFault(StorageReason.NO_BUCKET, message)
+    if refusal.code == "InvalidObjectState":
+        message = f"{key} in {place} lies in an archive class and cannot be read before it is thawed (RestoreObject)"
+        return UserFault(StorageReason.ARCHIVED, message)
     if refusal.code in {"PreconditionFailed", "ConditionalRequestConflict"} or refusal.status == 412:
         return AlreadyExists(key, str(place))
     if refusal.status == 404:

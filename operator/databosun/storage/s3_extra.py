@@ -50,7 +50,7 @@ class S3Extra:
 
         def load() -> None:
             with contextlib.suppress(Exception):  # whatever it is, the first real request says it
-                _ = self._client
+                _ = self.client
 
         threading.Thread(target=load, name="boto3", daemon=True).start()
 
@@ -59,9 +59,9 @@ class S3Extra:
     ) -> None:
         """Write an object that is locked from its first instant."""
         more: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
-        with self._faults(key, locking=True):
-            self._client.put_object(
-                Bucket=self._bucket,
+        with self.faults(key, locking=True):
+            self.client.put_object(
+                Bucket=self.bucket,
                 Key=key,
                 Body=bytes(data),
                 ChecksumAlgorithm="SHA256",
@@ -73,8 +73,8 @@ class S3Extra:
 
     def checksums(self, key: str) -> Checksums:
         """SHA-256 of an object, or over the parts of an upload, as the server keeps it."""
-        with self._faults(key):
-            found = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        with self.faults(key):
+            found = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
         text, _, parts = found.get("ChecksumSHA256", "").partition("-")
         try:
             digest = base64.b64decode(text, validate=True).hex()
@@ -90,9 +90,9 @@ class S3Extra:
         if now and now.until >= retention.until:
             return
         strict = "Compliance" in {retention.mode, now.mode if now else None}
-        with self._faults(key, locking=True):
-            self._client.put_object_retention(
-                Bucket=self._bucket,
+        with self.faults(key, locking=True):
+            self.client.put_object_retention(
+                Bucket=self.bucket,
                 Key=key,
                 Retention={"Mode": "COMPLIANCE" if strict else "GOVERNANCE", "RetainUntilDate": retention.until},
             )
@@ -117,14 +117,14 @@ class S3Extra:
     def abort_uploads(self, prefix: str, *, before: datetime, sparing: Sequence[str] = ()) -> tuple[str, ...]:
         """Abort multipart uploads that were started before an instant."""
         aborted = []
-        with self._faults(prefix):
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self._bucket, Prefix=f"{prefix}/"
+        with self.faults(prefix):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=f"{prefix}/"
             )
             stale = [one for page in pages for one in page.get("Uploads", ()) if one["Initiated"] < before]
             spared = tuple(f"{folder}/" for folder in sparing)
             for upload in (one for one in stale if not one["Key"].startswith(spared)):
-                self._client.abort_multipart_upload(Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+                self.client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
                 aborted.append(upload["Key"])
         return tuple(aborted)
 
@@ -132,8 +132,8 @@ class S3Extra:
         wanted: list[Any] = [
             {"Key": one.key, "VersionId": one.version} if one.version else {"Key": one.key} for one in versions
         ]
-        with self._faults(versions[0].key):
-            answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": wanted, "Quiet": True})
+        with self.faults(versions[0].key):
+            answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": wanted, "Quiet": True})
         for error in answer.get("Errors", ()):
             if error.get("Code") not in {"NoSuchKey", "NoSuchVersion"}:
                 yield self._undeleted(error.get("Key", ""), error.get("VersionId"), error)
@@ -155,8 +155,8 @@ class S3Extra:
         seen: set[str] = set()
         folder = posixpath.commonpath(wanted)
         try:
-            with self._faults(folder, passing=ClientError):
-                pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=folder)
+            with self.faults(folder, passing=ClientError):
+                pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=folder)
                 for page in pages:
                     found: Iterable[tuple[Any, bool]] = (
                         *((one, False) for one in page.get("Versions", ())),
@@ -176,8 +176,8 @@ class S3Extra:
 
         more: dict[str, Any] = {"VersionId": version} if version else {}
         try:
-            with self._faults(key, passing=ClientError):
-                found = self._client.get_object_retention(Bucket=self._bucket, Key=key, **more)
+            with self.faults(key, passing=ClientError):
+                found = self.client.get_object_retention(Bucket=self.bucket, Key=key, **more)
         except ClientError as error:
             refusal = _refusal(error)
             if refusal.code == "NoSuchKey":
@@ -192,18 +192,21 @@ class S3Extra:
         return Retention("Compliance" if lock.get("Mode") == "COMPLIANCE" else "Governance", until)
 
     @property
-    def _bucket(self) -> str:
+    def bucket(self) -> str:
+        """Its name."""
         return self._access.target.bucket
 
     @property
-    def _client(self) -> S3Client:
+    def client(self) -> S3Client:
+        """The library's own, made on first use."""
         with self._lock:
             if self._made is None:
                 self._made = _make_client(self._access)
             return self._made
 
     @contextlib.contextmanager
-    def _faults(self, key: str, *, passing: type[Exception] | tuple[()] = (), locking: bool = False) -> Iterator[None]:
+    def faults(self, key: str, *, passing: type[Exception] | tuple[()] = (), locking: bool = False) -> Iterator[None]:
+        """Turns the library's errors into ours, but for those of `passing`."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -219,6 +222,10 @@ class S3Extra:
             raise fault_of(refusal, self._place, key) from error
         except BotoCoreError as error:
             raise fault_of(Refusal("", 0, str(error)), self._place, key) from error
+
+    def fault(self, error: Any, key: str) -> DatabosunError:
+        """The error to raise for one that was let pass."""
+        return fault_of(_refusal(error), self._place, key)
 
 
 def _refusal(error: Any) -> Refusal:

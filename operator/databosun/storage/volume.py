@@ -164,6 +164,11 @@ class VolumeStore:
         self.head(key)
         return None
 
+    @property
+    def tiered(self) -> None:
+        """A folder has no classes of storage."""
+        return None
+
     def abort_uploads(self, prefix: str, *, before: datetime, sparing: Sequence[str] = ()) -> tuple[str, ...]:
         """Remove what writers that died have left in the temporary folder; their keys are not known any more."""
         gone = []

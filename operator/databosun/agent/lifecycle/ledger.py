@@ -45,6 +45,7 @@ class Account:
     deleted: int = 0
     anonymized: int = 0
     changed: int = 0
+    moved: int = 0
     batches: int = 0
     uncertain: int = 0
     children: dict[str, int] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class Account:
     def _close(self, link: Mapping[str, Any]) -> None:
         done = int(link.get("deleted", 0)) + int(link.get("anonymized", 0)) + int(link.get("uncertain", 0))
         self.spent += done - self.granted.pop(int(link["of"]), 0)
-        for name in ("deleted", "anonymized", "changed", "batches", "uncertain"):
+        for name in ("deleted", "anonymized", "moved", "changed", "batches", "uncertain"):
             setattr(self, name, getattr(self, name) + int(link.get(name, 0)))
         for table, rows in link.get("children", {}).items():
             self.children[table] = self.children.get(table, 0) + int(rows)

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from databosun.agent.context import Context
 from databosun.agent.evidence import invalid_record, put_record, read_record
 from databosun.agent.lifecycle.ledger import Ledger
-from databosun.agent.lifecycle.runner import Runner
+from databosun.agent.lifecycle.runner import Runner, failure_of
+from databosun.agent.lifecycle.tiers import Tiers
 from databosun.agent.reasons import AgentReason
-from databosun.api.lifecycle import LifecycleMode, RuleFacts
-from databosun.api.lifecycleresult import LifecycleResult, RuleOutcome, RuleState
+from databosun.agent.stop import Stopped
+from databosun.api.lifecycle import ActionType, LifecycleMode, RuleFacts
+from databosun.api.lifecycleresult import LifecycleResult, RuleFailure, RuleOutcome, RuleState
 from databosun.api.request import LifecycleTask
 from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import WorldFault
+from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.lifecycle import LifecyclePlan, calls_changed, make_plan
-from databosun.domain.lifecycleguards import verdicts
+from databosun.domain.lifecycleguards import Refusal, verdicts
 from databosun.engines.lifecycle import LifecycleScope, LifecycleSession, RuleFault
 from databosun.engines.registry import load_lifecycle
 from databosun.storage.layout import LifecycleFolder
 from databosun.storage.owner import demand_ownership
 
-OTHERWISE = "a rule, a table, a key or a trigger is otherwise than when it was approved"
+OTHERWISE = "a rule, a table, a key, a trigger or the bucket is otherwise than when it was approved"
 STATEMENT_SECONDS = 3600.0  # one pass over a large table
+Refusals = Mapping[str, tuple[Refusal, ...]]
+Done = tuple[list[RuleOutcome], list[str]]
+CarryOut = Callable[[Ledger, LifecyclePlan, Refusals], Done]
 
 
 def run(ctx: Context) -> Result:
@@ -39,6 +46,43 @@ def run(ctx: Context) -> Result:
             done = read_lifecycle(ctx, ctx.database.name, task.id)
         if done is not None:
             return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, lifecycle=done)
+    if task.order.rules[0].action is ActionType.STORAGE_TRANSITION:
+        return _move(ctx, task)
+    return _take(ctx, task)
+
+
+def _move(ctx: Context, task: LifecycleTask) -> Result:
+    """Of objects: nobody logs in to the database."""
+    tiers = Tiers.of(ctx, task)
+    with ctx.phase("look"):
+        facts = [tiers.look()]
+    return _decide(ctx, task, facts, "", partial(_of_tiers, tiers))
+
+
+def _of_tiers(tiers: Tiers, ledger: Ledger, plan: LifecyclePlan, refusals: Refusals) -> Done:
+    rule, against = plan.steps[0].rule, refusals[plan.steps[0].rule.name]
+    outcome = RuleOutcome(name=rule.name, action=rule.action, state=RuleState.REFUSED)
+    if against:
+        failure = RuleFailure(reason=against[0].reason, message=against[0].message)
+        return [outcome.model_copy(update={"failure": failure})], tiers.notes
+    began = time.monotonic()
+    update: dict[str, object]
+    try:
+        state, left, ids = tiers.carry_out(ledger)
+        update = {"state": state, "remaining": left, "bucket_rules": list(ids)}
+    except Stopped:
+        raise
+    except DatabosunError as error:
+        if error.reason == AgentReason.ATTEMPT_TAKEN:
+            raise
+        tiers.ctx.log.error("rule", rule=rule.name, reason=error.reason, message=error.message)
+        update = {"state": RuleState.FAILED, "failure": failure_of(error)}
+    update |= {"moved": ledger.account(rule.name).moved, "seconds": round(time.monotonic() - began, 3)}
+    return [outcome.model_copy(update=update)], tiers.notes
+
+
+def _take(ctx: Context, task: LifecycleTask) -> Result:
+    """Of rows."""
     key = ctx.secrets.text("hash", "key")
     scope = LifecycleScope(
         order=task.order,
@@ -50,21 +94,39 @@ def run(ctx: Context) -> Result:
     )
     try:
         with load_lifecycle(ctx.database.engine).open(ctx.target, scope) as session:
-            return _with(ctx, task, session, scope.key)
+            with ctx.phase("look"):
+                facts = _look(ctx, task, session)
+            return _decide(ctx, task, facts, session.engine_version, partial(_of_rows, ctx, task, session, key, facts))
     except RuleFault as fault:  # of no rule: the server was lost between them
         raise WorldFault(fault.reason, fault.message) from fault
 
 
-def _with(ctx: Context, task: LifecycleTask, session: LifecycleSession, key: bytes | None) -> Result:
-    with ctx.phase("look"):
-        facts = _look(ctx, task, session)
+def _of_rows(
+    ctx: Context,
+    task: LifecycleTask,
+    session: LifecycleSession,
+    key: str | None,
+    facts: Sequence[RuleFacts],
+    ledger: Ledger,
+    plan: LifecyclePlan,
+    refusals: Refusals,
+) -> Done:
+    folder = ctx.layout.lifecycle(ctx.database.name, task.id)
+    runner = Runner(ctx, task, session, ledger, folder, key.encode() if key else None)
+    return runner.run(plan, facts, refusals), runner.notes
+
+
+def _decide(
+    ctx: Context, task: LifecycleTask, facts: list[RuleFacts], engine_version: str, carry_out: CarryOut
+) -> Result:
+    """A dry run has looked; an enforced one goes on where its plan is the approved one."""
     plan = make_plan(task.order, facts)
     seen = LifecycleResult(
         id=task.id,
         mode=task.mode,
         at=task.at,
         order=task.order,
-        engine_version=session.engine_version,
+        engine_version=engine_version,
         plan_hash=plan.hash,
         facts=facts,
         completed_at=ctx.clock(),
@@ -73,13 +135,13 @@ def _with(ctx: Context, task: LifecycleTask, session: LifecycleSession, key: byt
         return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, lifecycle=seen)
     if plan.hash != task.approved:
         message = (
-            f"the plan is {plan.hash} by what the tables are now, and {task.approved} was approved; nothing was done: "
+            f"the plan is {plan.hash} by what is there now, and {task.approved} was approved; nothing was done: "
             + ("; ".join(calls_changed(task.calls, facts)) or OTHERWISE)
         )
         return Result(outcome=Outcome.REFUSED, reason=Reason.PLAN_CHANGED, message=message, lifecycle=seen)
     with ctx.phase("enforce"):
         ctx.started = True
-        return _enforce(ctx, task, session, plan, seen, key)
+        return _enforce(ctx, task, plan, seen, carry_out)
 
 
 def _look(ctx: Context, task: LifecycleTask, session: LifecycleSession) -> list[RuleFacts]:
@@ -92,18 +154,12 @@ def _look(ctx: Context, task: LifecycleTask, session: LifecycleSession) -> list[
 
 
 def _enforce(
-    ctx: Context,
-    task: LifecycleTask,
-    session: LifecycleSession,
-    plan: LifecyclePlan,
-    seen: LifecycleResult,
-    key: bytes | None,
+    ctx: Context, task: LifecycleTask, plan: LifecyclePlan, seen: LifecycleResult, carry_out: CarryOut
 ) -> Result:
     folder = ctx.layout.lifecycle(ctx.database.name, task.id)
     ledger = Ledger(ctx, task, folder)
     ledger.open()
-    runner = Runner(ctx, task, session, ledger, folder, key)
-    outcomes = runner.run(plan, seen.facts, verdicts(plan, task.order, seen.facts, task.at))
+    outcomes, notes = carry_out(ledger, plan, verdicts(plan, task.order, seen.facts, task.at))
     ledger.clear(ctx.request.attempt)
     result = seen.model_copy(
         update={
@@ -111,7 +167,7 @@ def _enforce(
             "completed_at": ctx.clock(),
             "audit": ctx.store.url(folder.audit),
             "audit_sha256": ledger.last,
-            "notes": runner.notes,
+            "notes": notes,
         }
     )
     verdict = _verdict(outcomes, result)

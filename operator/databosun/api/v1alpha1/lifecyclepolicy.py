@@ -10,6 +10,7 @@ from databosun.api.lifecycle import ActionType, ArchiveFormat, ForeignKeys, Gran
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate, SecretKeyRef
 from databosun.api.v1alpha1.fields import Cron, Duration, PositiveDuration, ShortName, Time, TimeZone
 from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, one_each, rules
+from databosun.api.v1alpha1.transition import Transition
 
 Column = Annotated[str, Field(min_length=1, max_length=63)]
 Table = Annotated[str, Field(min_length=1, max_length=127)]
@@ -90,12 +91,14 @@ class LifecycleAction(Model):
             "markColumn is for Anonymize, and needed",
         ),
         cel("self.type == 'Archive' || !has(self.archive)", "archive is for type Archive"),
+        cel("self.type == 'StorageTransition' || !has(self.transitions)", "transitions are for type StorageTransition"),
     )
     type: ActionType = Field(
         description="Archive: write the rows to the storage, verify them there, then delete exactly those. Delete:"
         " delete them. PurgeSoftDeleted: delete rows that were marked as deleted. Anonymize: overwrite columns."
         " DropPartition: drop whole partitions in which every row is old enough. DetachPartition: only take them out of"
-        " their table."
+        " their table. StorageTransition: have the bucket move the objects of old backups to cheaper classes; nothing"
+        " is deleted."
     )
     archive: ArchiveAction | None = Field(default=None, description="Archive: how.")
     columns: Annotated[list[Mask], Field(min_length=1, max_length=64), one_each("name")] | None = Field(
@@ -105,6 +108,11 @@ class LifecycleAction(Model):
         default=None,
         description="Anonymize: an empty column that takes an instant, set where a row was anonymised, so that none is"
         " twice.",
+    )
+    transitions: Annotated[list[Transition], Field(min_length=1, max_length=4), one_each("class")] | None = Field(
+        default=None,
+        description="StorageTransition: when to which class, the warmest first. Absent: STANDARD_IA after 30 days,"
+        " GLACIER after 90, DEEP_ARCHIVE after 365. When a backup is deleted, the BackupPolicy's retention says.",
     )
 
 
@@ -147,18 +155,25 @@ class LifecycleRule(Model):
 
     model_config = rules(
         cel(
-            "self.action.type != 'PurgeSoftDeleted' || has(self.match.olderThan)",
+            "self.action.type != 'PurgeSoftDeleted' || !has(self.match) || has(self.match.olderThan)",
             "PurgeSoftDeleted needs match.column, which marks deleted rows, and match.olderThan, the grace",
         ),
         cel(
-            "!(self.action.type in ['DropPartition', 'DetachPartition']) || (has(self.match.olderThan) &&"
-            " !has(self.match.where))",
+            "!(self.action.type in ['DropPartition', 'DetachPartition']) || !has(self.match) ||"
+            " (has(self.match.olderThan) && !has(self.match.where))",
             "a partition goes as a whole: match.olderThan is needed, and match.where cannot be given",
+        ),
+        cel(
+            "self.action.type == 'StorageTransition' ? !has(self.target) && !has(self.match) : has(self.target) &&"
+            " has(self.match)",
+            "target and match are needed, but for StorageTransition, which is about the backups of the database",
         ),
     )
     name: ShortName = Field(description="Its name, unique in the policy; stands in plans, results and audits.")
-    target: LifecycleTarget = Field(description="What it is about.")
-    match: LifecycleMatch = Field(description="Which rows; every part of it must be so.")
+    target: LifecycleTarget | None = Field(
+        default=None, description="What it is about. Absent: the backups of the database (StorageTransition)."
+    )
+    match: LifecycleMatch | None = Field(default=None, description="Which rows; every part of it must be so.")
     action: LifecycleAction = Field(description="What becomes of them.")
     allow: LifecycleAllow = Field(default_factory=LifecycleAllow, description="What may be set off beside.")
     limits: LifecycleLimits = Field(default_factory=LifecycleLimits, description="What the rule may do.")
@@ -247,7 +262,11 @@ class LifecyclePolicySpec(Model):
             "self.rules.all(rule, !has(rule.action.columns) || rule.action.columns.all(one, one.method != 'Hash' ||"
             " has(self.hashKeySecretRef)))",
             "method Hash needs hashKeySecretRef, the key to hash with",
-        )
+        ),
+        cel(
+            "size(self.rules) == 1 || self.rules.all(rule, rule.action.type != 'StorageTransition')",
+            "a rule of type StorageTransition stands alone: rows and objects need policies of their own",
+        ),
     )
     database_ref: LocalRef = Field(description="The Database whose rows it is about.")
     database: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
@@ -257,6 +276,7 @@ class LifecyclePolicySpec(Model):
     )
     storage_ref: LocalRef = Field(
         description="The BackupStorage that takes archived rows, and the audit of every enforced run."
+        " StorageTransition: the one whose objects move."
     )
     mode: LifecycleMode = Field(
         default=LifecycleMode.DRY_RUN,

@@ -39,8 +39,10 @@ class PlannedRule(Model):
 
     name: ShortName = Field(description="Name of the rule.")
     action: ActionType = Field(description="What becomes of the rows.")
-    table: Line = Field(description="The table, with its schema.")
-    eligible: int = Field(default=0, description="Rows that it matches and nothing keeps.")
+    table: Line = Field(description="The table, with its schema; of StorageTransition the bucket.")
+    eligible: int = Field(
+        default=0, description="Rows that it matches and nothing keeps; of StorageTransition backups."
+    )
     rows: int = Field(default=0, description="Rows of the table.")
     bytes: int = Field(default=0, description="Of the eligible rows, estimated.")
     held: int = Field(default=0, description="Rows that only a hold keeps.")
@@ -63,7 +65,12 @@ class PlannedRule(Model):
         default_factory=list, description="Whole partitions that a run would take; the first 32."
     )
     kept: Annotated[list[Line], Field(max_length=32), WHOLE, first(32)] = Field(
-        default_factory=list, description="Partitions that begin before the cutoff and stay, and why; the first 32."
+        default_factory=list,
+        description="Partitions that begin before the cutoff, or chains of backups that are old enough, and stay, and"
+        " why; the first 32.",
+    )
+    moves: Annotated[list[Line], Field(max_length=32), WHOLE, first(32)] = Field(
+        default_factory=list, description="Chains of backups that would go to another storage class; the first 32."
     )
     refusals: Annotated[list[Message], Field(max_length=16), WHOLE, first(16)] = Field(
         default_factory=list, description="Why it may not run; each begins with its reason. Empty: it may."
@@ -97,6 +104,10 @@ class RuleResult(Model):
     children: int = Field(default=0, description="Rows of other tables that went along.")
     partitions: Annotated[list[Line], Field(max_length=32), WHOLE, first(32)] = Field(
         default_factory=list, description="Partitions dropped or detached; the first 32."
+    )
+    moved: int = Field(default=0, description="Backups tagged, so that the bucket moves their objects.")
+    bucket_rules: Annotated[list[Line], Field(max_length=4), WHOLE, first(4)] = Field(
+        default_factory=list, description="IDs of the policy's rules of the bucket, as the server returned them."
     )
     changed: int = Field(default=0, description="Rows that changed after they were archived, and so were kept.")
     batches: int = Field(default=0, description="How many transactions it took.")

@@ -645,6 +645,28 @@ class Reason(StrEnum):
     MASK_DOES_NOT_FIT = "MaskDoesNotFit", "Use another method for the column."
     TOO_MANY_CALLS = "TooManyCalls", "Write the condition on columns, so that people can see what it comes to."
     VOLATILE_CONDITION = "VolatileCondition", "Write a condition that answers the same each time: no random()."
+    # Objects that move to other classes of storage.
+    TRANSITION_CONFLICT = (
+        "TransitionConflict",
+        "See the message's arithmetic: leave the step out, make it later, or change the policy or drill that it names.",
+    )
+    TRANSITION_UNSUPPORTED = (
+        "TransitionUnsupported",
+        "Use a BackupStorage with a bucket, and backups that lie in it: a folder and a cloud's snapshots do not move.",
+    )
+    BUCKET_RULE_CONFLICT = (
+        "BucketRuleConflict",
+        "Change the bucket's rule that the message names: it deletes or moves what is Databosun's, or bears its ID.",
+    )
+    BUCKET_RULES_DIFFER = (
+        "BucketRulesDiffer",
+        "Compare the bucket's lifecycle rules with those in the run's audit, and put right what others lost.",
+    )
+    TAG_REFUSED = "TagRefused", "See the message: the store does not keep tags, or the object has ten of others."
+    OBJECT_ARCHIVED = (
+        "ObjectArchived",
+        "Thaw the backup (RestoreObject), or restore a newer one: its objects lie in an archive class.",
+    )
     # Erasures.
     ERASED = "Erased", "Nothing: no row with the subject is left; the receipt is in the store."
     ERASURE_PLANNED = "ErasurePlanned", "Look at status.plan; if it is right: kubectl bosun approve --erasure NAME."
