@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databosun.api.tiering import StorageClass, TransitionOrder
+from databosun.api.tiering import StorageClass, ThawSpeed, TransitionOrder
 from databosun.domain.bucketrules import Owner, conflicts, differences, is_ours, merge, render, text_of
 from databosun.domain.tiering import (
     Move,
@@ -18,6 +18,7 @@ from databosun.domain.tiering import (
     coldness,
     decide_tiering,
     due_class,
+    thaw_time,
 )
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -133,6 +134,23 @@ def test_time_moves_a_chain_down_and_never_up(
     now = classes(decide_tiering(steps, backups, (), NOW).moves)
     then = classes(decide_tiering(steps, backups, (), NOW + later * DAY).moves)
     assert all(then.get(one, 0) >= level for one, level in now.items())
+
+
+@given(st.sets(ANY_CLASS), st.sampled_from(list(ThawSpeed)))
+def test_a_thaw_waits_for_the_slowest_class(classes: set[str], speed: ThawSpeed) -> None:
+    """As Amazon's own table says."""
+    hours = {
+        ("Expedited", "GLACIER"): 1 / 12,
+        ("Standard", "GLACIER"): 5,
+        ("Standard", "DEEP_ARCHIVE"): 12,
+        ("Bulk", "GLACIER"): 12,
+        ("Bulk", "DEEP_ARCHIVE"): 48,
+    }
+    cold = classes & {"GLACIER", "DEEP_ARCHIVE"}
+    wanted = [hours.get((str(speed), str(one))) for one in cold]
+    found = thaw_time(classes, speed)
+    assert (found is None) == (None in wanted)
+    assert found is None or found == timedelta(hours=max((one for one in wanted if one), default=0))
 
 
 PREFIXES = st.sampled_from(

@@ -8,7 +8,6 @@ from pathlib import Path
 from databosun.agent.chain import Member, fetch_chain
 from databosun.agent.context import Context
 from databosun.agent.fetch import ChainSource, FetchLane
-from databosun.agent.readable import demand_readable
 from databosun.agent.reasons import AgentReason
 from databosun.api.backuptasks import ParentBackup
 from databosun.api.request import BackupRef
@@ -35,8 +34,7 @@ class Chosen:
 def choose(ctx: Context, ref: BackupRef) -> Chosen:
     """Read and verify the manifests: digest from the request, digests of parents from their children, signatures.
 
-    SafetyStop(ManifestForged, SignatureInvalid, ManifestInvalid, ForeignBackup); UserFault(BackupMissing,
-    ObjectArchived): what lies in an archive class is refused before anything is done.
+    SafetyStop(ManifestForged, SignatureInvalid, ManifestInvalid, ForeignBackup); UserFault(BackupMissing).
     """
     wanted = ParentBackup(
         id=ref.id, attempt=ref.attempt, manifest_sha256=ref.manifest_sha256, chain_length=0, base=ref.id
@@ -56,7 +54,6 @@ def choose(ctx: Context, ref: BackupRef) -> Chosen:
             demand_signature(data, ctx.public_key, f"{member.folder.manifest} in {ctx.store.describe()}")
     for member in members:
         _demand_plain_names(member)
-    demand_readable(ctx, members)
     return Chosen(members)
 
 

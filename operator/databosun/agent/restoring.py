@@ -31,6 +31,7 @@ class Restored:
     goal: Goal
     copy: Copy
     why: str
+    thawed: Sequence[str] = ()
     checks: list[CheckResult] = field(default_factory=list)
 
 

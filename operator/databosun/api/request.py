@@ -22,7 +22,7 @@ from databosun.api.backuptasks import (
 from databosun.api.drill import Check, Level, RecoveryPoint, Verdict
 from databosun.api.failover import FailoverTask
 from databosun.api.lifecycle import BatchOrder, CallFact, LifecycleMode, LifecycleOrder, ThrottleOrder
-from databosun.api.tiering import TieringScope
+from databosun.api.tiering import ThawOrder, TieringScope
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.api.v1alpha1.fields import Instant
@@ -184,6 +184,7 @@ class RestoreTask(Model):
         default=False, description="Where the volume holds a restore already: put it aside, under another name."
     )
     reindex: bool = Field(default=False, description="Rebuild indexes where the image sorts texts otherwise.")
+    thaw: ThawOrder | None = Field(default=None, description="None: what lies in an archive class is refused.")
     checks: list[Check] = Field(default_factory=list, max_length=50)
     level: Level = Level.RESTORE
     erasures: bool = Field(default=True, description="Erase again who was erased since the backup.")
@@ -221,6 +222,7 @@ class BridgeTask(Model):
     until: RecoveryPoint = Field(default_factory=RecoveryPoint)
     timeline: int | None = None
     replace: bool = Field(default=False, description="Put aside what is there under those names.")
+    thaw: ThawOrder | None = Field(default=None, description="None: what lies in an archive class is refused.")
     checks: list[Check] = Field(default_factory=list, max_length=50)
     level: Level = Level.RESTORE
     erasures: bool = Field(default=True, description="Erase again who was erased since the backup.")

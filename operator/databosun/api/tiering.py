@@ -19,6 +19,21 @@ class StorageClass(StrEnum):
     DEEP_ARCHIVE = "DEEP_ARCHIVE"
 
 
+class ThawSpeed(StrEnum):
+    """How fast, and how dear, archived objects become readable. Expedited is not to be had of DEEP_ARCHIVE."""
+
+    EXPEDITED = "Expedited"
+    STANDARD = "Standard"
+    BULK = "Bulk"
+
+
+class ThawOrder(Model):
+    """Have archived objects made readable, and wait for them."""
+
+    speed: ThawSpeed = ThawSpeed.STANDARD
+    days: int = Field(default=3, description="How long the readable copy stays.")
+
+
 ARCHIVES = frozenset({StorageClass.GLACIER, StorageClass.DEEP_ARCHIVE})
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from databosun.api.drill import Check, Level
 from databosun.api.request import BridgeTask, DatabaseTarget, KnownErasure, RestoreTask, SelectionOrder
+from databosun.api.tiering import ThawOrder
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.restore import RestoreSpec
 from databosun.domain.measured import backup_ref, recovery_point
@@ -45,6 +46,7 @@ def volume_task(ref: Named, spec: RestoreSpec, order: RestoreOrder) -> RestoreTa
         until=recovery_point(order.until),
         replace=spec.overwrite == "Replace",
         reindex=spec.reindex,
+        thaw=thaw_of(spec),
         checks=list(order.checks),
         level=order.level,
         erasures=spec.erasures == "Replay",
@@ -68,8 +70,14 @@ def bridge_task(ref: Named, spec: RestoreSpec, order: RestoreOrder, target: Data
         ),
         until=recovery_point(order.until),
         replace=spec.overwrite == "Replace",
+        thaw=thaw_of(spec),
         checks=list(order.checks),
         level=order.level,
         erasures=spec.erasures == "Replay",
         erased=list(order.erased),
     )
+
+
+def thaw_of(spec: RestoreSpec) -> ThawOrder | None:
+    """What is to be thawed, where people asked for it."""
+    return ThawOrder(speed=spec.thaw.speed, days=spec.thaw.days) if spec.thaw is not None else None

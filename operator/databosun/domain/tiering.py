@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from databosun.api.tiering import ARCHIVES, StorageClass, TransitionOrder
+from databosun.api.tiering import ARCHIVES, StorageClass, ThawSpeed, TransitionOrder
 
 DEFAULT_TRANSITIONS = ((30, StorageClass.STANDARD_IA), (90, StorageClass.GLACIER), (365, StorageClass.DEEP_ARCHIVE))
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html: billed for at least so long.
@@ -25,6 +25,11 @@ BILLED_DAYS = {
 }
 # .../restoring-objects-retrieval-options.html: a Standard retrieval ends within.
 THAW = {StorageClass.GLACIER: timedelta(hours=5), StorageClass.DEEP_ARCHIVE: timedelta(hours=12)}
+_THAW_BY_SPEED = {
+    ThawSpeed.EXPEDITED: {StorageClass.GLACIER: timedelta(minutes=5)},
+    ThawSpeed.STANDARD: THAW,
+    ThawSpeed.BULK: {StorageClass.GLACIER: timedelta(hours=12), StorageClass.DEEP_ARCHIVE: timedelta(hours=48)},
+}
 _COLDNESS = {name: number for number, name in enumerate(StorageClass, start=1)}
 
 
@@ -106,9 +111,13 @@ def due_class(transitions: Sequence[TransitionOrder], age: timedelta) -> Storage
     return max(due, key=lambda one: one.days).storage_class if due else None
 
 
-def archived(backup: StoredBackup) -> bool:
-    """Whether it cannot be read before it is thawed."""
-    return any(one.storage_class in ARCHIVES for one in backup.objects)
+def thaw_time(classes: Iterable[str], speed: ThawSpeed) -> timedelta | None:
+    """How long the slowest of these classes may take; None where one of them cannot be thawed at that speed."""
+    known = _THAW_BY_SPEED[speed]
+    wanted = {one for one in ARCHIVES if one in set(classes)}
+    if not wanted <= set(known):
+        return None
+    return max((known[one] for one in wanted), default=timedelta(0))
 
 
 def _newest(backups: Iterable[StoredBackup]) -> frozenset[str]:

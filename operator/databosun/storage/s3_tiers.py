@@ -60,6 +60,18 @@ class S3Tiers:
             found = self._extra.client.get_object_tagging(Bucket=self._extra.bucket, Key=key)
         return {one["Key"]: one["Value"] for one in found["TagSet"]}
 
+    def thaw(self, key: str, speed: str, days: int) -> None:
+        """RestoreObject."""
+        from botocore.exceptions import ClientError
+
+        wanted: Any = {"Days": days, "GlacierJobParameters": {"Tier": speed}}
+        try:
+            with self._extra.faults(key, passing=ClientError):
+                self._extra.client.restore_object(Bucket=self._extra.bucket, Key=key, RestoreRequest=wanted)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "RestoreAlreadyInProgress":
+                raise self._extra.fault(error, key) from error
+
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace them."""
         wanted: Any = {"TagSet": [{"Key": name, "Value": value} for name, value in sorted(tags.items())]}

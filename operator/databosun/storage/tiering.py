@@ -36,6 +36,10 @@ class Tiered(Protocol):
         """The tags of one object. ObjectMissing."""
         ...
 
+    def thaw(self, key: str, speed: str, days: int) -> None:
+        """Ask for a readable copy of an archived object; harmless where that is under way or there. ObjectMissing."""
+        ...
+
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace the tags of one object. ObjectMissing."""
         ...

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.moto_api import state_manager
 
+from databosun.agent import readable
 from databosun.api.backuptasks import HoldTask, ValidateTask
 from databosun.api.drill import Level, Verdict
 from databosun.api.lifecycle import ActionType, LifecycleMode, LifecycleOrder, LimitsOrder, RuleOrder
 from databosun.api.lifecycleresult import LifecycleResult, RuleOutcome, RuleState
 from databosun.api.request import BackupRef, DrillTask, LifecycleTask, RestoreTask
 from databosun.api.result import Outcome
-from databosun.api.tiering import Conflict, Kept, StorageClass, TieringScope, TransitionOrder
+from databosun.api.tiering import Conflict, Kept, StorageClass, ThawOrder, TieringScope, TransitionOrder
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.bucketrules import TAG
 from support.agentrun import UID, Ran, Workplace, backup_task, child_of
 from support.coldbucket import ACCESS_KEY, SECRET_KEY, ColdBucket, ColdServer, cold_server
 from support.fakeengine import FakeEngine
+from support.restoringengine import Restoring
 
 pytestmark = pytest.mark.servers
 STEPS = [
@@ -43,7 +47,7 @@ FOREIGN: list[dict[str, Any]] = [
 ]
 
 
-class Inspecting(FakeEngine):
+class Inspecting(Restoring):
     """An engine that is content with what it could read."""
 
     def inspect(self, _chain: Any, source: Any, _pulse: Any) -> str:
@@ -326,11 +330,62 @@ def test_what_lies_in_an_archive_is_refused_before_a_byte_is_fetched(yard: Yard,
     assert (drilled.result.drill.verdict, drilled.result.reason) == (Verdict.REFUSED, "ObjectArchived")
     assert "2 of 4 volumes of orders-a orders-b lie in an archive class" in drilled.summary.message
     assert not [one for one in server.calls if one.startswith(("PUT", "POST", "DELETE"))]
-    restored = yard.place.run(RestoreTask(id="back", candidates=[yard.refs["orders-b"], yard.refs["orders-a"]]))
-    assert restored.result.outcome is not Outcome.SUCCEEDED
     for key in (f"{ROOT}/orders-a/a1/base.tar.zst.0000", f"{ROOT}/orders-b/a1/base.tar.zst.0000"):
         server.client.restore_object(Bucket=yard.bucket.name, Key=key, RestoreRequest={"Days": 2})
     again = DrillTask(id="thawed", backup=yard.refs["orders-b"], level=Level.ARTIFACT)
     thawed = yard.place.run(again, engine=Inspecting())
     assert thawed.result.drill is not None
     assert thawed.result.drill.verdict is Verdict.PASSED, thawed.result
+
+
+@pytest.fixture
+def cold(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
+    """Its oldest chain lies in GLACIER, and a thaw is there when it was looked for three times."""
+    yard.carry_out()
+    yard.bucket.sweep()
+    root = yard.place.root / "restore"
+    root.mkdir()
+    paths = replace(yard.place.paths, restore=root)
+    monkeypatch.setattr(Workplace, "paths", property(lambda _: paths))
+    monkeypatch.setattr(readable, "LOOK_EVERY", 0.02)
+    state_manager.set_transition("s3::keyrestore", {"progression": "manual", "times": 3})
+    yield yard
+    state_manager.unset_transition("s3::keyrestore")
+
+
+def restore(yard: Yard, thaw: ThawOrder | None, **more: Any) -> Ran:
+    task = RestoreTask(id="back", candidates=[yard.refs["orders-b"], yard.refs["orders-a"]], claim="new", thaw=thaw)
+    ends = more.pop("deadline", datetime.now(UTC) + timedelta(hours=24))
+    return yard.place.run(task, engine=Inspecting(), deadline=ends, **more)
+
+
+def test_a_restore_is_refused_unless_it_asks_for_a_thaw(cold: Yard, server: ColdServer) -> None:
+    server.calls.clear()
+    ran = restore(cold, None)
+    assert (ran.result.outcome, ran.result.reason) == (Outcome.REFUSED, "ObjectArchived")
+    assert "a Restore with spec.thaw thaws them" in ran.summary.message
+    assert not [one for one in server.calls if one.startswith(("PUT", "POST", "DELETE"))]
+    assert not list(cold.place.paths.restore.iterdir())
+
+
+def test_what_is_asked_for_is_thawed_and_waited_for(cold: Yard, server: ColdServer) -> None:
+    server.calls.clear()
+    ran = restore(cold, ThawOrder(days=2))
+    assert ran.summary.outcome is Outcome.SUCCEEDED, ran.summary
+    assert ran.result.restore is not None
+    assert ran.result.restore.notes[0].startswith("2 volumes were thawed first (Standard), which took ")
+    asked = [one for one in server.calls if one.startswith("POST") and "restore" in one.partition("?")[2]]
+    assert len(asked) == 2
+    waited = [one["stage"] for one in ran.lines if str(one.get("stage", "")).startswith("waiting for the thaw")]
+    assert "waiting for the thaw of 2 of 2 volumes" in waited
+    assert (cold.place.paths.restore / "data" / "from").read_text() == "orders-b"
+
+
+def test_a_thaw_that_cannot_end_in_time_or_at_that_speed_is_not_begun(cold: Yard, server: ColdServer) -> None:
+    server.calls.clear()
+    ran = restore(cold, ThawOrder(), deadline=datetime.now(UTC) + timedelta(hours=4))
+    assert (ran.result.outcome, ran.result.reason) == (Outcome.REFUSED, "ObjectArchived")
+    assert "a thaw (Standard) takes up to 5h, and this attempt ends in 3h59m" in ran.summary.message
+    assert "raise spec.deadline" in ran.summary.message
+    assert not [one for one in server.calls if one.startswith("POST")]
+    assert not list(cold.place.paths.restore.iterdir())

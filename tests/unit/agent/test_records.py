@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,60 +11,14 @@ import pytest
 
 from databosun.agent.verify import Beside, verify
 from databosun.api.backuptasks import RecoverTask
-from databosun.api.drill import Check, CheckOutcome, CheckResult, Level, PointKind, RecoveryPoint, Verdict
+from databosun.api.drill import Level, PointKind, RecoveryPoint, Verdict
 from databosun.api.request import BackupRef, DrillTask, JointGroup, JointMember, JointTask, RestoreTask
 from databosun.api.result import Outcome
-from databosun.api.v1alpha1.backup import Position
 from databosun.domain.sealing import digest_of
-from databosun.engines.base import Reached, RecoveryPlan
 from support.agentrun import Ran, Workplace, backup_task
-from support.fakeengine import FakeEngine
+from support.restoringengine import Restoring
 
 NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)
-
-
-@dataclass
-class Copied:
-    """A recovered copy of nothing."""
-
-    reached: Reached = field(default_factory=lambda: Reached(Position(lsn="0/3000100")))
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-
-    def builtin(self, _level: Level) -> tuple[Check, ...]:
-        return ()
-
-    def check(self, check: Check) -> CheckResult:
-        return CheckResult(name=check.name, type=check.type, severity=check.severity, outcome=CheckOutcome.PASSED)
-
-    def finish(self) -> None:
-        pass
-
-    def kill(self) -> None:
-        pass
-
-
-@dataclass
-class Restoring(FakeEngine):
-    """An engine that restores a file; `meanwhile` happens before it is placed."""
-
-    meanwhile: Callable[[], None] = lambda: None
-
-    def inspect(self, *_: Any) -> str:
-        return "all of it"
-
-    def room_for(self, _chain: Any) -> int:
-        return 0
-
-    def hand_over(self, *_: Any) -> list[str]:
-        return []
-
-    @contextmanager
-    def recover(self, plan: RecoveryPlan, _source: Any) -> Iterator[Copied]:
-        (plan.place / "data").mkdir()
-        (plan.place / "data" / "from").write_text(str(plan.chain[-1]["id"]))
-        yield Copied()
-        self.meanwhile()
 
 
 @pytest.fixture

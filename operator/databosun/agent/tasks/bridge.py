@@ -19,6 +19,7 @@ from databosun.agent.backups import choose
 from databosun.agent.context import Context
 from databosun.agent.erasures.repeat import demand_none_since, notes_of, outstanding, repeat
 from databosun.agent.evidence import read_restore
+from databosun.agent.readable import have_readable
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
 from databosun.agent.restoring import first_good, run_checks, why_this, write_record
@@ -129,6 +130,8 @@ def _attempt(
     manifest = chosen.last.manifest
     with ctx.phase("assess"):
         bridge.examine(target, order, manifest.dump())
+    with ctx.phase("select"):
+        thawed = have_readable(ctx, chosen.members, task.thaw)
     wanted = Wanted(chosen, task.until, task.timeline, place, verify=True, assumed_at=ctx.clock())
     ctx.progress.stage("restore on scratch")
     with ctx.phase("restore"), recovering(ctx, wanted) as (copy, goal):
@@ -157,7 +160,7 @@ def _attempt(
         seconds=seconds,
         timeline=timeline_of(ctx, seconds),
         checks=[*checks, *staged.checks],
-        notes=[*copy.notes, *notes_of(checks), *staged.notes],
+        notes=[*thawed, *copy.notes, *notes_of(checks), *staged.notes],
         record="",
         record_sha256="",
     )

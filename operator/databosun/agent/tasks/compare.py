@@ -9,6 +9,7 @@ from pathlib import Path
 
 from databosun.agent.backups import choose
 from databosun.agent.context import Context
+from databosun.agent.readable import demand_readable
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
 from databosun.api.comparison import Comparison
@@ -27,6 +28,7 @@ def compare(ctx: Context, asked: Compare) -> Comparison:
         raise UserFault(AgentReason.BAD_REQUEST, message)
     with ctx.phase("select"):
         chosen = choose(ctx, asked.backup)
+        demand_readable(ctx, chosen.members)
     place = Path(tempfile.mkdtemp(prefix="compare-", dir=ctx.paths.scratch))
     wanted = Wanted(chosen, asked.until, None, place, verify=False, assumed_at=ctx.clock())
     scope = CompareScope(asked.database, tuple(asked.tables), asked.statement_seconds)

@@ -20,6 +20,7 @@ from databosun.agent.damage import damaged
 from databosun.agent.erasures.repeat import notes_of, outstanding, repeat
 from databosun.agent.evidence import RECORDED, compose_evidence, put_record, read_drill
 from databosun.agent.fetch import ChainSource, FetchLane
+from databosun.agent.readable import demand_readable
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
 from databosun.agent.stop import Stopped
@@ -106,6 +107,7 @@ def run(ctx: Context) -> Result:
 def _drill(ctx: Context, task: DrillTask, found: Drilled) -> None:
     with ctx.phase("select"):
         found.chosen = choose(ctx, task.backup)
+        demand_readable(ctx, found.chosen.members)
     if task.level is Level.ARTIFACT:
         with ctx.phase("verify"):
             _inspect(ctx, found.chosen, found)

@@ -16,6 +16,7 @@ from databosun.agent.backups import choose
 from databosun.agent.context import Context
 from databosun.agent.erasures.repeat import notes_of, outstanding, repeat
 from databosun.agent.evidence import read_restore
+from databosun.agent.readable import have_readable
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
 from databosun.agent.restoring import Restored, first_good, run_checks, why_this, write_record
@@ -68,11 +69,12 @@ def _restore(ctx: Context, task: RestoreTask, stage: Path, ref: BackupRef, turne
     with ctx.phase("select"):
         chosen = choose(ctx, ref)
         due = outstanding(ctx, chosen, task.erased, wanted=task.erasures)
+        thawed = have_readable(ctx, chosen.members, task.thaw)
     stage.mkdir(mode=0o700)
     now = ctx.clock()
     wanted = Wanted(chosen, task.until, task.timeline, stage, verify=True, assumed_at=now)
     with ctx.phase("restore"), recovering(ctx, wanted) as (copy, goal):
-        restored = Restored(chosen, goal, copy, why_this(ref, task.candidates, turned_down))
+        restored = Restored(chosen, goal, copy, why_this(ref, task.candidates, turned_down), thawed)
         with ctx.phase("verify"):
             mend = partial(_mended, task, copy)
             restored.checks += run_checks(ctx, copy, copy.builtin(task.level), (), _AS_WAS, mend)
@@ -146,6 +148,7 @@ def _conclude(ctx: Context, task: RestoreTask, restored: Restored, aside: list[s
         checks=restored.checks,
         hand_over=ctx.engine.hand_over(manifest.dump(), DATA),
         notes=[
+            *restored.thawed,
             *restored.copy.notes,
             *notes_of(restored.checks),
             *(f"what was in the volume is now {name}" for name in aside),

@@ -665,7 +665,7 @@ class Reason(StrEnum):
     TAG_REFUSED = "TagRefused", "See the message: the store does not keep tags, or the object has ten of others."
     OBJECT_ARCHIVED = (
         "ObjectArchived",
-        "Thaw the backup (RestoreObject), or restore a newer one: its objects lie in an archive class.",
+        "Say spec.thaw in the Restore, or take a newer backup: objects of this one lie in an archive class.",
     )
     # Erasures.
     ERASED = "Erased", "Nothing: no row with the subject is left; the receipt is in the store."

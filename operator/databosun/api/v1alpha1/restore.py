@@ -15,6 +15,7 @@ from databosun.api.v1alpha1.fields import Identifier, Line, Message, Name, Posit
 from databosun.api.v1alpha1.proving import ChosenBackup, CopyCheck, CopyCheckResult, StoredRecord, TargetPoint
 from databosun.api.v1alpha1.run import Failure, Progress, RunStatus
 from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, matches, one_each, rules
+from databosun.api.v1alpha1.transition import Thaw
 
 _LSN = r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$"
 
@@ -193,6 +194,11 @@ class RestoreSpec(Model):
         default="Replay",
         description="People who were erased (ErasureRequest) since the backup was taken. Replay: they are erased again"
         " before anything is put in place. Skip: they come back, and the status says so.",
+    )
+    thaw: Thaw | None = Field(
+        default=None,
+        description="Where volumes of the backup lie in an archive class of the bucket: have them thawed, and wait."
+        " Absent: such a restore is refused (ObjectArchived).",
     )
     not_after: Time = Field(
         description="The restore does not start after this (at most a day ahead), so that one that is re-applied from"
