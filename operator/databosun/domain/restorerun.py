@@ -183,7 +183,8 @@ def _staged(facts: RestoreFacts, step: Conclude, result: RestoreResult, now: dat
     changes["attempts"] = ended(facts.state, step.attempt, ending, now)
     conditions = kstatus(ready=False, reason=Reason.STAGED, message=message)
     status = facts.state.write(conditions, now, **changes)
-    return Plan(status=status, after=(PostEvent(Reason.STAGED, message),), wake_at=until)
+    # At once: the look that finds it staged lets go of its turn.
+    return Plan(status=status, after=(PostEvent(Reason.STAGED, message),), wake_at=now)
 
 
 def decide_staged(facts: RestoreFacts, staged: Staged, now: datetime) -> Plan:

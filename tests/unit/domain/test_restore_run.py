@@ -96,6 +96,7 @@ class Staging:
     )
     job: JobSeen | None = None
     now: datetime = NOW
+    woken: datetime | None = None
     spec: RestoreSpec = field(
         default_factory=lambda: RestoreSpec.model_validate(
             {
@@ -121,6 +122,7 @@ class Staging:
         plan = decide_restore(RestoreFacts(state, self.spec, self.status, ORDER, consent), self.now)
         if plan.status is not None:
             self.status = RestoreStatus.model_validate(plan.status)
+        self.woken = plan.wake_at
         return plan
 
     def ends(self, number: int, result: Result) -> Plan:
@@ -169,6 +171,7 @@ def test_the_first_attempt_stages_and_then_waits_for_a_bounded_time() -> None:
     assert status.staged
     assert status.staged.until == NOW + timedelta(hours=2)
     assert "--promote mine" in next(one.message for one in status.conditions if one.type == "Ready")
+    assert run.woken == run.now, "its turn is let go of by the next look, which no event need bring"
     plan = run.decide()
     assert (plan.before, plan.status, plan.wake_at) == ((), None, status.staged.until)
 
