@@ -9,7 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,15 +23,17 @@ GRACE = 5  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A program to keep running; another ``fingerprint`` (command, files it reads) means a restart."""
+    """A program to keep running; another ``fingerprint`` (command, settings, files it reads) means a restart."""
 
     name: str
     command: Sequence[str | Path]
     reads: Sequence[Path] = field(default=())
     on_node: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256("\0".join(str(word) for word in self.command).encode())
+        words = [*(str(word) for word in self.command), *(f"{key}={value}" for key, value in self.environment.items())]
+        digest = hashlib.sha256("\0".join(words).encode())
         program = shutil.which(self.command[0]) or self.command[0]
         digest.update(str(Path(program).resolve()).encode())
         for file in self.reads:
@@ -100,6 +102,7 @@ def _start(layout: Layout, daemon: Daemon, fingerprint: str) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            env={**os.environ, **daemon.environment},
         )
     record = Record(process.pid, born(process.pid) or 0, BOOT.read_text().strip(), fingerprint)
     write_file(layout.records / f"{daemon.name}.json", json.dumps(asdict(record)))
