@@ -67,6 +67,15 @@ async def test_only_backups_that_do_not_lie_behind_the_point_are_tried(rig: Rig)
     assert tasks[0].until.time is not None
 
 
+async def test_a_name_that_its_engine_gives_to_no_point_is_refused(rig: Rig) -> None:
+    drive = await prepared(rig)
+    await rig.create(restore("mine", rig.clock.now() + HOUR, gtid="0-1-4711"))
+    await drive.until(runs_done(rig, "Restore", "Refused"))
+    failure = (await rig.get("Restore", "mine"))["status"]["failure"]
+    assert failure["reason"] == "PointNotCovered"
+    assert "gtid is of MariaDB, and this is PostgreSQL" in failure["message"]
+
+
 async def test_what_is_over_its_not_after_starts_nothing(rig: Rig) -> None:
     drive = await prepared(rig)
     await rig.create(restore("late", rig.clock.now() - MINUTE), restore("far", rig.clock.now() + 48 * HOUR))

@@ -310,9 +310,16 @@ BROKEN = [
     Broken(
         "Restore",
         "to-latest",
-        "at most one of pointInTime, lsn, restorePoint and until can be given",
+        "at most one of pointInTime, lsn, restorePoint, gtid and until can be given",
         put=(("lsn", "0/1"),),
     ),
+    Broken(
+        "Restore",
+        "to-transaction",
+        "at most one of pointInTime, lsn, restorePoint, gtid and until can be given",
+        put=(("until", "Latest"),),
+    ),
+    Broken("Restore", "from-backup", "one transaction, such as 0-1-4711", put=(("gtid", "0-1-12,3-1-4"),)),
     Broken("Restore", "from-backup", "a log sequence number such as 0/3000148", put=(("lsn", "0-1-12"),)),  # a GTID
     Broken("Restore", "orders-back", "overwrite: Replace needs confirm with the name of the target", drop=("confirm",)),
     Broken(

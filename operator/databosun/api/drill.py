@@ -20,6 +20,7 @@ class PointKind(StrEnum):
     TIME = "Time"
     LSN = "LSN"
     RESTORE_POINT = "RestorePoint"
+    GTID = "GTID"
 
 
 class RecoveryPoint(Model):
@@ -28,7 +29,7 @@ class RecoveryPoint(Model):
     kind: PointKind = PointKind.NONE
     time: Instant | None = None
     lsn: str | None = None
-    name: str | None = Field(default=None, description="Of a restore point.")
+    name: str | None = Field(default=None, description="Of a restore point, or of a transaction.")
 
 
 class Level(StrEnum):

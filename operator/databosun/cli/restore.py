@@ -36,6 +36,7 @@ class Wish:
     time: str | None
     lsn: str | None
     restore_point: str | None
+    gtid: str | None
     replace: bool
     reindex: bool
     level: str | None
@@ -44,9 +45,9 @@ class Wish:
 
 async def start(session: Session, wish: Wish) -> SeenRestore:
     """Create the Restore. UserFault where what it names is not there, or contradicts itself."""
-    points = [one for one in (wish.time, wish.lsn, wish.restore_point) if one is not None]
+    points = [one for one in (wish.time, wish.lsn, wish.restore_point, wish.gtid) if one is not None]
     if len(points) > 1:
-        message = "give at most one of --time, --lsn and --restore-point: a restore has one end"
+        message = "give at most one of --time, --lsn, --restore-point and --gtid: a restore has one end"
         raise UserFault(CliReason.BAD_USAGE, message)
     if (wish.claim is None) == (wish.target is None):
         message = "say where to: one of --to-volume CLAIM, --to-database NAME and --in-place"
@@ -81,6 +82,7 @@ def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
         **({"pointInTime": instant(wish.time)} if wish.time else {}),
         **({"lsn": wish.lsn} if wish.lsn else {}),
         **({"restorePoint": wish.restore_point} if wish.restore_point else {}),
+        **({"gtid": wish.gtid} if wish.gtid else {}),
         **({"overwrite": "Replace", "confirm": wish.claim or wish.target} if wish.replace else {}),
         **({"reindex": True} if wish.reindex else {}),
         **({"level": wish.level} if wish.level else {}),

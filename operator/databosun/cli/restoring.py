@@ -109,6 +109,9 @@ def restore(
     restore_point: Annotated[
         str | None, typer.Option("--restore-point", metavar="NAME", help="To this named restore point.")
     ] = None,
+    gtid: Annotated[
+        str | None, typer.Option("--gtid", metavar="GTID", help="MariaDB: up to this transaction, with it.")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Put aside what is there under another name; it is not deleted.")
     ] = False,
@@ -161,6 +164,7 @@ def restore(
         time,
         lsn,
         restore_point,
+        gtid,
         replace,
         reindex,
         str(level) if level else None,

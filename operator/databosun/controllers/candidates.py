@@ -73,6 +73,7 @@ def candidate(context: Context, one: SeenBackup) -> Candidate | None:
         unverified=is_true(status.conditions, ConditionType.UNVERIFIED),
         end_lsn=status.position.lsn if status.position else None,
         start_lsn=status.position.start_lsn if status.position else None,
+        gtid=status.position.gtid if status.position else None,
     )
 
 

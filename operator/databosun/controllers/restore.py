@@ -39,6 +39,7 @@ from databosun.kube.resources import BACKUPS, DATABASES, RESTORES
 from databosun.runtime.queue import Key
 
 _NO_LOG = (PointKind.NONE,)
+_NAMED = {PointKind.RESTORE_POINT: "restorePoint", PointKind.GTID: "gtid"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +176,7 @@ class RestoreController(RunController[SeenRestore, RestoreOrdered]):
         # A Backup that is named may be of a Database that was created anew since: then by name.
         known = await found_backups.candidates_of(self._context, namespace, database if asked is None else None, name)
         point = seen.status.until or _point(seen, database)
+        _demand_known(point, database, asked, known)
         fit = [asked] if asked is not None else _fit(known, point)
         if not fit:
             message = f"Database {namespace}/{name} has no successful backup to restore{_why(point)}"
@@ -238,6 +240,8 @@ def _point(seen: SeenRestore, database: SeenDatabase | None) -> TargetPoint:
         return TargetPoint(kind=PointKind.LSN, lsn=spec.lsn)
     if spec.restore_point is not None:
         return TargetPoint(kind=PointKind.RESTORE_POINT, name=spec.restore_point)
+    if spec.gtid is not None:
+        return TargetPoint(kind=PointKind.GTID, name=spec.gtid)
     recovery = database.status.recovery if database is not None else None
     shipped = recovery is not None and recovery.continuous and spec.from_.backup_ref is None
     latest = spec.until == "Latest" or (spec.until is None and shipped)
@@ -258,11 +262,27 @@ def _fit(known: Known, point: TargetPoint) -> list[Candidate]:
     if point.time is not None and (reaching := within(known, point.time)):
         return list(reaching)
     usable = [one for one in known.values() if point.kind in _NO_LOG or one.takes_log]
-    ahead = [one for one in usable if point.lsn is None or not one.behind(point.lsn)]
-    return list(before(ahead, point.time))
+    return list(before([one for one in usable if not one.behind(point)], point.time))
+
+
+def _demand_known(point: TargetPoint, database: SeenDatabase | None, asked: Candidate | None, known: Known) -> None:
+    """UserFault(PointNotCovered) for a name that this kind of database gives to no point of its log."""
+    if point.kind not in _NAMED:
+        return
+    if database is not None:
+        engine: str | None = database.spec.engine
+    else:
+        engine = next((one.engine for one in ([asked] if asked else known.values())), None)
+    if engine is None or CAPABILITIES[engine].by_name is point.kind:
+        return
+    owner = next(name for name, one in CAPABILITIES.items() if one.by_name is point.kind)
+    message = f"{_NAMED[point.kind]} is of {owner}, and this is {engine}: give pointInTime, lsn or until"
+    raise UserFault(Reason.POINT_NOT_COVERED, message)
 
 
 def _why(point: TargetPoint) -> str:
     if point.time is not None:
         return f" to {point.time.isoformat()}: all were taken later, or hold no log that could be replayed on them"
+    if point.kind is PointKind.GTID:
+        return f" to {point.name}: all hold it already, or hold no log that could be replayed on them"
     return f" to {point.lsn}" if point.lsn else ""

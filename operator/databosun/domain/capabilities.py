@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName
 
@@ -18,7 +19,7 @@ class Capabilities:
     an Incremental holds the log since its parent, so that its chain recovers to any time within it.
     `log_kept`: a replay has all of the log on disk at once. `managed`: a cloud keeps backups and log, in the store lies
     a note of each; so every Job needs the login, and none needs the server's programs. `lifecycle`: LifecyclePolicies
-    can be about its rows.
+    can be about its rows. `by_name`: which points of its log have names that a Restore can be given.
     """
 
     port: int
@@ -29,6 +30,7 @@ class Capabilities:
     log_in_chain: bool = False
     log_kept: bool = False
     lifecycle: bool = False
+    by_name: PointKind | None = None
 
     def replays_onto(self, method: Method | None) -> bool:
         """Whether the log is replayed onto backups of a method; Auto becomes the right one."""
@@ -36,8 +38,16 @@ class Capabilities:
 
 
 CAPABILITIES: Mapping[str, Capabilities] = {
-    EngineName.POSTGRESQL: Capabilities(5432, incremental_on=Method.PHYSICAL, log_onto=Method.PHYSICAL, lifecycle=True),
-    EngineName.MARIADB: Capabilities(3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL),
+    EngineName.POSTGRESQL: Capabilities(
+        5432,
+        incremental_on=Method.PHYSICAL,
+        log_onto=Method.PHYSICAL,
+        lifecycle=True,
+        by_name=PointKind.RESTORE_POINT,
+    ),
+    EngineName.MARIADB: Capabilities(
+        3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, by_name=PointKind.GTID
+    ),
     EngineName.MONGODB: Capabilities(
         27017, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, log_in_chain=True
     ),

@@ -163,6 +163,8 @@ def describe_point(until: RecoveryPoint) -> str:
             return f"to {until.lsn}"
         case PointKind.RESTORE_POINT:
             return f"to restore point {until.name}"
+        case PointKind.GTID:
+            return f"to transaction {until.name}"
         case PointKind.LATEST:
             return "to the end of the log"
         case _:

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.database import EngineName
-from databosun.api.v1alpha1.proving import ChosenBackup
+from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.restoredrill import SelectFrom
 from databosun.domain.capabilities import CAPABILITIES
+from databosun.domain.gtid import holds
 from databosun.domain.wal import parse_lsn
 
 MAX_CANDIDATES = 20
@@ -22,7 +24,8 @@ class Candidate:
     """A good backup: Succeeded, its manifest's digest known, not on its way out. `at`: the instant that it shows.
 
     `unverified`: the digest was read from the store itself. `policy_uid` is empty where no policy is known.
-    `start_lsn`: where replay onto it begins; None where no log can be replayed onto it.
+    `start_lsn`: where replay onto it begins; None where no log can be replayed onto it. `gtid`: the newest
+    transactions in it, of engines that number them.
     """
 
     name: str
@@ -45,15 +48,19 @@ class Candidate:
     unverified: bool = False
     end_lsn: str | None = None
     start_lsn: str | None = None
+    gtid: str | None = None
 
     @property
     def takes_log(self) -> bool:
         """Whether a log can be replayed onto it: a dump says where that would begin, or none can."""
         return self.method is not Method.LOGICAL or self.start_lsn is not None
 
-    def behind(self, lsn: str) -> bool:
-        """Whether it ends after that position, as far as both can be read: then it cannot be restored to it."""
-        end, wanted = _position(self.end_lsn), _position(lsn)
+    def behind(self, point: TargetPoint) -> bool:
+        """Whether it holds more than a position or a transaction of the log, as far as both can be read: then it cannot
+        be restored to that."""
+        if point.kind is PointKind.GTID and point.name is not None and self.gtid is not None:
+            return holds(self.gtid, point.name)
+        end, wanted = _position(self.end_lsn), _position(point.lsn)
         return end is not None and wanted is not None and end > wanted
 
 

@@ -29,6 +29,7 @@ class Aim:
         until = plan.until
         self.lsn = parse_lsn(until.lsn) if until.kind is PointKind.LSN and until.lsn else None
         self.time = until.time if until.kind is PointKind.TIME else None
+        self._asked = until.name or f"{self.time}"
         self.expected = parse_lsn(plan.expected) if plan.expected else None
         self._surely = parse_lsn(plan.surely) if plan.surely else 0
 
@@ -43,7 +44,7 @@ class Aim:
 
     def not_covered(self, backup: str, ends: str) -> UserFault:
         """The error where the point lies within the backup."""
-        asked = format_lsn(self.lsn) if self.lsn is not None else f"{self.time}"
+        asked = format_lsn(self.lsn) if self.lsn is not None else self._asked
         message = f"{asked} lies before the end of backup {backup} ({ends}): choose an older backup"
         return UserFault(Reason.POINT_NOT_COVERED, message)
 
@@ -51,7 +52,7 @@ class Aim:
         """Of a replay that nothing stopped. SafetyStop(LogGap) where the log was shorter than it promised to be;
         UserFault(PointNotReached). `file_ended`: no more of it was promised than up to the next file."""
         if self.expected is None:
-            message = f"the log ends at {format_lsn(end)}, before the point that was asked for ({self.time})"
+            message = f"the log ends at {format_lsn(end)}, before the point that was asked for ({self._asked})"
             raise UserFault(Reason.POINT_NOT_REACHED, message)
         if end < self.expected and not file_ended:
             message = f"the replay ended at {format_lsn(end)}, before {format_lsn(self.expected)}, where the log ends"

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.database import EngineName
+from databosun.api.v1alpha1.proving import TargetPoint
 from databosun.api.v1alpha1.restoredrill import SelectFrom
 from databosun.domain.selection import (
     Candidate,
@@ -77,9 +79,22 @@ def test_where_a_chain_holds_the_log_a_time_is_reached_by_the_first_that_ends_be
 
 
 def test_a_backup_that_ends_after_a_position_lies_behind_it() -> None:
-    assert backup(0, lsn="1/0").behind("0/FFFFFFFF")
-    assert not backup(0, lsn="0/3000148").behind("0/3000148")
-    assert not backup(0).behind("0/1")
+    def at(lsn: str) -> TargetPoint:
+        return TargetPoint(kind=PointKind.LSN, lsn=lsn)
+
+    assert backup(0, lsn="1/0").behind(at("0/FFFFFFFF"))
+    assert not backup(0, lsn="0/3000148").behind(at("0/3000148"))
+    assert not backup(0).behind(at("0/1"))
+
+
+def test_a_backup_that_holds_a_transaction_lies_behind_it() -> None:
+    held = replace(backup(0), gtid="0-1-12,3-2-4")
+    found = {
+        gtid: held.behind(TargetPoint(kind=PointKind.GTID, name=gtid))
+        for gtid in ("0-1-11", "0-1-12", "0-1-13", "3-1-4", "3-1-5", "7-1-1")
+    }
+    assert [gtid for gtid, behind in found.items() if behind] == ["0-1-11", "0-1-12", "3-1-4"]
+    assert not backup(0).behind(TargetPoint(kind=PointKind.GTID, name="0-1-1"))
 
 
 def test_what_is_written_down_counts_the_whole_chain() -> None:

@@ -114,7 +114,9 @@ class TargetPoint(Model):
     kind: PointKind = Field(description="None: the end of the backup. Latest: the end of the log.")
     time: Time | None = Field(default=None, description="The instant, for kind Time.")
     lsn: Identifier | None = Field(default=None, description="The log sequence number, for kind LSN.")
-    name: Identifier | None = Field(default=None, description="The restore point, for kind RestorePoint.")
+    name: Identifier | None = Field(
+        default=None, description="The restore point, for kind RestorePoint; the transaction, for kind GTID."
+    )
 
 
 class Breakdown(Model):

@@ -18,6 +18,7 @@ from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, matches, one_each,
 from databosun.api.v1alpha1.transition import Thaw
 
 _LSN = r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$"
+_GTID = r"^(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,9})-[1-9][0-9]{0,19}$"
 
 
 class RestorePhase(StrEnum):
@@ -145,8 +146,8 @@ class RestoreSpec(Model):
         cel("self == oldSelf", "a Restore runs once: its spec cannot be changed; create another one"),
         cel(
             "(has(self.pointInTime) ? 1 : 0) + (has(self.lsn) ? 1 : 0) + (has(self.restorePoint) ? 1 : 0)"
-            " + (has(self.until) ? 1 : 0) <= 1",
-            "at most one of pointInTime, lsn, restorePoint and until can be given",
+            " + (has(self.gtid) ? 1 : 0) + (has(self.until) ? 1 : 0) <= 1",
+            "at most one of pointInTime, lsn, restorePoint, gtid and until can be given",
         ),
         cel(
             f"self.overwrite != 'Replace' || (has(self.confirm) && self.confirm == {_TARGET})",
@@ -172,6 +173,11 @@ class RestoreSpec(Model):
     )
     restore_point: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None, description="PostgreSQL: restore to this named restore point."
+    )
+    gtid: (
+        Annotated[str, Field(max_length=42, pattern=_GTID), matches(_GTID, "one transaction, such as 0-1-4711")] | None
+    ) = Field(
+        default=None, description="MariaDB: restore up to this transaction, which is the last that is in the copy."
     )
     until: Literal["EndOfBackup", "Latest"] | None = Field(
         default=None,

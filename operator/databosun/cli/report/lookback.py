@@ -79,7 +79,7 @@ def _target(target: Mapping[str, Any]) -> str:
 
 
 def _asked(spec: Mapping[str, Any]) -> str:
-    names = {"pointInTime": "to", "lsn": "to", "restorePoint": "to restore point"}
+    names = {"pointInTime": "to", "lsn": "to", "restorePoint": "to restore point", "gtid": "to transaction"}
     points = [f"{words} {spec[name]}" for name, words in names.items() if name in spec]
     until = {"EndOfBackup": "to the end of the backup", "Latest": "to the end of the log"}.get(spec.get("until", ""))
     return points[0] if points else until or "to the newest point that can be had"

@@ -111,8 +111,8 @@ class Gtids:
     def take(self, event: Event) -> None:
         """Follow one event."""
         if event.kind == Kind.GTID:
-            sequence, domain = struct.unpack_from("<QI", event.data, HEADER.size)
-            self.newest = {**(self.newest or {}), domain: (event.server, sequence)}
+            domain, server, sequence = _transaction(event)
+            self.newest = {**(self.newest or {}), domain: (server, sequence)}
         elif event.kind == Kind.GTID_LIST and self.newest is None:
             self.newest = list_of(event)
 
@@ -137,6 +137,16 @@ class Gtids:
     def __str__(self) -> str:
         found = sorted((self.newest or {}).items())
         return ",".join(f"{domain}-{server}-{sequence}" for domain, (server, sequence) in found)
+
+
+def gtid_of(event: Event) -> str:
+    """The transaction that an event of kind GTID begins."""
+    return "-".join(str(part) for part in _transaction(event))
+
+
+def _transaction(event: Event) -> tuple[int, int, int]:
+    sequence, domain = struct.unpack_from("<QI", event.data, HEADER.size)
+    return domain, event.server, sequence
 
 
 def parse_gtids(text: str) -> Gtids:

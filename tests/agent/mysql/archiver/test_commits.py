@@ -129,6 +129,7 @@ def test_a_table_is_back_from_just_before_it_was_dropped(own_maria: Servers, yar
     wait_a_second()
     ((before,),) = server.sql("SELECT UTC_TIMESTAMP()")
     position = end_of(server)
+    ((transaction,),) = server.sql("SELECT @@gtid_binlog_pos")
     server.sql("DROP TABLE t", "shop")
     wait_a_second()
     wait_a_second()
@@ -139,11 +140,16 @@ def test_a_table_is_back_from_just_before_it_was_dropped(own_maria: Servers, yar
     for until in (
         RecoveryPoint(kind=PointKind.TIME, time=instant),
         RecoveryPoint(kind=PointKind.LSN, lsn=position),
+        RecoveryPoint(kind=PointKind.GTID, name=transaction),
     ):
         restored, rows = restored_rows(yard, "orders-1", until)
         assert rows == list(range(10)), restored
     latest = drilled(yard.drill("orders-1", until=LATEST, checks=[counted("gone", 0)]))
     assert latest.verdict is Verdict.FAILED, latest
+    never = RecoveryPoint(kind=PointKind.GTID, name=f"{transaction}0")
+    missed = drilled(yard.drill("orders-1", id="never", until=never, checks=[counted("gone", 0)]))
+    assert (missed.verdict, missed.reason) == (Verdict.FAILED, "PointNotReached"), missed
+    assert f"({never.name})" in missed.message
 
 
 def test_few_commits_that_never_stop_are_not_held_back(own_maria: Servers, yard_of: Yards, archiver: Pods) -> None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO
 
+from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import format_lsn, next_file, parse_lsn
 from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.filelog import TIMELINE
-from databosun.engines.mysql.binlogevents import MAGIC, Event, Kind
+from databosun.engines.mysql.binlogevents import MAGIC, Event, Kind, gtid_of
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.recovery.facts import Backup
 from databosun.engines.mysql.recovery.load import Replay
@@ -29,7 +30,8 @@ _STAMPED = timedelta(seconds=1)
 def replay_log(server: PrivateServer, backup: Backup, plan: RecoveryPlan) -> Reached:
     """Replay to `plan.until`. SafetyStop(LogGap, LogConflict, FormatCheckFailed, RecoveryFailed)."""
     events = LogEvents(demand_log(plan, backup.id, positioned=backup.position.lsn is not None))
-    run = _Run(backup, Aim(plan))
+    until = plan.until
+    run = _Run(backup, Aim(plan), until.name if until.kind is PointKind.GTID else None)
     with (
         guarded(f"writing below {plan.place}"),
         tempfile.SpooledTemporaryFile(_HELD_IN_MEMORY, dir=str(plan.place)) as held,
@@ -55,10 +57,11 @@ def begins_behind(aim: Aim, first: Event, begin: int) -> bool:
 
 @dataclass
 class _Run:
-    """What was replayed so far: up to `reached`, the end of a transaction."""
+    """What was replayed so far: up to `reached`, the end of a transaction. `last`: the one that is to be the last."""
 
     backup: Backup
     aim: Aim
+    last: str | None = None
     last_commit: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class _Run:
         self._gtid = self.backup.position.gtid or ""
         self._found = self._stopped = False
         self._begun: datetime | None = None
+        self._gtid_begun: str | None = None
 
     def take(self, step: Step, events: LogEvents, held: IO[bytes], replay: Replay) -> bool:
         """One event; False where nothing more is to be replayed."""
@@ -84,7 +88,7 @@ class _Run:
             if begins_behind(self.aim, step.event, step.begin):
                 self._stopped = True
                 return False
-            self._begun = step.event.at
+            self._begun, self._gtid_begun = step.event.at, gtid_of(step.event)
         held.write(step.event.data)
         if step.whole:
             if self.aim.lsn is not None and self.aim.excludes(step.end, None):
@@ -92,7 +96,8 @@ class _Run:
                 return False
             _move(held, replay)
             self._reached, self._gtid, self.last_commit = step.end, str(events.gtids), self._begun
-        return True
+            self._stopped = self.last is not None and self._gtid_begun == self.last
+        return not self._stopped
 
     @property
     def position(self) -> Position:

@@ -29,7 +29,7 @@ from databosun.engines.mysql.recovery.log import replay_log
 from databosun.engines.mysql.recovery.private import PrivateServer
 
 DATA = "data"
-_BY_LOG = (PointKind.LATEST, PointKind.TIME, PointKind.LSN)
+_BY_LOG = (PointKind.LATEST, PointKind.TIME, PointKind.LSN, PointKind.GTID)
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
     backups = read_chain(plan.chain)
     base, last = backups[0], backups[-1]
     if plan.until.kind not in (PointKind.NONE, *_BY_LOG):
-        message = f"MariaDB is restored to a time, a position or the newest, not to {plan.until.kind}"
+        message = f"MariaDB is restored to a time, a position, a transaction or the newest, not to {plan.until.kind}"
         raise UserFault(Reason.POINT_NOT_COVERED, message)
     demand_restorable(base)
     seconds: dict[str, float] = {"replay": 0.0}
