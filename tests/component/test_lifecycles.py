@@ -418,6 +418,7 @@ async def test_objects_move_from_a_bucket_alone_and_only_where_backups_lie_in_it
 async def test_a_drill_of_any_age_forbids_the_archive_until_it_is_changed(rig: Rig) -> None:
     requests, drive = asked(rig), Driver(rig)
     rig.agents.bucket.old.due = ["a: 1 objects, 1.0KiB, to GLACIER"]
+    rig.agents.bucket.old.archived_until = rig.clock.now() - 36 * HOUR
     await rig.create(drill("any", selection={"from": "Random"}, suspend=True))
     await ruled(drive, bucket=BUCKET, rules=COLD)
     (rule,) = (await policy_of(rig))["status"]["plan"]["rules"]
@@ -438,6 +439,12 @@ async def test_a_drill_of_any_age_forbids_the_archive_until_it_is_changed(rig: R
     assert scope.conflicts == []
     assert [(one.policy, one.days) for one in scope.kept] == [("nightly", None)]
     assert scope.keep == ["seed-1"]
+    await drive.idle(MINUTE)
+    recovery = (await rig.get("Database", "orders"))["status"]["recovery"]
+    assert recovery["earliest"] < recovery["archivedUntil"] < recovery["earliestAtOnce"] == recovery["latest"]
+    await rig.delete("LifecyclePolicy", "old-orders")
+    await drive.idle(MINUTE)
+    assert (await rig.get("Database", "orders"))["status"]["recovery"] == recovery
 
 
 async def test_two_policies_on_the_same_backups_are_refused(rig: Rig) -> None:

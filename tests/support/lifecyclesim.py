@@ -50,6 +50,7 @@ class OldTable:
     results: dict[str, LifecycleResult] = field(default_factory=dict)
     taken: int = 0
     due: list[str] = field(default_factory=list)
+    archived_until: datetime | None = None
 
     def facts(self, task: LifecycleTask) -> list[RuleFacts]:
         """What a look finds for every rule."""
@@ -112,7 +113,13 @@ class OldTable:
         moved, self.due = len(self.due), []
         action = ActionType.STORAGE_TRANSITION
         return RuleOutcome(
-            name=name, action=action, state=RuleState.COMPLETED, moved=moved, remaining=0, bucket_rules=["databosun/x"]
+            name=name,
+            action=action,
+            state=RuleState.COMPLETED,
+            moved=moved,
+            remaining=0,
+            bucket_rules=["databosun/x"],
+            archived_until=self.archived_until,
         )
 
     def _take(self, rule: RuleOrder) -> RuleOutcome:

@@ -59,6 +59,9 @@ class RuleOutcome(Model):
     bucket_rules: list[str] = Field(
         default_factory=list, description="IDs of the policy's rules of the bucket, as the server returned them."
     )
+    archived_until: Instant | None = Field(
+        default=None, description="The newest backup that lies in an archive class, or bears its tag."
+    )
     batches: int = 0
     remaining: int | None = Field(default=None, description="Eligible rows that are left; None where not counted.")
     oldest: Instant | None = Field(default=None, description="Age column of the oldest eligible row that is left.")

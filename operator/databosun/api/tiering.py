@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from databosun.api.v1alpha1.common import Model
+from databosun.api.v1alpha1.fields import Instant
 from databosun.api.v1alpha1.reasons import Reason
 
 
@@ -76,6 +77,9 @@ class BucketFacts(Model):
     prefix: str = Field(description="The folder of the database's backups; no rule reaches beyond it.")
     foreign_rules: int = Field(default=0, description="Lifecycle rules of the bucket that are not this policy's.")
     conflicts: list[Conflict] = Field(default_factory=list, max_length=16, description="What the bucket's rules do.")
+    archived_until: Instant | None = Field(
+        default=None, description="The newest backup that lies in an archive class, or bears its tag."
+    )
     moves: list[str] = Field(default_factory=list, max_length=32, description="Chains that are due; the first 32.")
     stays: list[str] = Field(
         default_factory=list, max_length=32, description="Chains that are old enough and stay, and why; the first 32."

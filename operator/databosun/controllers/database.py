@@ -36,13 +36,14 @@ from databosun.controllers.proving import Drilling
 from databosun.controllers.seen import Meta, SeenDatabase
 from databosun.controllers.slots import reconcile_going
 from databosun.controllers.strays import let_go_of_pods
+from databosun.controllers.tiering import archived_until
 from databosun.domain.archiving import Claim
 from databosun.domain.conditions import Wanted, find, kstatus, merge_conditions
 from databosun.domain.database import Timetabled
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import FINALIZER_INSTANCES, Plan, PostEvent
 from databosun.domain.protection import ProtectionFacts, Success, decide_protection
-from databosun.domain.recovery import calm, calm_archiver, decide_recovery, with_managed
+from databosun.domain.recovery import calm, calm_archiver, decide_recovery, with_archived, with_managed
 from databosun.domain.schedule import interval
 from databosun.domain.tiers import Objectives, objective_out_of_reach, tier_objectives
 from databosun.kube.errors import QuotaExceeded
@@ -140,10 +141,13 @@ class DatabaseController:
             archiving = archivist.with_expiry(archiving, expiring)
         managed = probed.update.get("managed", seen.status.managed)
         gone = frozenset(managed.missing) if managed is not None else frozenset()
-        again = archiving.again or managed != seen.status.managed
+        until, before = archived_until(context, seen), seen.status.recovery
+        moved = until is not None and (before is None or before.archived_until is None or until > before.archived_until)
+        again = archiving.again or managed != seen.status.managed or moved
         history = without(await gather_history(context, seen, again=again), gone)
         recovery = decide_recovery(seen.status.recovery, history.successes, archiving.reach, now)
         recovery = with_managed(recovery, managed, now)
+        recovery = with_archived(recovery, before, history.successes, until)
         health, gap, until = archivist.health(archiving, recovery, now)
         timetables = tuple(
             due_of(seen, one, history, now, archivist.cause(archiving, asked, one, recovery)) for one in policies.usable
@@ -151,7 +155,7 @@ class DatabaseController:
         newest = _newest(seen.status, history)
         objectives = tier_objectives(seen.spec.tier, seen.spec.objectives)
         drilling = await proving.look(context, seen, last_backup(newest), objectives, now)
-        moved = await last_failover(context, seen)
+        failed_over = await last_failover(context, seen)
         return Looked(
             policies,
             history,
@@ -159,7 +163,7 @@ class DatabaseController:
             newest,
             recovery,
             drilling,
-            moved,
+            failed_over,
             probed,
             claim,
             archiving,

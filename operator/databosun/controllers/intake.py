@@ -174,6 +174,8 @@ class Intake:
             yield from cache.referring("FailoverTestRun", namespace, f"test:{key.name}")
         elif kind == "LifecyclePolicy":
             yield from self._not_begun("LifecycleRun", namespace, f"lifecycle:{key.name}")
+            if body.get("status", {}).get("archivedUntil"):  # what the Database can bring back at once
+                yield Key("Database", namespace, body.get("spec", {}).get("databaseRef", {}).get("name", ""))
         elif kind == "Approval":
             yield from self._approved(namespace, body.get("spec", {}).get("ref", {}))
 

@@ -59,6 +59,20 @@ def scope_of(context: Context, policy: SeenLifecyclePolicy, database: SeenDataba
     )
 
 
+def archived_until(context: Context, database: SeenDatabase) -> datetime | None:
+    """Up to when backups lie in an archive class, or go there, as the LifecyclePolicies of the database say."""
+    namespace, found = database.meta.namespace, []
+    for key in context.cache.referring(LIFECYCLE_POLICIES.kind, namespace, f"database:{database.meta.name}"):
+        body = context.cache.get(key)
+        try:
+            known = read.lifecycle_policy(body).status.archived_until if body is not None else None
+        except UserFault:
+            continue  # said on the policy itself
+        if known is not None:
+            found.append(known)
+    return max(found, default=None)
+
+
 def _kept(context: Context, policy: SeenLifecyclePolicy, database: SeenDatabase, now: datetime) -> list[RetentionSeen]:
     found = []
     for one in covered(context, database).usable:

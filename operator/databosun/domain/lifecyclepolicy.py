@@ -114,6 +114,10 @@ def decide_lifecycle_policy(facts: PolicySummaryFacts, now: datetime) -> dict[st
         "approval": GivenApproval(name=given.name, by=given.by, not_after=given.not_after) if given else None,
         "rules": backlog,
         "remaining": sum(one.remaining for one in backlog) if backlog else None,
+        "archived_until": max(
+            (one for one in (before.archived_until, *(run.status.archived_until for run in facts.ended)) if one),
+            default=None,
+        ),
         "last_run": last_run,
         "last_enforced_time": max((one for one in enforced if one is not None), default=before.last_enforced_time),
         "audit": audits[-1] if audits else before.audit,

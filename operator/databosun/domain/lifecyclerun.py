@@ -169,6 +169,7 @@ def _conclude(facts: LifecycleRunFacts, step: Conclude, now: datetime) -> Plan:
         )
         return _without(facts, step.attempt, Ending(Reason.BAD_REQUEST, message), now, phase=LifecyclePhase.FAILED)
     more: dict[str, Any] = {"plan": shown, "at": found.at, "notes": found.notes[:16] or None}
+    more["archived_until"] = next((one.bucket.archived_until for one in found.facts if one.bucket), None)
     if not facts.enforced:
         return _succeeded(facts, step, now, Reason.LOOKED, looked(found), **more)
     if not found.outcomes:
@@ -184,6 +185,8 @@ def _enforced(
         "rules": rule_results(found.outcomes),
         "processed": processed_by(found.outcomes),
         "remaining": sum(one.remaining or 0 for one in found.outcomes),
+        "archived_until": max((one.archived_until for one in found.outcomes if one.archived_until), default=None)
+        or more["archived_until"],
     }
     if found.audit is not None and found.audit_sha256 is not None:
         more["audit"] = AuditRecord(run=facts.state.ref.name, uri=found.audit, sha256=found.audit_sha256)

@@ -118,6 +118,20 @@ def with_managed(found: Recovery | None, managed: ManagedRecovery | None, now: d
     )
 
 
+def with_archived(
+    found: Recovery | None, old: Recovery | None, successes: Sequence[Success] | None, until: datetime | None
+) -> Recovery | None:
+    """The same with what lies in an archive class, and so is not there at once. It is not forgotten with the policy
+    that moved it; `successes` None: those that `old` was made from."""
+    known = [one for one in (until, old.archived_until if old is not None else None) if one is not None]
+    if found is None or not known:
+        return found
+    newest, at_once = max(known), old.earliest_at_once if old is not None else None
+    if successes is not None:
+        at_once = min((one.at for one in successes if one.at > newest), default=None)
+    return found.model_copy(update={"archived_until": newest, "earliest_at_once": at_once})
+
+
 def open_gap(recovery: Recovery | None, log: LogReach) -> Gap | None:
     """The newest gap, where no backup bridges it."""
     if log.begin is None or (recovery is not None and recovery.continuous):

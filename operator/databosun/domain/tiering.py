@@ -69,10 +69,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Tiering:
-    """What is due, oldest chain first, and which chains are old enough and stay all the same."""
+    """What is due, oldest chain first, and which chains are old enough and stay all the same. `due`: with those that
+    were tagged for it before."""
 
     moves: tuple[Move, ...]
     stays: tuple[str, ...]
+    due: tuple[Move, ...] = ()
 
 
 def coldness(storage_class: str) -> int:
@@ -109,6 +111,13 @@ def due_class(transitions: Sequence[TransitionOrder], age: timedelta) -> Storage
     """Where a chain belongs whose newest backup is so old."""
     due = [one for one in transitions if timedelta(days=one.days) <= age]
     return max(due, key=lambda one: one.days).storage_class if due else None
+
+
+def archived_until(backups: Iterable[StoredBackup], due: Iterable[Move], left: Collection[Move]) -> datetime | None:
+    """The newest backup that lies in an archive class, or is on its way there: due, and not `left` untagged."""
+    going = [one for move in due if move.storage_class in ARCHIVES and move not in left for one in move.backups]
+    lying = [one for one in backups if any(each.storage_class in ARCHIVES for each in one.objects)]
+    return max((one.at for one in (*going, *lying)), default=None)
 
 
 def thaw_time(classes: Iterable[str], speed: ThawSpeed) -> timedelta | None:

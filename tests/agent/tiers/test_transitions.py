@@ -112,6 +112,11 @@ class Yard:
         (outcome,) = result_of(self.enforce(after, **more)).outcomes
         return outcome
 
+    def taken(self, backup_id: str) -> datetime:
+        """When a backup was complete, as its manifest says."""
+        manifest = json.loads(self.bucket.store.get(f"{ROOT}/{backup_id}/manifest.json", limit=1 << 20))
+        return datetime.fromisoformat(manifest["completedAt"])
+
     def tiers(self) -> dict[str, str]:
         """Our tag, by what lies below the folder of the backups."""
         tags = self.bucket.tags()
@@ -182,18 +187,23 @@ def test_a_chain_is_tagged_as_a_whole_and_its_small_objects_never(yard: Yard) ->
         }
         for step in STEPS
     ]
+    taken = outcome.archived_until
+    assert taken is not None
+    assert taken == yard.taken("orders-b")
     assert [one["event"] for one in yard.links()] == ["Taken", "Granted", "Done", "Granted", "Done"]
     moved = yard.bucket.sweep()
     assert sorted(moved) == sorted(
         f"{ROOT}/{one}" for one in ("orders-a/a1/base.tar.zst.0000", "orders-b/a1/base.tar.zst.0000")
     )
-    assert yard.look().facts[0].counts.eligible == 0
+    (facts,) = yard.look().facts
+    assert facts.bucket is not None
+    assert (facts.counts.eligible, facts.bucket.archived_until) == (0, taken)
     again = yard.carry_out()
     assert (again.state, again.moved) == (RuleState.COMPLETED, 0)
 
 
 def test_a_chain_goes_on_step_by_step_and_never_back(yard: Yard) -> None:
-    yard.carry_out(31)
+    assert yard.carry_out(31).archived_until is None
     assert set(yard.tiers().values()) == {"STANDARD_IA"}
     yard.carry_out(91)
     assert set(yard.tiers().values()) == {"GLACIER"}

@@ -40,10 +40,12 @@ from databosun.domain.recovery import (
     log_begin,
     merge_gaps,
     open_gap,
+    with_archived,
 )
 from databosun.domain.requests import Named
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 CONTINUOUS = EffectiveContinuous(MINUTE, 10 * 2**30, allow_unbounded_slot=False, synchronous=False)
 
@@ -294,3 +296,23 @@ def test_the_name_of_an_archiver_leaves_room_for_its_pods(system: str) -> None:
     name = archiver_name(system)
     assert len(f"{name}-{'0' * 10}-{'0' * 5}") <= 63
     assert name == name.lower()
+
+
+def test_what_lies_in_an_archive_is_not_there_at_once() -> None:
+    backups = [Success(name, NOW - days * DAY, 1) for name, days in (("a", 100), ("b", 40), ("c", 1))]
+    found = decide_recovery(None, backups, None, NOW)
+    assert with_archived(found, None, backups, None) == found
+    told = with_archived(found, None, backups, NOW - 90 * DAY)
+    assert told is not None
+    assert (told.earliest, told.archived_until, told.earliest_at_once) == (
+        NOW - 100 * DAY,
+        NOW - 90 * DAY,
+        NOW - 40 * DAY,
+    )
+    # It is remembered without the policy, through looks that read no backups, and never goes back.
+    again = with_archived(decide_recovery(told, None, None, NOW), told, None, None)
+    assert again == told
+    assert with_archived(found, told, backups, NOW - 95 * DAY) == told
+    later = with_archived(found, told, backups, NOW - DAY)
+    assert later is not None
+    assert later.earliest_at_once is None

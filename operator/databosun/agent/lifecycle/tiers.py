@@ -24,7 +24,7 @@ from databosun.api.tiering import BucketFacts, Conflict
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.bucketrules import TAG, Owner, conflicts, differences, merge, render
 from databosun.domain.errors import SafetyStop, UserFault
-from databosun.domain.tiering import Move, StoredBackup, StoredObject, Tiering, coldness, decide_tiering
+from databosun.domain.tiering import Move, StoredBackup, StoredObject, Tiering, archived_until, coldness, decide_tiering
 from databosun.storage.locks import AT_ONCE
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest
 from databosun.storage.names import is_name
@@ -74,6 +74,7 @@ class Tiers:
         rules, scope = self.store.bucket_rules(), self.task.tiering
         backups = self._backups()
         tiering = self._decide(backups)
+        going = archived_until(backups, tiering.due, [*tiering.moves])
         against = [*self._unreadable(rules), *conflicts(rules.rules, self.owner, self.ctx.layout.root, scope.kept)]
         due = [one for move in tiering.moves for one in move.backups]
         counts = RuleCounts(
@@ -87,6 +88,7 @@ class Tiers:
         bucket = BucketFacts(
             place=self.ctx.store.describe(),
             prefix=self.owner.prefix,
+            archived_until=going,
             foreign_rules=sum(not str(one.get("ID", "")).startswith(self.owner.ids) for one in rules.rules),
             conflicts=against[:16],
             moves=[_said(move) for move in tiering.moves[:SHOWN]],
@@ -99,7 +101,7 @@ class Tiers:
     def _decide(self, backups: Iterable[StoredBackup]) -> Tiering:
         """What is due and not tagged for it yet."""
         found = decide_tiering(self.rule.transitions, list(backups), self.task.tiering.keep, self.task.at)
-        return Tiering(tuple(one for one in found.moves if self._untagged(one)), found.stays)
+        return Tiering(tuple(one for one in found.moves if self._untagged(one)), found.stays, found.moves)
 
     def _untagged(self, move: Move) -> tuple[StoredObject, ...]:
         self.ctx.stop.check()
@@ -152,10 +154,11 @@ class Tiers:
 
     # --- what is done
 
-    def carry_out(self, ledger: Ledger) -> tuple[RuleState, int, tuple[str, ...]]:
-        """How it ended, the backups that are left, and the IDs of our rules as the server returned them."""
-        ids = self._have_rules(ledger)
-        moves = list(self._decide(self._backups()).moves)
+    def carry_out(self, ledger: Ledger) -> dict[str, object]:
+        """What becomes of the outcome: how it ended, and the IDs of our rules as the server returned them."""
+        ids, backups = self._have_rules(ledger), self._backups()
+        tiering = self._decide(backups)
+        moves = list(tiering.moves)
         stop_at = self.task.stop_at
         while moves:
             self.ctx.stop.check()
@@ -163,7 +166,12 @@ class Tiers:
                 break
             self._tag(moves.pop(0), ledger)
         left = sum(len(one.backups) for one in moves)
-        return (RuleState.LIMITED if left else RuleState.COMPLETED), left, ids
+        return {
+            "state": RuleState.LIMITED if left else RuleState.COMPLETED,
+            "remaining": left,
+            "bucket_rules": list(ids),
+            "archived_until": archived_until(backups, tiering.due, moves),
+        }
 
     def _have_rules(self, ledger: Ledger) -> tuple[str, ...]:
         """Read, merge, write, verify. The audit holds all rules as they were, for whoever must put them back."""

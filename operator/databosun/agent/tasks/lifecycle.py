@@ -66,10 +66,8 @@ def _of_tiers(tiers: Tiers, ledger: Ledger, plan: LifecyclePlan, refusals: Refus
         failure = RuleFailure(reason=against[0].reason, message=against[0].message)
         return [outcome.model_copy(update={"failure": failure})], tiers.notes
     began = time.monotonic()
-    update: dict[str, object]
     try:
-        state, left, ids = tiers.carry_out(ledger)
-        update = {"state": state, "remaining": left, "bucket_rules": list(ids)}
+        update = tiers.carry_out(ledger)
     except Stopped:
         raise
     except DatabosunError as error:

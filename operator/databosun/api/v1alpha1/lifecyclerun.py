@@ -9,7 +9,7 @@ from pydantic import Field
 
 from databosun.api.lifecycle import LifecycleMode
 from databosun.api.v1alpha1.common import LocalRef, Model
-from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, first
+from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, Time, first
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord, LifecyclePlanStatus, RuleResult
 from databosun.api.v1alpha1.run import Failure, NotAfter, RunStatus, ScheduledFor, record
 from databosun.api.v1alpha1.schema import WHOLE, one_each, rules
@@ -65,6 +65,10 @@ class LifecycleRunStatus(RunStatus):
     )
     processed: int | None = Field(default=None, description="Enforce: rows deleted or anonymised, of all rules.")
     remaining: int | None = Field(default=None, description="Eligible rows that are left, of all rules.")
+    archived_until: Time | None = Field(
+        default=None,
+        description="StorageTransition: backups up to this one lie in an archive class of the bucket, or go there.",
+    )
     audit: AuditRecord | None = Field(default=None, description="Enforce: the audit in the store.")
     image: Line | None = Field(default=None, description="Image that the agent ran in.")
     notes: Annotated[list[Message], Field(max_length=16), WHOLE, first(16)] | None = Field(

@@ -182,6 +182,10 @@ class LifecyclePolicyStatus(Model):
         default_factory=list, description="How each rule fares."
     )
     remaining: int | None = Field(default=None, description="Eligible rows that are left, of all rules.")
+    archived_until: Time | None = Field(
+        default=None,
+        description="StorageTransition: backups up to this one lie in an archive class of the bucket, or go there.",
+    )
     last_run: LastLifecycleRun | None = Field(default=None, description="The newest run that ended.")
     last_enforced_time: Time | None = Field(default=None, description="When the newest enforced run ended well.")
     audit: AuditRecord | None = Field(default=None, description="The newest audit.")

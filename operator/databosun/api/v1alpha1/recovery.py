@@ -25,6 +25,15 @@ class Recovery(Model):
     """What could be restored now, from storage alone."""
 
     earliest: Time | None = Field(default=None, description="The oldest instant that can be restored.")
+    archived_until: Time | None = Field(
+        default=None,
+        description="Backups up to this instant may lie in an archive class of the bucket, where a LifecyclePolicy"
+        " moves them: they can be restored only after a thaw of hours, whatever the estimate says.",
+    )
+    earliest_at_once: Time | None = Field(
+        default=None,
+        description="Where backups lie in an archive class: the oldest instant that can be restored without a thaw.",
+    )
     latest: Time | None = Field(
         default=None, description="The newest instant provably restorable; its age is the RPO as it stands."
     )
