@@ -150,10 +150,10 @@ from databosun.domain.ledgerlines import ledger_lines
 def mib():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
-base, began = mib(), time.monotonic()
+base, began, way = mib(), time.monotonic(), way_to(int(sys.argv[1]))
 with Crowd() as crowd:
-    crowd.add_writers(way_to(int(sys.argv[1])), {CLIENTS})
-    crowd.add_reader(way_to(int(sys.argv[1])))
+    crowd.add_writers(way, {CLIENTS})
+    crowd.add_reader(way)
     crowd.start(float(sys.argv[2]))
     while sum(len(one) for one in crowd.writes.clients.values()) < {THIRTY_MINUTES}:
         crowd.check()

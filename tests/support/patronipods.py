@@ -95,11 +95,17 @@ class PatroniPods:
         self.place.wait(f"{run} has a verdict", over, 600)
         return self.status(run)
 
-    def log(self, run: str) -> str:
-        """What its newest agent says."""
+    def agent(self, run: str) -> Object | None:
+        """The pod of its newest agent."""
         pods = self.place.stack.api.list("pods", self.place.namespace, "databosun.io/task=failover")
-        names = sorted(pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"].startswith(f"{run}-"))
-        return self.place.stack.kubectl("logs", "-n", self.place.namespace, names[-1], check=False) if names else ""
+        mine = [pod for pod in pods if pod["metadata"]["name"].startswith(f"{run}-")]
+        return max(mine, key=lambda pod: str(pod["metadata"]["name"]), default=None)
+
+    def log(self, run: str) -> str:
+        """What that says."""
+        pod = self.agent(run)
+        name = pod["metadata"]["name"] if pod else "none"
+        return self.place.stack.kubectl("logs", "-n", self.place.namespace, name, check=False)
 
     # --- members
 

@@ -245,7 +245,8 @@ def _settled(facts: FailoverFacts, step: Conclude, now: datetime) -> Plan:
         f" the probe's table): {ending.message}; look at the database now.{before}"
     )
     ending = replace(ending, reason=str(Reason.NOT_SETTLED), message=message, certain=True)
-    return without_word(facts, Conclude(ending, step.attempt), now)
+    moved = facts.status.moved_at or facts.status.step_at  # it may have been: a cooldown counts from here
+    return without_word(facts, Conclude(ending, step.attempt), now, moved_at=moved)
 
 
 def _no_better(verdict: FailoverVerdict | None) -> FailoverVerdict:

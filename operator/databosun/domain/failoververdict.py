@@ -41,10 +41,10 @@ def refuse(facts: FailoverFacts, attempt: int, ending: Ending, now: datetime, **
     return _over(facts, attempt, FailoverPhase.REFUSED, ending, now, **changes)
 
 
-def without_word(facts: FailoverFacts, step: Conclude, now: datetime) -> Plan:
+def without_word(facts: FailoverFacts, step: Conclude, now: datetime, **changes: Any) -> Plan:
     """No verdict was reported: it never began for want of something, or the cluster failed."""
     phase = FailoverPhase.REFUSED if step.refused else FailoverPhase.INCONCLUSIVE
-    return _over(facts, step.attempt, phase, step.ending, now)
+    return _over(facts, step.attempt, phase, step.ending, now, **changes)
 
 
 def _over(

@@ -211,6 +211,9 @@ def test_an_agent_that_is_killed_right_after_its_order_leaves_one_primary_and_no
     found = job.run(FailoverStep.SETTLE, plan).failover
     assert found
     assert (found.verdict, found.settled) == (FailoverVerdict.INCONCLUSIVE, True), found
+    assert found.topology_after
+    assert f"{found.topology_after.primary} is the primary" in found.message
+    assert (found.ordered_at is not None) is (found.topology_after.primary != plan.primary)  # else no cooldown holds
     yard.rest()
     assert len(yard.writable()) == 1
     assert yard.leftovers() == []

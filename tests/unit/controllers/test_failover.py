@@ -315,6 +315,7 @@ async def test_where_nobody_can_put_it_in_order_a_person_is_called(drive: Driver
     status = await status_of(drive)
     assert status["failure"]["reason"] == "NotSettled"
     assert "look at the database now" in status["failure"]["message"]
+    assert "movedAt" in status  # it may have been, so its cooldown holds
     assert len([one for one in rig.agents.bucket.agents if one[0] == "failover"]) == 2 + 3
     assert "FailoverInconclusive" in rig.told.reasons("mine")
 

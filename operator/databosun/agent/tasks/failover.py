@@ -116,7 +116,10 @@ def _settle(
             topology = provider.topology()
     if done is not None:
         return done.model_copy(update={"settled": not left, "notes": [*left, *done.notes], "topology_after": topology})
-    message = "the Job that switched was lost, and what it found with it; " + (
+    now = topology.primary if topology is not None else None
+    moved = now is not None and now != plan.primary
+    led = f"{now} is the primary now, no more {plan.primary}" if moved else f"{now or 'nobody'} is the primary"
+    message = f"the Job that switched was lost, and what it found with it; {led}; " + (
         f"left behind: {'; '.join(left)}" if left else "nothing of it is left behind"
     )
     result = FailoverResult(
@@ -131,6 +134,7 @@ def _settle(
         topology_after=topology,
         settled=not left,
         notes=left,
+        ordered_at=started if moved else None,
     )
     return result if left else put_evidence(ctx, task, result, started)
 

@@ -197,7 +197,11 @@ class FailoverTestRunStatus(RunStatus):
     )
     step_since: int | None = Field(default=None, description="The first attempt of this step.")
     step_at: Time | None = Field(default=None, description="When the step was decided on.")
-    moved_at: Time | None = Field(default=None, description="When the switch was ordered. Absent: nothing was moved.")
+    moved_at: Time | None = Field(
+        default=None,
+        description="When the switch was ordered; where its Job was lost, when another primary was found, or nobody "
+        "could look. Absent: nothing was moved.",
+    )
     topology_before: TopologySeen | None = Field(default=None, description="The nodes before anything was moved.")
     topology_after: TopologySeen | None = Field(default=None, description="The nodes at the end.")
     guards: Annotated[list[GuardSeen], Field(max_length=GUARDS), one_each("name"), first(GUARDS)] | None = Field(
