@@ -84,12 +84,12 @@ def test_an_agent_that_is_killed_leaves_order_and_the_run_says_what_is_known(
     kill_when(case, moment, lambda: end_agent(case))
     found = payments.ended(case.run)
     assert (found["phase"], found["failure"]["reason"]) == ("Inconclusive", "Settled"), found
+    nothing_is_left(payments)
     leader = payments.leader()
     assert f"{leader} is the primary" in found["failure"]["message"]
     assert ("movedAt" in found) is (leader != case.primary)
     assert changed(payments, before) <= {case.primary}
     assert moment != "writes" or changed(payments, before) == set()
-    nothing_is_left(payments)
 
 
 def begin(payments: PatroniPods, run: str) -> Case:
