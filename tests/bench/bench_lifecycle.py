@@ -8,6 +8,7 @@ Every contender gets a table of its own, made anew. The best fixed batch is look
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -93,6 +94,26 @@ def by_rule(keeper: Keeper, action: ActionType) -> float:
     afresh(keeper)
     asked = rule(action=action, where=None, limits={"max_rows_per_run": 1 << 40})
     return enforced(keeper, asked)
+
+
+def test_how_much_an_archive_writes_for_each_core(keeper: Keeper) -> None:
+    """Both forms of the rows, before they are packed: by the clock, and by the agent's own time of a core. What the
+    server takes besides is not in the latter."""
+    clock, core = [], []
+    for _ in range(ROUNDS):
+        afresh(keeper)
+        asked = rule(action=ActionType.ARCHIVE, where=None, limits={"max_rows_per_run": 1 << 40})
+        approved = keeper.look(asked).plan_hash
+        began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
+        done = result_of(keeper.enforce(asked, approved=approved, batch=BATCH)).outcomes[0]
+        took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
+        assert (done.failure, done.remaining) == (None, 0)
+        size = sum(
+            artefact["bytes"] for link in keeper.archive().links() for artefact in link.get("artefacts", [])
+        ) / 1e6  # fmt: skip
+        clock.append(size / took)
+        core.append(size / (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+    print(f"\n{size:.0f} MB archived: {statistics.median(clock):.1f} MB/s, {statistics.median(core):.1f} a core")
 
 
 def test_deleting_and_archiving_beside_batches_by_hand(keeper: Keeper) -> None:
