@@ -105,15 +105,21 @@ STORIES = {
         servers=("mongodb",),
         fill=(
             *_MONGODB,
+            # The stand-in reads all of its oplog at each look: what is there before does not stand in it.
             "if not client.local.list_collection_names():\n"
+            "    client.catalogue.products.drop()\n"
+            "    client.catalogue.products.insert_many({'_id': n, 'name': f'product {n}'} for n in range(50000))\n"
+            "    client.catalogue.products.create_index('name')\n"
             "    client.local.create_collection('oplog.rs', capped=True, size=1 << 26)\n"
-            "client.catalogue.products.drop()\n"
-            "client.catalogue.products.insert_many({'_id': n, 'name': f'product {n}'} for n in range(50000))\n"
-            "client.catalogue.products.create_index('name')",
+            "    from bson import ObjectId\n"
+            "    of_set = {'_id': 'rs0', 'settings': {'replicaSetId': ObjectId()}}\n"
+            "    client.local['system.replset'].insert_one(of_set)\n"
+            "    client.catalogue.products.insert_one({'name': 'the first that is logged'})",
         ),
-        more=(*_MONGODB, "client.catalogue.products.insert_many({'late': n} for n in range(1000))"),
+        more=(*_MONGODB, "client.catalogue.products.insert_many({'late': n} for n in range(100))"),
         look=(*_MONGODB, "print(client.catalogue.products.count_documents({}), 'products')"),
         backups=(("a full backup", "full"), ("an incremental backup", "oplog")),
+        log=True,
         base=("runner-mongodb:7.0-dev",),
     ),
     "redis": Story(
