@@ -27,6 +27,13 @@ LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 CARRIED = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL")
 PACKAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
+# As in Debian's own slim image: nothing of apt's caches stays in a layer, no package brings manuals or translations.
+APT_KEEPS_NOTHING = """DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+"""
+LEFT_OUT = ("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man")
+DPKG_LEAVES_OUT = "".join(f"path-exclude /{one}/*\n" for one in LEFT_OUT) + "path-include /usr/share/doc/*/copyright\n"
 KEYRING = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
 
 
@@ -129,11 +136,16 @@ def _make(folder: Path, inputs: Inputs) -> None:
     sources.append(f"deb {inputs.security_mirror} {SUITE}-security main")
     (root / "etc/apt/sources.list").write_text("\n".join(sources) + "\n")
     (root / "etc/apt/apt.conf.d/90machine").write_text(inputs.apt)
+    (root / "etc/apt/apt.conf.d/docker-clean").write_text(APT_KEEPS_NOTHING)
+    (root / "etc/dpkg/dpkg.cfg.d/docker").write_text(DPKG_LEAVES_OUT)
     if inputs.pip:
         (root / "etc/pip.conf").write_text(inputs.pip)
     for emptied in ("var/cache/apt", "var/lib/apt/lists", "var/log", "tmp"):
         for path in (root / emptied).iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in [path for one in LEFT_OUT for path in (root / one).rglob("*")]:
+        if path.name != "copyright" and not path.is_dir():
+            path.unlink()
     run(["tar", "--create", "--numeric-owner", f"--file={context}/root.tar", f"--directory={root}", "."])
     environment = " ".join(f"{name}={json.dumps(value)}" for name, value in inputs.environment.items())
     (context / "Containerfile").write_text(
