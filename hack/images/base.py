@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -22,7 +21,6 @@ from hack.common import Failure, cache_dir, file_lock, progress, run, succeeds
 SUITE = "bookworm"
 REFERENCE = f"localhost/debian:{SUITE}"
 LABEL = "databosun.base"
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 CARRIED = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL")
@@ -34,7 +32,6 @@ Dir::Cache::srcpkgcache "";
 """
 LEFT_OUT = ("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man")
 DPKG_LEAVES_OUT = "".join(f"path-exclude /{one}/*\n" for one in LEFT_OUT) + "path-include /usr/share/doc/*/copyright\n"
-KEYRING = {"/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def ensure(*, again: bool = False) -> str:
     """Have the base image for the machine's present settings and return its name; ``again`` makes it anew."""
     if os.geteuid() != 0:
         raise Failure("making a base image needs root (debootstrap)")
-    debian.ensure({**PACKAGES, **KEYRING})
+    debian.ensure({**PACKAGES, **debian.KEYRING})
     inputs = _inputs()
     with file_lock(cache_dir() / "locks" / "base-image.lock", "the base image"):
         if again or _label() != inputs.key():
@@ -93,7 +90,7 @@ def _label() -> str | None:
 
 
 def _inputs() -> Inputs:
-    main, security = mirrors("\n".join(_apt_sources()))
+    main, security = debian.mirrors("\n".join(debian.apt_sources()))
     found = {str(file.relative_to(LOCAL_AUTHORITIES)): file for file in sorted(LOCAL_AUTHORITIES.rglob("*.crt"))}
     settings = [line for line in run(["apt-config", "dump"]).splitlines() if line.startswith("Acquire::")]
     pip = Path("/etc/pip.conf")
@@ -106,21 +103,6 @@ def _inputs() -> Inputs:
         authorities={name: file.read_text() for name, file in found.items()},
         environment={**own, **{name: os.environ[name] for name in CARRIED if name in os.environ}},
     )
-
-
-def _apt_sources() -> list[str]:
-    folder = Path("/etc/apt")
-    files = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
-    return [file.read_text() for file in files if file.is_file() and file.suffix in (".list", ".sources")]
-
-
-def mirrors(sources: str) -> tuple[str, str]:
-    """Return the addresses of Debian's packages and of its security updates out of a machine's apt sources."""
-    addresses = [word for line in sources.splitlines() if not line.lstrip().startswith("#")
-                 for word in line.split() if re.match(r"https?://", word)]  # fmt: skip
-    plain = [address.rstrip("/") for address in addresses]
-    security = next((one for one in plain if one.endswith("/debian-security")), f"{DEFAULT_MIRROR}-security")
-    return next((one for one in plain if one.endswith("/debian")), DEFAULT_MIRROR), security
 
 
 def _make(folder: Path, inputs: Inputs) -> None:

