@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from databosun.api.v1alpha1.database import EngineName
+from databosun.engines import registry
 from databosun.kube.errors import Invalid
 from databosun.kube.resources import BACKUP_POLICIES, Object
 from support.operator import Rig, backup, conditions, database, policy, storage
@@ -69,7 +71,8 @@ async def test_an_unknown_time_zone_is_refused_by_the_server_and_else_named(rig:
     assert "spec.timeZone" in condition(await rig.get("BackupPolicy", "wrong"), "Stalled")["message"]
 
 
-async def test_an_engine_that_is_not_served_says_so(rig: Rig) -> None:
+async def test_an_engine_that_is_not_served_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(registry._MODULES, EngineName.MYSQL)
     await rig.create(database("cache", engine="MySQL"), database("orders"), storage(), policy())
     drive = Driver(rig)
     await drive.idle(5 * MINUTE)

@@ -15,6 +15,9 @@ from support.mariayard import MariaYard
 from support.mongosample import fill as fill_mongodb
 from support.mongoserver import MongoServer
 from support.mongoyard import MongoYard
+from support.mysqlsample import fill as fill_mysql
+from support.mysqlserver import MySQLServer, mysql_bin, new_server
+from support.mysqlyard import MySQLYard
 from support.pgsample import fill as fill_postgresql
 from support.pgserver import Server, bin_dir, open_folder
 from support.pgyard import PostgreSQLYard
@@ -47,6 +50,17 @@ def make_mariadb(folder: Path, _: pytest.MonkeyPatch, request: pytest.FixtureReq
     return MariaYard(folder, server=server)
 
 
+def make_mysql(folder: Path, patch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
+    """A new server of what Debian's unstable suite has; skipped where it has none."""
+    patch.setenv("DATABOSUN_MYSQL_BIN", str(mysql_bin()))
+    server = MySQLServer(origin=new_server())
+    request.addfinalizer(server.remove)
+    server.init()
+    server.start()
+    fill_mysql(server)
+    return MySQLYard(folder, server=server)
+
+
 def make_mongodb(folder: Path, _: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
     """A new server of the stand-in, with an oplog."""
     server = MongoServer()
@@ -76,6 +90,7 @@ def _redis(product: str, folder: Path, patch: pytest.MonkeyPatch, request: pytes
 MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch, pytest.FixtureRequest], EngineYard]] = {
     "postgresql": make_postgresql,
     "mariadb": make_mariadb,
+    "mysql": make_mysql,
     "mongodb": make_mongodb,
     "redis": make_redis,
     "valkey": make_valkey,

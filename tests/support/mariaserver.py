@@ -36,13 +36,17 @@ class MariaServer:
     """One server. `stop` it in the end; `remove` deletes its folder. `origin`: one that was never started, whose data
     directory is copied, which takes no time."""
 
+    program = "/usr/sbin/mariadbd"
+    installer: tuple[str, ...] = ("mariadb-install-db", "--auth-root-authentication-method=normal", "--skip-test-db")
+    defaults: Mapping[str, str] = _SETTINGS
+
     def __init__(self, *, settings: Mapping[str, str] | None = None, origin: MariaServer | None = None) -> None:
         self.origin = origin
         self.folder = open_folder("maria")
         self.data = self.folder / "data"
         self.port = free_port()
         self.socket = self.folder / "socket"
-        self.settings = {**_SETTINGS, **(settings or {})}
+        self.settings = {**self.defaults, **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def init(self) -> None:
@@ -52,8 +56,8 @@ class MariaServer:
             shutil.copytree(self.origin.data, self.data)
             hand_over(self.folder)
             return
-        argv = ["mariadb-install-db", f"--defaults-file={self._file}", f"--datadir={self.data}"]
-        argv += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        program, *more = self.installer
+        argv = [program, f"--defaults-file={self._file}", f"--datadir={self.data}", *more]
         done = subprocess.run(argv, capture_output=True, text=True, env=_environment(self.folder), timeout=120,
                               cwd=self.folder, **identity())  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -71,14 +75,14 @@ class MariaServer:
         }
         (self.folder / "tmp").mkdir(exist_ok=True)
         lines = [f"{name} = {value}" if value else name for name, value in settings.items()]
-        self._file.write_text("\n".join(["[mariadbd]", *lines]) + "\n")
+        self._file.write_text("\n".join([f"[{Path(self.program).name}]", *lines]) + "\n")
         hand_over(self.folder)
 
     def start(self) -> None:
         """Start and wait until it answers."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["/usr/sbin/mariadbd", f"--defaults-file={self._file}"],
+                [self.program, f"--defaults-file={self._file}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

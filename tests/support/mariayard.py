@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pymysql
+from pymysql.connections import Connection
 
 from databosun.api.drill import Check, CheckType
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName
 from support.engineyard import EngineYard
-from support.mariasample import content, contents
+from support.mariasample import content
 from support.mariaserver import BACKUP_USER, PASSWORD, MariaServer
 from support.pgserver import hand_over, identity
 from support.recoverypod import RecoveryPod
@@ -38,6 +40,15 @@ class MariaYard(EngineYard):
     continuous = True
 
     @property
+    def server_program(self) -> str:
+        """What a copy that is made by hand runs."""
+        return self.its.program
+
+    def content_of(self, connection: Connection[Any]) -> object:
+        """Rows and definitions, by a session of any server."""
+        return content(connection)
+
+    @property
     def its(self) -> MariaServer:
         """The server."""
         assert self.server is not None
@@ -50,7 +61,15 @@ class MariaYard(EngineYard):
 
     def contents(self) -> object:
         """Rows and definitions."""
-        return contents(self.its)
+        return self.contents_of(self.its)
+
+    def contents_of(self, server: MariaServer) -> object:
+        """Rows and definitions."""
+        connection = server.connect()
+        try:
+            return self.content_of(connection)
+        finally:
+            connection.close()
 
     def change(self) -> None:
         """Rows, a table and a view more."""
@@ -85,23 +104,23 @@ class MariaYard(EngineYard):
     @contextmanager
     def served(self, data: Path) -> Iterator[object]:
         """Started as a StatefulSet would, by its own configuration."""
-        other = MariaServer()
+        other = type(self.its)()
         try:
             other.data = data
             other.configure()
             hand_over(data)
             other.start()
-            yield contents(other)
+            yield self.contents_of(other)
         finally:
             other.remove()
 
     @contextmanager
     def followed(self, markdown: str, folder: Path) -> Iterator[object]:
         """In one shell, by the user that owns the server."""
-        with followed(markdown, folder) as (socket, _):
+        with followed(markdown, folder, self.server_program) as (socket, _):
             connection = pymysql.connect(unix_socket=socket, user="restorer", charset="utf8mb4", ssl_disabled=True)
             try:
-                yield content(connection)
+                yield self.content_of(connection)
             finally:
                 connection.close()
 
@@ -111,7 +130,7 @@ class MariaYard(EngineYard):
 
 
 @contextmanager
-def followed(markdown: str, folder: Path) -> Iterator[tuple[str, str]]:
+def followed(markdown: str, folder: Path, program: str = MariaServer.program) -> Iterator[tuple[str, str]]:
     """Follow a RESTORE.md: the copy's socket, and what was printed. The copy is ended in the end."""
     blocks = _BLOCK.findall(markdown)
     assert blocks, "the document has no commands"
@@ -125,7 +144,12 @@ def followed(markdown: str, folder: Path) -> Iterator[tuple[str, str]]:
             done = subprocess.run(
                 ["bash", script.name],
                 cwd=folder,
-                env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "HOME": str(folder),
+                    "LC_ALL": "C.UTF-8",
+                    "MYSQL_BIN": str(Path(program).parent),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -137,10 +161,10 @@ def followed(markdown: str, folder: Path) -> Iterator[tuple[str, str]]:
         assert done.returncode == 0, f"following the document failed:\n{output[-6000:]}"
         yield (folder / "done").read_text().strip(), output
     finally:
-        _end_servers_below(folder)
+        _end_servers_below(folder, Path(program).name)
 
 
-def _end_servers_below(folder: Path) -> None:
+def _end_servers_below(folder: Path, program: str) -> None:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -148,5 +172,5 @@ def _end_servers_below(folder: Path) -> None:
                 here = Path(os.readlink(entry / "cwd"))
             except OSError:
                 continue
-            if b"mariadbd" in command and here.is_relative_to(folder):
+            if program.encode() in command and here.is_relative_to(folder):
                 os.kill(int(entry.name), signal.SIGKILL)

@@ -32,6 +32,7 @@ _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
     EngineName.REDIS: "databosun.engines.redis",
     EngineName.MARIADB: "databosun.engines.mysql",
+    EngineName.MYSQL: "databosun.engines.mysql",
     EngineName.MONGODB: "databosun.engines.mongodb",
     EngineName.RDS: "databosun.engines.rds",
 }

@@ -74,13 +74,14 @@ def target_of(
     hosts: tuple[str, ...] = ("127.0.0.1",),
     tls: TLSMode = TLSMode.DISABLE,
     ca: Path | None = None,
+    engine: EngineName = EngineName.MARIADB,
 ) -> Target:
     """How an agent would be told to reach it."""
     described = DatabaseTarget(
         namespace="shop",
         name="orders",
         uid="0",
-        engine=EngineName.MARIADB,
+        engine=engine,
         hosts=list(hosts),
         port=server.port,
         database=database,

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import pymysql
 import pytest
 
-from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.engines.mysql.binlogfile import MAGIC, BinlogWalk
 from databosun.engines.mysql.definitions import Inventory, missing_from
+from databosun.engines.mysql.dialect import MARIADB
 from databosun.engines.mysql.dumpcheck import DumpCheck, ScriptCheck
 from databosun.engines.mysql.faults import driver_fault, login_fault, tool_fault
 from databosun.engines.mysql.grants import Grants, grant_statement, parse_grants
@@ -21,7 +21,6 @@ from databosun.engines.mysql.positions import Mark, read_mark
 from databosun.engines.mysql.relay import _Framing
 from databosun.engines.mysql.server import series_of
 from databosun.engines.mysql.tools import series_in
-from databosun.engines.registry import load
 
 DUMP = b"""/*M!999999\\- enable the sandbox mode */ 
 -- MariaDB dump 10.19  Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)
@@ -235,19 +234,19 @@ def test_errors_of_the_driver_say_who_must_act() -> None:
 
 def test_versions() -> None:
     assert series_of("11.4.2-MariaDB") == (11, 4)
-    assert series_in("mariadb-dump Ver 10.19 Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)") == (10, 11)
-    assert series_in("mariadb-dump from 11.4.3-MariaDB, client 10.19 for Linux (x86_64)") == (11, 4)
-    assert series_in("mariadbd Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)") == (10, 11)
-    assert series_in("mariadb-binlog Ver 3.5 for debian-linux-gnu at x86_64") is None
+    assert series_in("mariadb-dump Ver 10.19 Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)", MARIADB) == (
+        10,
+        11,
+    )
+    assert series_in("mariadb-dump from 11.4.3-MariaDB, client 10.19 for Linux (x86_64)", MARIADB) == (11, 4)
+    assert series_in("mariadbd Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)", MARIADB) == (
+        10,
+        11,
+    )
+    assert series_in("mariadb-binlog Ver 3.5 for debian-linux-gnu at x86_64", MARIADB) is None
 
 
 def test_a_mark_is_read_back() -> None:
     mark = Mark("bin.000007", 4711, "0-7-27")
     assert read_mark(mark.document()) == mark
     assert read_mark(b"{}\n") is None
-
-
-def test_mysql_is_not_served() -> None:
-    with pytest.raises(UserFault) as caught:
-        load(EngineName.MYSQL)
-    assert caught.value.reason == "UnsupportedEngine"

@@ -344,7 +344,11 @@ class Reason(StrEnum):
     HISTORY_NOT_DUMPED = "HistoryNotDumped", "Nothing: the history of system-versioned tables is in no dump."
     NOT_TRANSACTIONAL = "NotTransactional", "Turn the tables into InnoDB, or set consistency: Partial in the policy."
     REPLICA_UNFIT = "ReplicaUnfit", "Mend the replication, or grant SLAVE MONITOR so that its lag can be seen."
-    ACCOUNTS_LEFT = "AccountsLeft", "Drop or rename the accounts that the message names: nobody can log in to them."
+    ACCOUNTS_LEFT = (
+        "AccountsLeft",
+        "Drop or rename the accounts that the message names: nobody can log in to them, or they hold privileges on "
+        "what is gone, which can be revoked.",
+    )
     VIEW_INVALID = "ViewInvalid", "Mend or drop the view that the message names: what it stands on is gone."
     AUTH_UNSUPPORTED = "AuthUnsupported", "Use an account that logs in by password, over the network."
     BINLOG_UNREADABLE = "BinlogUnreadable", "See the message for the server's own words; a Full is taken where it must."

@@ -1,4 +1,4 @@
-"""The engine of MariaDB. Imported on use by the registry, so that the operator never loads the driver."""
+"""The engine of MariaDB and MySQL. Imported on use by the registry, so that the operator never loads the driver."""
 
 from databosun.engines.mysql.engine import ENGINE
 

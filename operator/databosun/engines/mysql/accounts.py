@@ -1,7 +1,7 @@
 """Accounts, roles and their privileges as a script that replaces what is there.
 
 `mariadb-dump --system=users` does not do: it fails on an account whose host the server does not look at
-(skip-name-resolve), and its script fails on a new server, where root exists already.
+(skip-name-resolve), and its script fails on a new server, where root exists already. `mysqldump` has nothing of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import Any
 import pymysql
 from pymysql.connections import Connection
 
+from databosun.api.v1alpha1.database import EngineName
+from databosun.engines.mysql.accounts_mysql import mysql_statements
 from databosun.engines.mysql.connect import quote, rows
+from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import number_of
 
 ENDING = "-- Dump completed"
@@ -26,8 +29,14 @@ _PUBLIC = "PUBLIC"
 _NOT_IN_FORCE = frozenset({1133, 1141, 1269})
 
 
-def accounts_script(connection: Connection[Any]) -> tuple[str, tuple[str, ...]]:
-    """The script, and the names of accounts that are not in force at the server, and so not in it."""
+def accounts_script(connection: Connection[Any], dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    """The script, and what could not be had of it: accounts that are not in force, privileges on what is gone."""
+    read = mysql_statements if dialect.engine is EngineName.MYSQL else _statements
+    statements, left = read(connection)
+    return _script(statements), left
+
+
+def _statements(connection: Connection[Any]) -> tuple[list[str], tuple[str, ...]]:
     creates: list[str] = []
     grants: list[str] = []
     left: list[str] = []
@@ -51,7 +60,7 @@ def accounts_script(connection: Connection[Any]) -> tuple[str, tuple[str, ...]]:
         # Whoever makes a role has it from then on; a role that goes again takes that with it.
         creates = [f"CREATE OR REPLACE ROLE {quote(_LOADER)}", f"SET ROLE {quote(_LOADER)}", *creates]
         grants += ["SET ROLE NONE", f"DROP ROLE {quote(_LOADER)}"]
-    return _script([*creates, *dict.fromkeys(grants)]), tuple(left)
+    return [*creates, *dict.fromkeys(grants)], tuple(left)
 
 
 def _script(statements: Sequence[str]) -> str:

@@ -89,7 +89,7 @@ class _Run:
                 self._stream(BinlogStream(connection), asking, source, resume, at)
 
     def _look(self, asking: Connection[Any], session: Session) -> _Source:
-        facts = read_facts(asking, str(session.endpoint))
+        facts = read_facts(asking, session)
         demand_archivable(asking, facts)
         if facts.system_identifier is None:
             message = f"{facts.user} may not see since when {facts.host} is there: it lacks SELECT on mysql.*"

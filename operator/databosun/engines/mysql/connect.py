@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +18,14 @@ from databosun.api.v1alpha1.database import TLSMode
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.base import Credentials, Target
+from databosun.engines.mysql.dialect import Dialect, dialect_of
 from databosun.engines.mysql.faults import guarded, login_fault
 from databosun.engines.reaching import resolve
 
 CONNECT_SECONDS = 10
 APPLICATION = "databosun"
 _CHARSET = "utf8mb4"
+VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 # A dead peer is noticed within about a minute, also while we only read.
 _KEEPALIVE = {
@@ -30,21 +33,6 @@ _KEEPALIVE = {
     socket.TCP_KEEPINTVL: 10,
     socket.TCP_KEEPCNT: 3,
     socket.TCP_USER_TIMEOUT: 60_000,
-}
-
-# What text forms of values depend on, fixed so that fingerprints compare. The server gives up a client that does not
-# read for net_write_timeout, 60 s as it comes: a store may be slower for longer.
-SESSION: Mapping[str, str | int] = {
-    "sql_mode": "",
-    "time_zone": "+00:00",
-    "max_statement_time": 0,
-    "lock_wait_timeout": 60,
-    "net_write_timeout": 7200,
-    "net_read_timeout": 7200,
-    "wait_timeout": 86400,
-    "tx_isolation": "REPEATABLE-READ",
-    "tx_read_only": 1,
-    "group_concat_max_len": 1048576,
 }
 
 Row = tuple[Any, ...]
@@ -75,6 +63,11 @@ class Session:
         """Who logs in."""
         return self.target.credentials.username
 
+    @property
+    def dialect(self) -> Dialect:
+        """What the server is to speak."""
+        return dialect_of(self.target.database.engine)
+
 
 def open_sql(session: Session, *, read_only: bool = True, seconds: float = CONNECT_SECONDS) -> Connection[Any]:
     """Log in within `seconds`, with the fixed settings. UserFault or WorldFault says what was refused."""
@@ -86,16 +79,44 @@ def open_sql(session: Session, *, read_only: bool = True, seconds: float = CONNE
         raise login_fault(error, where=where, user=credentials.username) from error
     try:
         with guarded(f"session settings on {where}"):
-            prepare_session(connection, read_only=read_only)
+            (version,) = one(connection, "SELECT VERSION()")
+            demand_supported(session.dialect, str(version), where)
+            _prepare(connection, session.dialect, read_only=read_only)
     except BaseException:  # also an interrupt: the connection must not stay behind
         connection.close()
         raise
     return connection
 
 
-def prepare_session(connection: Connection[Any], *, read_only: bool = True) -> None:
+def limit_statements(connection: Connection[Any], dialect: Dialect, seconds: float) -> None:
+    """End what takes longer: at the server, where it can be told, and of any statement by no longer listening."""
+    name, units = dialect.limit
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION {name} = %s", (max(1, int(seconds * units)) if units > 1 else seconds,))
+    if dialect.limits_reads_only:
+        connection._read_timeout = seconds + 1
+
+
+def version_of(text: str) -> tuple[int, int, int]:
+    """The numbers of a version; zeros where it is none."""
+    found = VERSION.search(text)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
+
+
+def demand_supported(dialect: Dialect, version: str, host: str) -> None:
+    """UserFault(UnsupportedVersion) before anything is said that another product would not understand."""
+    first = ".".join(map(str, dialect.first))
+    if not dialect.speaks(version):
+        message = f"{host} runs {version}, which is no {dialect.name}; expected {dialect.name} {first} or later"
+        raise UserFault(Reason.UNSUPPORTED_VERSION, message)
+    if version_of(version) < dialect.first:
+        message = f"{host} runs {dialect.name} {version}; expected {first} or later"
+        raise UserFault(Reason.UNSUPPORTED_VERSION, message)
+
+
+def _prepare(connection: Connection[Any], dialect: Dialect, *, read_only: bool) -> None:
     """Fix what the text forms of values depend on, and forbid writes."""
-    settings = {**SESSION, "tx_read_only": int(read_only)}
+    settings = {**dialect.session, dialect.read_only: int(read_only)}
     names = ", ".join(f"SESSION {name} = %s" for name in settings)
     with connection.cursor() as cursor:
         cursor.execute(f"SET {names}", tuple(settings.values()))

@@ -56,7 +56,7 @@ class Counting:
 
     def _run(self) -> None:
         try:
-            self._objects = count_objects(self._connection, self._tables, self._check)
+            self._objects = count_objects(self._connection, self._session.dialect, self._tables, self._check)
         except (DatabosunError, ValueError, AttributeError) as fault:  # a session closed under it has no socket
             self._fault = fault
 

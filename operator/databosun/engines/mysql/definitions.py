@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pymysql.connections import Connection
 
+from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.mysql.connect import rows
+from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded
 
 # kind, schema, name, text. Nothing that a restore changes: no times, no statistics, no next AUTO_INCREMENT.
@@ -25,9 +27,6 @@ _QUERIES = (
               CONCAT_WS('|', c.COLUMN_NAME, c.COLUMN_TYPE, c.IS_NULLABLE, IFNULL(c.COLUMN_DEFAULT, 'NULL'), c.EXTRA,
                         c.COLLATION_NAME, c.GENERATION_EXPRESSION, c.COLUMN_COMMENT)
        FROM information_schema.COLUMNS AS c WHERE c.TABLE_SCHEMA IN %s""",
-    """SELECT 'index', i.TABLE_SCHEMA, CONCAT(i.TABLE_NAME, '.', i.INDEX_NAME, '.', i.SEQ_IN_INDEX),
-              CONCAT_WS('|', i.NON_UNIQUE, i.COLUMN_NAME, i.COLLATION, i.SUB_PART, i.INDEX_TYPE)
-       FROM information_schema.STATISTICS AS i WHERE i.TABLE_SCHEMA IN %s""",
     """SELECT 'foreign key', r.CONSTRAINT_SCHEMA, CONCAT(r.TABLE_NAME, '.', r.CONSTRAINT_NAME),
               CONCAT_WS('|', r.REFERENCED_TABLE_NAME, r.UPDATE_RULE, r.DELETE_RULE)
        FROM information_schema.REFERENTIAL_CONSTRAINTS AS r WHERE r.CONSTRAINT_SCHEMA IN %s""",
@@ -35,8 +34,6 @@ _QUERIES = (
               CONCAT(k.TABLE_NAME, '.', k.CONSTRAINT_NAME, '.', k.ORDINAL_POSITION),
               CONCAT_WS('|', k.COLUMN_NAME, k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME)
        FROM information_schema.KEY_COLUMN_USAGE AS k WHERE k.TABLE_SCHEMA IN %s""",
-    """SELECT 'check', k.CONSTRAINT_SCHEMA, CONCAT(k.TABLE_NAME, '.', k.CONSTRAINT_NAME), k.CHECK_CLAUSE
-       FROM information_schema.CHECK_CONSTRAINTS AS k WHERE k.CONSTRAINT_SCHEMA IN %s""",
     """SELECT 'partition', p.TABLE_SCHEMA,
               CONCAT(p.TABLE_NAME, '.', p.PARTITION_NAME, '.', IFNULL(p.SUBPARTITION_NAME, '')),
               CONCAT_WS('|', p.PARTITION_METHOD, p.PARTITION_EXPRESSION, p.PARTITION_DESCRIPTION)
@@ -60,7 +57,36 @@ _QUERIES = (
                         e.STARTS, e.ENDS, e.ON_COMPLETION, e.DEFINER, e.SQL_MODE)
        FROM information_schema.EVENTS AS e WHERE e.EVENT_SCHEMA IN %s""",
 )
-_ACCOUNTS = "SELECT 'account', u.Host, u.User, u.Priv FROM mysql.global_priv AS u"
+# Each has columns that the other does not have.
+_OWN_QUERIES: Mapping[EngineName, tuple[str, ...]] = {
+    EngineName.MARIADB: (
+        """SELECT 'index', i.TABLE_SCHEMA, CONCAT(i.TABLE_NAME, '.', i.INDEX_NAME, '.', i.SEQ_IN_INDEX),
+                  CONCAT_WS('|', i.NON_UNIQUE, i.COLUMN_NAME, i.COLLATION, i.SUB_PART, i.INDEX_TYPE)
+           FROM information_schema.STATISTICS AS i WHERE i.TABLE_SCHEMA IN %s""",
+        """SELECT 'check', k.CONSTRAINT_SCHEMA, CONCAT(k.TABLE_NAME, '.', k.CONSTRAINT_NAME), k.CHECK_CLAUSE
+           FROM information_schema.CHECK_CONSTRAINTS AS k WHERE k.CONSTRAINT_SCHEMA IN %s""",
+    ),
+    EngineName.MYSQL: (
+        """SELECT 'index', i.TABLE_SCHEMA, CONCAT(i.TABLE_NAME, '.', i.INDEX_NAME, '.', i.SEQ_IN_INDEX),
+                  CONCAT_WS('|', i.NON_UNIQUE, i.COLUMN_NAME, i.EXPRESSION, i.COLLATION, i.SUB_PART, i.INDEX_TYPE,
+                            i.IS_VISIBLE)
+           FROM information_schema.STATISTICS AS i WHERE i.TABLE_SCHEMA IN %s""",
+        """SELECT 'check', k.CONSTRAINT_SCHEMA, CONCAT(t.TABLE_NAME, '.', k.CONSTRAINT_NAME),
+                  CONCAT_WS('|', k.CHECK_CLAUSE, t.ENFORCED)
+           FROM information_schema.CHECK_CONSTRAINTS AS k JOIN information_schema.TABLE_CONSTRAINTS AS t
+             ON t.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND t.CONSTRAINT_NAME = k.CONSTRAINT_NAME
+             AND t.CONSTRAINT_TYPE = 'CHECK'
+           WHERE k.CONSTRAINT_SCHEMA IN %s""",
+    ),
+}
+_ACCOUNTS: Mapping[EngineName, tuple[str, ...]] = {
+    EngineName.MARIADB: ("SELECT 'account', u.Host, u.User, u.Priv FROM mysql.global_priv AS u",),
+    EngineName.MYSQL: tuple(
+        f"SELECT '{table}', t.* FROM mysql.{table} AS t"  # noqa: S608 - names of our own
+        for table in ("user", "global_grants", "db", "tables_priv", "columns_priv", "procs_priv", "proxies_priv",
+                      "role_edges", "default_roles")
+    ),
+}  # fmt: skip
 
 
 @dataclass
@@ -85,16 +111,18 @@ class Definitions:
     inventory: dict[str, Inventory]
 
 
-def read_definitions(connection: Connection[Any], schemas: Collection[str], *, accounts: bool) -> Definitions:
+def read_definitions(
+    connection: Connection[Any], dialect: Dialect, schemas: Collection[str], *, accounts: bool
+) -> Definitions:
     """All definitions of some schemas. They follow no snapshot: compare those before with those after."""
     if not schemas:
         return Definitions(_hash(()), "", {})
     wanted = tuple(sorted(schemas))
     found: list[tuple[str, ...]] = []
     with guarded("reading definitions"):
-        for query in _QUERIES:
+        for query in (*_QUERIES, *_OWN_QUERIES[dialect.engine]):
             found += [tuple(str(part) for part in row) for row in rows(connection, query, (wanted,))]
-        people = rows(connection, _ACCOUNTS) if accounts else []
+        people = [row for query in _ACCOUNTS[dialect.engine] for row in rows(connection, query)] if accounts else []
     users = _hash(tuple(str(part) for part in row) for row in people)
     return Definitions(_hash(found), users, _inventory(wanted, found))
 

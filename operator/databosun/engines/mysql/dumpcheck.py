@@ -1,4 +1,4 @@
-"""The format check of a dump: it begins and ends as mariadb-dump writes one, and which objects lie between.
+"""The format check of a dump: begin and end are those of mariadb-dump or mysqldump, and which objects lie between.
 
 Rows are never parsed: only lines that begin with a comment are looked at, and no line break of a value is left as one.
 """
@@ -13,7 +13,8 @@ from databosun.engines.mysql.definitions import Inventory
 
 _BEGIN = re.compile(rb"\A(?:/\*[^\n]*\n)?-- (?:MariaDB|MySQL) dump ")
 _END = re.compile(rb"\n-- Dump completed(?: on [^\n]*)?\n+\Z")
-_MARK = re.compile(rb"\n(?:-- |/\*!50)")
+_PURGED_BEGIN = b"\n/* SET @@GLOBAL.GTID_PURGED="
+_MARK = re.compile(rb"\n(?:-- |/\*!50)|" + re.escape(_PURGED_BEGIN))
 _KEPT = 4096
 _NAME = rb"`((?:[^`\n]|``)+)`"
 _SCHEMA = re.compile(rb"-- Current Database: " + _NAME)
@@ -23,8 +24,13 @@ _VIEW = re.compile(rb"-- Final view structure for view " + _NAME)
 _ROUTINE = re.compile(rb"/\*!50003 DROP (?:PROCEDURE|FUNCTION|PACKAGE|PACKAGE BODY) IF EXISTS ")
 _EVENT = re.compile(rb"/\*!50106 DROP EVENT IF EXISTS ")
 _TRIGGER = re.compile(rb"/\*!50003 CREATE\*/ ")
-_LOG = re.compile(rb"-- CHANGE MASTER TO MASTER_LOG_FILE='([^'\n]+)', MASTER_LOG_POS=(\d+);")
+_LOG = re.compile(
+    rb"-- CHANGE (?:MASTER|REPLICATION SOURCE) TO "
+    rb"(?:MASTER|SOURCE)_LOG_FILE='([^'\n]+)', (?:MASTER|SOURCE)_LOG_POS=(\d+);"
+)
 _GTID = re.compile(rb"-- SET GLOBAL gtid_slave_pos='([0-9,-]*)';")
+# MySQL's, in a comment of its own, with a line for each server that ever wrote.
+_PURGED = re.compile(rb"/\* SET @@GLOBAL\.GTID_PURGED='\+?([^']*)';\*/")
 
 
 class DumpCheck:
@@ -49,6 +55,8 @@ class DumpCheck:
         window = self._carried + bytes(data)
         # A mark that may go on in the next piece is left for it.
         limit = window.rfind(b"\n") if len(window) - window.rfind(b"\n") < _KEPT else len(window) - 8
+        if self._schema is None and (begun := window.find(_PURGED_BEGIN)) >= 0 and b"*/" not in window[begun:]:
+            limit = begun
         self._look(window, limit)
         self._carried = window[limit:]
 
@@ -65,7 +73,8 @@ class DumpCheck:
     def _look(self, window: bytes, limit: int) -> None:
         for found in _MARK.finditer(window, 0, min(len(window), limit + 8)):
             if found.start() < limit:
-                self._line(window[found.start() + 1 : found.start() + _KEPT])
+                end = window.find(b"*/", found.start()) + 2 if found[0] == _PURGED_BEGIN else found.start() + _KEPT
+                self._line(window[found.start() + 1 : end])
 
     def _line(self, line: bytes) -> None:
         if found := _SCHEMA.match(line):
@@ -74,6 +83,8 @@ class DumpCheck:
             self.log = (found[1].decode(), int(found[2]))
         elif found := _GTID.match(line):
             self.gtid = found[1].decode()
+        elif found := _PURGED.match(line):
+            self.gtid = b"".join(found[1].split()).decode()
         elif self._schema is not None:
             self._count(self._schema, line)
 

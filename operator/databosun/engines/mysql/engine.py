@@ -1,4 +1,4 @@
-"""The engine of MariaDB: the Protocol's methods, each a few steps of what the other modules do."""
+"""The engines of MariaDB and MySQL: the Protocol's methods, each a few steps of what the other modules do."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
 from databosun.engines.mysql.checks.artefacts import inspect_artefacts
+from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.hooks import run_sql_hook
 from databosun.engines.mysql.incremental import back_up_incremental
 from databosun.engines.mysql.logical import back_up_logical
-from databosun.engines.mysql.preflight import examine
+from databosun.engines.mysql.preflight import examine, unread_log
 from databosun.engines.mysql.recovery.facts import read_backup, read_chain, room_for
 from databosun.engines.mysql.recovery.handover import hand_over_steps
 from databosun.engines.mysql.recovery.logical import recover_logical
@@ -28,8 +29,8 @@ from databosun.engines.mysql.server import choose_session, gather_server
 _TOLD = frozenset({Reason.HISTORY_NOT_DUMPED, Reason.NOT_TRANSACTIONAL})
 
 
-class MariaDB:
-    """MariaDB 10.6 and later."""
+class SqlEngine:
+    """MariaDB 10.6 and later, or MySQL 8.0 and later: which one, each target and each backup says for itself."""
 
     def probe(self, target: Target, methods: Iterable[Method], *, incremental: bool) -> ProbeResult:
         """Look at the server a backup would use; raises where it cannot be reached or logged in to.
@@ -62,11 +63,13 @@ class MariaDB:
             _demand_possible(plan.method, findings)
             refused: tuple[str, ...] = ()
             captured = None
-            if incremental:
+            if incremental and not session.dialect.incremental:
+                refused = (f"{Reason.INCREMENTAL_UNSUPPORTED}: {unread_log(session.dialect)}",)
+            elif incremental:
                 captured, refused = back_up_incremental(session, facts, plan, sink)
             captured = captured or back_up_logical(session, facts, plan, sink)
         told = tuple(f"{one.reason}: {one.message}" for one in findings if not one.blocks and one.reason in _TOLD)
-        return replace(captured, notes=(*_method_note(plan.method), *refused, *captured.notes, *told))
+        return replace(captured, notes=(*_method_note(plan.method, session.dialect), *refused, *captured.notes, *told))
 
     def run_hook(self, target: Target, hook: Hook) -> None:
         """Run one `sql` hook within its timeout."""
@@ -104,10 +107,10 @@ def _demand_possible(method: Method, findings: Sequence[Finding]) -> None:
         raise UserFault(obstacle.reason, f"{obstacle.message}{fix}")
 
 
-def _method_note(method: Method) -> tuple[str, ...]:
+def _method_note(method: Method, dialect: Dialect) -> tuple[str, ...]:
     if method is not Method.AUTO:
         return ()
-    return (f"{Reason.AUTO_METHOD}: Logical, because this release takes no physical backups of MariaDB",)
+    return (f"{Reason.AUTO_METHOD}: Logical, because this release takes no physical backups of {dialect.name}",)
 
 
-ENGINE: Engine = MariaDB()
+ENGINE: Engine = SqlEngine()

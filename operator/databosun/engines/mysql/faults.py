@@ -1,4 +1,4 @@
-"""What MariaDB says when something is wrong, turned into an error that says who must act and how."""
+"""What MariaDB or MySQL says when something is wrong, turned into an error that says who must act and how."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _CHECK_ACCOUNT = (
     "account demands TLS (REQUIRE SSL), spec.connection.tls.mode must not be Disable"
 )
 
-# Numbers of errors, which never change: https://mariadb.com/kb/en/mariadb-error-code-reference/
+# Numbers of errors, which never change: https://mariadb.com/kb/en/mariadb-error-code-reference/, and of MySQL, with the
+# same numbers for all that is older than both: https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 _LOGIN: Mapping[int, _Meaning] = {
     1040: (WorldFault, Reason.TOO_MANY_CONNECTIONS, "raise max_connections"),
     1044: (UserFault, Reason.NO_CONNECT_PRIVILEGE, "run `GRANT SELECT ON … TO {user};`"),
@@ -40,7 +41,12 @@ _LOGIN: Mapping[int, _Meaning] = {
         "turn TLS on in the server (ssl_cert, ssl_key), or set spec.connection.tls.mode to Disable on a network you "
         "trust",
     ),
-    2059: (UserFault, Reason.AUTH_UNSUPPORTED, "use an account that logs in by mysql_native_password"),
+    2059: (
+        UserFault,
+        Reason.AUTH_UNSUPPORTED,
+        "use an account that logs in by mysql_native_password (MariaDB) or caching_sha2_password (MySQL)",
+    ),
+    3118: (UserFault, Reason.WRONG_PASSWORD, "the account is locked: ALTER USER {user} ACCOUNT UNLOCK"),
     3159: (UserFault, Reason.TLS_FAILURE, "the server demands TLS: set spec.connection.tls.mode to Require or more"),
     4151: (UserFault, Reason.WRONG_PASSWORD, "the account is locked: ALTER USER {user} ACCOUNT UNLOCK"),
 }
@@ -90,8 +96,8 @@ _SCARCE: _Meaning = (WorldFault, Reason.SERVER_OUT_OF_RESOURCES, "the server is 
 _SERVER: Mapping[int, _Meaning] = {
     **dict.fromkeys((1044, 1142, 1143, 1227, 1370, 1410), _DENIED),
     **dict.fromkeys((1049, 1051, 1054, 1146, 1305, 1360, 1412, 1539), _CHANGED),
-    **dict.fromkeys((1927, 2006, 2013, 2055), _LOST),
-    **dict.fromkeys((1317, 1969), _CANCELED),
+    **dict.fromkeys((1927, 2006, 2013, 2055, 3169, 4031), _LOST),
+    **dict.fromkeys((1317, 1969, 3024), _CANCELED),
     **dict.fromkeys((126, 127, 1034, 1035, 1194, 1195, 1712, 1877, 1932), _DAMAGED),
     **dict.fromkeys((1020, 1021, 1037, 1038, 1041, 1135), _SCARCE),
     1356: (UserFault, Reason.VIEW_INVALID, "mend or drop the view: no dump gets past it"),

@@ -1,7 +1,8 @@
 """Counts and fingerprints of tables: one sum of row hashes each, independent of order, computed by the server.
 
 A row's text is that of its columns, each with its length before it, NULL apart: what a dump writes down, so a copy that
-was loaded from one has the same sum. Hashes are of MD5, as the sum of CRCs does not notice values that changed places.
+was loaded from one has the same sum. Hashes are of MD5 or SHA-2, as the sum of CRCs does not notice values that changed
+places.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from pymysql.connections import Connection
 
 from databosun.api.v1alpha1.backup import ObjectCount
 from databosun.engines.mysql.connect import one, quote, rows
+from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded
 
-_ALGORITHM = "m1"
-_SPATIAL = frozenset(
+_BINARY = frozenset(
     {
         "geometry",
         "point",
@@ -27,6 +28,8 @@ _SPATIAL = frozenset(
         "multilinestring",
         "multipolygon",
         "geometrycollection",
+        "geomcollection",
+        "vector",
     }
 )
 _LONG = frozenset({"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob", "json"})
@@ -34,7 +37,7 @@ _COLUMNS = """
 SELECT c.TABLE_SCHEMA, c.TABLE_NAME, c.COLUMN_NAME, c.DATA_TYPE FROM information_schema.COLUMNS AS c
 JOIN information_schema.TABLES AS t ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME
 WHERE c.TABLE_SCHEMA IN %s AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')
-  AND c.EXTRA NOT LIKE '%%GENERATED%%'
+  AND COALESCE(c.GENERATION_EXPRESSION, '') = ''
 ORDER BY c.TABLE_SCHEMA, c.TABLE_NAME, c.ORDINAL_POSITION
 """
 
@@ -64,13 +67,14 @@ def list_tables(connection: Connection[Any], schemas: Collection[str]) -> tuple[
     return tuple(Table(schema, name, tuple(columns)) for (schema, name), columns in found.items())
 
 
-def fingerprint_query(table: Table) -> str:
+def fingerprint_query(table: Table, dialect: Dialect) -> str:
     """One row: count, and algorithm with sum."""
-    pieces = ", ".join(_piece(name, kind) for name, kind in table.columns)
+    mark, function = dialect.hashed
+    pieces = ", ".join(_piece(name, kind, function) for name, kind in table.columns)
     # 15 hexadecimal digits are 60 bits; the sum is a decimal, which does not overflow below 10^47 rows.
-    hashed = f"CAST(CONV(LEFT(MD5(CONCAT({pieces})), 15), 16, 10) AS UNSIGNED)"
+    hashed = f"CAST(CONV(LEFT({function.format(f'CONCAT({pieces})')}, 15), 16, 10) AS UNSIGNED)"
     return (
-        f"SELECT COUNT(*), CONCAT('{_ALGORITHM}:', COALESCE(SUM({hashed}), 0)) "  # noqa: S608 - names are quoted
+        f"SELECT COUNT(*), CONCAT('{mark}:', COALESCE(SUM({hashed}), 0)) "  # noqa: S608 - names are quoted
         f"FROM {quote(table.schema)}.{quote(table.name)}"
     )
 
@@ -81,24 +85,24 @@ def count_query(table: Table) -> str:
 
 
 def count_objects(
-    connection: Connection[Any], tables: Iterable[Table], pulse: Callable[[], None]
+    connection: Connection[Any], dialect: Dialect, tables: Iterable[Table], pulse: Callable[[], None]
 ) -> tuple[ObjectCount, ...]:
     """Count and hash each table in the connection's transaction; `<schema>.<table>`."""
     found = []
     for table in tables:
         pulse()
         with guarded(f"counting {table.full_name}"):
-            count, fingerprint = one(connection, fingerprint_query(table))
+            count, fingerprint = one(connection, fingerprint_query(table, dialect))
         found.append(ObjectCount(name=table.full_name, rows=int(count), fingerprint=str(fingerprint)))
     return tuple(found)
 
 
-def verify_script(tables: Iterable[Table]) -> str:
-    """A script for the `mariadb` client that prints what `expected_lines` holds, from a restored copy."""
+def verify_script(tables: Iterable[Table], dialect: Dialect) -> str:
+    """A script for the server's own client that prints what `expected_lines` holds, from a restored copy."""
     lines = ["SET NAMES utf8mb4;", "SET SESSION time_zone = '+00:00', SESSION sql_mode = '';"]
     for table in tables:
         name = table.full_name.replace("\\", "\\\\").replace("'", "''")
-        lines.append(f"SELECT '{name}', counted.* FROM ({fingerprint_query(table)}) AS counted;")  # noqa: S608
+        lines.append(f"SELECT '{name}', counted.* FROM ({fingerprint_query(table, dialect)}) AS counted;")  # noqa: S608
     return "\n".join(lines) + "\n"
 
 
@@ -107,14 +111,14 @@ def expected_lines(objects: Iterable[ObjectCount]) -> str:
     return "".join(f"{_shown(found.name)}\t{found.rows}\t{found.fingerprint}\n" for found in objects)
 
 
-def _piece(name: str, kind: str) -> str:
+def _piece(name: str, kind: str, function: str) -> str:
     column = quote(name)
     if kind == "bit":
         text = f"CAST({column} + 0 AS CHAR)"
     elif kind in _LONG:
         # Of its own hash: a longer text than max_allowed_packet would become NULL without a word.
-        text = f"MD5({column})"
-    elif kind in _SPATIAL:
+        text = function.format(column)
+    elif kind in _BINARY:
         text = f"HEX({column})"
     else:
         text = f"CAST({column} AS BINARY)"

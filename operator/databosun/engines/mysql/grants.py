@@ -4,37 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pymysql.connections import Connection
 
+from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.mysql.connect import one, quote, rows
+from databosun.engines.mysql.dialect import Dialect
 
 _ALL = "ALL PRIVILEGES"
 # On `*.*` or on all of a schema; what is granted on single tables or columns is not enough for a dump.
 _GRANT = re.compile(r"GRANT (.+?) ON (?:(\*)|`((?:[^`]|``)+)`)\.\* TO ")
+# What an account has on `*.*`, but not on that schema (partial_revokes).
+_REVOKE = re.compile(r"REVOKE (.+?) ON `((?:[^`]|``)+)`\.\* FROM ")
 
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """`everywhere`: privileges on `*.*`. `schemas`: those on patterns of schema names, as they were granted."""
+    """`everywhere`: privileges on `*.*`, but on the schemas that are `revoked`. `schemas`: those on patterns of schema
+    names, as they were granted."""
 
     everywhere: frozenset[str]
     schemas: Mapping[str, frozenset[str]]
+    revoked: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def has(self, privilege: str, schema: str | None = None) -> bool:
         """Whether it holds everywhere, or in that schema."""
         wanted = {privilege, _ALL}
         if wanted & self.everywhere:
-            return True
+            names = self.revoked if schema is None else [schema]
+            return not any(wanted & self.revoked.get(name, frozenset()) for name in names)
         return schema is not None and any(
             wanted & found for pattern, found in self.schemas.items() if _plain(pattern) == schema
         )
 
 
-def read_grants(connection: Connection[Any]) -> Grants:
-    """The account's own, and those of the role that is in force, with the roles granted to it."""
+def read_grants(connection: Connection[Any], dialect: Dialect) -> Grants:
+    """The account's own, and those of the roles that are in force, with the roles granted to them."""
+    if dialect.engine is EngineName.MYSQL:  # shows all of that at once, and gives no role a name here
+        return parse_grants(str(row[0]) for row in rows(connection, "SHOW GRANTS"))
     said = [str(row[0]) for row in rows(connection, "SHOW GRANTS FOR CURRENT_USER")]
     (role,) = one(connection, "SELECT CURRENT_ROLE()")
     if role is not None:
@@ -46,14 +55,16 @@ def parse_grants(statements: Iterable[str]) -> Grants:
     """From what SHOW GRANTS prints."""
     everywhere: set[str] = set()
     schemas: dict[str, set[str]] = {}
+    revoked: dict[str, set[str]] = {}
     for statement in statements:
+        if taken := _REVOKE.match(statement):
+            revoked.setdefault(taken[2].replace("``", "`"), set()).update(_names(taken[1]))
         found = _GRANT.match(statement)
         if found is None:
             continue
-        privileges = {name.strip() for name in found[1].split(",")}
         into = everywhere if found[2] else schemas.setdefault(found[3].replace("``", "`"), set())
-        into |= privileges
-    return Grants(frozenset(everywhere), {name: frozenset(held) for name, held in schemas.items()})
+        into |= _names(found[1])
+    return Grants(frozenset(everywhere), _frozen(schemas), _frozen(revoked))
 
 
 def grant_statement(privileges: Sequence[str], user: str, schema: str | None = None) -> str:
@@ -62,6 +73,14 @@ def grant_statement(privileges: Sequence[str], user: str, schema: str | None = N
     on = f"{quote(schema)}.*" if schema else "*.*"
     account = f"{_text(name)}@{_text(host)}"
     return f"GRANT {', '.join(privileges)} ON {on} TO {account};"
+
+
+def _names(privileges: str) -> set[str]:
+    return {name.strip() for name in privileges.split(",")}
+
+
+def _frozen(found: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+    return {name: frozenset(held) for name, held in found.items()}
 
 
 def _plain(pattern: str) -> str:

@@ -58,7 +58,7 @@ def back_up_incremental(
         return None, ()
     with opened(session) as connection, guarded("reading the binary log's position"):
         span, why = _span(run, connection, parent)
-        environment = gather_environment(connection, facts, run.schemas) if span else {}
+        environment = gather_environment(connection, run.dialect, facts, run.schemas) if span else {}
     if span is None:
         return None, (f"{why}; a Full was taken instead",)
     last = _take(run, span)
@@ -122,7 +122,9 @@ def _transactions(gtid: str) -> frozenset[str]:
 
 
 def _obstacles(run: Run, connection: Connection[Any]) -> Sequence[Any]:
-    return binlog_findings(run.facts, read_grants(connection), run.session.target.database.database)
+    return binlog_findings(
+        run.facts, read_grants(connection, run.session.dialect), run.session.target.database.database
+    )
 
 
 def _take(run: Run, span: Span) -> datetime | None:
@@ -146,9 +148,9 @@ def _take(run: Run, span: Span) -> datetime | None:
 def _fetch(run: Run, folder: Path, name: str, begin: int) -> Path:
     """One file from a position on: its description, then its events, whole. The server ends such a session itself."""
     run.tool("mariadb-dump")  # of the same package, and unlike the other it says of which series it is
-    program = find_tool("mariadb-binlog")
+    program = find_tool("mariadb-binlog", run.dialect)
     run.versions["mariadb-binlog"] = tool_version(program)
-    with opened(run.session) as connection, Relay(connection) as relay:
+    with opened(run.session) as connection, Relay(connection, run.dialect) as relay:
         argv = [
             str(program),
             "--no-defaults",
@@ -161,7 +163,7 @@ def _fetch(run: Run, folder: Path, name: str, begin: int) -> Path:
             f"--result-file={folder}/",
             name,
         ]
-        with Tool(bound(argv), env=environment_of(folder), cwd=folder) as tool:
+        with Tool(bound(argv), env=environment_of(folder, run.dialect), cwd=folder) as tool:
             while not tool.ended(within=_LOOK_SECONDS):
                 run.pulse()
             tool.require_success(f"fetching binary log {name}")

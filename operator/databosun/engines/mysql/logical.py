@@ -1,4 +1,4 @@
-"""A logical backup: mariadb-dump in one snapshot, then its tables counted and hashed in that very snapshot."""
+"""A logical backup: a dump in one snapshot, then its tables counted and hashed in that very snapshot."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from databosun.engines.mysql.accounts import ENDING, accounts_script
 from databosun.engines.mysql.connect import Session, one, opened
 from databosun.engines.mysql.counting import Counting
 from databosun.engines.mysql.definitions import Definitions, missing_from, read_definitions
+from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.dumpcheck import DumpCheck, ScriptCheck
 from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
@@ -50,6 +51,11 @@ class Run:
     stage: str = "prepare"
 
     @property
+    def dialect(self) -> Dialect:
+        """What the server speaks."""
+        return self.session.dialect
+
+    @property
     def schemas(self) -> tuple[str, ...]:
         """What is dumped."""
         only = self.session.target.database.database
@@ -57,7 +63,7 @@ class Run:
 
     def tool(self, name: str) -> str:
         """A program's path; its version is remembered."""
-        program, self.versions[name] = tool_for(name, self.facts.series)
+        program, self.versions[name] = tool_for(name, self.dialect, self.facts.series)
         return str(program)
 
     def say(self, stage: str) -> None:
@@ -79,11 +85,11 @@ def back_up_logical(session: Session, facts: ServerFacts, plan: Plan, sink: Sink
     run.say("prepare")
     whole = session.target.database.database is None
     with opened(session) as connection:
-        environment = gather_environment(connection, facts, run.schemas)
-        before = read_definitions(connection, run.schemas, accounts=whole)
+        environment = gather_environment(connection, run.dialect, facts, run.schemas)
+        before = read_definitions(connection, run.dialect, run.schemas, accounts=whole)
         mark, at, objects = _dump(run, connection, before)
         left = _dump_accounts(run, connection) if whole else ()
-        after = read_definitions(connection, run.schemas, accounts=whole)
+        after = read_definitions(connection, run.dialect, run.schemas, accounts=whole)
     changed = _demand_unchanged(plan, before, after)
     sink.put_plain(BASE_FILE, mark.document() if mark else b"{}\n")
     return Captured(
@@ -91,7 +97,7 @@ def back_up_logical(session: Session, facts: ServerFacts, plan: Plan, sink: Sink
         method=Method.LOGICAL,
         engine_version=facts.version,
         system_identifier=facts.system_identifier,
-        position=backup_position(mark, archived=whole and archived_here(session, facts)),
+        position=backup_position(mark, archived=run.dialect.incremental and whole and archived_here(session, facts)),
         snapshot_time=at,
         parent=None,
         base=None,
@@ -118,9 +124,9 @@ def _dump(
     missing = missing_from(before.inventory, check.inventory)
     if missing:
         said = "; ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        current = read_definitions(connection, run.schemas, accounts=False)
+        current = read_definitions(connection, run.dialect, run.schemas, accounts=False)
         if missing_from(current.inventory, check.inventory):
-            raise SafetyStop(Reason.DUMP_INCOMPLETE, f"mariadb-dump ended well, and its dump lacks {said}")
+            raise SafetyStop(Reason.DUMP_INCOMPLETE, f"{run.dialect.dump} ended well, and its dump lacks {said}")
         raise WorldFault(Reason.SCHEMA_CHANGED, f"dropped while the dump was on its way: {said}; the next one is whole")
     objects = _count(run, connection) if run.plan.fingerprints else ()
     # A log that lacks what was replicated is no place to go on from.
@@ -129,7 +135,7 @@ def _dump(
 
 
 def _count(run: Run, connection: Connection[Any]) -> tuple[ObjectCount, ...]:
-    """In the transaction that mariadb-dump began: it is open until the session ends."""
+    """In the transaction that the dump began: it is open until the session ends."""
     run.say("count")
     tables = list_tables(connection, run.schemas)
     with Counting(run.session, connection, tables) as counting:
@@ -137,7 +143,7 @@ def _count(run: Run, connection: Connection[Any]) -> tuple[ObjectCount, ...]:
             counting.wait(_COUNT_LOOK_SECONDS)
             run.pulse()
         objects = counting.result()
-    _small(run, VERIFY_SCRIPT, verify_script(tables))
+    _small(run, VERIFY_SCRIPT, verify_script(tables, run.dialect))
     _small(run, VERIFY_EXPECTED, expected_lines(objects))
     return objects
 
@@ -146,26 +152,29 @@ def _dump_accounts(run: Run, connection: Connection[Any]) -> tuple[str, ...]:
     """Accounts, roles and their privileges. A note of those that are not in force."""
     run.say("dump accounts")
     with guarded("reading accounts"):
-        script, left = accounts_script(connection)
+        script, left = accounts_script(connection, run.dialect)
     writer = run.sink.open(USERS, compress=True, check=lambda: ScriptCheck(USERS, ENDING.encode()))
     writer.write(script.encode())
     writer.finish()
     if not left:
         return ()
     return (
-        f"{Reason.ACCOUNTS_LEFT}: accounts that the server does not look at (skip-name-resolve) are not in the backup: "
-        f"{', '.join(left[:5])}",
+        f"{Reason.ACCOUNTS_LEFT}: accounts that the server does not look at (skip-name-resolve), or privileges on what "
+        f"is gone, are not in the backup: {', '.join(left[:5])}",
     )
 
 
 def _through(run: Run, connection: Connection[Any], name: str, check: StreamCheck, arguments: Sequence[str]) -> None:
-    """Run mariadb-dump in a session of ours, its output into the sink."""
-    with tempfile.TemporaryDirectory(prefix="bosun-", ignore_cleanup_errors=True) as home, Relay(connection) as relay:
-        argv = [run.tool("mariadb-dump"), "--no-defaults", f"--socket={relay.socket_path}", *arguments]
+    """Run the dump in a session of ours, its output into the sink."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bosun-", ignore_cleanup_errors=True) as home,
+        Relay(connection, run.dialect) as relay,
+    ):
+        argv = [run.tool(run.dialect.dump), "--no-defaults", f"--socket={relay.socket_path}", *arguments]
         writer = run.sink.open(name, compress=True, check=lambda: check)
-        with Tool(bound(argv), env=environment_of(Path(home)), cwd=Path(home), capture=True) as tool:
+        with Tool(bound(argv), env=environment_of(Path(home), run.dialect), cwd=Path(home), capture=True) as tool:
             _pump(tool, writer.write, run.pulse)
-            tool.require_success(f"{run.stage} with mariadb-dump")
+            tool.require_success(f"{run.stage} with {run.dialect.dump}")
         relay.demand_clean_end()
         writer.finish()
 
@@ -183,7 +192,10 @@ def _common(run: Run) -> list[str]:
 
 
 def _dump_arguments(run: Run) -> list[str]:
-    log = ["--master-data=2", "--gtid"] if run.facts.log_bin else []
+    log = [*run.dialect.dumped, *(run.dialect.log if run.facts.log_bin else ())]
+    if (mode := run.facts.settings.get("gtid_mode")) is not None:
+        # Asked for GTIDs that are off, mysqldump ends well, with a dump of nothing.
+        log.append(f"--set-gtid-purged={'OFF' if mode == 'OFF' else 'COMMENTED'}")
     contents = ["--triggers", "--routines", "--events", "--hex-blob", "--tz-utc"]
     return [*_common(run), *log, *contents, "--databases", "--", *run.schemas]
 

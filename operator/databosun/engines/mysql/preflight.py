@@ -11,14 +11,13 @@ from databosun.api.result import Finding
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.engines.mysql.connect import Row, Session, open_sql, quote, rows
+from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import Grants, grant_statement, read_grants
 from databosun.engines.mysql.server import MAX_LAG, SYSTEM_SCHEMAS, ServerFacts
 
 _LOGICAL = [Method.LOGICAL.value, Method.AUTO.value]
 _PHYSICAL = [Method.PHYSICAL.value]
-# Without TRIGGER mariadb-dump leaves triggers out and ends with 0; without the others it fails, or hides schemas.
-DUMP_PRIVILEGES = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 BINLOG_PRIVILEGES = ("REPLICATION SLAVE", "BINLOG MONITOR")
 _SHOWN = 3
 
@@ -40,20 +39,27 @@ def examine(
     """Findings for these methods, blocking ones first. `consistency`: Partial makes a warning of what it allows."""
     findings: list[Finding] = []
     if Method.PHYSICAL in methods:
-        findings.append(_physical())
+        findings.append(_physical(session.dialect))
     if set(methods) & {Method.AUTO, Method.LOGICAL}:
         connection = open_sql(session)
         try:
             with guarded("reading privileges"):
-                grants = read_grants(connection)
+                grants = read_grants(connection, session.dialect)
                 findings += _dump_grants(session, facts, grants)
                 findings += _tables(connection, session.target.database.database, consistency)
         finally:
             connection.close()
-        findings += _replica(facts)
-        if incremental:
+        findings += _replica(facts, session.dialect)
+        if incremental and not session.dialect.incremental:
+            findings.append(Finding(reason=Reason.INCREMENTAL_UNSUPPORTED, message=unread_log(session.dialect)))
+        elif incremental:
             findings += binlog_findings(facts, grants, session.target.database.database)
     return sorted(findings, key=lambda finding: not finding.blocks)
+
+
+def unread_log(dialect: Dialect) -> str:
+    """Why there are no Incrementals at all."""
+    return f"this release does not read the binary log of {dialect.name}, so each Incremental becomes a Full"
 
 
 def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None) -> list[Finding]:
@@ -88,10 +94,11 @@ def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None) ->
     return findings
 
 
-def _physical() -> Finding:
+def _physical(dialect: Dialect) -> Finding:
+    more = ", with Incremental backups of the binary log" if dialect.incremental else ""
     message = (
-        "this release takes no physical backups of MariaDB: mariadb-backup reads the data directory itself, which a "
-        "Job does not have; use Logical (or Auto), with Incremental backups of the binary log"
+        f"this release takes no physical backups of {dialect.name}, which read the data directory itself: a Job does "
+        f"not have it; use Logical (or Auto){more}"
     )
     return Finding(reason=Reason.UNSUPPORTED_METHOD, message=message, fix="set method to Logical", blocks=_PHYSICAL)
 
@@ -99,8 +106,14 @@ def _physical() -> Finding:
 def _dump_grants(session: Session, facts: ServerFacts, grants: Grants) -> list[Finding]:
     """On `*.*` for the whole server: without it, other schemas would be invisible, and missing without a word."""
     schema = session.target.database.database
-    missing = [name for name in DUMP_PRIVILEGES if not grants.has(name, schema)]
+    dialect = session.dialect
+    missing = [name for name in dialect.privileges if not grants.has(name, schema)]
     findings = []
+    alternatives = (*dialect.server_privileges, *(dialect.one_schema if schema else ()))
+    if unmet := [one[0] for one in alternatives if not any(grants.has(name) for name in one)]:
+        message = f"{facts.user} lacks {', '.join(unmet)} on *.*; {dialect.dump} would fail, or leave things out"
+        fix = grant_statement(unmet, facts.user)
+        findings.append(Finding(reason=Reason.PERMISSION_DENIED, message=message, fix=fix, blocks=_LOGICAL))
     if missing:
         what = f"schema {schema}" if schema else "the whole server"
         message = f"{facts.user} lacks {', '.join(missing)} on {what}; a dump would be without what they show, or fail"
@@ -136,16 +149,18 @@ def _tables(connection: Connection[Any], schema: str | None, consistency: str) -
     return findings
 
 
-def _replica(facts: ServerFacts) -> list[Finding]:
+def _replica(facts: ServerFacts, dialect: Dialect) -> list[Finding]:
     if facts.replica_hidden:
         message = f"{facts.host} is read-only, and how far it lags behind its primary is hidden from {facts.user}"
-        fix = grant_statement(["SLAVE MONITOR"], facts.user)
+        fix = grant_statement([dialect.monitor], facts.user)
+        if dialect.groups is not None:
+            fix += " " + grant_statement(["SELECT"], facts.user, "performance_schema")
         return [Finding(reason=Reason.REPLICA_UNFIT, message=message, fix=fix, blocks=_LOGICAL)]
     if facts.replica is None:
         return []
     if facts.replica.lag is None:
         message = f"{facts.host} is a replica that does not follow its primary: {facts.replica.problem}"
-        return [Finding(reason=Reason.REPLICA_UNFIT, message=message, fix="START SLAVE;", blocks=_LOGICAL)]
+        return [Finding(reason=Reason.REPLICA_UNFIT, message=message, fix=dialect.follow, blocks=_LOGICAL)]
     if facts.replica.lag > MAX_LAG:
         lag, most = facts.replica.lag.total_seconds(), MAX_LAG.total_seconds()
         message = f"{facts.host} lags {lag:.0f} s behind its primary; {most:.0f} s are allowed"

@@ -12,6 +12,7 @@ from databosun.api.result import Finding
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.engines.archiving import demand_nothing_blocks
 from databosun.engines.mysql.connect import Session, open_sql, rows
+from databosun.engines.mysql.dialect import MARIADB
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import grant_statement, read_grants
 from databosun.engines.mysql.preflight import BINLOG_PRIVILEGES
@@ -27,7 +28,7 @@ def examine_archiving(session: Session) -> list[Finding]:
     connection = open_sql(session)
     try:
         with guarded("looking at the binary log"):
-            facts = read_facts(connection, str(session.endpoint))
+            facts = read_facts(connection, session)
             return _findings(connection, facts)
     finally:
         connection.close()
@@ -44,7 +45,7 @@ def _findings(connection: Connection[Any], facts: ServerFacts) -> list[Finding]:
     if not facts.logs_all:
         what = f"{facts.host} is a replica that does not log what it replicates"
         return [_off(what, "set log_slave_updates = ON")]
-    missing = [name for name in BINLOG_PRIVILEGES if not read_grants(connection).has(name)]
+    missing = [name for name in BINLOG_PRIVILEGES if not read_grants(connection, MARIADB).has(name)]
     if missing:
         message = f"{facts.user} lacks {', '.join(missing)}, and cannot read the binary log of {facts.host}"
         fix = grant_statement(missing, facts.user)

@@ -25,13 +25,13 @@ from pymysql.constants import CLIENT
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import WorldFault
+from databosun.engines.mysql.dialect import Dialect
 
 _CHUNK = 256 * 1024
 _LOOK_SECONDS = 0.5
 _GREETED_SECONDS = 30.0
 _COM_QUIT = 0x01
 _UTF8MB4 = 45
-_PLUGIN = b"mysql_native_password\0"
 # What only the login needs, or would change what the two sides say to each other.
 _NOT_OFFERED = (
     CLIENT.SSL | CLIENT.COMPRESS | CLIENT.CONNECT_WITH_DB | CLIENT.CONNECT_ATTRS | CLIENT.PLUGIN_AUTH_LENENC_CLIENT_DATA
@@ -41,8 +41,9 @@ _NOT_OFFERED = (
 class Relay:
     """Serves one program while the block runs. `socket_path` is for its `--socket`."""
 
-    def __init__(self, connection: Connection[Any]) -> None:
+    def __init__(self, connection: Connection[Any], dialect: Dialect) -> None:
         self._upstream = connection
+        self._plugin = dialect.relay_plugin
         self._folder = Path(tempfile.mkdtemp(prefix="bosun-relay-"))
         self.socket_path = self._folder / "socket"
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -104,7 +105,7 @@ class Relay:
                 struct.pack("<HBHHB", offered & 0xFFFF, _UTF8MB4, 2, offered >> 16, 21),
                 b"\0" * 10,
                 b"n-relay-salt\0",
-                _PLUGIN,
+                self._plugin + b"\0",
             )
         )
         client.sendall(_packet(payload, 0))

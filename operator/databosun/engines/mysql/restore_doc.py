@@ -5,11 +5,14 @@ The fenced `bash` blocks are one script, in order; the tests run them.
 
 from __future__ import annotations
 
+import shlex
+
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.engines.base import RestoreDoc
 from databosun.engines.mysql.logical import DUMP, USERS, VERIFY_EXPECTED, VERIFY_SCRIPT
 from databosun.engines.mysql.positions import PIECES
 from databosun.engines.mysql.recovery.facts import Backup, loaded_plugins, read_chain
+from databosun.engines.mysql.recovery.private import tablespace_statements
 
 # Whoever loads the backup; its own accounts, root too, are replaced by those in it.
 _ADMIN = "restorer"
@@ -26,25 +29,25 @@ def restore_markdown(doc: RestoreDoc) -> str:
 
 
 def _before(backups: tuple[Backup, ...], doc: RestoreDoc) -> list[str]:
-    base, last = backups[0], backups[-1]
+    base, last, speaks = backups[0], backups[-1], backups[0].dialect
     series = ".".join(map(str, base.series))
     position = last.position
     kind = "Full" if last.type is BackupType.FULL else f"{last.type.value} (binary log since {backups[-2].id})"
     return [
-        f"## 5. Restore MariaDB {series}",
+        f"## 5. Restore {speaks.name} {series}",
         "",
-        f"Logical {kind} backup of MariaDB {last.version}. It holds what was committed by "
+        f"Logical {kind} backup of {speaks.name} {last.version}. It holds what was committed by "
         f"{doc.manifest.get('snapshotTime')} (binary log {position.binlog or 'none'}, GTID {position.gtid or 'none'}).",
         "",
-        f"Needed: the server and client programs of MariaDB {series}, `zstd`, and as much free disk as the data takes. "
-        "Work as the user that shall own the server, never as root, in the folder that holds "
+        f"Needed: the server and client programs of {speaks.name} {series}, `zstd`, and as much free disk as the data "
+        "takes. Work as the user that shall own the server, never as root, in the folder that holds "
         f"`{last.id}/`{' and the folders of its chain' if len(backups) > 1 else ''}. Run the blocks in order, in one "
         "shell. The copy listens on a Unix socket in a private folder only, runs no events and follows nobody.",
         "",
         *_bash(
             "set -euo pipefail",
-            'export PATH="${MARIADB_BIN:-/usr/bin}:$PATH:/usr/sbin"',
-            f'mariadbd --no-defaults --version | grep -F " {series}."',
+            f'export PATH="${{{speaks.bin_variable}:-/usr/bin}}:$PATH:/usr/sbin"',
+            f'{speaks.server} --no-defaults --version | grep -F " {series}."',
             f'BACKUP="$PWD/{last.id}" BASE="$PWD/{base.id}" RESTORED="$PWD/restored"',
             'umask 077; PRIVATE="$(mktemp -d)"',
             'test ! -e "$RESTORED"',
@@ -55,6 +58,8 @@ def _before(backups: tuple[Backup, ...], doc: RestoreDoc) -> list[str]:
 def _server(base: Backup) -> list[str]:
     settings = [f"{name} = {value}" for name, value in base.settings.items()]
     settings += [f"plugin-load-add = {name}" for name in loaded_plugins(base)]
+    speaks = base.dialect
+    spaces = shlex.quote("; ".join(tablespace_statements(base.tablespaces))) if base.tablespaces else ""
     return [
         "### A new server",
         "",
@@ -64,30 +69,31 @@ def _server(base: Backup) -> list[str]:
         *_bash(
             'mkdir "$RESTORED.tmp"',
             'cat > "$PRIVATE/my.cnf" <<EOF',
-            "[mariadbd]",
+            f"[{speaks.server}]",
             "datadir = $RESTORED",
             "socket = $PRIVATE/socket",
             "pid-file = $PRIVATE/pid",
             "tmpdir = $RESTORED.tmp",
-            "skip-networking",
-            "skip-log-bin",
-            "skip-slave-start",
-            "event-scheduler = OFF",
-            "max-allowed-packet = 1G",
-            "innodb-strict-mode = OFF",
+            *speaks.by_hand,
             *settings,
             "EOF",
-            'mariadb-install-db --defaults-file="$PRIVATE/my.cnf" --datadir="$RESTORED" \\',
-            '  --auth-root-authentication-method=normal --skip-test-db > "$PRIVATE/install.log"',
-            'mariadbd --defaults-file="$PRIVATE/my.cnf" > "$PRIVATE/server.log" 2>&1 &',
+            f'{speaks.installer} --defaults-file="$PRIVATE/my.cnf" --datadir="$RESTORED" \\',
+            f'  {" ".join(speaks.install)} > "$PRIVATE/install.log" 2>&1',
+            f'{speaks.server} --defaults-file="$PRIVATE/my.cnf" > "$PRIVATE/server.log" 2>&1 &',
+            "SERVER=$!",
             "for _ in $(seq 600); do",
-            '  mariadb --no-defaults --socket="$PRIVATE/socket" --user=root --execute="SELECT 1" > "$PRIVATE/ready" \\',
-            '    2> "$PRIVATE/ready" && break || sleep 1',
+            f'  {speaks.client} --no-defaults --socket="$PRIVATE/socket" --user=root --execute="SELECT 1" \\',
+            '    > "$PRIVATE/ready" 2> "$PRIVATE/ready" && break || { sleep 1; kill -0 "$SERVER"; }',
             "done",
-            'mariadb --no-defaults --socket="$PRIVATE/socket" --user=root \\',
+            f'{speaks.client} --no-defaults --socket="$PRIVATE/socket" --user=root \\',
             f"  --execute=\"CREATE USER '{_ADMIN}'@'localhost'; "
             f"GRANT ALL PRIVILEGES ON *.* TO '{_ADMIN}'@'localhost' WITH GRANT OPTION; "
-            f"GRANT PROXY ON ''@'%' TO '{_ADMIN}'@'localhost' WITH GRANT OPTION\"",
+            f"GRANT PROXY ON {speaks.everyone} TO '{_ADMIN}'@'localhost' WITH GRANT OPTION\"",
+            *(
+                [f'{speaks.client} --no-defaults --socket="$PRIVATE/socket" --user=root --execute={spaces}']
+                if spaces
+                else []
+            ),
         ),
     ]
 
@@ -95,8 +101,8 @@ def _server(base: Backup) -> list[str]:
 def _load(backups: tuple[Backup, ...]) -> list[str]:
     base = backups[0]
     lines = [
-        f'CLIENT=(mariadb --no-defaults --socket="$PRIVATE/socket" --user={_ADMIN} --default-character-set=utf8mb4 \\',
-        "  --binary-mode --max-allowed-packet=1G)",
+        f'CLIENT=({base.dialect.client} --no-defaults --socket="$PRIVATE/socket" --user={_ADMIN} \\',
+        "  --default-character-set=utf8mb4 --binary-mode --max-allowed-packet=1G)",
         f'zstd -dc "$BASE/{DUMP}" | "${{CLIENT[@]}}"',
     ]
     if base.accounts:
@@ -152,7 +158,7 @@ def _verify(backups: tuple[Backup, ...]) -> list[str]:
 
 
 def _after(backups: tuple[Backup, ...]) -> list[str]:
-    base = backups[0]
+    base, speaks = backups[0], backups[0].dialect
     accounts = (
         "- Accounts, roles and password hashes are those of the backup."
         if base.accounts
@@ -161,9 +167,9 @@ def _after(backups: tuple[Backup, ...]) -> list[str]:
     return [
         "### Put it into service",
         "",
-        f'The copy runs; look around with `mariadb --no-defaults --socket="$PRIVATE/socket" --user={_ADMIN}`. Drop '
-        "that account, stop it with `mariadb-admin shutdown`, move the data directory to its place, and start it with "
-        "your own configuration, in which these say what they do above: "
+        f'The copy runs; look around with `{speaks.client} --no-defaults --socket="$PRIVATE/socket" --user={_ADMIN}`. '
+        f"Drop that account, stop it with `{speaks.admin} shutdown`, move the data directory to its place, and start "
+        "it with your own configuration, in which these say what they do above: "
         f"{', '.join(f'`{name}`' for name in base.settings) or 'none'}.",
         "",
         accounts,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,24 +13,26 @@ from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import DatabosunError, UserFault, WorldFault
+from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.base import Target
-from databosun.engines.mysql.connect import Endpoint, Session, candidates, one, open_sql, rows
-from databosun.engines.mysql.faults import guarded
+from databosun.engines.mysql.connect import VERSION, Endpoint, Session, candidates, one, open_sql, rows, version_of
+from databosun.engines.mysql.dialect import Dialect
+from databosun.engines.mysql.faults import guarded, number_of
 from databosun.engines.reaching import combined
 
-FIRST = (10, 6)
 SYSTEM_SCHEMAS = ("information_schema", "performance_schema", "mysql", "sys")
 # A replica further behind than this is no better than no replica.
 MAX_LAG = timedelta(minutes=5)
+# The account may not ask: for a privilege on the server, or on a table of its own.
+_HIDDEN = frozenset({1142, 1227})
 
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _SETTINGS = (
     "binlog_format",
     "character_set_server",
     "collation_server",
     "datadir",
     "event_scheduler",
+    "gtid_mode",
     "hostname",
     "innodb_default_row_format",
     "innodb_page_size",
@@ -39,6 +40,7 @@ _SETTINGS = (
     "log_slave_updates",
     "lower_case_table_names",
     "max_allowed_packet",
+    "partial_revokes",
     "read_only",
     "server_id",
     "sql_mode",
@@ -77,7 +79,7 @@ class ServerFacts:
     @property
     def version(self) -> str:
         """Such as `10.11.19`."""
-        found = _VERSION.search(self.settings["version"])
+        found = VERSION.search(self.settings["version"])
         return found[0] if found else self.settings["version"]
 
     @property
@@ -108,28 +110,26 @@ class ServerFacts:
 
 def series_of(version: str) -> tuple[int, int]:
     """The release series of a version; (0, 0) where it is none."""
-    found = _VERSION.search(version)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    return version_of(version)[:2]
 
 
 def gather_server(session: Session) -> ServerFacts:
-    """Log in and read. UserFault(UnsupportedVersion) for what this release has not been tried with."""
+    """Log in and read."""
     connection = open_sql(session)
     try:
         with guarded(f"reading the facts of {session.endpoint}"):
-            return read_facts(connection, str(session.endpoint))
+            return read_facts(connection, session)
     finally:
         connection.close()
 
 
-def read_facts(connection: Connection[Any], host: str) -> ServerFacts:
+def read_facts(connection: Connection[Any], session: Session) -> ServerFacts:
     """What `gather_server` does on a connection that is open already."""
     names = ", ".join(f"'{name}'" for name in _SETTINGS)
     settings = {
         str(name): str(value)
         for name, value in rows(connection, f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
     }
-    _demand_supported(settings.get("version", ""), host)
     user, now = one(connection, "SELECT CURRENT_USER(), UTC_TIMESTAMP(6)")
     sizes = rows(
         connection,
@@ -138,13 +138,13 @@ def read_facts(connection: Connection[Any], host: str) -> ServerFacts:
         "WHERE s.SCHEMA_NAME NOT IN %s GROUP BY 1 ORDER BY 1",
         (SYSTEM_SCHEMAS,),
     )
-    replica, hidden = _replica(connection)
+    replica, hidden = _replica(connection, session.dialect)
     return ServerFacts(
-        host=host,
+        host=str(session.endpoint),
         settings=settings,
         user=str(user),
         now=now.replace(tzinfo=UTC),
-        system_identifier=_identity(connection),
+        system_identifier=_identity(connection, session.dialect),
         schemas={str(name): int(size) for name, size in sizes},
         replica=replica,
         replica_hidden=hidden,
@@ -171,7 +171,7 @@ def choose_session(target: Target, deadline: datetime | None = None) -> Session:
         seen.add(endpoint.host)
         try:
             with guarded(f"asking {endpoint} for its role"):
-                replica, hidden = _replica(connection)
+                replica, hidden = _replica(connection, session.dialect)
         finally:
             connection.close()
         if len(target.database.hosts) == 1 or (replica and replica.lag is not None and replica.lag <= MAX_LAG):
@@ -221,20 +221,20 @@ def choose_primary(target: Target) -> Endpoint:
     raise combined(errors)
 
 
-def _replica(connection: Connection[Any]) -> tuple[Replica | None, bool]:
+def _replica(connection: Connection[Any], dialect: Dialect) -> tuple[Replica | None, bool]:
     """Its place in a replication, and whether that is hidden from the account while it looks like a replica."""
     try:
         with connection.cursor(DictCursor) as cursor:
-            cursor.execute("SHOW ALL SLAVES STATUS")
+            cursor.execute(dialect.replicas)
             found = list(cursor.fetchall())
+        if not found:
+            return _member(connection, dialect), False
     except pymysql.MySQLError as error:
-        if error.args and error.args[0] == 1227:
+        if number_of(error) in _HIDDEN:
             (read_only,) = one(connection, "SELECT @@GLOBAL.read_only")
             return None, bool(read_only)
         raise
-    if not found:
-        return None, False
-    lags = [row.get("Seconds_Behind_Master") for row in found]
+    lags = [row.get(dialect.lag) for row in found]
     broken = [row for row, lag in zip(found, lags, strict=True) if lag is None]
     if broken:
         said = broken[0].get("Last_SQL_Error") or broken[0].get("Last_IO_Error") or "replication is stopped"
@@ -242,21 +242,19 @@ def _replica(connection: Connection[Any]) -> tuple[Replica | None, bool]:
     return Replica(timedelta(seconds=max(int(lag) for lag in lags if lag is not None))), False
 
 
-def _identity(connection: Connection[Any]) -> str | None:
-    """MariaDB has no identity that outlives a restart elsewhere (server_uid is of the network card): when the first of
-    its own tables was made says which installation it is, and its physical copies share it. None where it is hidden."""
-    found = rows(
-        connection,
-        "SELECT t.CREATE_TIME FROM information_schema.TABLES AS t WHERE t.TABLE_SCHEMA = 'mysql' AND t.ENGINE = 'Aria' "
-        "AND t.TABLE_NAME IN ('db', 'func', 'plugin', 'servers', 'help_topic', 'time_zone') ORDER BY 1 LIMIT 1",
-    )
-    return "mariadb-" + hashlib.sha256(str(found[0][0]).encode()).hexdigest()[:24] if found else None
+def _member(connection: Connection[Any], dialect: Dialect) -> Replica | None:
+    """A secondary of a group replicates, too, and no statement says how far it is behind."""
+    if dialect.groups is None:
+        return None
+    role = rows(connection, dialect.groups)
+    if not role or role[0][0] == "PRIMARY":
+        return None
+    return Replica(None, "it is a secondary of a replication group, whose lag is not known: name the primary")
 
 
-def _demand_supported(version: str, host: str) -> None:
-    if "mariadb" not in version.lower():
-        message = f"{host} runs {version}, which is no MariaDB; this release backs up MariaDB 10.6 and later"
-        raise UserFault(Reason.UNSUPPORTED_VERSION, message)
-    if series_of(version) < FIRST:
-        message = f"{host} runs MariaDB {version}; expected 10.6 or later"
-        raise UserFault(Reason.UNSUPPORTED_VERSION, message)
+def _identity(connection: Connection[Any], dialect: Dialect) -> str | None:
+    """None where it is hidden from the account."""
+    found = rows(connection, dialect.identity)
+    if not found or dialect.identity_is_name:
+        return f"{dialect.name.lower()}-{found[0][0]}" if found else None
+    return f"{dialect.name.lower()}-" + hashlib.sha256(str(found[0][0]).encode()).hexdigest()[:24]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from databosun.api.drill import Check, CheckResult
 from databosun.engines.checking import compare_age, compare_canary, compare_value
 from databosun.engines.mysql.checks.scene import Scene
+from databosun.engines.mysql.connect import limit_statements
 
 
 def ask(scene: Scene, check: Check) -> object:
@@ -15,8 +16,8 @@ def ask(scene: Scene, check: Check) -> object:
     connection = scene.server.connect()
     try:
         connection.select_db(scene.schema_of(connection, check))
+        limit_statements(connection, scene.server.dialect, max(0.001, check.timeout_seconds))
         with connection.cursor() as cursor:
-            cursor.execute("SET SESSION max_statement_time = %s", (max(0.001, check.timeout_seconds),))
             cursor.execute(check.query)
             if cursor.description is None or len(cursor.description) != 1:
                 msg = f"the query gives {len(cursor.description or ())} columns; one row with one value was expected"

@@ -59,7 +59,7 @@ def check_schema_hash(scene: Scene, check: Check) -> CheckResult:
         return skipped(check, f"backup {scene.backup.id} carries no hash of its schema; a full does")
     connection = scene.server.connect()
     try:
-        found = read_definitions(connection, scene.backup.schemas, accounts=False).hash
+        found = read_definitions(connection, scene.server.dialect, scene.backup.schemas, accounts=False).hash
     finally:
         connection.close()
     if found != expected:
@@ -101,7 +101,7 @@ def _fingerprints(scene: Scene, check: Check) -> Mapping[str, tuple[int, str | N
     try:
         tables = list_tables(connection, _schemas(scene, connection, check))
         asked = [table for table in tables if _asked(check, table.full_name)]
-        counted = count_objects(connection, asked, scene.pulse)
+        counted = count_objects(connection, scene.server.dialect, asked, scene.pulse)
         return {one.name: (one.rows or 0, one.fingerprint) for one in counted}
     finally:
         connection.close()

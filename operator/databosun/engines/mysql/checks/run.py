@@ -73,11 +73,11 @@ def _check_ready(scene: Scene, check: Check) -> CheckResult:
     if missing:
         message = f"databases of the backup are not in the copy: {', '.join(missing)}"
         return failed(check, CheckReason.SCHEMA_DIFFERS, message, observed=", ".join(schemas))
-    return passed(check, observed=f"MariaDB {version}, databases {', '.join(schemas) or 'none'}")
+    return passed(check, observed=f"{scene.server.dialect.name} {version}, databases {', '.join(schemas) or 'none'}")
 
 
-def _check_nothing(_: Scene, check: Check) -> CheckResult:
-    return skipped(check, f"this release has no check of type {check.type} for MariaDB")
+def _check_nothing(scene: Scene, check: Check) -> CheckResult:
+    return skipped(check, f"this release has no check of type {check.type} for {scene.server.dialect.name}")
 
 
 _CHECKS: Mapping[CheckType, Callable[[Scene, Check], CheckResult]] = {

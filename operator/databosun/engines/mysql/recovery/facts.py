@@ -13,14 +13,13 @@ from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
+from databosun.engines.mysql.dialect import Dialect, dialect_of
 from databosun.engines.mysql.environment import copied_settings
 from databosun.engines.mysql.server import series_of
 from databosun.engines.mysql.tools import server_program
 
 # Accounts that log in through them cannot be made without them. Others would act in the copy, or refuse its passwords.
 _LOADED_TYPES = frozenset({"AUTHENTICATION", "DATA TYPE", "FUNCTION"})
-_PLUGIN_FOLDERS = ("/usr/lib/mysql/plugin", "/usr/lib64/mysql/plugin", "/usr/lib/mariadb/plugin")
-_PLUGIN_ENVIRONMENT = "DATABOSUN_MARIADB_PLUGINS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,7 @@ class Backup:
     """One backup of a chain."""
 
     id: str
+    dialect: Dialect
     type: BackupType
     version: str
     artefacts: tuple[str, ...]
@@ -37,6 +37,7 @@ class Backup:
     accounts: bool
     settings: Mapping[str, str]
     plugins: tuple[Mapping[str, Any], ...]
+    tablespaces: Mapping[str, int]
     objects: Mapping[str, tuple[int, str | None]]
     schema_hash: str | None
     position: Position
@@ -51,9 +52,11 @@ class Backup:
 def read_backup(manifest: Mapping[str, Any]) -> Backup:
     """The facts in a manifest (its JSON form)."""
     environment = manifest.get("environment") or {}
+    dialect = dialect_of(manifest["database"]["engine"])
     last = environment.get("lastCommit")
     return Backup(
         id=str(manifest["id"]),
+        dialect=dialect,
         type=BackupType(manifest["type"]),
         version=str(manifest["database"]["engineVersion"]),
         artefacts=tuple(str(one["name"]) for one in manifest["artefacts"]),
@@ -61,8 +64,9 @@ def read_backup(manifest: Mapping[str, Any]) -> Backup:
         data_bytes=int(environment.get("bytes") or 0),
         schemas=tuple(environment.get("schemas") or ()),
         accounts=bool(environment.get("accounts")),
-        settings=copied_settings(environment),
+        settings=copied_settings(environment, dialect),
         plugins=tuple(environment.get("plugins") or ()),
+        tablespaces=dict(environment.get("tablespaces") or {}),
         objects={str(one["name"]): (int(one["rows"]), one.get("fingerprint")) for one in manifest.get("objects") or ()},
         schema_hash=manifest.get("schemaHash"),
         position=Position.model_validate(manifest.get("position") or {}),
@@ -80,10 +84,10 @@ def read_chain(chain: Sequence[Mapping[str, Any]]) -> tuple[Backup, ...]:
 
 def demand_restorable(backup: Backup) -> None:
     """UserFault(WrongToolVersion, PreloadMissing) before anything is fetched."""
-    server_program(backup.series)
+    server_program(backup.dialect, backup.series)
     if not backup.accounts:
         return
-    missing = [str(one["library"]) for one in backup.plugins if _needed(one) and not _has(str(one["library"]))]
+    missing = [str(one["library"]) for one in backup.plugins if _needed(one) and not _has(backup, str(one["library"]))]
     if missing:
         message = (
             f"accounts of backup {backup.id} need the plugins {', '.join(missing)}, which this runner image does not "
@@ -114,6 +118,6 @@ def _needed(plugin: Mapping[str, Any]) -> bool:
     return plugin.get("type") in _LOADED_TYPES
 
 
-def _has(library: str) -> bool:
-    folders = (os.environ.get(_PLUGIN_ENVIRONMENT), *_PLUGIN_FOLDERS)
+def _has(backup: Backup, library: str) -> bool:
+    folders = (os.environ.get(backup.dialect.plugin_environment), *backup.dialect.plugin_folders)
     return any(folder and Path(folder, library).is_file() for folder in folders)

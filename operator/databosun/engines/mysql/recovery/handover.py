@@ -7,6 +7,7 @@ from databosun.engines.mysql.recovery.facts import Backup
 
 def hand_over_steps(backup: Backup, data: str) -> list[str]:
     """Sentences, in order. The volume is stopped cleanly."""
+    speaks = backup.dialect
     series = ".".join(map(str, backup.series))
     settings = ", ".join(f"{name} = {value}" for name, value in backup.settings.items())
     accounts = (
@@ -15,13 +16,13 @@ def hand_over_steps(backup: Backup, data: str) -> list[str]:
         else "The backup holds one schema and no accounts: root has no password until you set one (over the socket)."
     )
     return [
-        f"The folder {data} is a data directory of MariaDB {series}, stopped cleanly; start it with a server of that "
-        "series, and run mariadb-upgrade where it is a later one.",
+        f"The folder {data} is a data directory of {speaks.name} {series}, stopped cleanly; start it with a server of "
+        f"that series; {speaks.upgrade}.",
         f"The server's configuration must say, as the original's did: {settings}.",
         accounts,
         "StatefulSet: scale it to 0, name this claim as its data volume (or copy the folder into the claim it has), "
         f"have the server's datadir be the folder {data}, give the files to the uid of the server, scale it to 1.",
         "Events are there and run once event_scheduler is ON: look at them before.",
-        "The binary log begins anew: give replicas a new start (CHANGE MASTER TO … with the position or GTID in the "
-        "backup's status.position), and take a full backup at once.",
+        f"The binary log begins anew: give replicas a new start ({speaks.source} … with the position or GTID in "
+        "the backup's status.position), and take a full backup at once.",
     ]

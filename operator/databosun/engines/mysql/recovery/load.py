@@ -38,10 +38,15 @@ def load_script(server: PrivateServer, reader: ArtefactReader, pulse: Callable[[
 
 def replay(server: PrivateServer, pieces: Sequence[Path], pulse: Callable[[], None]) -> None:
     """All of a log, in one go and for every schema: what spans two files, or schemas, is whole only so."""
-    argv = [str(find_tool("mariadb-binlog")), "--no-defaults", "--skip-gtid-strict-mode", *map(str, pieces)]
+    argv = [
+        str(find_tool("mariadb-binlog", server.dialect)),
+        "--no-defaults",
+        "--skip-gtid-strict-mode",
+        *map(str, pieces),
+    ]
     home = server.folder
     with (
-        Tool(bound(argv), env=environment_of(home), cwd=home, capture=True) as reading,
+        Tool(bound(argv), env=environment_of(home, server.dialect), cwd=home, capture=True) as reading,
         _client(server, reading.stdout_descriptor) as client,
     ):
         reading.let_go_of_stdout()
@@ -59,10 +64,10 @@ class Replay:
         self._pulse = pulse
         self._gathered = bytearray()
         self._programs = ExitStack()
-        argv = [str(find_tool("mariadb-binlog")), "--no-defaults", "--skip-gtid-strict-mode", "-"]
+        argv = [str(find_tool("mariadb-binlog", server.dialect)), "--no-defaults", "--skip-gtid-strict-mode", "-"]
         home = server.folder
         with ExitStack() as stack:
-            reading = Tool(bound(argv), env=environment_of(home), cwd=home, capture=True, stdin=_PIPE)
+            reading = Tool(bound(argv), env=environment_of(home, server.dialect), cwd=home, capture=True, stdin=_PIPE)
             self._reading = stack.enter_context(reading)
             self._client = stack.enter_context(_client(server, reading.stdout_descriptor))
             reading.let_go_of_stdout()
@@ -101,15 +106,15 @@ class Replay:
 
 def _client(server: PrivateServer, stdin: int) -> Tool:
     argv = [
-        str(find_tool("mariadb")),
+        str(find_tool(server.dialect.client, server.dialect)),
         *server.client_arguments,
         "--default-character-set=utf8mb4",
         "--binary-mode",
-        "--sandbox",
+        *server.dialect.client_flags,
         "--max-allowed-packet=1G",
         "--init-command=SET SESSION sql_log_bin = 0, foreign_key_checks = 0",
     ]
-    return Tool(bound(argv), env=environment_of(server.folder), cwd=server.folder, stdin=stdin)
+    return Tool(bound(argv), env=environment_of(server.folder, server.dialect), cwd=server.folder, stdin=stdin)
 
 
 def _wait(tool: Tool, pulse: Callable[[], None]) -> None:

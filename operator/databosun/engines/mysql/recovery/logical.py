@@ -37,17 +37,20 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
     """The copy runs while the block does."""
     backups = read_chain(plan.chain)
     base, last = backups[0], backups[-1]
-    if plan.until.kind not in (PointKind.NONE, *_BY_LOG):
-        message = f"MariaDB is restored to a time, a position, a transaction or the newest, not to {plan.until.kind}"
+    if plan.until.kind not in (PointKind.NONE, *(_BY_LOG if base.dialect.incremental else ())):
+        message = (
+            f"{base.dialect.name} is restored to a time, a position, a transaction or the newest, not "
+            f"to {plan.until.kind}"
+        )
         raise UserFault(Reason.POINT_NOT_COVERED, message)
     demand_restorable(base)
     seconds: dict[str, float] = {"replay": 0.0}
     waited, began = source.waited, time.monotonic()
-    server = PrivateServer(plan.place / DATA, base.series, base.settings, loaded_plugins(base))
+    server = PrivateServer(plan.place / DATA, base.dialect, base.series, base.settings, loaded_plugins(base))
     try:
         server.install(plan.pulse)
         server.start(plan.pulse)
-        server.take_over()
+        server.take_over(base.tablespaces)
         seconds["start"] = time.monotonic() - began
         _load(server, base, source, plan)
         seconds["fetch"] = source.waited - waited

@@ -11,49 +11,32 @@ from typing import Any
 from pymysql.connections import Connection
 
 from databosun.api.request import DatabaseTarget
-from databosun.api.v1alpha1.database import EngineName, TLSMode
+from databosun.api.v1alpha1.database import TLSMode
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault
 from databosun.engines.base import Credentials, Target
-from databosun.engines.mysql.connect import Endpoint, Session, open_sql
+from databosun.engines.mysql.connect import Endpoint, Session, open_sql, quote
+from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.tools import environment_of, find_tool, run_tool, server_program
 from databosun.engines.privateserver import PrivateProcess
 
 _MIB = 1024**2
 
-# Reachable over its socket, acting for nobody.
-_ALONE = (
-    "skip-networking",
-    "skip-log-bin",
-    "skip-slave-start",
-    "skip-ssl",
-    "event-scheduler = OFF",
-    "performance-schema = OFF",
-    "local-infile = OFF",
-    "symbolic-links = OFF",
-    "max-connections = 40",
-    "max-allowed-packet = 1G",
-    "innodb-strict-mode = OFF",
-    "lc-messages = en_US",
-)
-# Nothing of the copy outlives a crash of its pod; what shall last is flushed in the end, and that is counted.
-_THROWN_AWAY = (
-    "innodb-flush-log-at-trx-commit = 0",
-    "innodb-doublewrite = OFF",
-    "innodb-log-file-size = 256M",
-    "innodb-fast-shutdown = 1",
-    "sync-frm = OFF",
-)
-
 
 class PrivateServer(PrivateProcess):
     """Call `install`, `start`, then `connect`; `close` in the end."""
 
     def __init__(
-        self, data: Path, series: tuple[int, int], settings: Mapping[str, str], plugins: Sequence[str]
+        self,
+        data: Path,
+        dialect: Dialect,
+        series: tuple[int, int],
+        settings: Mapping[str, str],
+        plugins: Sequence[str],
     ) -> None:
         super().__init__()
+        self.dialect = dialect
         self.data = data
         self.socket = self.folder / "socket"
         self.temporary = data.parent / "tmp"  # as large as the largest index that is built
@@ -69,31 +52,35 @@ class PrivateServer(PrivateProcess):
             (self.folder / "files").mkdir(mode=0o700)
             self._configuration().write_text(self._written())
         argv = [
-            str(find_tool("mariadb-install-db")),
+            str(find_tool(self.dialect.installer, self.dialect)),
             f"--defaults-file={self._configuration()}",
             f"--datadir={self.data}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
+            *self.dialect.install,
         ]
         try:
-            run_tool(argv, self.folder, pulse, doing="making a new server")
+            run_tool(argv, self.folder, self.dialect, pulse, doing="making a new server")
         except WorldFault as fault:
             raise SafetyStop(Reason.RECOVERY_FAILED, fault.message) from fault
 
     def start(self, pulse: Callable[[], None]) -> None:
         """Start and wait until it answers. SafetyStop with its own words."""
-        program, _ = server_program(self._series)
+        program, _ = server_program(self.dialect, self._series)
         argv = [str(program), f"--defaults-file={self._configuration()}"]
-        self.run(argv, environment_of(self.folder), self._answers, pulse)
+        self.run(argv, environment_of(self.folder, self.dialect), self._answers, pulse)
 
-    def take_over(self) -> None:
-        """Have an administrator of our own: the accounts of the backup replace the others, with passwords."""
+    def take_over(self, tablespaces: Mapping[str, int]) -> None:
+        """Have an administrator of our own: the accounts of the backup replace the others, with passwords.
+
+        No dump makes the tablespaces that its tables name.
+        """
         connection = open_sql(self._session("root"), read_only=False)
         try:
             with guarded("preparing the copy"), connection.cursor() as cursor:
                 cursor.execute(f"CREATE USER '{self.admin}'@'localhost'")
-                for what in ("ALL PRIVILEGES ON *.*", "PROXY ON ''@'%'"):
+                for what in ("ALL PRIVILEGES ON *.*", f"PROXY ON {self.dialect.everyone}"):
                     cursor.execute(f"GRANT {what} TO '{self.admin}'@'localhost' WITH GRANT OPTION")
+                for statement in tablespace_statements(tablespaces):
+                    cursor.execute(statement)
         finally:
             connection.close()
 
@@ -103,7 +90,7 @@ class PrivateServer(PrivateProcess):
 
     @property
     def client_arguments(self) -> list[str]:
-        """For the `mariadb` client."""
+        """For the server's own client."""
         return ["--no-defaults", "--protocol=socket", f"--socket={self.socket}", f"--user={self.admin}"]
 
     def close(self) -> None:
@@ -137,15 +124,15 @@ class PrivateServer(PrivateProcess):
             **self._settings,
         }
         lines = [f"{name} = {value}" for name, value in settings.items()]
-        lines += [*_ALONE, *_THROWN_AWAY, *(f"plugin-load-add = {name}" for name in self._plugins)]
-        return "\n".join(["[mariadbd]", *lines]) + "\n"
+        lines += [*self.dialect.mine, *(f"plugin-load-add = {name}" for name in self._plugins)]
+        return "\n".join([f"[{self.dialect.server}]", *lines]) + "\n"
 
     def _session(self, user: str) -> Session:
         where = DatabaseTarget(
             namespace="",
             name="copy",
             uid="",
-            engine=EngineName.MARIADB,
+            engine=self.dialect.engine,
             hosts=[str(self.socket)],
             port=0,
             tls=TLSMode.DISABLE,
@@ -158,3 +145,12 @@ class PrivateServer(PrivateProcess):
         except DatabosunError:
             return False
         return True
+
+
+def tablespace_statements(tablespaces: Mapping[str, int]) -> list[str]:
+    """To make them, each with a file that no name can lead out of the data directory; of 0 the block is the page."""
+    return [
+        f"CREATE TABLESPACE {quote(name)} ADD DATAFILE 'tablespace{number}.ibd'"
+        + (f" FILE_BLOCK_SIZE = {block}" if block else "")
+        for number, (name, block) in enumerate(tablespaces.items())
+    ]

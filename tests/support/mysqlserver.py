@@ -1,0 +1,66 @@
+"""Real MySQL servers for tests: of a suite of Debian that moves on, so that a day may come on which there is none."""
+
+from __future__ import annotations
+
+import atexit
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hack.debian import Undelivered
+from hack.tools import toolbox
+
+from support.mariaserver import MariaServer
+
+_SETTINGS = {
+    "bind-address": "127.0.0.1",
+    "innodb-buffer-pool-size": "32M",
+    "innodb-redo-log-capacity": "16M",
+    "innodb-flush-log-at-trx-commit": "0",
+    "innodb-doublewrite": "OFF",
+    "performance-schema": "OFF",
+    "log-bin": "bin",
+    "server-id": "7",
+    "gtid-mode": "ON",
+    "enforce-gtid-consistency": "ON",
+    "skip-name-resolve": "ON",
+    "event-scheduler": "OFF",
+    "secure-file-priv": "NULL",
+    "mysqlx": "OFF",
+}
+
+
+@cache
+def _brought() -> tuple[Path | None, str]:
+    try:
+        return toolbox.get("mysql"), ""
+    except Undelivered as said:
+        return None, str(said)
+
+
+def mysql_bin() -> Path:
+    """Where its programs are; brought on first use. The test is skipped, and says why, where the suite has none."""
+    folder, reason = _brought()
+    if folder is None:
+        pytest.skip(f"no MySQL to test with: {reason}")
+    return folder
+
+
+class MySQLServer(MariaServer):
+    """One server of MySQL, in a copy of a data directory that was made once."""
+
+    defaults = _SETTINGS
+
+    def __init__(self, *, settings: dict[str, str] | None = None, origin: MariaServer | None = None) -> None:
+        self.program = str(mysql_bin() / "mysqld")
+        self.installer = (self.program, "--initialize-insecure")
+        super().__init__(settings=settings, origin=origin)
+
+
+@cache
+def new_server() -> MySQLServer:
+    """A server that was installed and never started: the origin of others."""
+    server = MySQLServer()
+    atexit.register(server.remove)
+    server.init()
+    return server
