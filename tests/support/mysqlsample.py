@@ -18,7 +18,7 @@ def numbers(last: int) -> str:
 
 ACCOUNTS = f"""
 CREATE USER '{BACKUP_USER}'@'%' IDENTIFIED BY '{_TEXT}';
-GRANT {", ".join(PRIVILEGES)} ON *.* TO '{BACKUP_USER}'@'%';
+GRANT {", ".join(PRIVILEGES)}, REPLICATION SLAVE ON *.* TO '{BACKUP_USER}'@'%';
 CREATE USER 'limited'@'%' IDENTIFIED BY '{_TEXT}';
 CREATE ROLE reader;
 CREATE USER 'app'@'127.0.0.1' IDENTIFIED BY 'app secret';

@@ -19,7 +19,6 @@ class MySQLYard(MariaYard):
     """A filled server of MySQL."""
 
     name = EngineName.MYSQL
-    incremental = False
     continuous = False
 
     def content_of(self, connection: Connection[object]) -> object:

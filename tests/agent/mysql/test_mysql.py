@@ -15,7 +15,7 @@ import pytest
 
 from agent.mysql.conftest import back_up, target_of
 from databosun.api.result import Finding
-from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
+from databosun.api.v1alpha1.backuppolicy import Hook, Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.engines.mysql import ENGINE
@@ -247,15 +247,6 @@ def test_writers_wait_for_the_snapshots_lock_for_no_longer_than_it_may_wait(
     finally:
         mysql.sql(f"KILL {reader.thread_id()}")
         thread.join()
-
-
-def test_an_incremental_becomes_a_full_and_says_so(mysql: MySQLServer, workplace: Path) -> None:
-    target = target_of(mysql, engine=EngineName.MYSQL)
-    (told,) = ENGINE.probe(target, [Method.AUTO], incremental=True).findings
-    assert (told.reason, told.blocks) == ("IncrementalUnsupported", [])
-    captured, _ = back_up(target, workplace, type=BackupType.INCREMENTAL)
-    assert captured.type is BackupType.FULL
-    assert any(note.startswith("IncrementalUnsupported") for note in captured.notes)
 
 
 def test_a_server_of_the_other_product_is_refused(mysql: MySQLServer, maria: MariaServer) -> None:

@@ -58,8 +58,8 @@ class Dialect:
     `server_privileges`: those that exist on `*.*` only, each with others that do as well; `one_schema`: what a dump of
     one schema needs besides on `*.*`.
 
-    `monitor`: what shows how far a replica is; `follow`: the statement that starts one. `incremental`: whether the
-    binary log is read. `everyone`: whom a proxy stands for that may be anybody. `install`: arguments of the program
+    `monitor`: what shows how far a replica is; `follow`: the statement that starts one. `shipped`: whether
+    the binary log is. `everyone`: whom a proxy stands for that may be anybody. `install`: arguments of the program
     that makes a data directory, `mine` the lines of the private server's configuration, `by_hand` those that RESTORE.md
     has; `upgrade`: what a later series demands.
     """
@@ -98,7 +98,10 @@ class Dialect:
     client_flags: tuple[str, ...]
     everyone: str
     upgrade: str
-    incremental: bool
+    log_privileges: tuple[str, ...]
+    log_reader: str
+    reader_flags: tuple[str, ...]
+    shipped: bool
 
     @property
     def name(self) -> str:
@@ -177,7 +180,10 @@ MARIADB = Dialect(
     client_flags=("--sandbox",),
     everyone="''@'%'",
     upgrade="run mariadb-upgrade where it is a later one",
-    incremental=True,
+    log_privileges=("REPLICATION SLAVE", "BINLOG MONITOR"),
+    log_reader="mariadb-binlog",
+    reader_flags=("--skip-gtid-strict-mode",),
+    shipped=True,
 )
 # Options that a series does not have are passed over where they are `loose`.
 _MYSQL_OFF = (
@@ -230,7 +236,10 @@ MYSQL = Dialect(
     client_flags=(),
     everyone="''@''",
     upgrade="a later one upgrades it at its start, one series at a time",
-    incremental=False,
+    log_privileges=("REPLICATION SLAVE", "REPLICATION CLIENT"),
+    log_reader="mysqlbinlog",
+    reader_flags=("--skip-gtids",),
+    shipped=False,
 )  # fmt: skip
 _KNOWN = {one.engine: one for one in (MARIADB, MYSQL)}
 

@@ -18,7 +18,7 @@ from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.hooks import run_sql_hook
 from databosun.engines.mysql.incremental import back_up_incremental
 from databosun.engines.mysql.logical import back_up_logical
-from databosun.engines.mysql.preflight import examine, unread_log
+from databosun.engines.mysql.preflight import examine
 from databosun.engines.mysql.recovery.facts import read_backup, read_chain, room_for
 from databosun.engines.mysql.recovery.handover import hand_over_steps
 from databosun.engines.mysql.recovery.logical import recover_logical
@@ -63,9 +63,7 @@ class SqlEngine:
             _demand_possible(plan.method, findings)
             refused: tuple[str, ...] = ()
             captured = None
-            if incremental and not session.dialect.incremental:
-                refused = (f"{Reason.INCREMENTAL_UNSUPPORTED}: {unread_log(session.dialect)}",)
-            elif incremental:
+            if incremental:
                 captured, refused = back_up_incremental(session, facts, plan, sink)
             captured = captured or back_up_logical(session, facts, plan, sink)
         told = tuple(f"{one.reason}: {one.message}" for one in findings if not one.blocks and one.reason in _TOLD)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from databosun.domain.errors import SafetyStop
 from databosun.engines.base import Captured, Parent, Plan, Sink
 from databosun.engines.mysql.binlogfile import BinlogWalk
 from databosun.engines.mysql.connect import Session, one, opened, rows
+from databosun.engines.mysql.dialect import MYSQL
 from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import read_grants
+from databosun.engines.mysql.gtidset import are_equal, united
 from databosun.engines.mysql.logical import Run
 from databosun.engines.mysql.positions import BASE_FILE, PIECES, Mark, backup_position, read_mark
 from databosun.engines.mysql.preflight import binlog_findings
@@ -33,6 +36,9 @@ from databosun.engines.program import bound
 _LOOK_SECONDS = 0.2
 _CHUNK = 1024 * 1024
 _FIRST_POSITION = 4
+_FIRST_EVENTS, _BEFORE = "SHOW BINLOG EVENTS IN %s LIMIT 2", "Previous_gtids"
+_TAG = re.compile(r":[a-z_]", re.IGNORECASE)
+_GTID_AT = "SELECT BINLOG_GTID_POS(%s, %s)"
 # What keeps an Incremental from being taken, and no Full. Other findings only warn.
 _STOPS = frozenset({Reason.INCREMENTAL_UNSUPPORTED, Reason.BINLOG_OFF, Reason.NO_REPLICATION_PRIVILEGE})
 
@@ -61,14 +67,19 @@ def back_up_incremental(
         environment = gather_environment(connection, run.dialect, facts, run.schemas) if span else {}
     if span is None:
         return None, (f"{why}; a Full was taken instead",)
-    last = _take(run, span)
+    last, taken = _take(run, span)
+    if not run.dialect.shipped:
+        with opened(session) as connection, guarded("joining GTIDs"):
+            begin = read_mark(parent.engine_manifest) if parent else None
+            gtid = united(connection, begin.gtid if begin else "", *taken)
+        span = replace(span, end=replace(span.end, gtid=gtid))
     sink.put_plain(BASE_FILE, span.end.document())
     captured = Captured(
         type=plan.type,
         method=Method.LOGICAL,
         engine_version=facts.version,
         system_identifier=facts.system_identifier,
-        position=backup_position(span.end, archived=archived_here(session, facts)),
+        position=backup_position(span.end, archived=run.dialect.shipped and archived_here(session, facts)),
         snapshot_time=span.at,
         parent=parent.id,
         base=parent.base,
@@ -90,30 +101,67 @@ def _span(run: Run, connection: Connection[Any], parent: Parent) -> tuple[Span |
     if parent.system_identifier != run.facts.system_identifier:
         return None, f"{Reason.ANOTHER_SERVER}: {run.facts.host} is not the server that {parent.id} was taken of"
     (now,) = one(connection, "SELECT UTC_TIMESTAMP(6)")
-    file, position, only, ignored = one(connection, "SHOW MASTER STATUS")[:4]
+    file, position, only, ignored = one(connection, _status(run))[:4]
     if only or ignored:
         message = (
             f"the binary log of {run.facts.host} leaves schemas out (binlog_do_db: {only}; binlog_ignore_db: {ignored})"
         )
         return None, f"{Reason.BINLOG_OFF}: {message}"
-    (gtid,) = one(connection, "SELECT BINLOG_GTID_POS(%s, %s)", (file, position))
-    end = Mark(str(file), int(position), str(gtid or ""))
+    end = Mark(str(file), int(position))
+    if run.dialect.shipped:
+        end = replace(end, gtid=str(one(connection, _GTID_AT, (file, position))[0] or ""))
     sizes = {str(row[0]): int(row[1]) for row in rows(connection, "SHOW BINARY LOGS")}
     if begin.file not in sizes:
         first = next(iter(sizes), "none")
         message = f"binary log {begin.file}, where {parent.id} ends, was removed from {run.facts.host} (first: {first})"
         return None, f"{Reason.BINLOG_PURGED}: {message}"
-    (found,) = one(connection, "SELECT BINLOG_GTID_POS(%s, %s)", (begin.file, begin.position))
-    if found is None or _transactions(str(found)) != _transactions(begin.gtid):
-        message = (
-            f"binary log {begin.file} of {run.facts.host} is not the one that {parent.id} ends in (GTID {found} at "
-            f"{begin.position}, not {begin.gtid}): it was begun anew, or another server answers"
-        )
-        return None, f"{Reason.ANOTHER_SERVER}: {message}"
+    if why := _other_log(run, connection, parent.id, begin, sizes[begin.file]):
+        return None, why
     names = list(sizes)
     files = tuple((name, sizes[name]) for name in names[names.index(begin.file) : names.index(end.file) + 1])
     lag = run.facts.replica.lag if run.facts.replica else None
     return Span(begin, end, files, now.replace(tzinfo=UTC) - lag if lag else now.replace(tzinfo=UTC)), ""
+
+
+def _status(run: Run) -> str:
+    if run.dialect is MYSQL and run.facts.series >= (8, 2):
+        return "SHOW BINARY LOG STATUS"
+    return "SHOW MASTER STATUS"
+
+
+def _other_log(run: Run, connection: Connection[Any], parent: str, begin: Mark, size: int) -> str:
+    """Why the transactions before the mark are not those that it names; empty where they are.
+
+    MySQL does not say it of a position: what its file says of those before, and its events up to there, do.
+    """
+    if run.dialect.shipped:
+        (found,) = one(connection, _GTID_AT, (begin.file, begin.position))
+        same = found is not None and _transactions(str(found)) == _transactions(begin.gtid)
+    else:
+        walk = _from_its_beginning(run, begin, size)
+        before = next((str(row[5]) for row in rows(connection, _FIRST_EVENTS, (begin.file,)) if row[2] == _BEFORE), "")
+        if walk.tagged or _TAG.search(before):
+            return (
+                f"{Reason.INCREMENTAL_UNSUPPORTED}: transactions in binary log {begin.file} of {run.facts.host} have "
+                "tags in their GTIDs, which this release does not read"
+            )
+        found = united(connection, before, str(walk.gtids))
+        same = walk.offset is not None and are_equal(connection, found, begin.gtid)
+    if same:
+        return ""
+    return (
+        f"{Reason.ANOTHER_SERVER}: binary log {begin.file} of {run.facts.host} is not the one that {parent} ends in "
+        f"(GTID {found} at {begin.position}, not {begin.gtid}): it was begun anew, or another server answers"
+    )
+
+
+def _from_its_beginning(run: Run, begin: Mark, size: int) -> BinlogWalk:
+    """All of the parent's last file up to where it ends."""
+    demand_room(run.plan.scratch, run.plan.scratch_bytes, size, f"a file of the binary log of {humanize_bytes(size)}")
+    run.say(f"binary log {begin.file}")
+    with guarded("writing to scratch"), tempfile.TemporaryDirectory(prefix="log-", dir=run.plan.scratch) as folder:
+        piece = _fetch(run, Path(folder), begin.file, _FIRST_POSITION)
+        return _walked(run, piece, _FIRST_POSITION, begin.position)
 
 
 def _transactions(gtid: str) -> frozenset[str]:
@@ -123,16 +171,17 @@ def _transactions(gtid: str) -> frozenset[str]:
 
 def _obstacles(run: Run, connection: Connection[Any]) -> Sequence[Any]:
     return binlog_findings(
-        run.facts, read_grants(connection, run.session.dialect), run.session.target.database.database
+        run.facts, read_grants(connection, run.dialect), run.session.target.database.database, run.dialect
     )
 
 
-def _take(run: Run, span: Span) -> datetime | None:
-    """Each file through scratch into the sink. The instant of the newest commit."""
+def _take(run: Run, span: Span) -> tuple[datetime | None, list[str]]:
+    """Each file through scratch into the sink. The instant of the newest commit, and MySQL's transactions."""
     largest = max(size for _, size in span.files)
     why = f"a file of the binary log of {humanize_bytes(largest)}"
     demand_room(run.plan.scratch, run.plan.scratch_bytes, largest, why)
     last: datetime | None = None
+    taken: list[str] = []
     for number, (name, size) in enumerate(span.files):
         begin = span.begin.position if number == 0 else _FIRST_POSITION
         end = span.end.position if name == span.end.file else size
@@ -142,14 +191,15 @@ def _take(run: Run, span: Span) -> datetime | None:
             walk = _walk(run, piece, begin, end)
             _store(run, piece, f"{PIECES}{number:06d}-{name}.zst", walk.offset or 0)
         last = walk.last_commit or last
-    return last
+        taken.append(str(walk.gtids))
+    return last, taken
 
 
 def _fetch(run: Run, folder: Path, name: str, begin: int) -> Path:
     """One file from a position on: its description, then its events, whole. The server ends such a session itself."""
-    run.tool("mariadb-dump")  # of the same package, and unlike the other it says of which series it is
-    program = find_tool("mariadb-binlog", run.dialect)
-    run.versions["mariadb-binlog"] = tool_version(program)
+    run.tool(run.dialect.dump)  # of the same package, and unlike the other it says of which series it is
+    program = find_tool(run.dialect.log_reader, run.dialect)
+    run.versions[run.dialect.log_reader] = tool_version(program)
     with opened(run.session) as connection, Relay(connection, run.dialect) as relay:
         argv = [
             str(program),
@@ -172,15 +222,20 @@ def _fetch(run: Run, folder: Path, name: str, begin: int) -> Path:
 
 def _walk(run: Run, piece: Path, begin: int, end: int) -> BinlogWalk:
     """Demand that the piece is whole, and reaches the position. What the server wrote since lies behind it."""
+    walk = _walked(run, piece, begin, end)
+    if walk.offset is None:
+        message = f"binary log {piece.name} came without an event that ends at {end}; its last one ends at {walk.end}"
+        raise SafetyStop(Reason.LOG_GAP, message)
+    return walk
+
+
+def _walked(run: Run, piece: Path, begin: int, end: int) -> BinlogWalk:
     walk = BinlogWalk(piece.name, begin, end)
     with piece.open("rb") as file:
         while data := file.read(_CHUNK):
             walk.feed(memoryview(data))
             run.pulse()
     walk.close()
-    if walk.offset is None:
-        message = f"binary log {piece.name} came without an event that ends at {end}; its last one ends at {walk.end}"
-        raise SafetyStop(Reason.LOG_GAP, message)
     return walk
 
 

@@ -97,7 +97,7 @@ def back_up_logical(session: Session, facts: ServerFacts, plan: Plan, sink: Sink
         method=Method.LOGICAL,
         engine_version=facts.version,
         system_identifier=facts.system_identifier,
-        position=backup_position(mark, archived=run.dialect.incremental and whole and archived_here(session, facts)),
+        position=backup_position(mark, archived=run.dialect.shipped and whole and archived_here(session, facts)),
         snapshot_time=at,
         parent=None,
         base=None,

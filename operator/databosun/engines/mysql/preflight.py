@@ -18,7 +18,6 @@ from databosun.engines.mysql.server import MAX_LAG, SYSTEM_SCHEMAS, ServerFacts
 
 _LOGICAL = [Method.LOGICAL.value, Method.AUTO.value]
 _PHYSICAL = [Method.PHYSICAL.value]
-BINLOG_PRIVILEGES = ("REPLICATION SLAVE", "BINLOG MONITOR")
 _SHOWN = 3
 
 _UNSAFE_TABLES = """
@@ -50,19 +49,12 @@ def examine(
         finally:
             connection.close()
         findings += _replica(facts, session.dialect)
-        if incremental and not session.dialect.incremental:
-            findings.append(Finding(reason=Reason.INCREMENTAL_UNSUPPORTED, message=unread_log(session.dialect)))
-        elif incremental:
-            findings += binlog_findings(facts, grants, session.target.database.database)
+        if incremental:
+            findings += binlog_findings(facts, grants, session.target.database.database, session.dialect)
     return sorted(findings, key=lambda finding: not finding.blocks)
 
 
-def unread_log(dialect: Dialect) -> str:
-    """Why there are no Incrementals at all."""
-    return f"this release does not read the binary log of {dialect.name}, so each Incremental becomes a Full"
-
-
-def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None) -> list[Finding]:
+def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None, dialect: Dialect) -> list[Finding]:
     """Why an Incremental would become a Full; warnings, nothing is blocked."""
     if database is not None:
         message = (
@@ -79,7 +71,14 @@ def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None) ->
         fix = "set log_slave_updates = ON in its configuration, then restart it"
         return [Finding(reason=Reason.BINLOG_OFF, message=message, fix=fix)]
     findings = []
-    missing = [name for name in BINLOG_PRIVILEGES if not grants.has(name)]
+    if facts.settings.get("gtid_mode", "ON") != "ON":
+        message = (
+            "gtid_mode is not ON, so that nothing says whether the binary log is the one that the parent ends in: each "
+            "Incremental becomes a Full"
+        )
+        fix = "set gtid_mode = ON and enforce_gtid_consistency = ON, at the server and in its configuration"
+        findings.append(Finding(reason=Reason.INCREMENTAL_UNSUPPORTED, message=message, fix=fix))
+    missing = [name for name in dialect.log_privileges if not grants.has(name)]
     if missing:
         message = f"{facts.user} lacks {', '.join(missing)} for the binary log, so each Incremental becomes a Full"
         fix = grant_statement(missing, facts.user)
@@ -95,10 +94,9 @@ def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None) ->
 
 
 def _physical(dialect: Dialect) -> Finding:
-    more = ", with Incremental backups of the binary log" if dialect.incremental else ""
     message = (
         f"this release takes no physical backups of {dialect.name}, which read the data directory itself: a Job does "
-        f"not have it; use Logical (or Auto){more}"
+        "not have it; use Logical (or Auto), with Incremental backups of the binary log"
     )
     return Finding(reason=Reason.UNSUPPORTED_METHOD, message=message, fix="set method to Logical", blocks=_PHYSICAL)
 

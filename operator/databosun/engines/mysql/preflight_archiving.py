@@ -15,7 +15,6 @@ from databosun.engines.mysql.connect import Session, open_sql, rows
 from databosun.engines.mysql.dialect import MARIADB
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import grant_statement, read_grants
-from databosun.engines.mysql.preflight import BINLOG_PRIVILEGES
 from databosun.engines.mysql.server import ServerFacts, read_facts
 
 CONTINUOUS = ["Continuous"]
@@ -45,7 +44,7 @@ def _findings(connection: Connection[Any], facts: ServerFacts) -> list[Finding]:
     if not facts.logs_all:
         what = f"{facts.host} is a replica that does not log what it replicates"
         return [_off(what, "set log_slave_updates = ON")]
-    missing = [name for name in BINLOG_PRIVILEGES if not read_grants(connection, MARIADB).has(name)]
+    missing = [name for name in MARIADB.log_privileges if not read_grants(connection, MARIADB).has(name)]
     if missing:
         message = f"{facts.user} lacks {', '.join(missing)}, and cannot read the binary log of {facts.host}"
         fix = grant_statement(missing, facts.user)

@@ -83,6 +83,9 @@ class Relay:
                     self._clean = self._pump(client)
         except (OSError, ssl.SSLError, ValueError) as error:
             self._fault = error
+        finally:
+            # mysqlbinlog comes once more when its session has ended, and would wait for a greeting for ever.
+            self._listener.close()
 
     def _accept(self) -> socket.socket | None:
         while not self._stop.is_set():

@@ -115,6 +115,7 @@ def _load(backups: tuple[Backup, ...]) -> list[str]:
     ]
     if not pieces:
         return said
+    reader, flags = base.dialect.log_reader, " ".join(base.dialect.reader_flags)
     unpack = [
         f'zstd -dc "$PWD/{backup}/{name}" > "$PRIVATE/log/{number:04d}-{_file(name)}"'
         for number, backup, name in pieces
@@ -128,7 +129,7 @@ def _load(backups: tuple[Backup, ...]) -> list[str]:
         *_bash(
             'mkdir "$PRIVATE/log"',
             *unpack,
-            'mariadb-binlog --no-defaults --skip-gtid-strict-mode "$PRIVATE"/log/* | "${CLIENT[@]}"',
+            f'{reader} --no-defaults {flags} "$PRIVATE"/log/* | "${{CLIENT[@]}}"',
         ),
     ]
 

@@ -38,12 +38,7 @@ def load_script(server: PrivateServer, reader: ArtefactReader, pulse: Callable[[
 
 def replay(server: PrivateServer, pieces: Sequence[Path], pulse: Callable[[], None]) -> None:
     """All of a log, in one go and for every schema: what spans two files, or schemas, is whole only so."""
-    argv = [
-        str(find_tool("mariadb-binlog", server.dialect)),
-        "--no-defaults",
-        "--skip-gtid-strict-mode",
-        *map(str, pieces),
-    ]
+    argv = [*_reader(server), *map(str, pieces)]
     home = server.folder
     with (
         Tool(bound(argv), env=environment_of(home, server.dialect), cwd=home, capture=True) as reading,
@@ -64,7 +59,7 @@ class Replay:
         self._pulse = pulse
         self._gathered = bytearray()
         self._programs = ExitStack()
-        argv = [str(find_tool("mariadb-binlog", server.dialect)), "--no-defaults", "--skip-gtid-strict-mode", "-"]
+        argv = [*_reader(server), "-"]
         home = server.folder
         with ExitStack() as stack:
             reading = Tool(bound(argv), env=environment_of(home, server.dialect), cwd=home, capture=True, stdin=_PIPE)
@@ -102,6 +97,11 @@ class Replay:
         _demand(self._client, "replaying the binary log")
         _wait(self._reading, self._pulse)
         _demand(self._reading, "reading the binary log")
+
+
+def _reader(server: PrivateServer) -> list[str]:
+    dialect = server.dialect
+    return [str(find_tool(dialect.log_reader, dialect)), "--no-defaults", *dialect.reader_flags]
 
 
 def _client(server: PrivateServer, stdin: int) -> Tool:

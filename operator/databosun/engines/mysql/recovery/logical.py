@@ -37,7 +37,7 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
     """The copy runs while the block does."""
     backups = read_chain(plan.chain)
     base, last = backups[0], backups[-1]
-    if plan.until.kind not in (PointKind.NONE, *(_BY_LOG if base.dialect.incremental else ())):
+    if plan.until.kind not in (PointKind.NONE, *(_BY_LOG if base.dialect.shipped else ())):
         message = (
             f"{base.dialect.name} is restored to a time, a position, a transaction or the newest, not "
             f"to {plan.until.kind}"
