@@ -252,9 +252,7 @@ async def test_evidence_goes_into_a_storage_of_its_own_and_is_locked_as_long_as_
             asked.append(request)
 
     rig.agents.script = script
-    body = vault()
-    del body["spec"]["volume"]
-    await rig.create(body)
+    await rig.create(vault())
     drive = Driver(rig)
     await several(drive, evidence={"storageRef": {"name": "vault"}, "retention": "7y"})
     await drive.until(runs_done(rig, "RestoreDrillRun", *["Passed"] * 4))
