@@ -8,6 +8,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from support.stackfaults import end, freeze
 from support.stackplace import Place
 
 PSQL = ("psql", "-qAtX", "-h", "/data", "-U", "postgres", "-v", "ON_ERROR_STOP=1")
+COMMITS = "commits"
 CONTINUOUS = {"enabled": True, "maxLag": "5s", "maxRetained": "1Gi"}
 _INITDB = "initdb -D /data/pg -k "
 _SETTINGS = "echo \"max_wal_size = '4GB'\""
@@ -130,7 +132,8 @@ class Commits:
     def __enter__(self) -> Commits:
         self.source.sql("create table if not exists beats (i bigserial primary key, at timestamptz, filler text)")
         where = ("-n", self.source.place.namespace, f"deployment/{self.source.name}")
-        argv = ["kubectl", "exec", "-i", *where, "--", "stdbuf", "-oL", *PSQL, "-d", "orders"]
+        database = f"dbname=orders application_name={COMMITS}"
+        argv = ["kubectl", "exec", "-i", *where, "--", "stdbuf", "-oL", *PSQL, "-d", database]
         environment = self.source.place.stack.cluster.environment
         streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(argv, env=environment, text=True, **streams)
@@ -147,6 +150,10 @@ class Commits:
         self._process.terminate()
         self._process.wait(timeout=30)
         self._reader.join(timeout=30)
+        # Its program in the pod goes on until it finds that nobody listens. A server that is gone has no such session.
+        mine = f"from pg_stat_activity where application_name = '{COMMITS}'"
+        with suppress(AssertionError):
+            self.source.sql(f"select pg_terminate_backend(pid, 30000) {mine}")
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
