@@ -51,6 +51,15 @@ func main() {
 	}
 }
 
+// No mongod gives an operation time twice, or one before another that it gave. FerretDB counts within a second, and begins
+// at 1 when it starts: one that has an oplog already begins in a second of its own.
+func awaitNextSecond(oplog string) {
+	if _, err := os.Stat(oplog); err == nil {
+		now := time.Now()
+		time.Sleep(now.Truncate(time.Second).Add(time.Second).Sub(now))
+	}
+}
+
 func serve(o options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -75,6 +84,9 @@ func serve(o options) error {
 	if o.user != "" {
 		asked.SetupDatabase, asked.SetupUsername, asked.SetupTimeout = "admin", o.user, time.Minute
 		asked.SetupPassword = password.WrapPassword(os.Getenv(passWord))
+	}
+	if o.set != "" {
+		awaitNextSecond(o.data + "/local.sqlite")
 	}
 	handler, closeBackend, err := registry.NewHandler("sqlite", asked)
 	if err != nil {

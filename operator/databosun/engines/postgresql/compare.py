@@ -38,7 +38,10 @@ MOST_ROWS = 400_000
 BATCH = 20_000
 _LOCK_SECONDS = 5
 
-_DATABASES = "SELECT datname::text FROM pg_catalog.pg_database WHERE NOT datistemplate AND datallowconn ORDER BY 1"
+_DATABASES = (
+    "SELECT datname::text FROM pg_catalog.pg_database"
+    " WHERE NOT datistemplate AND datallowconn AND datconnlimit <> -2 ORDER BY 1"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ _COLLATION_15 = (
 _COLLATION_17 = _COLLATION_15.replace("d.daticulocale", "d.datlocale")
 
 _DATABASES = """
-SELECT d.oid::int8 AS oid, d.datname AS name, d.datallowconn AS connectable, d.datistemplate AS template,
+SELECT d.oid::int8 AS oid, d.datname AS name, d.datistemplate AS template,
+       d.datallowconn AND d.datconnlimit <> -2 AS connectable,
        pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype, {collation}
 FROM pg_catalog.pg_database AS d ORDER BY d.datname
 """

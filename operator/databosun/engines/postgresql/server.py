@@ -115,8 +115,9 @@ FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER
 """
 
 _DATABASES = """
-SELECT d.oid::int8 AS oid, d.datname AS name, d.datallowconn AS connectable, d.datistemplate AS template,
-       CASE WHEN d.datallowconn AND (pg_catalog.has_database_privilege(d.oid, 'CONNECT')
+SELECT d.oid::int8 AS oid, d.datname AS name, d.datistemplate AS template,
+       d.datallowconn AND d.datconnlimit <> -2 AS connectable,
+       CASE WHEN d.datallowconn AND d.datconnlimit <> -2 AND (pg_catalog.has_database_privilege(d.oid, 'CONNECT')
                                      OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'))
             THEN pg_catalog.pg_database_size(d.oid) END AS bytes
 FROM pg_catalog.pg_database AS d ORDER BY d.datname

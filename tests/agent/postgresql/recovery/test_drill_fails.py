@@ -22,7 +22,7 @@ from databosun.domain.sealing import canonical, digest_of
 from databosun.engines.postgresql.checks.run import run_check
 from databosun.engines.postgresql.checks.scene import Scene
 from databosun.engines.postgresql.connect import open_sql
-from databosun.engines.postgresql.environment import gather_environment
+from databosun.engines.postgresql.environment import gather_environment, mark_kept
 from databosun.engines.postgresql.recovery.facts import read_backup
 from databosun.engines.postgresql.recovery.private import PrivateServer
 from support.agekeys import make_age_key
@@ -212,15 +212,44 @@ def test_a_database_that_was_dropped_while_the_backup_ran(yard: Yard, monkeypatc
     assert (kept["passing"], kept["shop"]) == (False, True)
 
 
-def add_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backups from here on claim one database more, whose files are those of `shop`."""
+def test_a_database_that_was_renamed_while_the_backup_ran(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restores into a running server end with that: nothing is missing in a copy that has it by its new name."""
+    yard.server.sql("CREATE DATABASE staged")
 
-    def gather_one_more(*args: Any) -> dict[str, Any]:
+    def gather_and_rename(*args: Any) -> dict[str, Any]:
         found = gather_environment(*args)
-        shop = next(one for one in found["databases"] if one["name"] == "shop")
-        return {**found, "databases": [*found["databases"], {**shop, "name": "ghost"}]}
+        yard.server.sql("ALTER DATABASE staged RENAME TO ledger")
+        return found
 
-    monkeypatch.setattr("databosun.engines.postgresql.physical.gather_environment", gather_one_more)
+    monkeypatch.setattr("databosun.engines.postgresql.physical.gather_environment", gather_and_rename)
+    yard.back_up(backup_task("orders-2"))
+    yard.server.sql("DROP DATABASE ledger")
+    found = drilled(yard.drill("orders-2", level=Level.RESTORE))
+    assert found.verdict is Verdict.PASSED, found
+    assert {one["name"]: one["kept"] for one in _environment(yard, "orders-2")["databases"]}["staged"] is True
+
+
+@pytest.mark.parametrize("method", [Method.PHYSICAL, Method.LOGICAL])
+def test_a_database_whose_removal_was_never_finished(yard: Yard, method: Method) -> None:
+    """The server lists one whose DROP was broken off, and lets nobody in: no backup and no drill fails for it."""
+    yard.server.sql("CREATE DATABASE half_dropped")
+    yard.server.sql("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half_dropped'")
+    yard.back_up(backup_task("orders-2", method=method))
+    yard.server.sql("DROP DATABASE half_dropped")
+    found = drilled(yard.drill("orders-2"))
+    assert found.verdict is Verdict.PASSED, found
+
+
+def add_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backups from here on claim one database more, which was there from their beginning to their end."""
+
+    def mark_one_more(*args: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+        found, notes = mark_kept(*args)
+        shop = next(one for one in found["databases"] if one["name"] == "shop")
+        ghost = {**shop, "name": "ghost", "oid": 4_000_000_000}
+        return {**found, "databases": [*found["databases"], ghost]}, notes
+
+    monkeypatch.setattr("databosun.engines.postgresql.physical.mark_kept", mark_one_more)
 
 
 def test_a_database_that_is_not_in_the_copy(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +286,11 @@ def test_a_database_that_the_replay_never_dropped(yard: Yard) -> None:
         server = cast("PrivateServer", Recovered(yard.server))
         return run_check(Scene(server, read_backup(document), None, lambda: None, replayed_log=True), ready)
 
-    lost = judged(name="ghost")
+    renamed = judged(name="as it was called")
+    assert renamed.outcome is CheckOutcome.PASSED
+    assert "dropped" not in str(renamed.observed)
+    (yard.server.data / "base" / "4000000001").mkdir()
+    lost = judged(name="ghost", oid=4_000_000_001)
     assert (lost.outcome, lost.reason) == (CheckOutcome.FAILED, "SchemaDiffers")
     assert "ghost, though its files are there" in lost.message
     dropped = judged(name="gone", oid=4_000_000_000)

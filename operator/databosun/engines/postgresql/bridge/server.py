@@ -26,7 +26,8 @@ from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.server import ServerFacts, read_facts
 
 _DATABASES = """
-SELECT d.oid::int8 AS oid, d.datname::text AS name, d.datistemplate AS template, d.datallowconn AS connectable,
+SELECT d.oid::int8 AS oid, d.datname::text AS name, d.datistemplate AS template,
+       d.datallowconn AND d.datconnlimit <> -2 AS connectable,
        pg_catalog.shobj_description(d.oid, 'pg_database') AS comment, r.rolname::text AS owner,
        pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owned
 FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_roles AS r ON r.oid = d.datdba ORDER BY d.datname

@@ -76,31 +76,35 @@ def _check_ready(scene: Scene, check: Check) -> CheckResult:
         ).fetchone()
     if row is None or row[0] != 1 or row[1]:
         return failed(check, CheckReason.QUERY_FAILED, "the copy answers, but takes no write", observed=str(row))
-    missing = [name for name in _promised(scene) if name not in databases]
+    missing = _missing(scene)
+    names = sorted(missing)
     if missing and not scene.replayed_log:
-        message = f"databases of the original are not in the copy: {', '.join(missing)}"
+        message = f"databases of the original are not in the copy: {', '.join(names)}"
         return failed(check, CheckReason.SCHEMA_DIFFERS, message, observed=", ".join(databases))
-    if lost := [name for name in missing if _has_files(scene, name)]:
+    if lost := [name for name in names if _has_files(scene, missing[name])]:
         message = f"the copy lists no database {', '.join(lost)}, though its files are there: it was never dropped"
         return failed(check, CheckReason.SCHEMA_DIFFERS, message, observed=", ".join(databases))
-    since = f"; dropped since the backup: {', '.join(missing)}" if missing else ""
+    since = f"; dropped since the backup: {', '.join(names)}" if missing else ""
     return passed(check, observed=f"PostgreSQL {row[2]}, databases {', '.join(databases)}{since}")
 
 
-def _promised(scene: Scene) -> list[str]:
-    """Databases that were there when a physical backup began and when it ended (`kept`; older backups do not say)."""
+def _missing(scene: Scene) -> Mapping[str, int | None]:
+    """Name and oid of databases that were there when a physical backup began and when it ended (`kept`; older backups
+    do not say), and are not in the copy. Told by the oid, where the backup knows it: a name may change meanwhile."""
     if scene.backup.method is not Method.PHYSICAL:
-        return []
+        return {}
     found = scene.backup.databases
     wanted = [one for one in found if one.get("connectable") and not one.get("template") and one.get("kept", True)]
-    return sorted(str(one["name"]) for one in wanted)
+    there = scene.all_databases()
+    oids = {str(one["name"]): int(one["oid"]) if "oid" in one else None for one in wanted}
+    return {name: oid for name, oid in oids.items()
+            if (name not in there.values() if oid is None else there.get(oid) is None)}  # fmt: skip
 
 
-def _has_files(scene: Scene, name: str) -> bool:
+def _has_files(scene: Scene, oid: int | None) -> bool:
     """Whether a database's folder is still there, in the default tablespace or another: to drop it removes that."""
-    oids = [one["oid"] for one in scene.backup.databases if one["name"] == name and "oid" in one]
     data = scene.server.data
-    return any(any(data.glob(pattern)) for oid in oids for pattern in (f"base/{oid}", f"pg_tblspc/*/*/{oid}"))
+    return oid is not None and any(any(data.glob(pattern)) for pattern in (f"base/{oid}", f"pg_tblspc/*/*/{oid}"))
 
 
 _CHECKS: Mapping[CheckType, Callable[[Scene, Check], CheckResult]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,8 @@ from databosun.engines.postgresql.recovery.facts import Backup
 from databosun.engines.postgresql.recovery.private import PrivateServer
 
 _DATABASES = """
-SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname
+SELECT datname::text FROM pg_catalog.pg_database
+WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY datname
 """
 
 
@@ -34,9 +35,15 @@ class Scene:
         return self.server.connect(dbname, read_only=read_only)
 
     def databases(self) -> tuple[str, ...]:
-        """All that can be connected to and are no templates."""
+        """All that can be connected to and are no templates. A limit of -2: one that was being dropped; nobody can."""
         with self.connect("template1") as connection:
             return tuple(str(row[0]) for row in connection.execute(_DATABASES).fetchall())
+
+    def all_databases(self) -> Mapping[int, str]:
+        """Every one that the copy lists, whatever its state: name by oid."""
+        with self.connect("template1") as connection:
+            rows = connection.execute("SELECT oid::int8, datname::text FROM pg_catalog.pg_database").fetchall()
+        return {int(str(oid)): str(name) for oid, name in rows}
 
     def database_of(self, check: Check) -> str:
         """Where a check looks: as it says, else the only database besides `postgres`. ValueError."""

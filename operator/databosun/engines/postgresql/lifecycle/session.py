@@ -38,7 +38,8 @@ from databosun.engines.postgresql.reasons import Reason
 IDLE_SECONDS = 60  # the locks of an agent that hangs in the middle of a step are held no longer
 
 _DATABASES = (
-    "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
+    "SELECT datname::text FROM pg_catalog.pg_database"
+    " WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY datname"
 )
 # Our own archivers stand among the replicas, and read as fast as the store takes it.
 _REPLICAS = """

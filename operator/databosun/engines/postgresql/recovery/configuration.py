@@ -37,7 +37,7 @@ _ALONE = {
     "autovacuum": "off",
     "logging_collector": "off",
     "log_destination": "stderr",
-    "log_line_prefix": "",
+    "log_line_prefix": "%n ",
     "log_checkpoints": "off",
     "lc_messages": "C",
     "log_timezone": "UTC",

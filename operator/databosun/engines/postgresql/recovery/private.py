@@ -31,7 +31,8 @@ _QUIT_SECONDS = 7.0  # after five of them the server kills what does not go
 _KEPT_LINES = 200
 _READY = "database system is ready to accept connections"
 _REDO = "redo starts at"
-_REDONE = re.compile(r"redo done at (\S+)|redo is not required")
+_REDONE = "redo done at"
+_STAMP = re.compile(r"(\d+\.\d{3}) ")  # log_line_prefix
 _LAST = re.compile(r"last completed transaction was at log time (.+)$")
 _ENDED_EARLY = "recovery ended before configured recovery target was reached"
 # Nothing that ALTER ROLE or ALTER DATABASE has set may load a library or change what a check sees.
@@ -43,7 +44,7 @@ class EndedEarly(Exception):
 
 
 class PrivateServer:
-    """Call `start`, then `connect`; `close` in the end. Times are `time.monotonic()`."""
+    """Call `start`, then `connect`; `close` in the end. `replay_seconds`: from the first record to the last."""
 
     def __init__(self, data: Path, major: int, superuser: str) -> None:
         self.data = data
@@ -90,7 +91,8 @@ class PrivateServer:
                 raise self._broken()
             time.sleep(_LOOK_SECONDS)
         if _REDO in self._seen:
-            self.replay_seconds = self._seen.get("redone", time.monotonic()) - self._seen[_REDO]
+            # By the server's own clock, in whole milliseconds: this thread may read all lines at once, much later.
+            self.replay_seconds = max(0.001, self._seen.get(_REDONE, self._seen[_READY]) - self._seen[_REDO])
 
     def connect(self, dbname: str, *, read_only: bool = True) -> Connection:
         """A superuser's session over the socket."""
@@ -173,17 +175,18 @@ class PrivateServer:
         return self._process
 
     def _read_log(self) -> None:
-        stream = self._demand().stderr
+        stream, at = self._demand().stderr, 0.0
         for raw in stream or ():
             line = raw.decode("utf-8", "replace").rstrip("\n")
-            now = time.monotonic()
+            if stamp := _STAMP.match(line):
+                at, line = float(stamp[1]), line[stamp.end() :]
             self._lines.append(line)
             if _REDO in line:
-                self._seen[_REDO] = now
-            elif _REDONE.search(line):
-                self._seen["redone"] = now
+                self._seen[_REDO] = at
+            elif _REDONE in line:
+                self._seen[_REDONE] = at
             elif _READY in line:
-                self._seen[_READY] = now
+                self._seen[_READY] = at
             elif found := _LAST.search(line):
                 self.last_commit = found[1]
 
