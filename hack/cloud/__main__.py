@@ -1,8 +1,10 @@
-"""The account in a pod: `serve` it; `seed` it anew, `delete` an instance, `show` what is there, as a person would."""
+"""The account in a pod: `serve` it; `seed` it anew, `delete` an instance, `show` what is there, as a person would;
+make a `bucket`, have another team's `rule` put in it, and read its `rules`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
@@ -68,6 +70,30 @@ def _show(endpoint: str) -> None:
         _say(f"snapshot {one['DBSnapshotIdentifier']} {one['Status']}, of {one['DBInstanceIdentifier']}")
 
 
+def _bucket(endpoint: str, name: str) -> None:
+    s3 = _client("s3", endpoint)
+    if name not in [one["Name"] for one in s3.list_buckets()["Buckets"]]:
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+
+
+def _rules_of(s3: Any, bucket: str) -> list[dict[str, Any]]:
+    try:
+        return list(s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"])
+    except s3.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchLifecycleConfiguration":
+            raise
+        return []
+
+
+def _rule(endpoint: str, bucket: str, name: str, prefix: str, days: int) -> None:
+    """Objects below the prefix are deleted after so many days; 0 takes the rule away. All others stay."""
+    s3 = _client("s3", endpoint)
+    rules = [one for one in _rules_of(s3, bucket) if one["ID"] != name]
+    if days:
+        rules.append({"ID": name, "Filter": {"Prefix": prefix}, "Status": "Enabled", "Expiration": {"Days": days}})
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+
+
 def main() -> None:
     """One word of the command line."""
     parser = argparse.ArgumentParser(prog="cloud", description=__doc__)
@@ -76,6 +102,10 @@ def main() -> None:
     verbs.add_parser("seed")
     verbs.add_parser("show")
     verbs.add_parser("delete").add_argument("instance")
+    for verb in ("bucket", "rule", "rules"):
+        verbs.add_parser(verb).add_argument("bucket")
+    for word, kind in (("name", str), ("prefix", str), ("days", int)):
+        verbs.choices["rule"].add_argument(word, type=kind)
     options = parser.parse_args()
     endpoint = f"http://127.0.0.1:{PORT}"
     if options.verb == "serve":
@@ -84,6 +114,12 @@ def main() -> None:
         _seed(endpoint)
     elif options.verb == "show":
         _show(endpoint)
+    elif options.verb == "bucket":
+        _bucket(endpoint, options.bucket)
+    elif options.verb == "rule":
+        _rule(endpoint, options.bucket, options.name, options.prefix, options.days)
+    elif options.verb == "rules":
+        _say(json.dumps(_rules_of(_client("s3", endpoint), options.bucket)))
     else:
         given = {"DBInstanceIdentifier": options.instance, "SkipFinalSnapshot": True}
         _client("rds", endpoint).delete_db_instance(**given)

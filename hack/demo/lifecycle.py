@@ -1,4 +1,5 @@
-"""The demo of a lifecycle: old rows looked at, approved by hash, archived and deleted under load, and read back."""
+"""The demo of a lifecycle: old rows looked at, approved by hash, archived and deleted under load, and read back; then
+old backups, which a bucket is to move."""
 
 from __future__ import annotations
 
@@ -7,14 +8,14 @@ import json
 import re
 import statistics
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hack.common import Failure, progress, run
+from hack.common import Failure, progress
+from hack.demo import cold
 from hack.demo.bucket import Bucket, open_bucket
+from hack.demo.plans import enforce, run_now
 from hack.demo.postgresql import psql
 from hack.demo.stage import (
     HERE,
@@ -34,7 +35,6 @@ from hack.demo.stage import (
 )
 
 POLICY = "old-tickets"
-FINAL = ("Succeeded", "Failed", "Refused")
 EXAMPLES = ("storage.yaml", "database.yaml", "policy.yaml", "drill.yaml", "lifecycle")
 OLD = "closed_at < now() - interval '365 days' and is_settled(state) and customer <> 7"
 LOADED = "select count(*) from tickets where body = 'of the load'"
@@ -53,15 +53,16 @@ What to try next (first: {env})
 def up(name: str) -> None:
     """Everything from nothing to rows that lie in the bucket, an audit, and a run that is refused."""
     cluster = bring_up(name)
-    load_images(cluster, ("operator", "runner-postgresql:18-dev", "seaweedfs"))
-    start_services(cluster, ["orders.yaml"], ["orders"])
+    load_images(cluster, ("operator", "runner-postgresql:18-dev", "seaweedfs", "cloud"))
+    start_services(cluster, ["orders.yaml", "rds.yaml"], ["orders", "cloud"])
     install_operator(cluster, "PostgreSQL")
     _data(cluster)
     _examples(cluster)
     _look(cluster)
-    _approve(cluster)
+    enforce(cluster, POLICY)
     _enforce(cluster)
     _refused(cluster)
+    cold.scene(cluster)
     print(cluster.kubectl("get", "bdb,lcp,lcrun,approval", "-n", NAMESPACE))
     print(NEXT.format(env=shell(cluster)))
 
@@ -92,7 +93,7 @@ def _examples(cluster: Cluster) -> None:
 
 def _look(cluster: Cluster) -> None:
     """A dry run: it counts, and changes nothing."""
-    found = _run(cluster, "the dry run has looked")
+    found = run_now(cluster, POLICY, "the dry run has looked")
     (rule,) = found["plan"]["rules"]
     if found["phase"] != "Succeeded" or rule["refusals"]:
         raise Failure(f"the dry run ended {found['phase']}: {rule['refusals']} {found.get('failure')}")
@@ -101,20 +102,11 @@ def _look(cluster: Cluster) -> None:
     progress(f"the dry run: {rule['eligible']} of {rule['rows']} rows would go, {rule['held']} only a hold keeps")
 
 
-def _approve(cluster: Cluster) -> None:
-    cluster.kubectl("patch", "lcp", POLICY, "-n", NAMESPACE, "--type=merge", "-p", '{"spec":{"mode":"Enforce"}}')
-    wait("the plan waits for consent, or has it", lambda: _approved(cluster) in ("False", "True"))
-    plan = cluster.read("lcp", POLICY, "-n", NAMESPACE)["status"]["plan"]["hash"]
-    argv = ["approve", POLICY, "--lifecycle", "-n", NAMESPACE, "--yes", "--plan", plan]
-    print(run([sys.executable, "-m", "databosun", *argv], env=cluster.environment))
-    wait("the plan is approved", lambda: _approved(cluster) == "True")
-
-
 def _enforce(cluster: Cluster) -> None:
     """Under load; then what went is read from the bucket, and compared with what was there before."""
     before, rest = _old(cluster), _fingerprint(cluster, _rest())
     with _load(cluster):
-        found = _run(cluster, "the enforced run has ended")
+        found = run_now(cluster, POLICY, "the enforced run has ended")
     if found["phase"] != "Succeeded":
         raise Failure(f"the run ended {found['phase']}: {found.get('failure')} {found.get('rules')}")
     (rule,) = found["rules"]
@@ -134,7 +126,7 @@ def _refused(cluster: Cluster) -> None:
     progress("somebody replaces the function is_settled, by which every old ticket would be settled")
     left = psql(cluster, "select count(*) from tickets where closed_at < now() - interval '365 days'")
     psql(cluster, ANYTHING)
-    found = _run(cluster, "the next run has ended")
+    found = run_now(cluster, POLICY, "the next run has ended")
     said = found.get("failure", {}).get("message", "")
     if found["phase"] != "Refused" or "function public.is_settled(text)" not in said:
         raise Failure(f"expected a run that is refused for the function; it ended {found['phase']}: {said}")
@@ -142,32 +134,6 @@ def _refused(cluster: Cluster) -> None:
         "old rows", left, psql(cluster, "select count(*) from tickets where closed_at < now() - interval '365 days'")
     )
     progress(f"refused, and no row touched: {said}")
-
-
-def _run(cluster: Cluster, what: str) -> dict[str, Any]:
-    """Have the policy run now; the status of the run that this comes to."""
-    before = _names(cluster)
-    token = f"demo-{int(time.time())}"
-    cluster.kubectl("annotate", "--overwrite", "-n", NAMESPACE, f"lcp/{POLICY}", f"databosun.io/run-now={token}")
-    found: dict[str, Any] = {}
-
-    def ended() -> bool:
-        for item in cluster.read("lcrun", "-n", NAMESPACE)["items"]:
-            if item["metadata"]["name"] not in before and item.get("status", {}).get("phase") in FINAL:
-                found.update(item["status"])
-        return bool(found)
-
-    wait(what, ended)
-    return found
-
-
-def _names(cluster: Cluster) -> set[str]:
-    return {item["metadata"]["name"] for item in cluster.read("lcrun", "-n", NAMESPACE)["items"]}
-
-
-def _approved(cluster: Cluster) -> str:
-    status = cluster.read("lcp", POLICY, "-n", NAMESPACE).get("status", {})
-    return next((one["status"] for one in status.get("conditions", []) if one["type"] == "Approved"), "")
 
 
 # --- the rows

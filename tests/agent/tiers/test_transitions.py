@@ -13,6 +13,7 @@ import pytest
 from moto.moto_api import state_manager
 
 from databosun.agent import readable
+from databosun.agent.lifecycle.ledger import Event, Ledger
 from databosun.api.backuptasks import HoldTask, ValidateTask
 from databosun.api.drill import Level, Verdict
 from databosun.api.lifecycle import ActionType, LifecycleMode, LifecycleOrder, LimitsOrder, RuleOrder
@@ -282,6 +283,26 @@ def test_nothing_is_tagged_where_the_server_returns_other_rules_than_were_writte
     assert outcome.failure.reason == Reason.BUCKET_RULES_DIFFER
     assert f"rule {OWN}GLACIER is not as it was written" in outcome.failure.message
     assert not yard.tiers()
+
+
+def test_a_rule_that_somebody_adds_meanwhile_is_not_lost(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Ledger.write
+
+    def written(ledger: Ledger, rule: str, event: Event, **told: Any) -> int:
+        if "bucketRules" in told:
+            yard.bucket.set_rules(*FOREIGN)
+        return write(ledger, rule, event, **told)
+
+    monkeypatch.setattr(Ledger, "write", written)
+    outcome = yard.carry_out()
+    assert outcome.failure is not None
+    assert outcome.failure.reason == Reason.BUCKET_RULE_CONFLICT
+    assert "rule logs is there" in outcome.failure.message
+    assert [one["ID"] for one in yard.bucket.rules()] == ["logs", "old", "all"]
+    assert not yard.tiers()
+    monkeypatch.undo()
+    assert yard.carry_out().state is RuleState.COMPLETED
+    assert [one["ID"] for one in yard.bucket.rules()][:3] == ["logs", "old", "all"]
 
 
 def test_held_and_needed_chains_stay(yard: Yard) -> None:

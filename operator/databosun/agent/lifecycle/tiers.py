@@ -22,7 +22,7 @@ from databosun.api.quantities import humanize_bytes
 from databosun.api.request import LifecycleTask
 from databosun.api.tiering import BucketFacts, Conflict
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.bucketrules import TAG, Owner, conflicts, differences, merge, render
+from databosun.domain.bucketrules import TAG, Owner, conflicts, differences, merge, render, text_of
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.tiering import Move, StoredBackup, StoredObject, Tiering, archived_until, coldness, decide_tiering
 from databosun.storage.locks import AT_ONCE
@@ -187,6 +187,7 @@ class Tiers:
         if merged.changed:
             rules = {"before": _plain(before.rules), "after": _plain(merged.rules), "minimumSize": before.minimum_size}
             granted = ledger.write(self.rule.name, Event.GRANTED, rows=0, bucketRules=rules)
+            self._demand_same(before)
             self.store.put_bucket_rules(merged.rules, before.minimum_size)
             ledger.write(self.rule.name, Event.DONE, of=granted)
         after = self.store.bucket_rules()
@@ -201,6 +202,17 @@ class Tiers:
             )
             raise SafetyStop(Reason.BUCKET_RULES_DIFFER, message)
         return tuple(str(one["ID"]) for one in after.rules if str(one.get("ID", "")).startswith(owner.ids))
+
+    def _demand_same(self, before: BucketRules) -> None:
+        """S3 cannot replace rules on a condition: right before it is done, nobody else may be seen to write them."""
+        now = self.store.bucket_rules()
+        if (now.minimum_size, *map(text_of, now.rules)) != (before.minimum_size, *map(text_of, before.rules)):
+            message = (
+                f"the lifecycle rules of {self.ctx.store.describe()} changed while they were read"
+                f" ({'; '.join(differences(before.rules, now.rules))[:1000]}): somebody else writes them now, whose"
+                " change would be lost; nothing was written, run it again"
+            )
+            raise SafetyStop(Reason.BUCKET_RULE_CONFLICT, message)
 
     def _tag(self, move: Move, ledger: Ledger) -> None:
         """A chain, children before what they stand on."""
