@@ -3,7 +3,6 @@ killed on the way."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,8 +10,9 @@ import pytest
 from databosun.engines.redis.failover.guards import MOVER_GRANTS
 from databosun.engines.redis.failover.probe import GRANTS
 from support.clusterapi import Object
+from support.failoverruns import FailoverRuns
 from support.stack import REDIS_IMAGE
-from support.stackplace import GROUP, LABEL_FINISHED, Place, database_of, secret
+from support.stackplace import GROUP, Place, database_of, secret
 
 pytestmark = pytest.mark.e2e
 
@@ -20,7 +20,6 @@ PASSWORD = "only-for-the-test"
 NODES, WATCH = ("node-0", "node-1"), "sentinels"
 SENTINELS = (26379, 26380, 26381)
 TABLE = "databosun_probe"
-RUNS = "failovertestruns"
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +46,12 @@ def cache(place: Place) -> Place:
 
 def test_with_consent_to_the_plan_it_fails_over_and_loses_nothing(cache: Place) -> None:
     _test(cache, "planned")
-    name = _start(cache, "planned")
-    cache.wait("the plan waits for consent", lambda: _status(cache, name).get("phase") == "AwaitingApproval", 300)
-    before = _status(cache, name)["plan"]
+    runs, name = FailoverRuns(cache, "cache"), "cache-planned"
+    before = runs.plan("planned", name)
     assert (before["primary"], before["approvalNeeded"]) == (f"{_address(cache, NODES[0])}:6379", True)
     assert _role(cache, NODES[0]) == "master", "it was moved without consent"
-    cache.stack.bosun("approve", "--failover", name, "--yes", "-n", cache.namespace)
-    found = _ended(cache, name)
+    runs.consent(name)
+    found = runs.ended(name)
     assert found["phase"] == "Passed", found
     assert (found["result"]["lost"], found["result"]["rejoinLost"], found["result"].get("splitBrain", [])) == (0, 0, [])
     assert found["result"]["acknowledged"] > 80
@@ -66,7 +64,9 @@ def test_with_consent_to_the_plan_it_fails_over_and_loses_nothing(cache: Place) 
 def test_the_plain_command_loses_writes_and_the_test_says_how_many(cache: Place) -> None:
     cache.apply(_database(cache, "Staging"))
     _test(cache, "forced", mode="ForcedFailover")
-    found = _ended(cache, _start(cache, "forced"))
+    runs = FailoverRuns(cache, "cache")
+    runs.begin("forced", "cache-forced")
+    found = runs.ended("cache-forced")
     assert (found["phase"], found["failure"]["reason"]) == ("Failed", "WritesLost"), found
     assert found["result"]["lost"] > 0
     assert (_role(cache, NODES[0]), _role(cache, NODES[1])) == ("master", "slave")
@@ -75,12 +75,13 @@ def test_the_plain_command_loses_writes_and_the_test_says_how_many(cache: Place)
 def test_an_agent_that_is_killed_in_the_middle_leaves_nothing_behind(cache: Place) -> None:
     cache.apply(_database(cache, "Staging"))
     _test(cache, "killed")
-    name = _start(cache, "killed")
+    runs = FailoverRuns(cache, "cache")
+    runs.begin("killed", "cache-killed")
     cache.wait("it writes", lambda: bool(_left(cache)), 300)
     pods = cache.stack.api.list("pods", cache.namespace, "databosun.io/task=failover")
     (pod,) = [one for one in pods if one["status"].get("phase") == "Running"]
     cache.stack.kubectl("delete", "pod", "-n", cache.namespace, pod["metadata"]["name"], "--grace-period=0", "--force")
-    found = _ended(cache, name)
+    found = runs.ended("cache-killed")
     assert found["phase"] in ("Inconclusive", "Aborted"), found
     masters = [one for one in NODES if _role(cache, one) == "master"]
     assert len(masters) == 1
@@ -96,28 +97,6 @@ def _test(place: Place, name: str, **spec: Any) -> None:
         "guards": {"requireRecentBackup": "0s", "requireProvenBackup": "0s"}, **spec,
     }  # fmt: skip
     place.apply({"apiVersion": GROUP, "kind": "FailoverTest", "metadata": {"name": name}, "spec": wish})
-
-
-def _start(place: Place, test: str) -> str:
-    soon = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    spec = {"testRef": {"name": test}, "databaseRef": {"name": "cache"}, "notAfter": soon}
-    name = f"cache-{test}"
-    place.apply({"apiVersion": GROUP, "kind": "FailoverTestRun", "metadata": {"name": name}, "spec": spec})
-    return name
-
-
-def _status(place: Place, name: str) -> Object:
-    status: Object = place.stack.api.read(RUNS, place.namespace, name).get("status", {})
-    return status
-
-
-def _ended(place: Place, name: str) -> Object:
-    def ended() -> bool:
-        body = place.stack.api.read(RUNS, place.namespace, name)
-        return LABEL_FINISHED in body["metadata"].get("labels", {})
-
-    place.wait(f"{name} has a verdict", ended, 600)
-    return _status(place, name)
 
 
 def _database(place: Place, environment: str) -> Object:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
 
 from support.clusterapi import Object
+from support.failoverruns import FailoverRuns
 from support.stack import ROOT
-from support.stackplace import GROUP, LABEL_FINISHED, Place
 
-RUNS = "failovertestruns"
 MEMBERS = ("payments-0", "payments-1", "payments-2")
 # Every row that the clients' table holds when it is dropped, and when it was committed, by the server's own clock.
 _KEEP = """
@@ -44,10 +42,10 @@ cat /data/held
 
 
 @dataclass(frozen=True, slots=True)
-class PatroniPods:
+class PatroniPods(FailoverRuns):
     """The cluster of the demo, in a namespace of a test's own."""
 
-    place: Place
+    database: str = "payments"
 
     def start(self) -> None:
         """Bring it up; returns once each member is ready."""
@@ -65,47 +63,6 @@ class PatroniPods:
             body["metadata"]["name"] = name
             body["spec"]["guards"].update(guards)
         self.place.apply(body)
-
-    # --- runs
-
-    def plan(self, test: str, run: str | None = None) -> Object:
-        """A run of a test, until its plan waits for consent; the plan."""
-        name, soon = run or test, (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        spec = {"testRef": {"name": test}, "databaseRef": {"name": "payments"}, "notAfter": soon}
-        self.place.apply({"apiVersion": GROUP, "kind": "FailoverTestRun", "metadata": {"name": name}, "spec": spec})
-        self.place.wait("the plan waits for consent", lambda: self.status(name).get("phase") == "AwaitingApproval", 300)
-        plan: Object = self.status(name)["plan"]
-        return plan
-
-    def consent(self, run: str) -> None:
-        """To its plan."""
-        self.place.stack.bosun("approve", "--failover", run, "--yes", "-n", self.place.namespace)
-
-    def status(self, run: str) -> Object:
-        """Of a run."""
-        return self.place.status(RUNS, run)
-
-    def ended(self, run: str) -> Object:
-        """Wait for its verdict; its status."""
-
-        def over() -> bool:
-            body = self.place.stack.api.read(RUNS, self.place.namespace, run)
-            return LABEL_FINISHED in body["metadata"].get("labels", {})
-
-        self.place.wait(f"{run} has a verdict", over, 600)
-        return self.status(run)
-
-    def agent(self, run: str) -> Object | None:
-        """The pod of its newest agent."""
-        pods = self.place.stack.api.list("pods", self.place.namespace, "databosun.io/task=failover")
-        mine = [pod for pod in pods if pod["metadata"]["name"].startswith(f"{run}-")]
-        return max(mine, key=lambda pod: str(pod["metadata"]["name"]), default=None)
-
-    def log(self, run: str) -> str:
-        """What that says."""
-        pod = self.agent(run)
-        name = pod["metadata"]["name"] if pod else "none"
-        return self.place.stack.kubectl("logs", "-n", self.place.namespace, name, check=False)
 
     # --- members
 
@@ -160,8 +117,7 @@ class PatroniPods:
         return self.sql(self.leader(), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'databosun_probe%'")
 
     def _table(self, run: str) -> str:
-        uid: str = self.place.stack.api.read(RUNS, self.place.namespace, run)["metadata"]["uid"]
-        return f"databosun_probe_{uid.replace('-', '')}.writes"
+        return f"databosun_probe_{self.uid(run)}.writes"
 
     def _exec(self, member: str, *argv: str) -> str:
         return self.place.stack.kubectl("exec", "-n", self.place.namespace, member, "--", *argv)
