@@ -66,6 +66,11 @@ class Assessment(Model):
     rpo_met: bool | None = None
     restore_seconds: float | None = Field(default=None, description="Estimated; absent where nothing was measured.")
     restore_basis: str
+    thaw_seconds: float | None = Field(
+        default=None,
+        description="The backup may lie in an archive class of the bucket: how long it may take until it can be read."
+        " Within the estimate; absent: it can be read at once.",
+    )
     rto_seconds: float
     rto_met: bool | None = None
     obstacle: str | None = Field(default=None, description="Why nothing can be restored.")

@@ -58,6 +58,7 @@ async def gather(session: Session, database: str, before: str | None) -> AssessF
         proven={one.meta.name: one.status.proven.level for one in backups if one.status.proven is not None},
         last_proven=seen.status.last_proven,
         before=datetime.fromisoformat(instant(before)) if before is not None else None,
+        archived_until=recovery.archived_until if recovery is not None else None,
     )
 
 
@@ -156,6 +157,9 @@ def lines(found: Assessment) -> Iterator[str]:
     lost = span_of(found.loss_seconds)
     yield f"  lost: {lost} of writes {what}; objective {span_of(found.rpo_seconds)}{_missed(found.rpo_met)}"
     takes = span_of(found.restore_seconds) if found.restore_seconds is not None else "not known"
+    if found.thaw_seconds is not None:
+        thaw = span_of(found.thaw_seconds)
+        yield f"  archived: it may lie in an archive class; a thaw takes up to {thaw} and costs money (--thaw)"
     aim = f"objective {span_of(found.rto_seconds)}{_missed(found.rto_met)}"
     yield f"  takes: {takes} ({found.restore_basis}); {aim}"
     yield "  the manifest and the data are verified when a restore begins; one that does not verify is passed over"

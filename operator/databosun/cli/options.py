@@ -75,6 +75,14 @@ class Depth(StrEnum):
     APPLICATION = "Application"
 
 
+class Speed(StrEnum):
+    """Speeds of thawing, as `ThawSpeed` has them: said again here, since that one takes long to import."""
+
+    EXPEDITED = "Expedited"
+    STANDARD = "Standard"
+    BULK = "Bulk"
+
+
 class ReportForm(StrEnum):
     """Forms of a report: said again here, since what makes them takes long to import."""
 

@@ -40,6 +40,7 @@ class Wish:
     replace: bool
     reindex: bool
     level: str | None
+    thaw: str | None
     start_within: timedelta
 
 
@@ -86,6 +87,7 @@ def manifest(namespace: str, wish: Wish, now: datetime) -> Object:
         **({"overwrite": "Replace", "confirm": wish.claim or wish.target} if wish.replace else {}),
         **({"reindex": True} if wish.reindex else {}),
         **({"level": wish.level} if wish.level else {}),
+        **({"thaw": {"speed": wish.thaw}} if wish.thaw else {}),
     }
     return by_hand(RESTORES, namespace, wish.database[:MAX_NAME], spec, now, wish.start_within)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from databosun.cli.complete import names_of
-from databosun.cli.options import Context, Depth, Kubeconfig, Namespace, StartWithin, Timeout, Where
+from databosun.cli.options import Context, Depth, Kubeconfig, Namespace, Speed, StartWithin, Timeout, Where
 
 HowDeep = Annotated[
     Depth | None, typer.Option("--level", help="How deep to look; each level includes those before it.")
@@ -119,6 +119,10 @@ def restore(
         bool, typer.Option("--reindex", help="Rebuild indexes where texts sort otherwise here.")
     ] = False,
     level: HowDeep = None,
+    thaw: Annotated[
+        Speed | None,
+        typer.Option("--thaw", help="Have what lies in an archive class thawed first: hours, and money."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --replace or --promote: do not ask.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its verdict.")] = False,
     timeout: Timeout = None,
@@ -168,6 +172,7 @@ def restore(
         replace,
         reindex,
         str(level) if level else None,
+        str(thaw) if thaw else None,
         start_within,
     )
     where = Where(kubeconfig, context, namespace)

@@ -9,23 +9,28 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from databosun.api.assessment import AssessedBackup, Assessment, Span, Window
-from databosun.api.quantities import humanize_bytes
+from databosun.api.quantities import format_duration, humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.databasestatus import LastProven
 from databosun.domain.recovery import LogReach, replayable
 from databosun.domain.selection import Candidate, chain_of
+from databosun.domain.tiering import THAW
 from databosun.domain.tiers import Objectives
 
 Until = Literal["Latest", "Time", "EndOfBackup"]
 START_WITHIN = timedelta(hours=1)
 # Times of recovery are whole seconds, and what was committed within the last one is replayed too.
 JUST_BEFORE = timedelta(seconds=1)
+LONGEST_THAW = max(THAW.values())
 
 
 @dataclass(frozen=True, slots=True)
 class AssessFacts:
-    """A database, its good backups, and what is known of its log and of its drills. `proven`: levels, by backup."""
+    """A database, its good backups, and what is known of its log and of its drills. `proven`: levels, by backup.
+
+    `archived_until`: of the backups up to then some may lie in an archive class; `thaw`: how long one takes at most.
+    """
 
     namespace: str
     database: str
@@ -35,6 +40,8 @@ class AssessFacts:
     proven: Mapping[str, str]
     last_proven: LastProven | None
     before: datetime | None = None
+    archived_until: datetime | None = None
+    thaw: timedelta = LONGEST_THAW
 
 
 def assess(facts: AssessFacts, now: datetime) -> Assessment:
@@ -57,7 +64,8 @@ def assess(facts: AssessFacts, now: datetime) -> Assessment:
     fit, point = reach.base, min(reach.until, aim)
     until = _until(facts, reach, point)
     loss = max(0.0, ((facts.before or now) - point).total_seconds())
-    seconds, basis = _estimate(facts, known, fit, until)
+    thaw = facts.thaw if facts.archived_until is not None and fit.at <= facts.archived_until else None
+    seconds, basis = _estimate(facts, known, fit, until, thaw)
     return Assessment(
         **common,
         point=point,
@@ -67,9 +75,12 @@ def assess(facts: AssessFacts, now: datetime) -> Assessment:
         rpo_met=loss <= facts.objectives.rpo.total_seconds(),
         restore_seconds=seconds,
         restore_basis=basis,
-        rto_met=None if seconds is None else seconds <= facts.objectives.rto.total_seconds(),
-        command=_by_hand(fit) if _with_a_cloud(fit) else _command(facts, fit, until, point),
-        restore=None if _with_a_cloud(fit) else _manifest(facts, fit, until, point, now),
+        rto_met=_met(facts.objectives.rto, seconds, thaw),
+        thaw_seconds=thaw.total_seconds() if thaw is not None else None,
+        command=_by_hand(fit) if _with_a_cloud(fit) else _command(facts, fit, until, point, thaws=thaw is not None),
+        restore=None
+        if _with_a_cloud(fit)
+        else _manifest(facts, fit, until, point, now, **({"thaw": {}} if thaw is not None else {})),
     )
 
 
@@ -176,11 +187,12 @@ def _shown(facts: AssessFacts, known: Mapping[str, Candidate], one: Candidate) -
 
 
 def _estimate(
-    facts: AssessFacts, known: Mapping[str, Candidate], one: Candidate, until: Until
+    facts: AssessFacts, known: Mapping[str, Candidate], one: Candidate, until: Until, thaw: timedelta | None
 ) -> tuple[float | None, str]:
     last = facts.last_proven
+    told = f"; before that, a thaw may take up to {format_duration(thaw)}" if thaw is not None else ""
     if last is None or last.rto_seconds is None or not last.restore_bytes:
-        return None, "no drill has measured a restore of this database yet"
+        return None, f"no drill has measured a restore of this database yet{told}"
     size = sum(member.stored_bytes for member in chain_of(one.name, known))
     seconds = math.ceil(last.rto_seconds * max(1.0, size / last.restore_bytes))
     basis = (
@@ -189,7 +201,14 @@ def _estimate(
     )
     if until != "EndOfBackup":
         basis += "; replaying the log since that backup comes on top"
-    return seconds, basis
+    return seconds + (thaw.total_seconds() if thaw is not None else 0.0), f"{basis}{told}"
+
+
+def _met(objective: timedelta, seconds: float | None, thaw: timedelta | None) -> bool | None:
+    """None: nobody knows. A thaw alone may be too long."""
+    if seconds is None:
+        return False if thaw is not None and thaw > objective else None
+    return seconds <= objective.total_seconds()
 
 
 def _with_a_cloud(one: Candidate) -> bool:
@@ -207,20 +226,25 @@ def _claim(facts: AssessFacts) -> str:
     return f"{facts.database}-restored"
 
 
-def _command(facts: AssessFacts, one: Candidate, until: Until, point: datetime) -> str:
+def _command(facts: AssessFacts, one: Candidate, until: Until, point: datetime, *, thaws: bool) -> str:
     words = ["kubectl bosun restore", facts.database, "-n", facts.namespace, "--to-volume", _claim(facts)]
     if until == "Time":
         words += ["--time", f"{point:%Y-%m-%dT%H:%M:%SZ}"]
     if until == "EndOfBackup":
         words += ["--backup", one.name]
+    if thaws:
+        words += ["--thaw", "Standard"]
     return " ".join([*words, "--wait"])
 
 
-def _manifest(facts: AssessFacts, one: Candidate, until: Until, point: datetime, now: datetime) -> dict[str, Any]:
+def _manifest(
+    facts: AssessFacts, one: Candidate, until: Until, point: datetime, now: datetime, **more: Any
+) -> dict[str, Any]:
     source = {"backupRef": {"name": one.name}} if until == "EndOfBackup" else {"databaseRef": {"name": facts.database}}
     spec: dict[str, Any] = {
         "from": source,
         "target": {"volume": {"claimName": _claim(facts)}},
+        **more,
         "notAfter": f"{now + START_WITHIN:%Y-%m-%dT%H:%M:%SZ}",
     }
     if until == "Time":

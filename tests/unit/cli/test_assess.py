@@ -120,6 +120,14 @@ async def test_it_prints_point_backup_loss_command_and_steps(filled: Terminal) -
         assert said in filled.said, said
 
 
+async def test_what_may_have_to_be_thawed_is_said(filled: Terminal) -> None:
+    recovery = {"archivedUntil": "2026-03-01T11:00:00Z", "earliest": "2026-03-01T11:00:00Z"}
+    filled.kube.amend(OWN_KINDS[0], "orders", status={"recovery": recovery})
+    await assess.show(filled.session, WISH, Output.TABLE)
+    assert "archived: it may lie in an archive class; a thaw takes up to 12h and costs money" in filled.said
+    assert "--thaw Standard" in filled.said
+
+
 async def test_for_programs_it_is_a_document(filled: Terminal) -> None:
     await assess.show(filled.session, WISH, Output.JSON)
     document = json.loads(filled.out.getvalue())

@@ -26,7 +26,9 @@ def to_drill(**more: Any) -> drill.Wish:
 
 
 def to_restore(**more: Any) -> restore.Wish:
-    nothing = dict.fromkeys(("credentials", "target", "backup", "time", "lsn", "restore_point", "gtid", "level"))
+    nothing = dict.fromkeys(
+        ("credentials", "target", "backup", "time", "lsn", "restore_point", "gtid", "level", "thaw")
+    )
     said = {"database": "orders", "claim": "new", "replace": False, "reindex": False, "start_within": HOUR,
             "databases": (), "tables": (), "stage_first": False}  # fmt: skip
     return restore.Wish(**{**nothing, **said, **more})
@@ -146,6 +148,8 @@ async def test_a_restore_has_one_end(terminal: Terminal) -> None:
     with pytest.raises(UserFault, match="and --gtid"):
         await restore.start(terminal.session, to_restore(lsn="0/1", gtid="0-1-12"))
     assert (await restore.start(terminal.session, to_restore(gtid="0-1-12"))).spec.gtid == "0-1-12"
+    thawed = (await restore.start(terminal.session, to_restore(thaw="Bulk"))).spec.thaw
+    assert (thawed.speed, thawed.days) == ("Bulk", 3) if thawed else False
 
 
 async def test_replacing_is_confirmed_by_name(terminal: Terminal) -> None:

@@ -134,6 +134,26 @@ def test_the_time_grows_with_the_size_and_is_not_invented() -> None:
     assert (found.restore_seconds, found.rto_met) == (200, True)
 
 
+def test_a_thaw_is_counted_in_the_time_and_asked_for() -> None:
+    proof = LastProven(run="d", at=NOW, level="Deep", rto_seconds=100, restore_bytes=50, passed=True)
+    old, new = backup("old", DAY), backup("new", HOUR)
+    known: dict[str, Any] = {"archived_until": NOW - DAY, "thaw": 5 * HOUR, "last_proven": proof}
+    at_once = assess(facts(old, new, **known), NOW)
+    assert (at_once.restore_seconds, at_once.rto_met, at_once.thaw_seconds) == (200, True, None)
+    assert "thaw" not in f"{at_once.command} {at_once.restore}"
+    found = assess(facts(old, new, before=NOW - 2 * HOUR, **known), NOW)
+    assert (found.restore_seconds, found.rto_met, found.thaw_seconds) == (200 + 5 * 3600, False, 5 * 3600)
+    assert found.restore_basis.endswith("; before that, a thaw may take up to 5h")
+    assert found.command is not None
+    assert "--backup old --thaw Standard" in found.command
+    assert found.restore is not None
+    spec = RestoreSpec.model_validate(found.restore["spec"])
+    assert spec.thaw is not None
+    assert spec.thaw.speed == "Standard"
+    unmeasured = assess(facts(old, **{**known, "last_proven": None}), NOW)
+    assert (unmeasured.restore_seconds, unmeasured.rto_met) == (None, False)
+
+
 def test_a_time_within_a_gap_ends_where_the_gap_begins() -> None:
     log = shipped(HOUR / 60, gap(6 * HOUR, 3 * HOUR))
     found = assess(facts(backup("old", DAY), backup("late", HOUR), log=log, before=NOW - 4 * HOUR), NOW)
