@@ -22,7 +22,8 @@ from databosun.api.archive import TimePair
 from databosun.api.drill import Level, PointKind, RecoveryPoint
 from databosun.domain.wal import format_lsn, parse_lsn, segment_name
 from databosun.storage.layout import Layout
-from databosun.storage.walog import DIGEST, LENGTH, LogDescription, write_pairs
+from databosun.storage.walog import DIGEST, LENGTH, LogDescription
+from databosun.storage.waltimes import write_pairs
 from support.agentrun import NAMESPACE, backup_task
 from support.pgsample import BACKUP_ROLE
 from support.pgserver import PASSWORD, Server, bin_dir, hand_over, open_folder

@@ -18,7 +18,8 @@ from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.wal import History, format_lsn, parse_lsn
 from databosun.storage.port import ObjectMissing
 from databosun.storage.walnames import WalFolder
-from databosun.storage.walog import Coverage, WalLog, latest_pair, newest_pair, pairs_around, read_history, read_log
+from databosun.storage.walog import Coverage, WalLog, read_history, read_log
+from databosun.storage.waltimes import latest_pair, newest_pair, pairs_around
 
 _WITHOUT_LOG = frozenset({PointKind.NONE, PointKind.IMMEDIATE})
 

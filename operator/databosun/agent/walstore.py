@@ -24,13 +24,11 @@ from databosun.storage.walog import (
     MAX_SMALL_BYTES,
     LogDescription,
     StoredSegment,
-    newest_pair_up_to,
     read_description,
     read_gaps,
-    read_pairs,
-    write_pairs,
 )
 from databosun.storage.waltail import timeline_tail
+from databosun.storage.waltimes import newest_pair_up_to, read_pairs, write_pairs
 
 WINDOW_BYTES = 4 * 1024 * 1024
 # S3 takes 2 KB of metadata and refuses the object beyond; without a mark the log is stored, and a restart finds a gap.

@@ -1,21 +1,19 @@
-"""The log of a server as a bucket has it: what is there, whether it is whole, which instants it reaches.
+"""The log of a server as a bucket has it: what is there, and whether it is whole.
 
 Everything is read from names and small objects, so that the bucket alone proves it, in few requests: one for the
-timelines, one a thousand segments from where the caller begins, one or two for the newest instant.
+timelines, one a thousand segments from where the caller begins.
 """
 
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
-from databosun.api.archive import LogGap, TimePair
+from databosun.api.archive import LogGap
 from databosun.api.v1alpha1.common import Model
 from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import (
@@ -24,7 +22,6 @@ from databosun.domain.wal import (
     WalPoint,
     demand_segment_bytes,
     first_history,
-    format_lsn,
     history_name,
     next_file,
     parse_history,
@@ -32,7 +29,7 @@ from databosun.domain.wal import (
     parse_segment,
     segment_name,
 )
-from databosun.storage.port import ObjectInfo, ObjectMissing, ObjectStore
+from databosun.storage.port import ObjectInfo, ObjectStore
 from databosun.storage.reasons import StorageReason
 from databosun.storage.walnames import WalFolder, parse_timeline_folder, parse_wal
 
@@ -42,7 +39,6 @@ DIGEST = "sha256"  # of the plaintext: age's output differs every time
 LENGTH = "bytes"  # of the plaintext
 INSTANT = "at"  # every commit up to then lies in this segment or before
 MARK = "mark"  # where a stream that goes on from here may be resumed, in the engine's own terms
-_PAIRS = TypeAdapter(list[TimePair])
 
 
 class LogDescription(Model):
@@ -172,7 +168,7 @@ def read_description(store: ObjectStore, folder: WalFolder) -> LogDescription:
         found = LogDescription.model_validate_json(data)
         demand_segment_bytes(found.segment_bytes)
     except (ValidationError, ValueError) as error:
-        raise _unreadable(store, folder.description) from error
+        raise unreadable(store, folder.description) from error
     return found
 
 
@@ -212,90 +208,8 @@ def read_gaps(store: ObjectStore, folder: WalFolder) -> tuple[LogGap, ...]:
         try:
             found.append(LogGap.model_validate_json(store.get(one.key, limit=MAX_SMALL_BYTES)))
         except ValidationError as error:
-            raise _unreadable(store, one.key) from error
+            raise unreadable(store, one.key) from error
     return tuple(sorted(found, key=lambda gap: (gap.timeline, parse_lsn(gap.begin), parse_lsn(gap.end))))
-
-
-def read_pairs(store: ObjectStore, key: str) -> tuple[TimePair, ...]:
-    """The pairs of one hour, oldest first."""
-    try:
-        return tuple(_PAIRS.validate_json(store.get(key, limit=MAX_SMALL_BYTES)))
-    except ValidationError as error:
-        raise _unreadable(store, key) from error
-
-
-def write_pairs(pairs: Sequence[TimePair]) -> bytes:
-    """The pairs of one hour as stored."""
-    return (json.dumps([pair.dump() for pair in pairs], separators=(",", ":")) + "\n").encode()
-
-
-def newest_pair(store: ObjectStore, folder: WalFolder, log: WalLog, timeline: int) -> TimePair | None:
-    """The newest instant whose commits are all in the bucket, on one timeline; None where nothing says so.
-
-    A pair counts only where the listing holds WAL up to its position, so a log that lost its end claims nothing.
-    """
-    end = log.end_of(timeline)
-    return newest_pair_up_to(store, folder, log.segments[timeline][max(log.segments[timeline])]) if end else None
-
-
-def newest_pair_up_to(store: ObjectStore, folder: WalFolder, last: StoredSegment) -> TimePair | None:
-    """The same, where the newest object of the timeline is known."""
-    best: TimePair | None = None
-    for key in reversed(hours_of(store, folder, last.timeline)):
-        pairs = [pair for pair in read_pairs(store, key) if parse_lsn(pair.lsn) <= last.end]
-        if pairs:
-            best = pairs[-1]
-            break
-    return max((one for one in (best, _said_by(store, last)) if one), key=lambda one: one.at, default=None)
-
-
-def latest_pair(store: ObjectStore, folder: WalFolder, timeline: int) -> TimePair | None:
-    """The last pair that was written of a timeline, whatever became of the log since."""
-    for key in reversed(hours_of(store, folder, timeline)):
-        if pairs := read_pairs(store, key):
-            return pairs[-1]
-    return None
-
-
-def pairs_around(
-    store: ObjectStore, folder: WalFolder, timeline: int, at: datetime
-) -> tuple[TimePair | None, TimePair | None]:
-    """The newest pair at or before an instant, and the oldest at or after it, on one timeline.
-
-    Where both name one position, nothing was committed between them: that position is the state at `at`. Else every
-    commit up to `at` lies at or below the second one's position.
-    """
-    before: TimePair | None = None
-    for key in _hours_from(hours_of(store, folder, timeline), at):
-        pairs = read_pairs(store, key)
-        times = [pair.at for pair in pairs]
-        if (left := bisect_right(times, at)) > 0:
-            before = pairs[left - 1]
-        if (right := bisect_left(times, at)) < len(pairs):
-            return before, pairs[right]
-    return before, None
-
-
-def _hours_from(keys: Sequence[str], at: datetime) -> Iterator[str]:
-    """The objects that may hold the pairs around an instant: the one before its hour, and all from there on."""
-    names = [key.rpartition("/")[2] for key in keys]
-    first = bisect_left(names, f"{at:%Y%m%dT%H}.json")
-    yield from keys[max(0, first - 1) :]
-
-
-def hours_of(store: ObjectStore, folder: WalFolder, timeline: int) -> list[str]:
-    """The objects with a timeline's pairs, oldest first."""
-    return sorted(one.key for one in store.list(folder.times(timeline)))
-
-
-def _said_by(store: ObjectStore, segment: StoredSegment) -> TimePair | None:
-    try:
-        said = store.head(segment.key).metadata.get(INSTANT)
-    except ObjectMissing:  # an open part that a longer one has replaced meanwhile
-        return None
-    if said is None:
-        return None
-    return TimePair(at=datetime.fromisoformat(said), timeline=segment.timeline, lsn=format_lsn(segment.end))
 
 
 def segment_of(one: ObjectInfo, size: int) -> StoredSegment | None:
@@ -327,6 +241,7 @@ def _keep_best(by_number: dict[int, StoredSegment], found: StoredSegment | None)
         by_number[found.number] = found
 
 
-def _unreadable(store: ObjectStore, key: str) -> SafetyStop:
+def unreadable(store: ObjectStore, key: str) -> SafetyStop:
+    """An object that is not what its name says."""
     message = f"{key} in {store.describe()} cannot be read as what its name says; somebody else has written it"
     return SafetyStop(StorageReason.LOG_UNREADABLE, message)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from databosun.domain.wal import parse_lsn, segment_name
 from databosun.storage.port import ObjectMissing, ObjectStore
 from databosun.storage.walnames import WalFolder
-from databosun.storage.walog import MARK, StoredSegment, hours_of, read_description, read_pairs, segment_of
+from databosun.storage.walog import MARK, StoredSegment, read_description, segment_of
+from databosun.storage.waltimes import hours_of, read_pairs
 
 TAIL_SEGMENTS = 64
 TAIL_FILES = 64

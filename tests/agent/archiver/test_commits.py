@@ -11,7 +11,7 @@ import pytest
 from databosun.api.result import Outcome
 from databosun.domain.wal import first_history, parse_lsn
 from databosun.storage.walnames import parse_wal
-from databosun.storage.walog import newest_pair
+from databosun.storage.waltimes import newest_pair
 from support.agekeys import AgeKey
 from support.archiving import Pod, Writer, base_of, current_lsn, recover, system_identifier, write_log
 from support.faultproxy import Act, Fault, fault_proxy

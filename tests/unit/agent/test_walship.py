@@ -28,7 +28,8 @@ from databosun.domain.wal import WalPoint, first_history, format_lsn, parse_hist
 from databosun.engines.archiving import ArchiveState
 from databosun.storage.layout import Layout
 from databosun.storage.volume import VolumeStore
-from databosun.storage.walog import DIGEST, LogDescription, newest_pair, read_log
+from databosun.storage.walog import DIGEST, LogDescription, read_log
+from databosun.storage.waltimes import newest_pair
 from support.waiting import eventually
 
 MIB = 1024 * 1024

@@ -17,16 +17,8 @@ from databosun.storage.layout import Layout
 from databosun.storage.port import ObjectMissing
 from databosun.storage.volume import VolumeStore
 from databosun.storage.walnames import parse_timeline_folder, parse_wal
-from databosun.storage.walog import (
-    INSTANT,
-    LogDescription,
-    WalLog,
-    newest_pair,
-    pairs_around,
-    read_history,
-    read_log,
-    write_pairs,
-)
+from databosun.storage.walog import INSTANT, LogDescription, WalLog, read_history, read_log
+from databosun.storage.waltimes import newest_pair, pairs_around, write_pairs
 
 MIB = 1024 * 1024
 FOLDER = Layout("prod", "shop").wal("7312345678901234567")
