@@ -21,7 +21,6 @@ from databosun.api.result import DrillResult, Outcome
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.engines.base import Plan, RestoreDoc
-from databosun.engines.registry import load_archiver
 from support.agekeys import make_age_key
 from support.agentrun import NAMESPACE, Ran, backup_task
 from support.archiving import Pod
@@ -176,11 +175,6 @@ def test_the_commands_of_restore_md_restore_it(yard: EngineYard) -> None:
 
 
 def test_the_shipped_log_goes_on_from_a_backup_and_is_whole_or_refused(yard: EngineYard) -> None:
-    if not yard.continuous:
-        with pytest.raises(UserFault) as caught:
-            load_archiver(yard.name)
-        assert caught.value.reason == "ContinuousUnsupported"
-        return
     with shipped(yard) as pod:
         yard.back_up()
         yard.change()

@@ -45,8 +45,6 @@ class EngineYard(ABC):
     password: str = field(init=False)
     # Whether an Incremental is one, or becomes a Full and says so.
     incremental: bool = field(init=False, default=False)
-    # Whether its log is shipped.
-    continuous: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.bucket = self.weed.bucket() if self.weed else ""

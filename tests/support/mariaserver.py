@@ -144,6 +144,15 @@ class MariaServer:
         ((file, position, *_),) = self.sql("SHOW MASTER STATUS")
         return str(file), int(position)
 
+    def transaction(self) -> str:
+        """The newest one's name."""
+        ((newest,),) = self.sql("SELECT @@gtid_binlog_pos")
+        return str(newest)
+
+    def begin_log_anew(self) -> None:
+        """Forget the log and its transactions."""
+        self.sql("RESET MASTER")
+
     def replica(self, *, port: int, **settings: str) -> MariaServer:
         """A replica of this server, started, that has all it wrote. It is made from its log, so that must be whole."""
         other = MariaServer(

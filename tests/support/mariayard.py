@@ -37,7 +37,6 @@ class MariaYard(EngineYard):
     username = BACKUP_USER
     password = PASSWORD
     incremental = True
-    continuous = True
 
     @property
     def server_program(self) -> str:

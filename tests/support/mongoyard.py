@@ -38,7 +38,6 @@ class MongoYard(EngineYard):
     username = BACKUP_USER
     password = PASSWORD
     incremental = True
-    continuous = True
 
     @property
     def its(self) -> MongoServer:

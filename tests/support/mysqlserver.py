@@ -56,6 +56,20 @@ class MySQLServer(MariaServer):
         self.installer = (self.program, "--initialize-insecure")
         super().__init__(settings=settings, origin=origin)
 
+    def position(self) -> tuple[str, int]:
+        """File and position of the binary log."""
+        ((file, position, *_),) = self.sql("SHOW BINARY LOG STATUS")
+        return str(file), int(position)
+
+    def transaction(self) -> str:
+        """All transactions up to the newest one, which is what names it here."""
+        ((executed,),) = self.sql("SELECT @@gtid_executed")
+        return "".join(str(executed).split())
+
+    def begin_log_anew(self) -> None:
+        """Forget the log and its transactions."""
+        self.sql("RESET BINARY LOGS AND GTIDS")
+
 
 @cache
 def new_server() -> MySQLServer:

@@ -19,7 +19,6 @@ class MySQLYard(MariaYard):
     """A filled server of MySQL."""
 
     name = EngineName.MYSQL
-    continuous = False
 
     def content_of(self, connection: Connection[object]) -> object:
         """Rows and definitions, by a session of any server."""

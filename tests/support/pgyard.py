@@ -27,7 +27,6 @@ class PostgreSQLYard(EngineYard):
     username = BACKUP_ROLE
     password = PASSWORD
     incremental = True
-    continuous = True
 
     @property
     def its(self) -> Server:

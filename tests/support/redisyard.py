@@ -30,7 +30,6 @@ class RedisYard(EngineYard):
     method = Method.PHYSICAL
     username = USER
     password = PASSWORD
-    continuous = True
 
     @property
     def its(self) -> Server:

@@ -48,7 +48,9 @@ CAPABILITIES: Mapping[str, Capabilities] = {
     EngineName.MARIADB: Capabilities(
         3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, by_name=PointKind.GTID
     ),
-    EngineName.MYSQL: Capabilities(3306, series=2, incremental_on=Method.LOGICAL),
+    EngineName.MYSQL: Capabilities(
+        3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, by_name=PointKind.GTID
+    ),
     EngineName.MONGODB: Capabilities(
         27017, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, log_in_chain=True
     ),

@@ -1,15 +1,27 @@
-"""MariaDB's global transaction ids: `domain-server-sequence`, and positions, which hold the newest of each domain.
+"""Global transaction ids as positions: MariaDB's, `domain-server-sequence` of the newest in each domain, and MySQL's
+sets.
 
 https://mariadb.com/kb/en/gtid/
 """
 
 from __future__ import annotations
 
+from databosun.domain.gtidset import parse_gtid_set
+
 
 def holds(position: str, gtid: str) -> bool:
-    """Whether a transaction lies at or before a position (`0-1-12,3-1-4`), by the sequence of its domain."""
+    """Whether transactions lie at or before a position: of MariaDB (`0-1-12,3-1-4`) by the sequence of the domain."""
+    if ":" in gtid or ":" in position:
+        return _set_holds(position, gtid)
     domain, sequence = _parts(gtid)
     return any(of == domain and newest >= sequence for of, newest in map(_parts, filter(None, position.split(","))))
+
+
+def _set_holds(position: str, gtids: str) -> bool:
+    try:
+        return parse_gtid_set(gtids) <= parse_gtid_set(position)
+    except ValueError:  # of the other product
+        return False
 
 
 def _parts(gtid: str) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from databosun.engines.lifecycle import LifecycleEngine
 _ARCHIVERS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.archiver",
     EngineName.MARIADB: "databosun.engines.mysql.archiver",
+    EngineName.MYSQL: "databosun.engines.mysql.archiver",
     EngineName.MONGODB: "databosun.engines.mongodb.archiver",
     EngineName.REDIS: "databosun.engines.redis.log.archiver",
 }

@@ -29,12 +29,13 @@ from databosun.engines.archiving import (
 )
 from databosun.engines.base import Target
 from databosun.engines.filelog import FULL_PAUSE, LONGEST_SAMPLE, SEGMENT_BYTES, TIMELINE, FileLog
-from databosun.engines.mysql.binlogevents import FIRST
 from databosun.engines.mysql.binlogfeed import Broken, Feed
 from databosun.engines.mysql.binlogstream import BinlogStream
 from databosun.engines.mysql.binlogway import File, Place, Resume, behind_gap, first_place, may_resume, read_place
 from databosun.engines.mysql.connect import Session, one, opened, rows
 from databosun.engines.mysql.faults import guarded
+from databosun.engines.mysql.logged import logged_of
+from databosun.engines.mysql.logplace import why_another
 from databosun.engines.mysql.positions import number_of_file
 from databosun.engines.mysql.preflight_archiving import demand_archivable, examine_archiving
 from databosun.engines.mysql.server import choose_source, read_facts
@@ -42,6 +43,7 @@ from databosun.engines.mysql.server import choose_source, read_facts
 # Events that never stop coming leave the server no time for a heartbeat, and few of them fill no buffer.
 LONGEST_GATHERED = 0.25
 _ASK_SECONDS = 30.0
+_ENCRYPTED_HEAD = 512
 # Above what people number their replicas with: a server ends the stream of a replica whose number comes again.
 _OUR_NUMBERS = 0xF0000000
 
@@ -55,10 +57,16 @@ def archive(plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
 class _Source:
     """The server that answered."""
 
-    host: str
+    session: Session
     system_identifier: str
     files: tuple[File, ...]
     now: datetime
+    status: str
+
+    @property
+    def host(self) -> str:
+        """Where it is."""
+        return str(self.session.endpoint)
 
     def name_of(self, number: int) -> str:
         """The file of a number."""
@@ -86,15 +94,16 @@ class _Run:
             self._log.adopt(source.system_identifier, source.host)
             resume, at = self._resume(asking, source)
             with opened(session) as connection:
-                self._stream(BinlogStream(connection), asking, source, resume, at)
+                self._stream(BinlogStream(connection, session.dialect), asking, source, resume, at)
 
     def _look(self, asking: Connection[Any], session: Session) -> _Source:
         facts = read_facts(asking, session)
-        demand_archivable(asking, facts)
+        demand_archivable(asking, facts, session.dialect)
         if facts.system_identifier is None:
             message = f"{facts.user} may not see since when {facts.host} is there: it lacks SELECT on mysql.*"
             raise UserFault(Reason.PERMISSION_DENIED, message)
-        return _Source(str(session.endpoint), facts.system_identifier, _files(asking), facts.now)
+        status = session.dialect.log_status(facts.series)
+        return _Source(session, facts.system_identifier, _files(asking), facts.now, status)
 
     def _resume(self, asking: Connection[Any], source: _Source) -> tuple[Resume, WalPoint]:
         """Where the stream begins, and from where on the store takes it; a gap is recorded first."""
@@ -128,7 +137,7 @@ class _Run:
         self, stream: BinlogStream, asking: Connection[Any], source: _Source, resume: Resume, at: WalPoint
     ) -> None:
         place = resume.place
-        feed = Feed(self._sink, place, at)
+        feed = Feed(self._sink, place, at, logged_of(source.session.dialect, place.logged))
         number = _server_id(self._plan.cluster_id, self._plan.namespace, source.system_identifier)
         self._sink.mark(place)
         self._log.begin(at.lsn, after_gap=resume.gap_reason is not None)
@@ -137,7 +146,7 @@ class _Run:
         flushed = time.monotonic()
         while not self._plan.stop.is_set():
             if time.monotonic() - self._sampled_at >= every:
-                self._sample(asking)
+                self._sample(asking, source.status)
             if self._sink.full():
                 self._plan.stop.wait(FULL_PAUSE)
                 continue
@@ -156,10 +165,10 @@ class _Run:
                 flushed = time.monotonic()
         feed.flush()
 
-    def _sample(self, asking: Connection[Any]) -> None:
+    def _sample(self, asking: Connection[Any], status: str) -> None:
         """The clock first: every commit up to then lies at or below the position that is read after it."""
         (now,) = one(asking, "SELECT UTC_TIMESTAMP(6)")
-        name, offset = one(asking, "SHOW MASTER STATUS")[:2]
+        name, offset = one(asking, status)[:2]
         at, number = now.replace(tzinfo=UTC), number_of_file(str(name))
         point = lsn_of(number, int(offset))
         self._log.sampled(at, point)
@@ -180,7 +189,11 @@ class _Run:
 
 
 def _files(asking: Connection[Any]) -> tuple[File, ...]:
-    found = tuple(File(str(row[0]), int(row[1])) for row in rows(asking, "SHOW BINARY LOGS"))
+    """Their sizes as positions count: of one that MySQL encrypts, without what it writes before it."""
+    found = tuple(
+        File(str(row[0]), int(row[1]) - (_ENCRYPTED_HEAD if row[2:] == ("Yes",) else 0))
+        for row in rows(asking, "SHOW BINARY LOGS")
+    )
     if not found:
         raise WorldFault(Reason.BINLOG_OFF, "the server lists no file of its binary log")
     return found
@@ -196,15 +209,7 @@ def _differs(asking: Connection[Any], place: Place | None, end: int, source: _So
             f"{source.host} has its binary log from {oldest.name} to {newest.name} ({newest.size} bytes) only: what "
             "lies between was removed, or never written by this server"
         )
-    if place.offset == FIRST or place.gtids is None:
-        return None  # the list at the beginning of the file says it
-    (found,) = one(asking, "SELECT BINLOG_GTID_POS(%s, %s)", (source.name_of(place.number), place.offset))
-    if found is not None and place.known.same(str(found)):
-        return None
-    return (
-        f"binary log {source.name_of(place.number)} of {source.host} is not the one that was archived (GTID {found} at "
-        f"{place.offset}, not {place.gtids}): it was begun anew, or another server answers"
-    )
+    return why_another(asking, source.session, place, {one.number: one for one in source.files})
 
 
 def _server_id(cluster_id: str, namespace: str, system_identifier: str) -> int:
@@ -213,8 +218,8 @@ def _server_id(cluster_id: str, namespace: str, system_identifier: str) -> int:
     return _OUR_NUMBERS | int.from_bytes(hashlib.sha256(owner.encode()).digest()[:4], "big") >> 4
 
 
-class MariaDBArchiver(KeepsNothing):
-    """MariaDB 10.6 and later."""
+class SqlArchiver(KeepsNothing):
+    """MariaDB 10.6 and later, or MySQL 8.0.23 and later."""
 
     def archive(self, plan: ArchivePlan, sink: WalSink, state: ArchiveState) -> None:
         """Ship the binary log until `plan.stop`."""
@@ -226,4 +231,4 @@ class MariaDBArchiver(KeepsNothing):
             return examine_archiving(choose_source(target))
 
 
-ARCHIVER: Archiver = MariaDBArchiver()
+ARCHIVER: Archiver = SqlArchiver()

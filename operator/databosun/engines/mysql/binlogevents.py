@@ -1,6 +1,7 @@
-"""Events of a binary log, one by one: their headers, the transactions that they belong to, the GTID that follows.
+"""Events of a binary log, one by one: their headers, and the transactions that they belong to.
 
-Formats: https://mariadb.com/kb/en/2-binlog-event-header/, gtid_event, gtid_list_event, rotate_event, query_event.
+Formats: https://mariadb.com/kb/en/2-binlog-event-header/, gtid_event, gtid_list_event, rotate_event, query_event. Those
+of MySQL have the same header, and kinds of their own (mysqlevents.py).
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
+from databosun.engines.mysql.mysqlevents import BEGINNINGS, Beginning, read_beginning
 
 MAGIC = b"\xfebin"
 FIRST = len(MAGIC)
@@ -22,7 +24,6 @@ ARTIFICIAL = 0x20
 _CHECKSUM_BYTES = 4
 _FLAGS_AT, _IN_USE = 17, 1
 _STANDALONE = 1
-_LIST_FLAGS_SHIFT = 28
 
 
 class Kind(IntEnum):
@@ -37,6 +38,7 @@ class Kind(IntEnum):
     XID = 16
     TABLE_MAP = 19
     HEARTBEAT = 27
+    PREVIOUS_GTIDS = 35
     XA_PREPARE = 38
     ANNOTATE_ROWS = 160
     GTID = 162
@@ -45,6 +47,7 @@ class Kind(IntEnum):
 
 _WITHIN = frozenset({Kind.INTVAR, Kind.RAND, Kind.USER_VAR, Kind.TABLE_MAP, Kind.ANNOTATE_ROWS})
 _ENDINGS = (b"COMMIT", b"ROLLBACK")
+_LISTS = frozenset({Kind.GTID_LIST, Kind.PREVIOUS_GTIDS})
 
 
 @dataclass(slots=True)
@@ -67,6 +70,32 @@ class Event:
     def in_file(self) -> bool:
         """Whether it stands in the server's file; others are made up for whoever reads, a heartbeat with a position."""
         return self.kind != Kind.HEARTBEAT and self.end != 0 and not self.flags & ARTIFICIAL
+
+    @property
+    def body(self) -> bytearray:
+        """What lies behind its header, a checksum with it."""
+        return self.data[HEADER.size :]
+
+    @property
+    def begins(self) -> bool:
+        """Whether a transaction begins with it."""
+        return self.kind == Kind.GTID or self.kind in BEGINNINGS
+
+    @property
+    def lists(self) -> bool:
+        """Whether it says, at the beginning of a file, which transactions lie before it."""
+        return self.kind in _LISTS
+
+    @property
+    def beginning(self) -> Beginning | None:
+        """What MySQL says where a transaction begins."""
+        return read_beginning(self.kind, self.body) if self.kind in BEGINNINGS else None
+
+    @property
+    def committed(self) -> tuple[datetime, datetime]:
+        """Of one that begins a transaction: when that was committed, at the earliest and at the latest."""
+        said = self.beginning
+        return (self.at, self.at + timedelta(seconds=1)) if said is None else (said.committed, said.committed)
 
     def demand_sound(self, *, checksums: bool, where: str) -> None:
         """SafetyStop where its bytes are not those that were written."""
@@ -103,84 +132,20 @@ def _sums_up(data: bytearray) -> bool:
 
 
 @dataclass(slots=True)
-class Gtids:
-    """The newest transaction of each domain, as MariaDB's GTID positions say it. None: not known yet."""
-
-    newest: dict[int, tuple[int, int]] | None = None
-
-    def take(self, event: Event) -> None:
-        """Follow one event."""
-        if event.kind == Kind.GTID:
-            domain, server, sequence = _transaction(event)
-            self.newest = {**(self.newest or {}), domain: (server, sequence)}
-        elif event.kind == Kind.GTID_LIST and self.newest is None:
-            self.newest = list_of(event)
-
-    def follows(self, event: Event) -> bool:
-        """Whether the list at a file's beginning goes on from here."""
-        return self.newest is None or self.newest == list_of(event)
-
-    def same(self, text: str) -> bool:
-        """Whether a position in words is this one, whatever the order of its domains."""
-        return set(str(self).split(",")) == set(text.split(","))
-
-    def holds(self, gtid: str) -> bool:
-        """Whether a transaction lies at or before this, by its domain's sequence."""
-        domain, _, sequence = (int(part) for part in gtid.split("-"))
-        found = (self.newest or {}).get(domain)
-        return found is not None and found[1] >= sequence
-
-    def copy(self) -> Gtids:
-        """As it is now."""
-        return Gtids(dict(self.newest) if self.newest is not None else None)
-
-    def __str__(self) -> str:
-        found = sorted((self.newest or {}).items())
-        return ",".join(f"{domain}-{server}-{sequence}" for domain, (server, sequence) in found)
-
-
-def gtid_of(event: Event) -> str:
-    """The transaction that an event of kind GTID begins."""
-    return "-".join(str(part) for part in _transaction(event))
-
-
-def _transaction(event: Event) -> tuple[int, int, int]:
-    sequence, domain = struct.unpack_from("<QI", event.data, HEADER.size)
-    return domain, event.server, sequence
-
-
-def parse_gtids(text: str) -> Gtids:
-    """`0-1-12,3-1-4`; nothing: no transaction yet."""
-    found: dict[int, tuple[int, int]] = {}
-    for one in filter(None, text.split(",")):
-        domain, server, sequence = (int(part) for part in one.split("-"))
-        found[domain] = (server, sequence)
-    return Gtids(found)
-
-
-def list_of(event: Event) -> dict[int, tuple[int, int]]:
-    """What the list at the beginning of a file says: of each domain the last one that it names is the newest."""
-    (count,) = struct.unpack_from("<I", event.data, HEADER.size)
-    found: dict[int, tuple[int, int]] = {}
-    for number in range(count & ((1 << _LIST_FLAGS_SHIFT) - 1)):
-        domain, server, sequence = struct.unpack_from("<IIQ", event.data, HEADER.size + 4 + 16 * number)
-        found.pop(domain, None)
-        found[domain] = (server, sequence)
-    return found
-
-
-@dataclass(slots=True)
 class Groups:
     """Where transactions begin and end. `whole`: the event that was taken last ended one, or belongs to none."""
 
     whole: bool = True
     _standalone: bool = field(default=False)
+    _until: int | None = field(default=None)
 
     def take(self, event: Event, *, checksums: bool) -> None:
-        """Follow one event."""
-        if event.kind == Kind.GTID:
+        """Follow one event. SafetyStop(FormatCheckFailed) where one goes on behind its transaction's end."""
+        if event.begins:
             self.whole = False
-            self._standalone = bool(event.data[HEADER.size + 12] & _STANDALONE)
+            said = event.beginning
+            self._until = None if said is None else event.end - len(event.data) + said.length
+            self._standalone = said is None and bool(event.data[HEADER.size + 12] & _STANDALONE)
         elif not self.whole:
             self.whole = self._ends(event, checksums=checksums)
 
@@ -189,6 +154,8 @@ class Groups:
         self.whole = True
 
     def _ends(self, event: Event, *, checksums: bool) -> bool:
+        if self._until is not None:
+            return self._ends_there(event, self._until)
         if event.kind in (Kind.XID, Kind.XA_PREPARE):
             return True
         if self._standalone:
@@ -197,6 +164,12 @@ class Groups:
             return False
         said = bytes(event.data[HEADER.size : -_CHECKSUM_BYTES if checksums else None])
         return said.endswith(_ENDINGS)
+
+    def _ends_there(self, event: Event, until: int) -> bool:
+        if event.end > until:
+            message = f"a transaction that is to end at {until} has an event that ends at {event.end}"
+            raise SafetyStop(Reason.FORMAT_CHECK_FAILED, message)
+        return event.end == until
 
 
 def events_of(pieces: Iterator[bytes], where: str) -> Iterator[Event | None]:

@@ -8,6 +8,7 @@ from databosun.domain.wal import WalPoint
 from databosun.engines.archiving import WalSink
 from databosun.engines.mysql.binlogevents import FIRST, MAGIC, Event, Kind, has_checksums, rotated_to
 from databosun.engines.mysql.binlogway import Place
+from databosun.engines.mysql.logged import Logged
 from databosun.engines.mysql.positions import number_of_file
 
 GATHERED = 64 * 1024
@@ -22,14 +23,14 @@ class Broken(Exception):
 
 
 class Feed:
-    """Writes from `at` on what a stream that began at `place` brings."""
+    """Writes from `at` on what a stream that began at `place` brings. `logged`: what is logged up to there."""
 
-    def __init__(self, sink: WalSink, place: Place, at: WalPoint) -> None:
+    def __init__(self, sink: WalSink, place: Place, at: WalPoint, logged: Logged) -> None:
         self._sink = sink
         self._number = place.number
         self._position = place.offset
         self._from = at.lsn & 0xFFFFFFFF
-        self._gtids = place.known
+        self._logged = logged
         self._buffer = bytearray()
         self._checksums = False
         self._unmarked = 0
@@ -42,6 +43,7 @@ class Feed:
         """One event. Broken; WorldFault(BinlogUnreadable), SafetyStop(FormatCheckFailed) where it does not fit."""
         if event.kind == Kind.FORMAT_DESCRIPTION:
             self._checksums = has_checksums(event)
+            self._logged.take(event)  # in the middle of a file it is sent again, and stands in none
         if event.in_file:
             self._take(event)
         elif event.kind == Kind.ROTATE:
@@ -63,18 +65,18 @@ class Feed:
                 f"{self._position}: a file of 4 GiB and more, or one of which events are left out, cannot be archived"
             )
             raise WorldFault(Reason.BINLOG_UNREADABLE, message)
-        if event.kind == Kind.GTID_LIST:
-            if not self._gtids.follows(event):
+        if event.lists:
+            if not self._logged.follows(event):
                 message = (
-                    f"the server's binary log {self._number} does not follow on {self._gtids}, where the store ends: "
+                    f"the server's binary log {self._number} does not follow on {self._logged}, where the store ends: "
                     "it was begun anew or cut, or another server answers"
                 )
                 raise Broken(message)
             self._sound = True
-        if event.kind == Kind.GTID and (not self._buffer or self._unmarked >= GATHERED):
+        if event.begins and (not self._buffer or self._unmarked >= GATHERED):
             self.flush()
             self._mark()
-        self._gtids.take(event)
+        self._logged.take(event)
         self._emit(event.data)
         if len(self._buffer) >= GATHERED:  # also in the midst of a transaction, which may be larger than memory
             self.flush()
@@ -107,5 +109,4 @@ class Feed:
         self._buffer += data[before:] if before else data
 
     def _place(self) -> Place:
-        known = self._gtids.newest is not None
-        return Place(self._number, self._position, str(self._gtids) if known else None)
+        return Place(self._number, self._position, str(self._logged) if self._logged.known else None)

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import WorldFault
-from databosun.engines.mysql.gtidset import GtidSet
+from databosun.domain.gtidset import GtidSet
+from databosun.engines.mysql.mysqlevents import BEGINNINGS, read_beginning
 
 MAGIC = b"\xfebin"
 _HEADER = struct.Struct("<IBIIIH")  # timestamp, type, server id, length, end position, flags
 _FORMAT_DESCRIPTION, _XID, _GTID, _QUERY = 15, 16, 162, 2
-_MYSQL_GTID, _MYSQL_TAGGED = 33, 42
 _CHECKSUM_BYTES = 4
 _FLAGS_AT, _IN_USE = 17, 1
 _LONGEST = 2**31
@@ -27,7 +27,7 @@ class BinlogWalk:
     """A StreamCheck. `end`: position in the server's file after the last event; `last_commit`: of its newest commit.
 
     `offset`: bytes of the piece itself up to the end of the event that ends at `until`; of a piece from there on (of an
-    idle server), those of its description. `gtids`: MySQL's transactions up to there; `tagged`: there are others, too.
+    idle server), those of its description. `gtids`: MySQL's transactions up to there.
     """
 
     def __init__(self, name: str, begin: int = 0, until: int | None = None) -> None:
@@ -43,7 +43,6 @@ class BinlogWalk:
         self.last_commit: datetime | None = None
         self.offset: int | None = None
         self.gtids = GtidSet()
-        self.tagged = False
 
     def feed(self, data: memoryview) -> None:
         """Look at the next bytes."""
@@ -102,11 +101,11 @@ class BinlogWalk:
         self.events += 1
         # Events that the server makes up for whoever reads have no place in the file.
         self.end = end or self.end
-        if self.offset is None:
-            self.tagged = self.tagged or kind == _MYSQL_TAGGED
-            if kind == _MYSQL_GTID:
-                self.gtids.add(self._buffer[at + _HEADER.size : at + length])
-        if kind in (_XID, _QUERY, _GTID, _MYSQL_GTID) and when:
+        if self.offset is None and kind in BEGINNINGS:
+            said = read_beginning(kind, self._buffer[at + _HEADER.size : at + length])
+            if said.number:
+                self.gtids.add(said.server, said.tag, said.number)
+        if (kind in (_XID, _QUERY, _GTID) or kind in BEGINNINGS) and when:
             self.last_commit = datetime.fromtimestamp(when, UTC)
 
     def _demand_checksum(self, at: int, length: int) -> None:

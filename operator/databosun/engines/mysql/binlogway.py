@@ -8,36 +8,29 @@ from dataclasses import dataclass
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import lsn_of
-from databosun.engines.mysql.binlogevents import FIRST, Gtids, parse_gtids
+from databosun.engines.mysql.binlogevents import FIRST
 from databosun.engines.mysql.positions import number_of_file
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in the log where a stream may begin: the file's number, an offset, and the transactions before it.
-
-    `gtids` None: not known, as at the first file of all.
-    """
+    """A place in the log where a stream may begin: the file's number, an offset, and what is logged before it, as
+    logged.py writes it; None: not known, as at the first file of all."""
 
     number: int
     offset: int = FIRST
-    gtids: str | None = None
+    logged: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.number}:{self.offset}" + ("" if self.gtids is None else f":{self.gtids}")
-
-    @property
-    def known(self) -> Gtids:
-        """The transactions, to be followed from there."""
-        return Gtids() if self.gtids is None else parse_gtids(self.gtids)
+        return f"{self.number}:{self.offset}" + ("" if self.logged is None else f":{self.logged}")
 
 
 def read_place(text: str | None) -> Place | None:
     """What `str` wrote, such as `7:4711:0-7-12,3-1-4`; None where that is nothing."""
     if text is None:
         return None
-    number, offset, *gtids = text.split(":")
-    return Place(int(number), int(offset), gtids[0] if gtids else None)
+    number, offset, *logged = text.split(":", 2)
+    return Place(int(number), int(offset), logged[0] if logged else None)
 
 
 @dataclass(frozen=True, slots=True)

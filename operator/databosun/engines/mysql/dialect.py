@@ -58,10 +58,13 @@ class Dialect:
     `server_privileges`: those that exist on `*.*` only, each with others that do as well; `one_schema`: what a dump of
     one schema needs besides on `*.*`.
 
-    `monitor`: what shows how far a replica is; `follow`: the statement that starts one. `shipped`: whether
-    the binary log is. `everyone`: whom a proxy stands for that may be anybody. `install`: arguments of the program
-    that makes a data directory, `mine` the lines of the private server's configuration, `by_hand` those that RESTORE.md
-    has; `upgrade`: what a later series demands.
+    `monitor`: what shows how far a replica is; `follow`: the statement that starts one. `everyone`: whom a proxy
+    stands for that may be anybody. `install`: arguments of the program that makes a data directory, `mine` the lines of
+    the private server's configuration, `by_hand` those that RESTORE.md has; `upgrade`: what a later series demands.
+
+    `streamed`: what a session says before it becomes a stream of the log,
+    `replica_name` how it says who it is, `stream_flags` how it asks. `gtid_at`: what tells the transactions before a
+    place; None where a file says when it was begun, and what lies before it.
     """
 
     engine: EngineName
@@ -101,7 +104,10 @@ class Dialect:
     log_privileges: tuple[str, ...]
     log_reader: str
     reader_flags: tuple[str, ...]
-    shipped: bool
+    streamed: tuple[str, ...]
+    replica_name: str | None
+    stream_flags: int
+    gtid_at: str | None
 
     @property
     def name(self) -> str:
@@ -117,6 +123,16 @@ class Dialect:
     def limits_reads_only(self) -> bool:
         """Whether the limit of a session ends nothing but SELECTs."""
         return self.engine is EngineName.MYSQL
+
+    @property
+    def stamps_seconds(self) -> bool:
+        """Whether a transaction in the log says when it was committed to the second only."""
+        return self.engine is EngineName.MARIADB
+
+    def log_status(self, series: tuple[int, int]) -> str:
+        """What says where the log ends."""
+        renamed = self.engine is EngineName.MYSQL and series >= (8, 2)
+        return "SHOW BINARY LOG STATUS" if renamed else "SHOW MASTER STATUS"
 
     @property
     def bin_environment(self) -> str:
@@ -183,7 +199,16 @@ MARIADB = Dialect(
     log_privileges=("REPLICATION SLAVE", "BINLOG MONITOR"),
     log_reader="mariadb-binlog",
     reader_flags=("--skip-gtid-strict-mode",),
-    shipped=True,
+    # 4: understands GTID events (MARIA_SLAVE_CAPABILITY_GTID); checksums as the file has them.
+    streamed=(
+        "SET @mariadb_slave_capability = 4",
+        "SET @master_binlog_checksum = 'CRC32'",
+        "SET @master_heartbeat_period = {heartbeat}",
+    ),
+    replica_name=None,
+    # Events that hold the statement of row events are left out otherwise, and the file would have holes.
+    stream_flags=2,
+    gtid_at="SELECT BINLOG_GTID_POS(%s, %s)",
 )
 # Options that a series does not have are passed over where they are `loose`.
 _MYSQL_OFF = (
@@ -239,7 +264,12 @@ MYSQL = Dialect(
     log_privileges=("REPLICATION SLAVE", "REPLICATION CLIENT"),
     log_reader="mysqlbinlog",
     reader_flags=("--skip-gtids",),
-    shipped=False,
+    # By both names: which of them counts depends on the version.
+    streamed=("SET @master_binlog_checksum = 'CRC32', @source_binlog_checksum = 'CRC32'",
+              "SET @master_heartbeat_period = {heartbeat}, @source_heartbeat_period = {heartbeat}"),
+    replica_name="SET @slave_uuid = %s, @replica_uuid = @slave_uuid",
+    stream_flags=0,
+    gtid_at=None,
 )  # fmt: skip
 _KNOWN = {one.engine: one for one in (MARIADB, MYSQL)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,17 +18,17 @@ from databosun.domain.errors import SafetyStop
 from databosun.engines.base import Captured, Parent, Plan, Sink
 from databosun.engines.mysql.binlogfile import BinlogWalk
 from databosun.engines.mysql.connect import Session, one, opened, rows
-from databosun.engines.mysql.dialect import MYSQL
 from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import read_grants
 from databosun.engines.mysql.gtidset import are_equal, united
 from databosun.engines.mysql.logical import Run
-from databosun.engines.mysql.positions import BASE_FILE, PIECES, Mark, backup_position, read_mark
+from databosun.engines.mysql.logplace import place_in_log
+from databosun.engines.mysql.positions import BASE_FILE, PIECES, Mark, read_mark
 from databosun.engines.mysql.preflight import binlog_findings
 from databosun.engines.mysql.relay import Relay
 from databosun.engines.mysql.room import demand_room
-from databosun.engines.mysql.server import ServerFacts, archived_here
+from databosun.engines.mysql.server import ServerFacts
 from databosun.engines.mysql.tools import Tool, environment_of, find_tool, tool_version
 from databosun.engines.program import bound
 
@@ -37,8 +36,6 @@ _LOOK_SECONDS = 0.2
 _CHUNK = 1024 * 1024
 _FIRST_POSITION = 4
 _FIRST_EVENTS, _BEFORE = "SHOW BINLOG EVENTS IN %s LIMIT 2", "Previous_gtids"
-_TAG = re.compile(r":[a-z_]", re.IGNORECASE)
-_GTID_AT = "SELECT BINLOG_GTID_POS(%s, %s)"
 # What keeps an Incremental from being taken, and no Full. Other findings only warn.
 _STOPS = frozenset({Reason.INCREMENTAL_UNSUPPORTED, Reason.BINLOG_OFF, Reason.NO_REPLICATION_PRIVILEGE})
 
@@ -68,23 +65,24 @@ def back_up_incremental(
     if span is None:
         return None, (f"{why}; a Full was taken instead",)
     last, taken = _take(run, span)
-    if not run.dialect.shipped:
+    if run.dialect.gtid_at is None:
         with opened(session) as connection, guarded("joining GTIDs"):
             begin = read_mark(parent.engine_manifest) if parent else None
             gtid = united(connection, begin.gtid if begin else "", *taken)
         span = replace(span, end=replace(span.end, gtid=gtid))
     sink.put_plain(BASE_FILE, span.end.document())
+    position, log = place_in_log(session, facts, span.end, span.at)
     captured = Captured(
         type=plan.type,
         method=Method.LOGICAL,
         engine_version=facts.version,
         system_identifier=facts.system_identifier,
-        position=backup_position(span.end, archived=run.dialect.shipped and archived_here(session, facts)),
+        position=position,
         snapshot_time=span.at,
         parent=parent.id,
         base=parent.base,
         chain_length=parent.chain_length + 1,
-        environment={**environment, "lastCommit": last.isoformat() if last else None},
+        environment={**environment, **log, "lastCommit": last.isoformat() if last else None},
         client_versions=dict(run.versions),
     )
     return captured, ()
@@ -101,15 +99,15 @@ def _span(run: Run, connection: Connection[Any], parent: Parent) -> tuple[Span |
     if parent.system_identifier != run.facts.system_identifier:
         return None, f"{Reason.ANOTHER_SERVER}: {run.facts.host} is not the server that {parent.id} was taken of"
     (now,) = one(connection, "SELECT UTC_TIMESTAMP(6)")
-    file, position, only, ignored = one(connection, _status(run))[:4]
+    file, position, only, ignored = one(connection, run.dialect.log_status(run.facts.series))[:4]
     if only or ignored:
         message = (
             f"the binary log of {run.facts.host} leaves schemas out (binlog_do_db: {only}; binlog_ignore_db: {ignored})"
         )
         return None, f"{Reason.BINLOG_OFF}: {message}"
     end = Mark(str(file), int(position))
-    if run.dialect.shipped:
-        end = replace(end, gtid=str(one(connection, _GTID_AT, (file, position))[0] or ""))
+    if run.dialect.gtid_at is not None:
+        end = replace(end, gtid=str(one(connection, run.dialect.gtid_at, (file, position))[0] or ""))
     sizes = {str(row[0]): int(row[1]) for row in rows(connection, "SHOW BINARY LOGS")}
     if begin.file not in sizes:
         first = next(iter(sizes), "none")
@@ -123,28 +121,17 @@ def _span(run: Run, connection: Connection[Any], parent: Parent) -> tuple[Span |
     return Span(begin, end, files, now.replace(tzinfo=UTC) - lag if lag else now.replace(tzinfo=UTC)), ""
 
 
-def _status(run: Run) -> str:
-    if run.dialect is MYSQL and run.facts.series >= (8, 2):
-        return "SHOW BINARY LOG STATUS"
-    return "SHOW MASTER STATUS"
-
-
 def _other_log(run: Run, connection: Connection[Any], parent: str, begin: Mark, size: int) -> str:
     """Why the transactions before the mark are not those that it names; empty where they are.
 
     MySQL does not say it of a position: what its file says of those before, and its events up to there, do.
     """
-    if run.dialect.shipped:
-        (found,) = one(connection, _GTID_AT, (begin.file, begin.position))
+    if run.dialect.gtid_at is not None:
+        (found,) = one(connection, run.dialect.gtid_at, (begin.file, begin.position))
         same = found is not None and _transactions(str(found)) == _transactions(begin.gtid)
     else:
         walk = _from_its_beginning(run, begin, size)
         before = next((str(row[5]) for row in rows(connection, _FIRST_EVENTS, (begin.file,)) if row[2] == _BEFORE), "")
-        if walk.tagged or _TAG.search(before):
-            return (
-                f"{Reason.INCREMENTAL_UNSUPPORTED}: transactions in binary log {begin.file} of {run.facts.host} have "
-                "tags in their GTIDs, which this release does not read"
-            )
         found = united(connection, before, str(walk.gtids))
         same = walk.offset is not None and are_equal(connection, found, begin.gtid)
     if same:

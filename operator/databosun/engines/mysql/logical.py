@@ -25,9 +25,10 @@ from databosun.engines.mysql.dumpcheck import DumpCheck, ScriptCheck
 from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.fingerprint import expected_lines, list_tables, verify_script
+from databosun.engines.mysql.logplace import place_in_log
 from databosun.engines.mysql.positions import BASE_FILE, Mark, backup_position
 from databosun.engines.mysql.relay import Relay
-from databosun.engines.mysql.server import ServerFacts, archived_here
+from databosun.engines.mysql.server import ServerFacts
 from databosun.engines.mysql.tools import Tool, environment_of, tool_for
 from databosun.engines.program import bound
 
@@ -92,17 +93,18 @@ def back_up_logical(session: Session, facts: ServerFacts, plan: Plan, sink: Sink
         after = read_definitions(connection, run.dialect, run.schemas, accounts=whole)
     changed = _demand_unchanged(plan, before, after)
     sink.put_plain(BASE_FILE, mark.document() if mark else b"{}\n")
+    position, log = place_in_log(session, facts, mark, at) if whole else (backup_position(mark, archived=False), {})
     return Captured(
         type=BackupType.FULL,
         method=Method.LOGICAL,
         engine_version=facts.version,
         system_identifier=facts.system_identifier,
-        position=backup_position(mark, archived=run.dialect.shipped and whole and archived_here(session, facts)),
+        position=position,
         snapshot_time=at,
         parent=None,
         base=None,
         chain_length=0,
-        environment={**environment, "accounts": whole, "counted": plan.fingerprints},
+        environment={**environment, **log, "accounts": whole, "counted": plan.fingerprints},
         objects=objects,
         schema_hash=None if changed else before.hash,
         client_versions=dict(run.versions),

@@ -13,6 +13,8 @@ from databosun.engines.filelog import TIMELINE
 BASE_FILE = "binlog.json"
 # Where an Incremental keeps the pieces of the log that it holds, in order.
 PIECES = "binlog/"
+# In the environment of a manifest: when the file that the backup ends in was begun.
+BEGAN = "logBegan"
 
 
 @dataclass(frozen=True, slots=True)

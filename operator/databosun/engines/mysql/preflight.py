@@ -68,7 +68,7 @@ def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None, di
         return [Finding(reason=Reason.BINLOG_OFF, message=message, fix=fix)]
     if not facts.logs_all:
         message = f"{facts.host} is a replica that does not log what it replicates, so each Incremental becomes a Full"
-        fix = "set log_slave_updates = ON in its configuration, then restart it"
+        fix = f"set {facts.logs_replicated} = ON in its configuration, then restart it"
         return [Finding(reason=Reason.BINLOG_OFF, message=message, fix=fix)]
     findings = []
     if facts.settings.get("gtid_mode", "ON") != "ON":

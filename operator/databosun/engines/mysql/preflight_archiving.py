@@ -12,7 +12,7 @@ from databosun.api.result import Finding
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.engines.archiving import demand_nothing_blocks
 from databosun.engines.mysql.connect import Session, open_sql, rows
-from databosun.engines.mysql.dialect import MARIADB
+from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import grant_statement, read_grants
 from databosun.engines.mysql.server import ServerFacts, read_facts
@@ -28,34 +28,35 @@ def examine_archiving(session: Session) -> list[Finding]:
     try:
         with guarded("looking at the binary log"):
             facts = read_facts(connection, session)
-            return _findings(connection, facts)
+            return _findings(connection, facts, session.dialect)
     finally:
         connection.close()
 
 
-def demand_archivable(connection: Connection[Any], facts: ServerFacts) -> None:
+def demand_archivable(connection: Connection[Any], facts: ServerFacts, dialect: Dialect) -> None:
     """UserFault with the statement that mends it, where something stands in the way."""
-    demand_nothing_blocks(_findings(connection, facts))
+    demand_nothing_blocks(_findings(connection, facts, dialect))
 
 
-def _findings(connection: Connection[Any], facts: ServerFacts) -> list[Finding]:
+def _findings(connection: Connection[Any], facts: ServerFacts, dialect: Dialect) -> list[Finding]:
     if not facts.log_bin:
         return [_off(f"log_bin is off at {facts.host}", "set log_bin and server_id")]
     if not facts.logs_all:
         what = f"{facts.host} is a replica that does not log what it replicates"
-        return [_off(what, "set log_slave_updates = ON")]
-    missing = [name for name in MARIADB.log_privileges if not read_grants(connection, MARIADB).has(name)]
+        return [_off(what, f"set {facts.logs_replicated} = ON")]
+    grants = read_grants(connection, dialect)
+    missing = [name for name in dialect.log_privileges if not grants.has(name)]
     if missing:
         message = f"{facts.user} lacks {', '.join(missing)}, and cannot read the binary log of {facts.host}"
         fix = grant_statement(missing, facts.user)
         return [Finding(reason=Reason.NO_REPLICATION_PRIVILEGE, message=message, fix=fix, blocks=CONTINUOUS)]
-    return [*_contents(connection, facts), *_kept(connection)]
+    return [*_contents(connection, facts, dialect), *_kept(connection)]
 
 
-def _contents(connection: Connection[Any], facts: ServerFacts) -> list[Finding]:
+def _contents(connection: Connection[Any], facts: ServerFacts, dialect: Dialect) -> list[Finding]:
     """Whether the log has all that is written, as it was."""
     found = []
-    status = rows(connection, "SHOW MASTER STATUS")
+    status = rows(connection, dialect.log_status(facts.series))
     only, ignored = status[0][2:4] if status else ("", "")
     if only or ignored:
         what = f"the binary log leaves schemas out (binlog_do_db: {only}; binlog_ignore_db: {ignored})"
@@ -77,7 +78,7 @@ def _kept(connection: Connection[Any]) -> list[Finding]:
     settings = {str(name): str(value) for name, value in rows(connection, "SHOW GLOBAL VARIABLES LIKE '%expire_logs%'")}
     seconds = float(settings.get("binlog_expire_logs_seconds") or 0)
     kept = timedelta(seconds=seconds) or timedelta(days=float(settings.get("expire_logs_days") or 0))
-    if not kept or kept >= SHORTEST_KEPT:
+    if not kept or kept >= SHORTEST_KEPT or settings.get("binlog_expire_logs_auto_purge") == "OFF":
         return []
     message = (
         f"the server removes its binary logs after {format_duration(kept)}: an archiver that is away for longer finds "

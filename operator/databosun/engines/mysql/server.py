@@ -26,6 +26,8 @@ MAX_LAG = timedelta(minutes=5)
 # The account may not ask: for a privilege on the server, or on a table of its own.
 _HIDDEN = frozenset({1142, 1227})
 
+_LOGS_REPLICATED = ("log_replica_updates", "log_slave_updates")
+
 _SETTINGS = (
     "binlog_format",
     "character_set_server",
@@ -37,7 +39,7 @@ _SETTINGS = (
     "innodb_default_row_format",
     "innodb_page_size",
     "log_bin",
-    "log_slave_updates",
+    *_LOGS_REPLICATED,
     "lower_case_table_names",
     "max_allowed_packet",
     "partial_revokes",
@@ -105,7 +107,12 @@ class ServerFacts:
     @property
     def logs_all(self) -> bool:
         """Whether its binary log has all that its data has: a replica logs what it replicates only if told to."""
-        return self.log_bin and (self.replica is None or self.settings.get("log_slave_updates") in ("1", "ON"))
+        return self.log_bin and (self.replica is None or self.settings.get(self.logs_replicated) in ("1", "ON"))
+
+    @property
+    def logs_replicated(self) -> str:
+        """The setting that has a replica log what it replicates: renamed in MySQL 8.0.26."""
+        return next((name for name in _LOGS_REPLICATED if name in self.settings), _LOGS_REPLICATED[-1])
 
 
 def series_of(version: str) -> tuple[int, int]:

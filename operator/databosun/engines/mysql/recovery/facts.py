@@ -15,6 +15,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.engines.mysql.dialect import Dialect, dialect_of
 from databosun.engines.mysql.environment import copied_settings
+from databosun.engines.mysql.positions import BEGAN
 from databosun.engines.mysql.server import series_of
 from databosun.engines.mysql.tools import server_program
 
@@ -42,6 +43,13 @@ class Backup:
     schema_hash: str | None
     position: Position
     last_commit: datetime | None
+    log_began: int | None
+
+    @property
+    def logged(self) -> str:
+        """What lies before its position, as the log itself says it (logged.py)."""
+        held = self.position.gtid or ""
+        return held if self.log_began is None else f"{held}@{self.log_began}"
 
     @property
     def series(self) -> tuple[int, int]:
@@ -71,6 +79,7 @@ def read_backup(manifest: Mapping[str, Any]) -> Backup:
         schema_hash=manifest.get("schemaHash"),
         position=Position.model_validate(manifest.get("position") or {}),
         last_commit=datetime.fromisoformat(last) if last else None,
+        log_began=environment.get(BEGAN),
     )
 
 

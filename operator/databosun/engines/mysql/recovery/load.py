@@ -1,4 +1,4 @@
-"""Artefacts into a running server: a dump through the client, a log through mariadb-binlog, in bounded memory."""
+"""Artefacts into a running server: a dump through the client, a log through its reader, in bounded memory."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ class Replay:
 
     def __init__(self, server: PrivateServer, pulse: Callable[[], None]) -> None:
         self._pulse = pulse
+        self._program = server.dialect.log_reader
         self._gathered = bytearray()
         self._programs = ExitStack()
         argv = [*_reader(server), "-"]
@@ -89,7 +90,7 @@ class Replay:
         gathered, self._gathered = self._gathered, bytearray()
         if not self._reading.write(gathered, self._pulse):
             self._end()
-            raise SafetyStop(Reason.RECOVERY_FAILED, "mariadb-binlog read no more of the log, and does not say why")
+            raise SafetyStop(Reason.RECOVERY_FAILED, f"{self._program} read no more of the log, and does not say why")
 
     def _end(self) -> None:
         self._reading.close_stdin()

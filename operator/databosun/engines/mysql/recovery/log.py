@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import IO
 
 from databosun.api.drill import PointKind
@@ -14,8 +14,9 @@ from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import format_lsn, next_file, parse_lsn
 from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.filelog import TIMELINE
-from databosun.engines.mysql.binlogevents import MAGIC, Event, Kind, gtid_of
+from databosun.engines.mysql.binlogevents import MAGIC, Event, Kind
 from databosun.engines.mysql.faults import guarded
+from databosun.engines.mysql.logged import logged_of
 from databosun.engines.mysql.recovery.facts import Backup
 from databosun.engines.mysql.recovery.load import Replay
 from databosun.engines.mysql.recovery.logevents import LogEvents, Step
@@ -24,12 +25,12 @@ from databosun.engines.replaying import Aim, demand_log
 
 _CHUNK = 1024 * 1024
 _HELD_IN_MEMORY = 8 * 1024 * 1024
-_STAMPED = timedelta(seconds=1)
 
 
 def replay_log(server: PrivateServer, backup: Backup, plan: RecoveryPlan) -> Reached:
     """Replay to `plan.until`. SafetyStop(LogGap, LogConflict, FormatCheckFailed, RecoveryFailed)."""
-    events = LogEvents(demand_log(plan, backup.id, positioned=backup.position.lsn is not None))
+    log = demand_log(plan, backup.id, positioned=backup.position.lsn is not None)
+    events = LogEvents(log, logged_of(backup.dialect))
     until = plan.until
     run = _Run(backup, Aim(plan), until.name if until.kind is PointKind.GTID else None)
     with (
@@ -49,10 +50,10 @@ def replay_log(server: PrivateServer, backup: Backup, plan: RecoveryPlan) -> Rea
 def begins_behind(aim: Aim, first: Event, begin: int) -> bool:
     """Whether a transaction that begins so lies behind the point. Where it ends is not known yet: behind that byte.
 
-    The server stamps whole seconds: of the second that was asked for nothing is taken, but what was there already when
-    its clock was looked at.
+    MariaDB stamps whole seconds: of the second that was asked for nothing is taken, but what was there already when its
+    clock was looked at.
     """
-    return aim.excludes(begin + 1, first.at + _STAMPED)
+    return aim.excludes(begin + 1, first.committed[1])
 
 
 @dataclass
@@ -66,10 +67,9 @@ class _Run:
 
     def __post_init__(self) -> None:
         self._start = self._reached = parse_lsn(self.backup.position.lsn or "0/0")
-        self._gtid = self.backup.position.gtid or ""
+        self._logged = self.backup.logged
         self._found = self._stopped = False
         self._begun: datetime | None = None
-        self._gtid_begun: str | None = None
 
     def take(self, step: Step, events: LogEvents, held: IO[bytes], replay: Replay) -> bool:
         """One event; False where nothing more is to be replayed."""
@@ -84,25 +84,25 @@ class _Run:
             raise self._conflict(why)
         if not step.grouped:
             return True
-        if step.event.kind == Kind.GTID:
+        if step.event.begins:
             if begins_behind(self.aim, step.event, step.begin):
                 self._stopped = True
                 return False
-            self._begun, self._gtid_begun = step.event.at, gtid_of(step.event)
+            self._begun = step.event.committed[0]
         held.write(step.event.data)
         if step.whole:
             if self.aim.lsn is not None and self.aim.excludes(step.end, None):
                 self._stopped = True
                 return False
             _move(held, replay)
-            self._reached, self._gtid, self.last_commit = step.end, str(events.gtids), self._begun
-            self._stopped = self.last is not None and self._gtid_begun == self.last
+            self._reached, self._logged, self.last_commit = step.end, str(events.logged), self._begun
+            self._stopped = self.last is not None and events.logged.reached(self.last)
         return not self._stopped
 
     @property
     def position(self) -> Position:
         """Where it ended."""
-        return Position(gtid=self._gtid or None, lsn=format_lsn(self._reached), timeline=TIMELINE)
+        return Position(gtid=self._logged.partition("@")[0] or None, lsn=format_lsn(self._reached), timeline=TIMELINE)
 
     def demand_reached(self, end: int) -> None:
         """SafetyStop(LogGap) where the log was shorter than it promised to be; UserFault(PointNotReached)."""
@@ -117,9 +117,11 @@ class _Run:
         """The backup's position is one of this log: the transactions before it are those of the backup."""
         if step.end < self._start:
             return
-        if not events.gtids.same(self.backup.position.gtid or ""):
-            why = f"the log has GTID {events.gtids} there"
+        if not events.logged.same(self.backup.logged):
+            why = f"the log has {events.logged} there, and not {self.backup.logged}"
             raise self._conflict(why)
+        if self.last is not None and events.logged.reached(self.last):
+            raise self.aim.not_covered(self.backup.id, f"with GTID {self.backup.position.gtid}")
         self._found = True
 
     def _conflict(self, why: str) -> SafetyStop:

@@ -10,7 +10,8 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import lsn_of
 from databosun.engines.base import LogSupply
-from databosun.engines.mysql.binlogevents import FIRST, Event, Groups, Gtids, Kind, events_of, has_checksums
+from databosun.engines.mysql.binlogevents import FIRST, Event, Groups, Kind, events_of, has_checksums
+from databosun.engines.mysql.logged import Logged
 
 _CHUNK = 1024 * 1024
 _NUMBER = slice(8, 16)  # of a segment's name: that of the server's file
@@ -28,13 +29,13 @@ class Step:
 
 
 class LogEvents:
-    """Iterate it once. `gtids`: the transactions up to the last step; `end`: up to where there were bytes."""
+    """Iterate it once. `logged`: the transactions up to the last step; `end`: up to where there were bytes."""
 
-    def __init__(self, log: LogSupply) -> None:
+    def __init__(self, log: LogSupply, logged: Logged) -> None:
         self._log = log
         self._bytes = 0
         self._cut = False
-        self.gtids = Gtids()
+        self.logged = logged
         self.end = 0
 
     def __iter__(self) -> Iterator[Step]:
@@ -60,15 +61,15 @@ class LogEvents:
             event.demand_sound(checksums=checksums or event.kind == Kind.FORMAT_DESCRIPTION, where=where)
             if event.end != position + len(event.data):
                 raise SafetyStop(Reason.FORMAT_CHECK_FAILED, f"{where} goes on at {event.end}, not at {position}")
-            if event.kind == Kind.GTID_LIST and not self.gtids.follows(event):
+            if event.lists and not self.logged.follows(event):
                 raise SafetyStop(
-                    Reason.LOG_GAP, f"{where} does not follow on {self.gtids}, where the one before it ends"
+                    Reason.LOG_GAP, f"{where} does not follow on {self.logged}, where the one before it ends"
                 )
             within = not groups.whole
-            self.gtids.take(event)
+            self.logged.take(event)
             groups.take(event, checksums=checksums)
             begin, position = lsn_of(number, position), event.end
-            grouped = within or event.kind == Kind.GTID
+            grouped = within or event.begins
             yield Step(event, begin, lsn_of(number, position), grouped, groups.whole)
         self.end = lsn_of(number, self._bytes)
 

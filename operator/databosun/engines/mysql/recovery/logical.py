@@ -37,7 +37,7 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
     """The copy runs while the block does."""
     backups = read_chain(plan.chain)
     base, last = backups[0], backups[-1]
-    if plan.until.kind not in (PointKind.NONE, *(_BY_LOG if base.dialect.shipped else ())):
+    if plan.until.kind not in (PointKind.NONE, *_BY_LOG):
         message = (
             f"{base.dialect.name} is restored to a time, a position, a transaction or the newest, not "
             f"to {plan.until.kind}"
@@ -103,7 +103,7 @@ def _replay(
 def _notes(base: Backup, plan: RecoveryPlan) -> tuple[str, ...]:
     left = left_plugins(base)
     found = (f"not loaded in the copy: {', '.join(left)}",) if left else ()
-    if plan.until.time is None or not plan.until.time.microsecond:
+    if plan.until.time is None or not plan.until.time.microsecond or not base.dialect.stamps_seconds:
         return found
     whole = plan.until.time.replace(microsecond=0).isoformat()
     return (*found, f"the binary log counts whole seconds: what was committed since {whole} is left out")
