@@ -319,7 +319,13 @@ BROKEN = [
         "at most one of pointInTime, lsn, restorePoint, gtid and until can be given",
         put=(("until", "Latest"),),
     ),
-    Broken("Restore", "from-backup", "one transaction, such as 0-1-4711", put=(("gtid", "0-1-12,3-1-4"),)),
+    Broken("Restore", "from-backup", "one transaction of MariaDB, such as 0-1-4711", put=(("gtid", "0-1-12,3-1-4"),)),
+    Broken(
+        "Restore",
+        "from-backup",
+        "or a set of MySQL's, such as UUID:1-4711",
+        put=(("gtid", "3e11fa47-71ca-11e1-9e33-c80aa9429562:"),),
+    ),
     Broken("Restore", "from-backup", "a log sequence number such as 0/3000148", put=(("lsn", "0-1-12"),)),  # a GTID
     Broken("Restore", "orders-back", "overwrite: Replace needs confirm with the name of the target", drop=("confirm",)),
     Broken(

@@ -81,6 +81,17 @@ class MariaYard(EngineYard):
             "shop",
         )
 
+    def write_all_sorts(self) -> None:
+        """What a log has in more than one form."""
+        self.its.sql(
+            "CREATE TABLE parts ENGINE = InnoDB AS SELECT seq AS id, MD5(seq) AS v FROM seq_1_to_3000;\n"
+            "BEGIN;\nINSERT INTO nothing VALUES (1);\nSAVEPOINT s;\nINSERT INTO nothing VALUES (2);\n"
+            "ROLLBACK TO s;\nCOMMIT;\n"
+            "CREATE TEMPORARY TABLE tmp AS SELECT 1 AS i;\nINSERT INTO nothing SELECT i + 6 FROM tmp;\n"
+            "CALL pay(3);\nSELECT NEXTVAL(numbers);\nALTER TABLE nothing ADD COLUMN more INT DEFAULT 5",
+            "shop",
+        )
+
     def roll(self) -> None:
         """The file is ended."""
         self.its.sql("FLUSH BINARY LOGS;\nINSERT INTO shop.nothing VALUES (77)")

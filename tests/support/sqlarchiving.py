@@ -1,4 +1,4 @@
-"""A MariaDB server whose log is shipped: where it is, and somebody who writes to it."""
+"""A server of MariaDB or MySQL whose log is shipped: where it is, and somebody who writes to it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def restored_rows(yard: MariaYard, backup: str, until: RecoveryPoint) -> tuple[R
     ran = yard.restore(backup, pod=pod, until=until, id=f"restore-{backup}-{until.kind.lower()}")
     restored = ran.result.restore
     assert restored, ran.output[-4000:]
-    other = MariaServer()
+    other = type(yard.its)()
     try:
         other.data = pod.restored / restored.data_directory
         other.configure()

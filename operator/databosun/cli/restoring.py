@@ -110,7 +110,10 @@ def restore(
         str | None, typer.Option("--restore-point", metavar="NAME", help="To this named restore point.")
     ] = None,
     gtid: Annotated[
-        str | None, typer.Option("--gtid", metavar="GTID", help="MariaDB: up to this transaction, with it.")
+        str | None,
+        typer.Option(
+            "--gtid", metavar="GTID", help="MariaDB: up to this transaction, with it; MySQL: up to all of a set."
+        ),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Put aside what is there under another name; it is not deleted.")

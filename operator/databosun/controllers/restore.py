@@ -26,6 +26,7 @@ from databosun.controllers.turns import Ordering, stored_in
 from databosun.domain.attempt import Limits
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import UserFault
+from databosun.domain.gtid import is_of
 from databosun.domain.interlock import Operation
 from databosun.domain.measured import asked_checks, scratch_for
 from databosun.domain.plan import Plan
@@ -273,10 +274,17 @@ def _demand_known(point: TargetPoint, database: SeenDatabase | None, asked: Cand
         engine: str | None = database.spec.engine
     else:
         engine = next((one.engine for one in ([asked] if asked else known.values())), None)
-    if engine is None or CAPABILITIES[engine].by_name is point.kind:
+    if engine is None:
         return
-    owner = next(name for name, one in CAPABILITIES.items() if one.by_name is point.kind)
-    message = f"{_NAMED[point.kind]} is of {owner}, and this is {engine}: give pointInTime, lsn or until"
+    owners = [name for name, one in CAPABILITIES.items() if one.by_name is point.kind]
+    if point.kind is PointKind.GTID and point.name is not None:
+        owners = [name for name in owners if is_of(EngineName(name), point.name)]
+    if engine in owners:
+        return
+    said = f" {point.name}" if point.name and CAPABILITIES[engine].by_name is point.kind else ""
+    message = (
+        f"{_NAMED[point.kind]}{said} is of {' or '.join(owners)}, and this is {engine}: give pointInTime, lsn or until"
+    )
     raise UserFault(Reason.POINT_NOT_COVERED, message)
 
 

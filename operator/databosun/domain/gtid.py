@@ -6,6 +6,7 @@ https://mariadb.com/kb/en/gtid/
 
 from __future__ import annotations
 
+from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.gtidset import parse_gtid_set
 
 
@@ -15,6 +16,11 @@ def holds(position: str, gtid: str) -> bool:
         return _set_holds(position, gtid)
     domain, sequence = _parts(gtid)
     return any(of == domain and newest >= sequence for of, newest in map(_parts, filter(None, position.split(","))))
+
+
+def is_of(engine: EngineName, gtid: str) -> bool:
+    """Whether it is written as transactions of that kind of database are."""
+    return (":" in gtid) is (engine is EngineName.MYSQL)
 
 
 def _set_holds(position: str, gtids: str) -> bool:

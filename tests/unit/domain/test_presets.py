@@ -9,6 +9,8 @@ import pytest
 
 from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec, BackupType
 from databosun.api.v1alpha1.database import EngineName
+from databosun.domain import presets
+from databosun.domain.capabilities import Capabilities
 from databosun.domain.errors import UserFault
 from databosun.domain.presets import EffectivePolicy, effective
 from databosun.domain.retention import RetentionRules
@@ -74,7 +76,8 @@ def test_a_pod_may_not_wait_longer_than_its_run_may_take() -> None:
     assert read(schedules=[FULL_AT_TWO], deadline="10m").start_deadline == timedelta(minutes=10)
 
 
-def test_a_log_that_is_not_shipped_is_not_claimed() -> None:
+def test_a_log_that_is_not_shipped_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "CAPABILITIES", {EngineName.MYSQL: Capabilities(3306)})
     policy = effective(spec(preset="Critical"), EngineName.MYSQL)
     assert policy.continuous is None
     (note,) = policy.notes

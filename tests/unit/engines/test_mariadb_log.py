@@ -13,9 +13,11 @@ from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.domain.wal import WalPoint, format_lsn, lsn_of
 from databosun.engines.base import RecoveryPlan
-from databosun.engines.mysql.binlogevents import HEADER, MAGIC, Event, Groups, Gtids, Kind, events_of, read_event
+from databosun.engines.mysql.binlogevents import HEADER, MAGIC, Event, Groups, Kind, events_of, read_event
 from databosun.engines.mysql.binlogfeed import GATHERED, Broken, Feed
 from databosun.engines.mysql.binlogway import File, Place, behind_gap, first_place, may_resume, read_place
+from databosun.engines.mysql.dialect import MARIADB, Dialect
+from databosun.engines.mysql.logged import Gtids, logged_of
 from databosun.engines.mysql.positions import number_of_file
 from databosun.engines.mysql.recovery.log import begins_behind
 from databosun.engines.replaying import Aim
@@ -68,9 +70,9 @@ class Taken:
         self.marks.append(str(mark))
 
 
-def feed(sink: Taken, place: Place, at: int | None = None) -> Feed:
+def feed(sink: Taken, place: Place, at: int | None = None, dialect: Dialect = MARIADB) -> Feed:
     begin = WalPoint(1, lsn_of(place.number, 0) if at is None else at)
-    return Feed(sink, place, begin)  # type: ignore[arg-type]
+    return Feed(sink, place, begin, logged_of(dialect, place.logged))  # type: ignore[arg-type]
 
 
 def test_a_place_is_written_and_read() -> None:
@@ -149,8 +151,10 @@ def test_what_a_stream_brings_is_the_servers_file() -> None:
     second = listed((0, 7, 1), begin=first.end)
     third = gtid(2, begin=second.end)
     stream.take(event(Kind.ROTATE, struct.pack("<Q", 4) + b"bin.000007", -1))
-    for one in (first, second, third):
+    for one in (first, second):
         stream.take(one)
+    assert sink.marks == [str(Place(7, second.end, "0-7-1"))], "an idle server's file is known to be the right one"
+    stream.take(third)
     stream.take(event(Kind.HEARTBEAT, b"bin.000007", third.end - HEADER.size - 14))
     assert sink.data == MAGIC + first.data + second.data + third.data
     stream.take(event(Kind.ROTATE, struct.pack("<Q", 4) + b"bin.000008", -1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any, cast
 
 import pytest
@@ -14,12 +13,12 @@ from databosun.engines.mysql import server
 from databosun.engines.mysql.accounts_mysql import _DEFAULT_ROLES, _stands
 from databosun.engines.mysql.connect import demand_supported
 from databosun.engines.mysql.definitions import Inventory
-from databosun.engines.mysql.dialect import MARIADB, MYSQL, Dialect, dialect_of
+from databosun.engines.mysql.dialect import MARIADB, MYSQL, Dialect
 from databosun.engines.mysql.dumpcheck import DumpCheck
 from databosun.engines.mysql.grants import parse_grants
-from databosun.engines.mysql.gtidset import GtidSet
 from databosun.engines.mysql.recovery.private import tablespace_statements
 from databosun.engines.mysql.tools import series_in
+from databosun.engines.registry import load_archiver
 
 UUID, OTHER = "6e4300c6-ec45-11f1-956a-02fc00000001", "7e4300c6-ec45-11f1-956a-02fc00000002"
 DUMP = f"""-- MySQL dump 10.13  Distrib 9.7.4, for Linux (x86_64)
@@ -177,14 +176,12 @@ def test_a_version_that_is_not_served_is_named_with_what_is(dialect: Dialect, ve
     assert caught.value.reason == "UnsupportedVersion"
 
 
-def test_what_is_not_shipped_is_not_claimed() -> None:
-    """The operator plans by the one, the engine acts by the other."""
-    for engine in (EngineName.MARIADB, EngineName.MYSQL):
-        assert dialect_of(engine).shipped is (CAPABILITIES[engine].log_onto is not None)
-
-
-def test_transactions_in_a_row_are_one_stretch() -> None:
-    found = GtidSet()
-    for writer, number in ((UUID, 7), (UUID, 8), (OTHER, 1), (UUID, 9), (UUID, 12)):
-        found.add(b"\1" + uuid.UUID(writer).bytes + number.to_bytes(8, "little") + b"more")
-    assert str(found) == f"{UUID}:7-9:12-12,{OTHER}:1-1"
+@pytest.mark.parametrize("engine", EngineName)
+def test_what_is_not_shipped_is_not_claimed(engine: EngineName) -> None:
+    """The operator plans by the one, the agent acts by the other."""
+    if CAPABILITIES[engine].log_onto is not None:
+        assert load_archiver(engine)
+        return
+    with pytest.raises(UserFault, match="does not archive") as caught:
+        load_archiver(engine)
+    assert caught.value.reason == "ContinuousUnsupported"

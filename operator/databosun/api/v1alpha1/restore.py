@@ -18,7 +18,11 @@ from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, matches, one_each,
 from databosun.api.v1alpha1.transition import Thaw
 
 _LSN = r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$"
-_GTID = r"^(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,9})-[1-9][0-9]{0,19}$"
+_OF_MARIADB = r"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,9})-[1-9][0-9]{0,19}"
+_OF_MYSQL = (
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}((:[a-z_][a-z0-9_]{0,31})?:[1-9][0-9]{0,18}(-[1-9][0-9]{0,18})?)+"
+)
+_GTID = f"^({_OF_MARIADB}|{_OF_MYSQL}(,{_OF_MYSQL})*)$"
 
 
 class RestorePhase(StrEnum):
@@ -169,15 +173,23 @@ class RestoreSpec(Model):
         | None
     ) = Field(
         default=None,
-        description="Restore to this position of the log; of MariaDB file and offset in hexadecimal, as C/1267.",
+        description="Restore to this position of the log; of MariaDB and MySQL file and offset in hexadecimal, as"
+        " C/1267.",
     )
     restore_point: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None, description="PostgreSQL: restore to this named restore point."
     )
     gtid: (
-        Annotated[str, Field(max_length=42, pattern=_GTID), matches(_GTID, "one transaction, such as 0-1-4711")] | None
+        Annotated[
+            str,
+            Field(max_length=1024, pattern=_GTID),
+            matches(_GTID, "one transaction of MariaDB, such as 0-1-4711, or a set of MySQL's, such as UUID:1-4711"),
+        ]
+        | None
     ) = Field(
-        default=None, description="MariaDB: restore up to this transaction, which is the last that is in the copy."
+        default=None,
+        description="MariaDB: restore up to this transaction, which is the last that is in the copy. MySQL: up to the"
+        " transaction with which the copy has all of this set; UUID:4711 is a set of one.",
     )
     until: Literal["EndOfBackup", "Latest"] | None = Field(
         default=None,

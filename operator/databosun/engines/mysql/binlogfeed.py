@@ -78,6 +78,9 @@ class Feed:
             self._mark()
         self._logged.take(event)
         self._emit(event.data)
+        if event.lists:  # however long nothing follows, whoever goes on from here knows which file it is
+            self.flush()
+            self._mark()
         if len(self._buffer) >= GATHERED:  # also in the midst of a transaction, which may be larger than memory
             self.flush()
 

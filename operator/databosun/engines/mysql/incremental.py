@@ -15,13 +15,13 @@ from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
+from databosun.domain.gtidset import GtidSet, parse_gtid_set
 from databosun.engines.base import Captured, Parent, Plan, Sink
 from databosun.engines.mysql.binlogfile import BinlogWalk
 from databosun.engines.mysql.connect import Session, one, opened, rows
 from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import read_grants
-from databosun.engines.mysql.gtidset import are_equal, united
 from databosun.engines.mysql.logical import Run
 from databosun.engines.mysql.logplace import place_in_log
 from databosun.engines.mysql.positions import BASE_FILE, PIECES, Mark, read_mark
@@ -66,9 +66,7 @@ def back_up_incremental(
         return None, (f"{why}; a Full was taken instead",)
     last, taken = _take(run, span)
     if run.dialect.gtid_at is None:
-        with opened(session) as connection, guarded("joining GTIDs"):
-            begin = read_mark(parent.engine_manifest) if parent else None
-            gtid = united(connection, begin.gtid if begin else "", *taken)
+        gtid = str(parse_gtid_set(",".join((span.begin.gtid, *taken))))
         span = replace(span, end=replace(span.end, gtid=gtid))
     sink.put_plain(BASE_FILE, span.end.document())
     position, log = place_in_log(session, facts, span.end, span.at)
@@ -132,14 +130,19 @@ def _other_log(run: Run, connection: Connection[Any], parent: str, begin: Mark, 
     else:
         walk = _from_its_beginning(run, begin, size)
         before = next((str(row[5]) for row in rows(connection, _FIRST_EVENTS, (begin.file,)) if row[2] == _BEFORE), "")
-        found = united(connection, before, str(walk.gtids))
-        same = walk.offset is not None and are_equal(connection, found, begin.gtid)
+        found = str(parse_gtid_set(f"{before},{walk.gtids}"))
+        same = walk.offset is not None and _logged(connection, found) == _logged(connection, begin.gtid)
     if same:
         return ""
     return (
         f"{Reason.ANOTHER_SERVER}: binary log {begin.file} of {run.facts.host} is not the one that {parent} ends in "
         f"(GTID {found} at {begin.position}, not {begin.gtid}): it was begun anew, or another server answers"
     )
+
+
+def _logged(connection: Connection[Any], gtids: str) -> GtidSet:
+    """Those of them that a log here can have: not what came by other ways (gtid_purged)."""
+    return parse_gtid_set(str(one(connection, "SELECT GTID_SUBTRACT(%s, @@GLOBAL.gtid_purged)", (gtids,))[0]))
 
 
 def _from_its_beginning(run: Run, begin: Mark, size: int) -> BinlogWalk:

@@ -12,10 +12,10 @@ from databosun.api.archive import PositionLine
 from databosun.api.drill import Verdict
 from databosun.domain.wal import format_lsn, parse_lsn
 from support.archiving import Pod
-from support.mariaarchiving import LATEST, end_of
 from support.mariaserver import BACKUP_USER, MariaServer
 from support.mariayard import MariaYard
 from support.recoveryyard import drilled
+from support.sqlarchiving import LATEST, end_of
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -67,9 +67,9 @@ def system_of(pod: Pod) -> str:
 
 
 def test_what_was_purged_meanwhile_is_a_gap_and_no_restore_crosses_it(
-    own_maria: Servers, yard_of: Yards, archiver: Pods
+    own_server: Servers, yard_of: Yards, archiver: Pods
 ) -> None:
-    server = own_maria()
+    server = own_server()
     yard = yard_of(server)
     pod = archiver(yard)
     pod.start()
@@ -98,10 +98,10 @@ def test_what_was_purged_meanwhile_is_a_gap_and_no_restore_crosses_it(
 
 
 def test_a_log_that_began_anew_is_not_written_over_the_old_one(
-    own_maria: Servers, yard_of: Yards, archiver: Pods
+    own_server: Servers, yard_of: Yards, archiver: Pods
 ) -> None:
     """The same file name with other transactions in it: a person is asked, and goes on behind a gap."""
-    server = own_maria()
+    server = own_server()
     yard = yard_of(server)
     pod = archiver(yard)
     pod.start()
@@ -110,9 +110,10 @@ def test_a_log_that_began_anew_is_not_written_over_the_old_one(
     write(server, 1)
     shipped(pod, server)
     pod.kill()
-    objects = yard.objects()
-    server.sql("RESET MASTER")
-    server.sql("FLUSH BINARY LOGS")
+    objects, file = yard.objects(), server.position()[0]
+    server.begin_log_anew()
+    while server.position()[0] < file:
+        server.sql("FLUSH BINARY LOGS")
     while server.position()[1] < 5000:
         write(server, 2)
     pod.start()
@@ -129,9 +130,9 @@ def test_a_log_that_began_anew_is_not_written_over_the_old_one(
 
 
 def test_a_connection_that_breaks_is_made_again_without_a_hole(
-    own_maria: Servers, yard_of: Yards, archiver: Pods
+    own_server: Servers, yard_of: Yards, archiver: Pods
 ) -> None:
-    server = own_maria()
+    server = own_server()
     yard = yard_of(server)
     pod = archiver(yard)
     pod.start()
@@ -152,9 +153,9 @@ def test_a_connection_that_breaks_is_made_again_without_a_hole(
         assert content == after
 
 
-def test_a_server_that_restarts_is_followed(own_maria: Servers, yard_of: Yards, archiver: Pods) -> None:
+def test_a_server_that_restarts_is_followed(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
     """Killed, too: its next file begins where the one before it was cut off."""
-    server = own_maria(sync_binlog="1", innodb_flush_log_at_trx_commit="1")
+    server = own_server(sync_binlog="1", innodb_flush_log_at_trx_commit="1")
     yard = yard_of(server)
     pod = archiver(yard)
     pod.start()
@@ -172,9 +173,9 @@ def test_a_server_that_restarts_is_followed(own_maria: Servers, yard_of: Yards, 
 
 
 def test_a_piece_that_is_missing_in_the_middle_fails_the_drill(
-    own_maria: Servers, yard_of: Yards, archiver: Pods
+    own_server: Servers, yard_of: Yards, archiver: Pods
 ) -> None:
-    server = own_maria()
+    server = own_server()
     yard = yard_of(server)
     pod = archiver(yard)
     pod.start()
@@ -193,15 +194,15 @@ def test_a_piece_that_is_missing_in_the_middle_fails_the_drill(
     assert (found.verdict, found.reason) == (Verdict.FAILED, "LogGap"), found
 
 
-def test_the_log_of_another_server_is_not_replayed(own_maria: Servers, yard_of: Yards, archiver: Pods) -> None:
+def test_the_log_of_another_server_is_not_replayed(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
     """A position that exists in it: only the transactions before it tell them apart."""
-    server = own_maria()
+    server = own_server()
     yard = yard_of(server)
     yard.back_up("orders-1")
     name, offset = server.position()
-    server.sql("RESET MASTER")
+    server.begin_log_anew()
     while server.position() < (name, offset):
-        server.sql("UPDATE customers SET name = CONCAT('x', name)", "shop")
+        server.sql("UPDATE customers SET balance = balance + 1", "shop")
     pod = archiver(yard)
     pod.start()
     pod.wait_until_streaming()
@@ -209,6 +210,36 @@ def test_the_log_of_another_server_is_not_replayed(own_maria: Servers, yard_of: 
     pod.stop()
     found = drilled(yard.drill("orders-1", until=LATEST))
     assert (found.verdict, found.reason) == (Verdict.FAILED, "LogConflict"), found
+
+
+def test_after_a_failover_the_log_of_the_new_primary_is_another_one(
+    own_server: Servers, yard_of: Yards, archiver: Pods
+) -> None:
+    """Positions of its own, in files of its own: the old log stays as it was, and needs no writing."""
+    server = own_server()
+    other = own_server(bind_address="127.0.0.2", port=str(server.port))
+    other.sql("SET GLOBAL read_only = ON")
+    yard = yard_of(server)
+    pod = archiver(yard)
+    pod.hosts = ["127.0.0.2", "127.0.0.1"]
+    pod.start()
+    pod.wait_until_streaming()
+    write(server, 1)
+    shipped(pod, server)
+    first, objects = system_of(pod), yard.objects()
+    server.kill()
+    other.sql("SET GLOBAL read_only = OFF")
+    process = pod.process
+    assert process
+    eventually("it ends by itself", lambda: process.poll() is not None)
+    assert "AnotherServer" in pod.own_output()
+    pod.start()
+    says(pod, "it has found the other one", lambda line: line.system_identifier not in (None, first))
+    write(other, 2)
+    shipped(pod, other)
+    pod.stop()
+    assert not pod.gaps()
+    assert objects.items() <= yard.objects().items()
 
 
 @pytest.mark.parametrize(
@@ -230,11 +261,11 @@ def test_what_is_missing_is_named_with_what_mends_it(
     statement: str | None,
     reason: str,
     fix: str,
-    own_maria: Servers,
+    own_server: Servers,
     yard_of: Yards,
     archiver: Pods,
 ) -> None:
-    server = own_maria(**settings)
+    server = own_server(**settings)
     if statement:
         server.sql(statement)
     pod = archiver(yard_of(server))
@@ -250,16 +281,16 @@ def test_what_is_missing_is_named_with_what_mends_it(
 
 
 def test_a_server_that_keeps_its_log_for_hours_only_is_warned_of(
-    own_maria: Servers, yard_of: Yards, archiver: Pods
+    own_server: Servers, yard_of: Yards, archiver: Pods
 ) -> None:
-    server = own_maria(binlog_expire_logs_seconds="7200")
+    server = own_server(binlog_expire_logs_seconds="7200")
     (found,) = archiver(yard_of(server)).preflight(allow_unbounded=False)
     assert (found.reason, found.blocks) == ("BinlogPurged", [])
     assert "2h" in found.message
 
 
-def test_nothing_is_left_at_the_server(own_maria: Servers, yard_of: Yards, archiver: Pods) -> None:
-    server = own_maria()
+def test_nothing_is_left_at_the_server(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
+    server = own_server()
     yard = yard_of(server)
     pod = archiver(yard)
     pod.start()
@@ -270,8 +301,8 @@ def test_nothing_is_left_at_the_server(own_maria: Servers, yard_of: Yards, archi
     assert pod.drop_slot(system).result.message == "no host had it"
 
 
-def test_positions_say_the_file_and_the_offset(own_maria: Servers, yard_of: Yards, archiver: Pods) -> None:
-    server = own_maria()
+def test_positions_say_the_file_and_the_offset(own_server: Servers, yard_of: Yards, archiver: Pods) -> None:
+    server = own_server()
     yard = yard_of(server)
     ran = yard.back_up("orders-1")
     assert ran.result.backup

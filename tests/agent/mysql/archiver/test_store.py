@@ -12,15 +12,17 @@ from databosun.api.archive import PositionLine
 from databosun.api.drill import PointKind, RecoveryPoint, Verdict
 from databosun.domain.wal import parse_lsn
 from databosun.storage.walog import StoredSegment
+from support import mariaplugins, mysqlplugins
 from support.agekeys import make_age_key
 from support.archiving import Pod
 from support.faultproxy import Act, Fault, fault_proxy
-from support.mariaarchiving import LATEST, Writer, counted, end_of, restored_rows
-from support.mariaplugins import encrypt_log
 from support.mariaserver import MariaServer, wait_a_second
 from support.mariayard import MariaYard
+from support.mysqlserver import MySQLServer
+from support.mysqlyard import MySQLYard
 from support.recoveryyard import drilled
 from support.seaweed import Seaweed
+from support.sqlarchiving import LATEST, Writer, counted, end_of, restored_rows
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -32,7 +34,12 @@ Pods = Callable[..., Pod]
 @pytest.fixture
 def bucket_of(weed: Seaweed, workplace: Path) -> Yards:
     """A bucket that is encrypted to a key, and pods around a server."""
-    return lambda server: MariaYard(workplace, make_age_key(workplace), weed, server=server)
+
+    def make(server: MariaServer) -> MariaYard:
+        kind = MySQLYard if isinstance(server, MySQLServer) else MariaYard
+        return kind(workplace, make_age_key(workplace), weed, server=server)
+
+    return make
 
 
 def says(pod: Pod, what: str, condition: Callable[[PositionLine], bool]) -> None:
@@ -58,10 +65,10 @@ def pieces(pod: Pod) -> list[StoredSegment]:
 
 
 def test_a_bucket_that_refused_and_hung_has_every_commit_and_the_table_that_was_dropped(
-    own_maria: Servers, bucket_of: Yards, archiver: Pods, weed: Seaweed
+    own_server: Servers, bucket_of: Yards, archiver: Pods, weed: Seaweed
 ) -> None:
     """The source writes all the time, is killed in the end, and nothing but the bucket is left."""
-    server = own_maria(max_binlog_size="256K")
+    server = own_server(max_binlog_size="256K")
     yard = bucket_of(server)
     with fault_proxy(weed.endpoint) as proxy:
         pod = archiver(yard, endpoint=proxy.endpoint, max_lag_seconds=0.4)
@@ -103,9 +110,9 @@ def test_a_bucket_that_refused_and_hung_has_every_commit_and_the_table_that_was_
 
 
 def test_a_damaged_piece_in_the_bucket_fails_the_drill_of_whatever_needs_it(
-    own_maria: Servers, bucket_of: Yards, archiver: Pods, weed: Seaweed
+    own_server: Servers, bucket_of: Yards, archiver: Pods, weed: Seaweed
 ) -> None:
-    server = own_maria()
+    server = own_server()
     yard = bucket_of(server)
     server.sql("CREATE TABLE t (i INT PRIMARY KEY)", "shop")
     pod = archiver(yard)
@@ -133,11 +140,14 @@ def test_a_damaged_piece_in_the_bucket_fails_the_drill_of_whatever_needs_it(
 
 
 def test_a_log_that_the_server_encrypts_is_shipped_and_restored(
-    own_maria: Servers, bucket_of: Yards, archiver: Pods
+    own_server: Servers, bucket_of: Yards, archiver: Pods
 ) -> None:
     """The server decrypts what it sends: what the store shows is up to the store's own encryption."""
-    server = own_maria()
-    encrypt_log(server)
+    server = own_server()
+    if isinstance(server, MySQLServer):
+        mysqlplugins.encrypt_log(server)
+    else:
+        mariaplugins.encrypt_log(server)
     yard = bucket_of(server)
     server.sql("CREATE TABLE t (i INT PRIMARY KEY, v TEXT)", "shop")
     pod = archiver(yard)

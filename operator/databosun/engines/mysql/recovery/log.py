@@ -10,7 +10,8 @@ from typing import IO
 from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import SafetyStop
+from databosun.domain.errors import SafetyStop, UserFault
+from databosun.domain.gtid import is_of
 from databosun.domain.wal import format_lsn, next_file, parse_lsn
 from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.filelog import TIMELINE
@@ -32,6 +33,9 @@ def replay_log(server: PrivateServer, backup: Backup, plan: RecoveryPlan) -> Rea
     log = demand_log(plan, backup.id, positioned=backup.position.lsn is not None)
     events = LogEvents(log, logged_of(backup.dialect))
     until = plan.until
+    if until.kind is PointKind.GTID and not is_of(backup.dialect.engine, until.name or ""):
+        message = f"{until.name} is no GTID of {backup.dialect.name}"
+        raise UserFault(Reason.POINT_NOT_COVERED, message)
     run = _Run(backup, Aim(plan), until.name if until.kind is PointKind.GTID else None)
     with (
         guarded(f"writing below {plan.place}"),
