@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
+from kubernetes.client import CoreV1Api, CustomObjectsApi
 
-from crd.objects import Object, fields, good, good_objects, schema_of
+from crd.objects import PLURALS, Object, fields, good, good_objects, schema_of
+from databosun.api.v1alpha1.common import GROUP, VERSION
 from databosun.api.v1alpha1.kind import Kind
 from databosun.api.v1alpha1.kinds import CATEGORY, KINDS
 from support.cluster import Cluster
@@ -21,26 +22,26 @@ _BY_KIND = [pytest.param(kind, id=kind.kind) for kind in KINDS]
 
 
 @pytest.fixture(scope="module")
-def shop(kinds: Cluster) -> Iterator[str]:
+def shop(kinds: Cluster, namespaces: CoreV1Api) -> Iterator[str]:
     """A namespace with every good object in it, status included; the recovery point is three minutes old."""
     name = f"shop-{datetime.now(UTC):%H%M%S%f}"
     kinds.kubectl("create", "namespace", name)
     objects = good_objects()
     kinds.kubectl("apply", "--server-side", "-n", name, "-f", "-", input=yaml.safe_dump_all(objects))
+    api = CustomObjectsApi(namespaces.api_client)
     for one in objects:
         if "status" in one:
-            _write_status(kinds, name, one)
+            _write_status(api, name, one)
     yield name
     kinds.kubectl("delete", "namespace", name, "--wait=false")
 
 
-def _write_status(cluster: Cluster, namespace: str, body: Object) -> None:
+def _write_status(api: CustomObjectsApi, namespace: str, body: Object) -> None:
     status = body["status"]
     if "recovery" in status:
         status["recovery"]["latest"] = f"{datetime.now(UTC) - timedelta(minutes=3, seconds=30):%Y-%m-%dT%H:%M:%SZ}"
-    kind, name = f"{body['kind'].lower()}.databosun.io", body["metadata"]["name"]
-    patch = json.dumps({"status": status})
-    cluster.kubectl("patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge", "-p", patch)
+    where = (GROUP, VERSION, namespace, PLURALS[body["kind"]], body["metadata"]["name"])
+    api.patch_namespaced_custom_object_status(*where, {"status": status})
 
 
 def _table(cluster: Cluster, *arguments: str) -> list[dict[str, str]]:

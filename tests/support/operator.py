@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from databosun.kube.resources import BACKUPS, DATABASES, DEPLOYMENTS, JOBS, OWN_
 from databosun.kube.transport import Transport, TransportSettings, load_configuration
 from support.agentsim import Agents
 from support.chaoskube import Births, ChaosKube, Fault, Killed, Write
+from support.looks import Looks
 from support.memorykube import MemoryKube
 from support.steppedclock import SteppedClock
 
@@ -94,6 +96,7 @@ class Process:
         self.wired: Wired = wire(self.kube, rig.clock, rig.lease, rig.told, installation, watchers)
         self._deliver = deliver
         self._known: dict[At, Object] = {}
+        self._refreshed: Mapping[str, int] | None = None
         self._work: asyncio.Task[None] | None = None
 
     @property
@@ -147,13 +150,14 @@ class Process:
         return min(known, default=None)
 
     async def refresh(self) -> bool:
-        """List what watches leave out, and everything where that is due; says whether that made it write."""
-        before = len(self.writes)
+        """List what watches leave out, where it changed, and everything where that is due; says whether it wrote."""
+        before, runs = len(self.writes), self.rig.looks.runs() if self.rig.looks else None
         if self._resync and self._next_resync and self.rig.clock.now() >= self._next_resync:
             self._next_resync = self.rig.clock.now() + self._resync
             await self.wired.intake.resync()
-        else:
+        elif runs is None or runs != self._refreshed:
             await self.wired.intake.refresh_finished()
+        self._refreshed = runs
         await self.settle()
         return len(self.writes) > before
 
@@ -220,9 +224,11 @@ class Rig:
         self.clock = SteppedClock(None if kubeconfig else MEMORY_START)
         self.memory = MemoryKube(self.clock.now)
         self.kube: KubeClient | MemoryKube = self.memory
+        self.looks: Looks | None = None
         if kubeconfig is not None:
+            self.looks = Looks()
             settings = TransportSettings(threads=8, read_timeout=60, total_timeout=120)
-            self.kube = KubeClient(Transport(load_configuration(str(kubeconfig)), settings))
+            self.kube = KubeClient(Transport(load_configuration(str(kubeconfig)), settings, self.looks.told))
         self.namespace = namespace
         self.births = Births(self.clock)
         self.agents = Agents(self.kube, namespace, self.clock, self.births)
@@ -234,12 +240,25 @@ class Rig:
 
     async def everything(self) -> dict[At, Object]:
         """All objects of ours in the namespace, with Jobs and pods, by kind, name and uid."""
-        lists = await asyncio.gather(*(self.objects(resource.kind) for resource in WATCHED))
+        lists = await asyncio.gather(*(self._look(resource.kind) for resource in WATCHED))
         bodies = (body for bodies in lists for body in bodies)
         return {(body["kind"], body["metadata"]["name"], body["metadata"]["uid"]): body for body in bodies}
 
     async def objects(self, kind: str) -> list[Object]:
         """All objects of one kind, by name."""
+        return copy.deepcopy(await self._look(kind))
+
+    async def _look(self, kind: str) -> list[Object]:
+        if self.looks is None:
+            return await self._list(kind)
+        known = self.looks.last(kind)
+        if known is None:
+            self.looks.begin(kind)
+            known = await self._list(kind)
+            self.looks.listed(kind, known)
+        return known
+
+    async def _list(self, kind: str) -> list[Object]:
         return [self.births.seen(body) async for body in self.kube.list(BY_KIND[kind], self.namespace)]
 
     async def get(self, kind: str, name: str) -> Object:
@@ -290,6 +309,7 @@ class Rig:
         """End all lives, and leave nothing that would hold the namespace."""
         for process in self.lives:
             await process.stop()
+        missed = [await self._missed(resource.kind) for resource in WATCHED]
         for pod in await self.objects("Pod"):
             if FINALIZER_RESULT in pod["metadata"].get("finalizers", ()):
                 await self._quietly(
@@ -305,6 +325,13 @@ class Rig:
                 call = self.kube.patch_metadata(DATABASES, self.namespace, name, {"finalizers": []}, None)
                 await self._quietly(call)
         self.kube.close()
+        assert not any(missed), "; ".join(filter(None, missed))
+
+    async def _missed(self, kind: str) -> str | None:
+        """What the looks of this test did not see; a kind that they list anew anyway needs no second list."""
+        if self.looks is None or self.looks.last(kind) is None:
+            return None
+        return self.looks.differences(kind, await self._list(kind))
 
     @staticmethod
     async def _quietly(call: Awaitable[Any]) -> None:
