@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from crd.objects import (
-    CRDS,
     Object,
     Place,
     Schema,
@@ -37,15 +36,14 @@ class Wrong:
 
 
 @cache
-def wrong_objects(part: str) -> tuple[Wrong, ...]:
-    """Wrong values for each field below `part`: spec or status."""
+def wrong_objects(kind: str, part: str) -> tuple[Wrong, ...]:
+    """Wrong values for each field of a kind below `part`: spec or status."""
     cases: dict[str, Wrong] = {}
-    for kind in CRDS:
-        for body in good_objects(kind):
-            for place, schema in places(schema_of(kind), body):
-                if place and place[0] == part:
-                    for case in _of_place(kind, body, place, schema):
-                        cases.setdefault(case.id, case)
+    for body in good_objects(kind):
+        for place, schema in places(schema_of(kind), body):
+            if place and place[0] == part:
+                for case in _of_place(kind, body, place, schema):
+                    cases.setdefault(case.id, case)
     return tuple(cases.values())
 
 
