@@ -25,7 +25,7 @@ def listed(looks: Looks, kind: str, **metadata: Any) -> list[Object]:
 
 
 def test_a_list_holds_until_somebody_writes() -> None:
-    looks = Looks()
+    looks = Looks(told_all=False)
     assert looks.last(POLICY) is None
     found = listed(looks, POLICY)
     looks.told(Call("list", BACKUP_POLICIES), "ok", 0)
@@ -37,7 +37,7 @@ def test_a_list_holds_until_somebody_writes() -> None:
 
 
 def test_what_is_written_while_a_list_is_made_is_listed_once_more() -> None:
-    looks = Looks()
+    looks = Looks(told_all=False)
     looks.begin(POLICY)
     looks.told(Call("create", BACKUP_POLICIES), "ok", 0)
     looks.listed(POLICY, [])
@@ -46,7 +46,7 @@ def test_what_is_written_while_a_list_is_made_is_listed_once_more() -> None:
 
 @pytest.mark.parametrize("outcome", ["Cancelled", "Unreachable"])
 def test_after_a_write_that_may_still_come_every_look_lists(outcome: str) -> None:
-    looks = Looks()
+    looks = Looks(told_all=False)
     looks.told(Call("patch", BACKUP_POLICIES), outcome, 0)
     listed(looks, POLICY)
     assert looks.last(POLICY) is None
@@ -54,13 +54,21 @@ def test_after_a_write_that_may_still_come_every_look_lists(outcome: str) -> Non
 
 @pytest.mark.parametrize("metadata", [{"ownerReferences": [{"uid": "1"}]}, {"deletionTimestamp": "now"}])
 def test_what_the_garbage_collector_may_take_is_listed_at_every_look(metadata: dict[str, Any]) -> None:
-    looks = Looks()
+    looks = Looks(told_all=False)
     listed(looks, POLICY, **metadata)
     assert looks.last(POLICY) is None
 
 
+def test_where_every_write_is_told_of_nothing_is_listed_twice() -> None:
+    looks = Looks(told_all=True)
+    found = listed(looks, JOBS.kind, deletionTimestamp="now")
+    assert looks.last(JOBS.kind) is found
+    looks.wrote(JOBS.kind)
+    assert looks.last(JOBS.kind) is None
+
+
 def test_what_the_clusters_controllers_write_is_listed_at_every_look_while_there_is_any() -> None:
-    looks = Looks()
+    looks = Looks(told_all=False)
     listed(looks, JOBS.kind)
     assert looks.last(JOBS.kind) is None
     looks.listed(JOBS.kind, [])
@@ -68,7 +76,7 @@ def test_what_the_clusters_controllers_write_is_listed_at_every_look_while_there
 
 
 def test_runs_are_told_apart_by_what_their_lists_found() -> None:
-    looks = Looks()
+    looks = Looks(told_all=False)
     before = looks.runs()
     listed(looks, BACKUPS.kind)
     after = looks.runs()

@@ -11,7 +11,7 @@ import copy
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from databosun.kube.errors import AlreadyExists, Conflict, NamespaceTerminating, NotFound
@@ -24,8 +24,9 @@ At = tuple[str, str, str]
 class MemoryKube:
     """A `KubePort` without a server behind it."""
 
-    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, now: Callable[[], datetime], wrote: Callable[[str], None]) -> None:
         self._now = now
+        self._wrote = wrote
         self._objects: dict[At, Object] = {}
         self._versions = itertools.count(1)
         self._history: list[tuple[int, At, Object | None]] = []
@@ -199,6 +200,7 @@ class MemoryKube:
 
     def _remove(self, at: At) -> None:
         uid = self._objects.pop(at)["metadata"]["uid"]
+        self._wrote(at[0])
         self._history.append((next(self._versions), at, None))
         for other, body in list(self._objects.items()):
             if other in self._objects and any(
@@ -220,6 +222,7 @@ class MemoryKube:
             return copy.deepcopy(known)  # a write that changes nothing is none
         body["metadata"]["resourceVersion"] = str(next(self._versions))
         self._objects[at] = copy.deepcopy(body)
+        self._wrote(at[0])
         self._history.append((int(body["metadata"]["resourceVersion"]), at, self._objects[at]))
         if "deletionTimestamp" in body["metadata"] and not body["metadata"].get("finalizers"):
             self._remove(at)

@@ -151,7 +151,7 @@ class Process:
 
     async def refresh(self) -> bool:
         """List what watches leave out, where it changed, and everything where that is due; says whether it wrote."""
-        before, runs = len(self.writes), self.rig.looks.runs() if self.rig.looks else None
+        before, runs = len(self.writes), self.rig.looks.runs()
         if self._resync and self._next_resync and self.rig.clock.now() >= self._next_resync:
             self._next_resync = self.rig.clock.now() + self._resync
             await self.wired.intake.resync()
@@ -222,11 +222,10 @@ class Rig:
 
     def __init__(self, kubeconfig: Path | None, namespace: str = "shop") -> None:
         self.clock = SteppedClock(None if kubeconfig else MEMORY_START)
-        self.memory = MemoryKube(self.clock.now)
+        self.looks = Looks(told_all=kubeconfig is None)
+        self.memory = MemoryKube(self.clock.now, self.looks.wrote)
         self.kube: KubeClient | MemoryKube = self.memory
-        self.looks: Looks | None = None
         if kubeconfig is not None:
-            self.looks = Looks()
             settings = TransportSettings(threads=8, read_timeout=60, total_timeout=120)
             self.kube = KubeClient(Transport(load_configuration(str(kubeconfig)), settings, self.looks.told))
         self.namespace = namespace
@@ -249,8 +248,6 @@ class Rig:
         return copy.deepcopy(await self._look(kind))
 
     async def _look(self, kind: str) -> list[Object]:
-        if self.looks is None:
-            return await self._list(kind)
         known = self.looks.last(kind)
         if known is None:
             self.looks.begin(kind)
@@ -329,9 +326,7 @@ class Rig:
 
     async def _missed(self, kind: str) -> str | None:
         """What the looks of this test did not see; a kind that they list anew anyway needs no second list."""
-        if self.looks is None or self.looks.last(kind) is None:
-            return None
-        return self.looks.differences(kind, await self._list(kind))
+        return self.looks.differences(kind, await self._list(kind)) if self.looks.last(kind) is not None else None
 
     @staticmethod
     async def _quietly(call: Awaitable[Any]) -> None:
