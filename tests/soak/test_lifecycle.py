@@ -111,7 +111,7 @@ def test_not_one_of_ten_million_rows_is_lost_when_the_agent_is_killed(keeper: Ke
     asked = rule(action=ActionType.ARCHIVE, where=None, limits={"max_rows_per_run": 1 << 40})
     approved = keeper.look(asked).plan_hash
     keeper.runs += 1
-    load, began = Load(keeper.server, ROWS), time.monotonic()
+    load, began = Load(keeper, ROWS), time.monotonic()
     with open_agents() as agents, pgbench(keeper.server) as latencies, load.at_work():
         kills = Kills(11, KILLS, LONGEST, FAST, seconds=3600)
         ran, met = run_with_kills(agents, keeper, kills, asked, approved=approved)

@@ -16,8 +16,7 @@ from typing import Any
 
 from databosun.api.lifecycle import LifecycleMode, RuleOrder
 from support.agentrun import Ran, read
-from support.lifecycling import DATABASE, Keeper
-from support.pgserver import Server
+from support.rulekeeping import Keeper
 from support.waiting import eventually
 
 FAST = {"rows": 2000, "target_milliseconds": 500, "pause_milliseconds": 0}
@@ -27,7 +26,7 @@ FAST = {"rows": 2000, "target_milliseconds": 500, "pause_milliseconds": 0}
 class Load:
     """People who work on the rows meanwhile. `known`: by row the last value whose commit was acknowledged."""
 
-    server: Server
+    keeper: Keeper[Any]
     rows: int
     known: dict[int, int] = field(default_factory=dict)
     changes: int = 0
@@ -38,10 +37,10 @@ class Load:
         """Change rows, one after the other."""
         chance = random.Random(seed)
         try:
-            with self.server.connect(DATABASE) as connection:
+            with self.keeper.writing() as write:
                 while not self._stop.is_set():
                     row, value = chance.randrange(1, self.rows), chance.randrange(1 << 30)
-                    if connection.execute("UPDATE orders SET customer = %s WHERE id = %s", (value, row)).rowcount:
+                    if write(row, value):
                         self.known[row] = value
                         self.changes += 1
         except BaseException as error:  # told by the test: this is a thread
@@ -66,7 +65,7 @@ class Agents:
 
     process: subprocess.Popen[str]
 
-    def start(self, keeper: Keeper, attempt: int, asked: RuleOrder, *, seconds: float = 600, **task: Any) -> int:
+    def start(self, keeper: Keeper[Any], attempt: int, asked: RuleOrder, *, seconds: float = 600, **task: Any) -> int:
         """One attempt, with so many seconds until its deadline. Its process id."""
         order = keeper.task(asked, mode=LifecycleMode.ENFORCE, **task)
         deadline = datetime.now(UTC) + timedelta(seconds=seconds)
@@ -77,7 +76,7 @@ class Agents:
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
-    def finish(self, keeper: Keeper, attempt: int, asked: RuleOrder, *, seconds: float = 600, **task: Any) -> Ran:
+    def finish(self, keeper: Keeper[Any], attempt: int, asked: RuleOrder, *, seconds: float = 600, **task: Any) -> Ran:
         """One attempt to its end, which is there within so many seconds."""
         pid = self.start(keeper, attempt, asked, seconds=seconds, **task)
         eventually("the last attempt has ended", lambda: not alive(pid), seconds)
@@ -110,7 +109,7 @@ def alive(pid: int) -> bool:
     return False
 
 
-def began(keeper: Keeper, attempt: int) -> bool:
+def began(keeper: Keeper[Any], attempt: int) -> bool:
     """Whether an attempt is at its work."""
     out = keeper.place.root / f"out-{attempt}"
     return out.exists() and b'"phase":"enforce"' in out.read_bytes()
@@ -128,7 +127,7 @@ class Kills:
     seconds: float = 600
 
 
-def run_with_kills(agents: Agents, keeper: Keeper, kills: Kills, asked: RuleOrder, **task: Any) -> tuple[Ran, int]:
+def run_with_kills(agents: Agents, keeper: Keeper[Any], kills: Kills, asked: RuleOrder, **task: Any) -> tuple[Ran, int]:
     """Kill the agent at random moments until it was killed often enough, then let it finish. Kills that met it at
     work."""
     chance = random.Random(kills.seed)

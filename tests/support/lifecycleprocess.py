@@ -13,10 +13,11 @@ from pathlib import Path
 
 from databosun.agent import main as agent
 from databosun.agent.context import Paths
-from databosun.engines.postgresql import lifecycle
+from databosun.engines.mysql import lifecycle as mysql
+from databosun.engines.postgresql import lifecycle as postgresql
 from databosun.storage import s3, volume
 
-LOADED = (lifecycle, s3, volume)  # before the fork, so that an agent is at work at once
+LOADED = (postgresql, mysql, s3, volume)  # before the fork, so that an agent is at work at once
 
 
 def serve(folder: Path, out: str) -> None:

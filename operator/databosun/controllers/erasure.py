@@ -178,7 +178,7 @@ class ErasureController(RunController[SeenErasure, ErasureOrdered]):
         """What must be otherwise before anybody can be erased."""
         database, storage = whose.database, whose.storage
         engine, key = database.spec.engine, whose.request.spec.storage_ref.name
-        if not (known := CAPABILITIES.get(engine)) or not known.lifecycle:
+        if not (known := CAPABILITIES.get(engine)) or not known.erases:
             return Doomed(Reason.UNSUPPORTED_ENGINE, f"this release erases nobody in {engine}")
         if storage.spec.erasure is None:
             message = (

@@ -27,10 +27,7 @@ MOST = 16
 def demand_served(spec: LifecyclePolicySpec, engine: str, storage: SeenStorage | None) -> None:
     """UserFault where this release cannot do what the rules ask for."""
     if not moves_objects(spec):
-        if not (known := CAPABILITIES.get(engine)) or not known.lifecycle:
-            able = ", ".join(sorted(name for name, one in CAPABILITIES.items() if one.lifecycle))
-            message = f"this release has no lifecycle for {engine}; it serves {able}"
-            raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
+        _demand_actions(spec, engine)
         return
     if is_managed(engine):
         message = f"backups of engine {engine} stay with the cloud; the bucket holds only notes of them"
@@ -38,6 +35,18 @@ def demand_served(spec: LifecyclePolicySpec, engine: str, storage: SeenStorage |
     if storage is not None and storage.spec.s3 is None:
         message = f"BackupStorage {storage.meta.name} is a volume; StorageTransition needs a bucket (spec.s3)"
         raise UserFault(Reason.TRANSITION_UNSUPPORTED, message)
+
+
+def _demand_actions(spec: LifecyclePolicySpec, engine: str) -> None:
+    known = CAPABILITIES.get(engine)
+    if known is None or not known.actions:
+        able = ", ".join(sorted(name for name, one in CAPABILITIES.items() if one.actions))
+        raise UserFault(Reason.UNSUPPORTED_ENGINE, f"this release has no lifecycle for {engine}; it serves {able}")
+    for rule in spec.rules:
+        if rule.action.type not in known.actions:
+            able = ", ".join(sorted(known.actions))
+            message = f"rule {rule.name}: this release has no {rule.action.type} for {engine}; it has {able}"
+            raise UserFault(Reason.ACTION_UNSUPPORTED, message)
 
 
 def scope_of(context: Context, policy: SeenLifecyclePolicy, database: SeenDatabase, now: datetime) -> TieringScope:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from databosun.api.drill import PointKind
+from databosun.api.lifecycle import ActionType
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName
+from databosun.domain.lifecycle import BY_PARTITION
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,9 @@ class Capabilities:
     `log_onto`: the method onto whose backups the log is replayed; None where it is not shipped. `log_in_chain`: whether
     an Incremental holds the log since its parent, so that its chain recovers to any time within it.
     `log_kept`: a replay has all of the log on disk at once. `managed`: a cloud keeps backups and log, in the store lies
-    a note of each; so every Job needs the login, and none needs the server's programs. `lifecycle`: LifecyclePolicies
-    can be about its rows. `by_name`: which points of its log have names that a Restore can be given.
+    a note of each; so every Job needs the login, and none needs the server's programs. `actions`: what
+    LifecyclePolicies can do with its rows; `erases`: whether ErasureRequests can. `by_name`: which points of its log
+    have names that a Restore can be given.
     """
 
     port: int
@@ -29,7 +32,8 @@ class Capabilities:
     managed: bool = False
     log_in_chain: bool = False
     log_kept: bool = False
-    lifecycle: bool = False
+    actions: frozenset[ActionType] = frozenset()
+    erases: bool = False
     by_name: PointKind | None = None
 
     def replays_onto(self, method: Method | None) -> bool:
@@ -37,19 +41,32 @@ class Capabilities:
         return self.log_onto is not None and method in (Method.AUTO, self.log_onto)
 
 
+_ROWS = frozenset({ActionType.ARCHIVE, ActionType.DELETE, ActionType.PURGE, ActionType.ANONYMIZE})
+
 CAPABILITIES: Mapping[str, Capabilities] = {
     EngineName.POSTGRESQL: Capabilities(
         5432,
         incremental_on=Method.PHYSICAL,
         log_onto=Method.PHYSICAL,
-        lifecycle=True,
+        actions=_ROWS | BY_PARTITION,
+        erases=True,
         by_name=PointKind.RESTORE_POINT,
     ),
     EngineName.MARIADB: Capabilities(
-        3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, by_name=PointKind.GTID
+        3306,
+        series=2,
+        incremental_on=Method.LOGICAL,
+        log_onto=Method.LOGICAL,
+        actions=_ROWS,
+        by_name=PointKind.GTID,
     ),
     EngineName.MYSQL: Capabilities(
-        3306, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, by_name=PointKind.GTID
+        3306,
+        series=2,
+        incremental_on=Method.LOGICAL,
+        log_onto=Method.LOGICAL,
+        actions=_ROWS,
+        by_name=PointKind.GTID,
     ),
     EngineName.MONGODB: Capabilities(
         27017, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, log_in_chain=True

@@ -139,7 +139,9 @@ def _of_table(step: Step, table: TableFact) -> Iterator[Refusal]:
     rule = step.rule
     columns = {column.name: column for column in table.columns}
     if table.kind not in ("Table", "Partitioned"):
-        yield Refusal(Reason.NOT_A_TABLE, f"rule {rule.name}: {table.name} is a {table.kind}; expected a table")
+        yield Refusal(
+            Reason.NOT_A_TABLE, f"rule {rule.name}: {table.name} is a {table.kind}; expected a table with transactions"
+        )
         return
     for hidden in hidden_from(step):
         message = f"rule {rule.name}: row security hides rows of {hidden} from the login; it needs BYPASSRLS"
@@ -180,7 +182,7 @@ def _of_children(step: Step) -> Iterator[Refusal]:
             message = (
                 f"rule {rule.name}: {child.table.name} refers to rows of {child.parent} (foreign key {child.by.name})"
                 " and could not be looked at, so that nobody knows what goes along with its rows: too many tables refer"
-                " to each other, or there is a dot in its name"
+                " to each other, there is a dot in its name, or the login may not see it"
             )
             yield Refusal(Reason.RULE_NOT_READABLE, message)
         elif child.table.name not in allowed:

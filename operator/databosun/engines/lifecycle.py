@@ -61,11 +61,12 @@ class LifecycleScope:
 
 @dataclass(frozen=True, slots=True)
 class Strain:
-    """How the server bears it. `unseen`: replicas whose lag the login may not see."""
+    """How the server bears it. `unseen`: replicas whose lag the login may not see; `advice`: what would show it."""
 
     replica_lag_seconds: float = 0.0
     replicas: int = 0
     unseen: int = 0
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

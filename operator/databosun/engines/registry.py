@@ -27,7 +27,11 @@ _FAILOVERS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.failover",
 }
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
-_LIFECYCLES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.lifecycle"}
+_LIFECYCLES = {
+    EngineName.POSTGRESQL: "databosun.engines.postgresql.lifecycle",
+    EngineName.MARIADB: "databosun.engines.mysql.lifecycle",
+    EngineName.MYSQL: "databosun.engines.mysql.lifecycle",
+}
 _ERASINGS = {EngineName.POSTGRESQL: "databosun.engines.postgresql.erasing"}
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",

@@ -194,7 +194,12 @@ def test_grants_count_everywhere_or_in_their_schema() -> None:
             "GRANT TRIGGER ON `shop`.`orders` TO `u`@`%`",
         ]
     )
-    assert shown == Grants(frozenset({"SELECT", "SHOW VIEW"}), {"a`b": frozenset({"ALL PRIVILEGES"})})
+    assert shown == Grants(
+        frozenset({"SELECT", "SHOW VIEW"}),
+        {"a`b": frozenset({"ALL PRIVILEGES"})},
+        tables={("shop", "orders"): frozenset({"TRIGGER"})},
+    )
+    assert not shown.has("TRIGGER", "shop")
     assert shown.has("EVENT", "a`b")
     assert not shown.has("TRIGGER", "shop")
     assert grant_statement(["EVENT"], "o'b@10.%", "a`b") == "GRANT EVENT ON `a``b`.* TO 'o''b'@'10.%';"

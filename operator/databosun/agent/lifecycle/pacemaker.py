@@ -47,6 +47,7 @@ class Pacemaker:
         self.throttled = 0.0
         self.lost = 0
         self.unseen = 0
+        self.advice = ""
 
     def step(self, do: Callable[[int], tuple[int, Step]], most: int) -> Step:
         """One step of at most `most` rows. `do` is told how many and says how many it looked at.
@@ -99,7 +100,7 @@ class Pacemaker:
             return False
         strain = self.ask(self._session.strain)
         self._looked = time.monotonic()
-        self.unseen = max(self.unseen, strain.unseen)
+        self.unseen, self.advice = max(self.unseen, strain.unseen), strain.advice
         return strain.replica_lag_seconds > limit
 
     def _give_way(self, fault: RuleFault | WorldFault, tries: int) -> None:

@@ -73,9 +73,7 @@ class Runner:
             self.ctx.log.error("rule", rule=step.rule.name, reason=error.reason, message=error.message)
             state, failure = RuleState.FAILED, failure_of(error)
         if pacemaker.unseen:
-            self._note(
-                f"the lag of {pacemaker.unseen} replicas was not seen and not heeded: grant pg_monitor to the login"
-            )
+            self._note(f"the lag of {pacemaker.unseen} replicas was not seen and not heeded: {pacemaker.advice}")
         if work.passed_over:
             self._note(
                 f"rule {step.rule.name}: {work.passed_over} rows were locked or changed by others each time they were"

@@ -648,6 +648,11 @@ class Reason(StrEnum):
     KEY_NOT_MASKABLE = "KeyNotMaskable", "Leave the column out: keys and computed columns cannot be overwritten."
     MASK_DOES_NOT_FIT = "MaskDoesNotFit", "Use another method for the column."
     TOO_MANY_CALLS = "TooManyCalls", "Write the condition on columns, so that people can see what it comes to."
+    ACTION_UNSUPPORTED = "ActionUnsupported", "Use an action that the message lists: the engine has no other."
+    CONDITION_REFUSED = (
+        "ConditionRefused",
+        "Write one expression on the table's own columns: no semicolon, variable or SQL in a comment; texts in quotes.",
+    )
     VOLATILE_CONDITION = "VolatileCondition", "Write a condition that answers the same each time: no random()."
     # Objects that move to other classes of storage.
     TRANSITION_CONFLICT = (

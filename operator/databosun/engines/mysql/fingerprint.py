@@ -70,7 +70,7 @@ def list_tables(connection: Connection[Any], schemas: Collection[str]) -> tuple[
 def fingerprint_query(table: Table, dialect: Dialect) -> str:
     """One row: count, and algorithm with sum."""
     mark, function = dialect.hashed
-    pieces = ", ".join(_piece(name, kind, function) for name, kind in table.columns)
+    pieces = ", ".join(piece_of(name, kind, function) for name, kind in table.columns)
     # 15 hexadecimal digits are 60 bits; the sum is a decimal, which does not overflow below 10^47 rows.
     hashed = f"CAST(CONV(LEFT({function.format(f'CONCAT({pieces})')}, 15), 16, 10) AS UNSIGNED)"
     return (
@@ -111,7 +111,8 @@ def expected_lines(objects: Iterable[ObjectCount]) -> str:
     return "".join(f"{_shown(found.name)}\t{found.rows}\t{found.fingerprint}\n" for found in objects)
 
 
-def _piece(name: str, kind: str, function: str) -> str:
+def piece_of(name: str, kind: str, function: str) -> str:
+    """A column's text with its length, such as a dump has it, or `N`."""
     column = quote(name)
     if kind == "bit":
         text = f"CAST({column} + 0 AS CHAR)"

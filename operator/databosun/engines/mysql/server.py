@@ -145,7 +145,7 @@ def read_facts(connection: Connection[Any], session: Session) -> ServerFacts:
         "WHERE s.SCHEMA_NAME NOT IN %s GROUP BY 1 ORDER BY 1",
         (SYSTEM_SCHEMAS,),
     )
-    replica, hidden = _replica(connection, session.dialect)
+    replica, hidden = read_replica(connection, session.dialect)
     return ServerFacts(
         host=str(session.endpoint),
         settings=settings,
@@ -178,7 +178,7 @@ def choose_session(target: Target, deadline: datetime | None = None) -> Session:
         seen.add(endpoint.host)
         try:
             with guarded(f"asking {endpoint} for its role"):
-                replica, hidden = _replica(connection, session.dialect)
+                replica, hidden = read_replica(connection, session.dialect)
         finally:
             connection.close()
         if len(target.database.hosts) == 1 or (replica and replica.lag is not None and replica.lag <= MAX_LAG):
@@ -228,7 +228,7 @@ def choose_primary(target: Target) -> Endpoint:
     raise combined(errors)
 
 
-def _replica(connection: Connection[Any], dialect: Dialect) -> tuple[Replica | None, bool]:
+def read_replica(connection: Connection[Any], dialect: Dialect) -> tuple[Replica | None, bool]:
     """Its place in a replication, and whether that is hidden from the account while it looks like a replica."""
     try:
         with connection.cursor(DictCursor) as cursor:

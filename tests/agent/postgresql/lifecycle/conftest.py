@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,24 +12,6 @@ from support.lifecycling import Keeper, make_keeper, prepare
 from support.pgserver import Server
 
 ROWS = 3000
-
-
-@pytest.fixture(scope="session")
-def rule_servers() -> Iterator[Callable[[int], Server]]:
-    """Servers by major, made on first use."""
-    made: dict[int, Server] = {}
-
-    def get(major: int) -> Server:
-        if major not in made:
-            server = made[major] = Server(major, settings={"wal_level": "replica", "deadlock_timeout": "200ms"})
-            server.init()
-            server.configure()
-            server.start()
-        return made[major]
-
-    yield get
-    for server in made.values():
-        server.remove()
 
 
 @pytest.fixture

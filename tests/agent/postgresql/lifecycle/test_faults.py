@@ -15,7 +15,6 @@ from databosun.api.lifecycle import ActionType, ForeignKeys, MaskMethod, MaskOrd
 from databosun.api.lifecycleresult import RuleState
 from databosun.api.result import Outcome
 from databosun.domain.lifecycleview import plan_status
-from databosun.engines.lifecycle import RuleFault, Trouble
 from support.archiving import beside
 from support.lifecycling import Keeper, after_steps, make_keeper, prepare, result_of, rule
 from support.pgserver import Server
@@ -54,26 +53,6 @@ def test_a_table_that_is_locked_is_waited_for_and_the_rule_goes_on(
     assert any(line["event"] == "step" and line["reason"] == "LockTimeout" for line in ran.lines)
 
 
-@pytest.mark.parametrize(("method", "action"), [("take", ActionType.DELETE), ("release", ActionType.ARCHIVE)])
-def test_a_lost_connection_is_made_anew_and_nothing_is_lost(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, method: str, action: ActionType
-) -> None:
-    before = keeper.ids()
-
-    def cut(count: int) -> None:
-        if count in (2, 5):
-            keeper.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'keeper'")
-
-    after_steps(monkeypatch, method, cut)
-    ran = keeper.enforce(rule(action=action), batch=SMALL)
-    assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
-    outcome = result_of(ran).outcomes[0]
-    gone = before - keeper.ids()
-    assert (outcome.remaining, outcome.deleted) == (0, len(gone))
-    if action is ActionType.ARCHIVE:
-        assert set(keeper.archive().rows()) == gone
-
-
 def test_a_server_that_restarts_is_waited_for(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     def restart(count: int) -> None:
         if count == 3:
@@ -84,24 +63,6 @@ def test_a_server_that_restarts_is_waited_for(keeper: Keeper, monkeypatch: pytes
     ran = keeper.enforce(rule(), batch=SMALL)
     assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
     assert result_of(ran).outcomes[0].remaining == 0
-
-
-def test_an_answer_that_is_lost_after_the_commit_is_not_taken_for_a_row_that_stayed(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before, times = keeper.ids(), [0]
-
-    def lose(count: int) -> None:
-        times[0] += 1
-        if times[0] == 2:
-            raise RuleFault("ConnectionLost", "gone", Trouble.LOST)
-
-    after_steps(monkeypatch, "release", lose)
-    ran = keeper.enforce(rule(action=ActionType.ARCHIVE), batch=SMALL)
-    outcome = result_of(ran).outcomes[0]
-    gone = before - keeper.ids()
-    assert (outcome.changed, outcome.deleted) == (0, len(gone))
-    assert set(keeper.archive().rows()) == gone
 
 
 def test_no_step_begins_after_the_time_is_up_and_the_run_succeeds(

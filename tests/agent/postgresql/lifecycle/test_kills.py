@@ -55,7 +55,7 @@ def test_not_one_row_is_lost_when_the_agent_is_killed_at_any_moment_under_load(l
     asked = rule(action=ActionType.ARCHIVE, older_than_seconds=20 * 86400, where=None)
     approved = large.look(asked).plan_hash
     large.runs += 1
-    load = Load(large.server, ROWS)
+    load = Load(large, ROWS)
     with load.at_work():
         ran, met = run_with_kills(agents, large, replace(BRIEF, seed=11), asked, approved=approved)
     assert met == KILLS, "the run was over before it was killed often enough: give it more rows"

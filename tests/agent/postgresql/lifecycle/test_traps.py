@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from databosun.api.lifecycle import ActionType, ForeignKeys, HoldOrder, MaskMethod, MaskOrder
+from databosun.api.lifecycle import ActionType, HoldOrder, MaskMethod, MaskOrder
 from databosun.api.lifecycleresult import RuleState
 from databosun.engines.lifecycle import Batch, RuleFault, Trouble
 from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
-from support.lifecycling import DAY, PARTED_EVENTS, Keeper, result_of, rule
+from support.lifecycling import PARTED_EVENTS, Keeper, result_of, rule
 
 pytestmark = pytest.mark.servers
-ITEMS = (
-    "CREATE TABLE items (id int PRIMARY KEY, order_id bigint REFERENCES orders{on_delete}, state text);"
-    "INSERT INTO items SELECT i, i, CASE WHEN i % 2 = 0 THEN 'done' END FROM generate_series(1, 3000) AS i"
-)
 
 
 @pytest.mark.parametrize(
@@ -45,15 +41,6 @@ def test_a_volatile_function_is_found_however_it_is_written(keeper: Keeper, wher
     assert "may answer otherwise each time" in fault
 
 
-def test_the_statutory_floor_stands_where_only_a_condition_is_asked(keeper: Keeper) -> None:
-    floor = rule(older_than_seconds=None, limits={"min_retention_seconds": 100 * DAY})
-    young = "created_at >= timestamptz '2026-03-01 12:00Z' - interval '100 days'"
-    before = keeper.sql(f"SELECT count(*) FROM orders WHERE {young}")
-    done = keeper.carry_out(floor)["old-orders"]
-    assert done.deleted > 0
-    assert keeper.sql(f"SELECT count(*) FROM orders WHERE {young}") == before
-
-
 def test_what_the_server_says_of_a_row_is_not_repeated(keeper: Keeper) -> None:
     keeper.sql(
         "CREATE TABLE people (id int PRIMARY KEY, created_at timestamptz, email text CHECK (email LIKE '%@%'),"
@@ -82,18 +69,6 @@ def test_what_the_server_says_of_a_row_is_not_repeated(keeper: Keeper) -> None:
     assert "deny()" in raised.message
     assert "mustermann" not in ran.output
     assert "mustermann" not in result_of(ran).model_dump_json()
-
-
-@pytest.mark.parametrize("where", ["EXISTS (SELECT FROM public.items AS i WHERE i.order_id = orders.id)", None])
-@pytest.mark.parametrize("on_delete", ["", " ON DELETE CASCADE"])
-def test_children_go_with_their_parents_or_not_at_all(keeper: Keeper, where: str | None, on_delete: str) -> None:
-    keeper.sql(ITEMS.replace("{on_delete}", on_delete))
-    asked = rule(where=where, cascades=["items"], foreign_keys=ForeignKeys.CHILDREN_FIRST)
-    done = keeper.carry_out(asked)["old-orders"]
-    assert (done.state, done.remaining) == (RuleState.COMPLETED, 0)
-    assert done.deleted > 0
-    assert done.children == {"public.items": done.deleted}
-    assert keeper.sql("SELECT count(*) FROM items") == [(3000 - done.deleted,)]
 
 
 @pytest.mark.parametrize("table", ["public.order", "nowhere.orders", "public.orders_view"])

@@ -5,20 +5,17 @@ The key of a hash never reaches the server, where a log of slow statements might
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-import uuid
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from databosun.api.lifecycle import Granularity, MaskMethod, MaskOrder
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.hashing import HASH_CHARACTERS, masked
 from databosun.engines.lifecycle import RuleFault, Trouble
 from databosun.engines.postgresql.lifecycle.shapes import Column, Shape, as_sql
 
-HASH_CHARACTERS = 32
 FEWEST_CHARACTERS = 16  # 64 bits: about one in a billion that two of a hundred thousand values become one
 _TEXT = re.compile(r"text|character varying(?:\((\d+)\))?|character\((\d+)\)")
 _NUMBER = re.compile(r"smallint|integer|bigint|numeric(?:\(.*\))?|real|double precision")
@@ -37,19 +34,7 @@ class Mask:
 
     def hashed(self, key: bytes, value: str | None) -> str | None:
         """The same value gives the same hash, in every table; NULL stays NULL."""
-        if value is None:
-            return None
-        digest = hmac.digest(key, value.encode(), hashlib.sha256)
-        if self.type == "uuid":
-            return str(_uuid8(digest))
-        return digest.hex()[: self.length]
-
-
-def _uuid8(digest: bytes) -> uuid.UUID:
-    """Of version 8, the one for contents of one's own: RFC 9562, section 5.8."""
-    number = int.from_bytes(digest[:16], "big")
-    number = number & ~(0xF << 76) | 8 << 76
-    return uuid.UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
+        return masked(key, value, self.length, uuid=self.type == "uuid")
 
 
 def masks_of(shape: Shape, alias: sql.Identifier, orders: list[MaskOrder], key: bytes | None) -> tuple[Mask, ...]:

@@ -109,7 +109,7 @@ class PostgreSQLSession:
         """How far the replicas are behind."""
         with stepping("asking for the lag of replicas"):
             row = self._connection.execute(_REPLICAS).fetchone() or (0.0, 0, 0)
-        return Strain(float(str(row[0])), number(row[1]), number(row[2]))
+        return Strain(float(str(row[0])), number(row[1]), number(row[2]), "grant pg_monitor to the login")
 
     def renew(self) -> None:
         """A new login, to whichever host takes writes now."""
