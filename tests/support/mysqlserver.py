@@ -56,6 +56,11 @@ class MySQLServer(MariaServer):
         self.installer = (self.program, "--initialize-insecure")
         super().__init__(settings=settings, origin=origin)
 
+    def init(self) -> None:
+        """Make the data directory: of a server of its own, whose uuid is not the origin's."""
+        super().init()
+        (self.data / "auto.cnf").unlink(missing_ok=True)
+
     def position(self) -> tuple[str, int]:
         """File and position of the binary log."""
         ((file, position, *_),) = self.sql("SHOW BINARY LOG STATUS")

@@ -11,11 +11,17 @@ from databosun.domain.gtidset import parse_gtid_set
 
 
 def holds(position: str, gtid: str) -> bool:
-    """Whether transactions lie at or before a position: of MariaDB (`0-1-12,3-1-4`) by the sequence of the domain."""
+    """Whether transactions lie at or before a position."""
+    return not lacking(position, gtid)
+
+
+def lacking(position: str, gtid: str) -> str:
+    """What of it does not: of MariaDB (`0-1-12,3-1-4`) by the sequence of the domain."""
     if ":" in gtid or ":" in position:
-        return _set_holds(position, gtid)
+        return _lacking_of_set(position, gtid)
     domain, sequence = _parts(gtid)
-    return any(of == domain and newest >= sequence for of, newest in map(_parts, filter(None, position.split(","))))
+    known = map(_parts, filter(None, position.split(",")))
+    return "" if any(of == domain and newest >= sequence for of, newest in known) else gtid
 
 
 def is_of(engine: EngineName, gtid: str) -> bool:
@@ -23,11 +29,11 @@ def is_of(engine: EngineName, gtid: str) -> bool:
     return (":" in gtid) is (engine is EngineName.MYSQL)
 
 
-def _set_holds(position: str, gtids: str) -> bool:
+def _lacking_of_set(position: str, gtids: str) -> str:
     try:
-        return parse_gtid_set(gtids) <= parse_gtid_set(position)
+        return str(parse_gtid_set(gtids) - parse_gtid_set(position))
     except ValueError:  # of the other product
-        return False
+        return gtids
 
 
 def _parts(gtid: str) -> tuple[int, int]:

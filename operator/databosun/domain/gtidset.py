@@ -50,6 +50,20 @@ class GtidSet:
             for first, last in found
         )
 
+    def __sub__(self, other: GtidSet) -> GtidSet:
+        """What another one lacks of this."""
+        left = GtidSet()
+        for (server, tag), found in self._stretches.items():
+            for begin, last in found:
+                first = begin
+                for low, high in other._stretches.get((server, tag), ()):
+                    if first < low <= last:
+                        left.add(server, tag, first, low - 1)
+                    first = max(first, high + 1) if low <= last else first
+                if first <= last:
+                    left.add(server, tag, first, last)
+        return left
+
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:

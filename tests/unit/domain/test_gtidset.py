@@ -45,6 +45,7 @@ def test_whatever_the_order_a_set_holds_what_was_added_and_nothing_else(some: li
     assert found == parse_gtid_set(str(found))
     assert (found <= other) is (set(some) <= set(others))
     assert bool(found) is bool(some)
+    assert found - other == of(list(set(some) - set(others)))
 
 
 def test_tags_and_servers_are_kept_apart() -> None:

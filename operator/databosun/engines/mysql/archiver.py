@@ -32,10 +32,10 @@ from databosun.engines.filelog import FULL_PAUSE, LONGEST_SAMPLE, SEGMENT_BYTES,
 from databosun.engines.mysql.binlogfeed import Broken, Feed
 from databosun.engines.mysql.binlogstream import BinlogStream
 from databosun.engines.mysql.binlogway import File, Place, Resume, behind_gap, first_place, may_resume, read_place
-from databosun.engines.mysql.connect import Session, one, opened, rows
+from databosun.engines.mysql.connect import Session, one, opened
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.logged import logged_of
-from databosun.engines.mysql.logplace import why_another
+from databosun.engines.mysql.logplace import list_files, why_another
 from databosun.engines.mysql.positions import number_of_file
 from databosun.engines.mysql.preflight_archiving import demand_archivable, examine_archiving
 from databosun.engines.mysql.server import choose_source, read_facts
@@ -43,7 +43,6 @@ from databosun.engines.mysql.server import choose_source, read_facts
 # Events that never stop coming leave the server no time for a heartbeat, and few of them fill no buffer.
 LONGEST_GATHERED = 0.25
 _ASK_SECONDS = 30.0
-_ENCRYPTED_HEAD = 512
 # Above what people number their replicas with: a server ends the stream of a replica whose number comes again.
 _OUR_NUMBERS = 0xF0000000
 
@@ -189,11 +188,7 @@ class _Run:
 
 
 def _files(asking: Connection[Any]) -> tuple[File, ...]:
-    """Their sizes as positions count: of one that MySQL encrypts, without what it writes before it."""
-    found = tuple(
-        File(str(row[0]), int(row[1]) - (_ENCRYPTED_HEAD if row[2:] == ("Yes",) else 0))
-        for row in rows(asking, "SHOW BINARY LOGS")
-    )
+    found = list_files(asking)
     if not found:
         raise WorldFault(Reason.BINLOG_OFF, "the server lists no file of its binary log")
     return found

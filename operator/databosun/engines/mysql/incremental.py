@@ -23,7 +23,7 @@ from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import read_grants
 from databosun.engines.mysql.logical import Run
-from databosun.engines.mysql.logplace import place_in_log
+from databosun.engines.mysql.logplace import list_files, place_in_log
 from databosun.engines.mysql.positions import BASE_FILE, PIECES, Mark, read_mark
 from databosun.engines.mysql.preflight import binlog_findings
 from databosun.engines.mysql.relay import Relay
@@ -106,7 +106,7 @@ def _span(run: Run, connection: Connection[Any], parent: Parent) -> tuple[Span |
     end = Mark(str(file), int(position))
     if run.dialect.gtid_at is not None:
         end = replace(end, gtid=str(one(connection, run.dialect.gtid_at, (file, position))[0] or ""))
-    sizes = {str(row[0]): int(row[1]) for row in rows(connection, "SHOW BINARY LOGS")}
+    sizes = {file.name: file.size for file in list_files(connection)}
     if begin.file not in sizes:
         first = next(iter(sizes), "none")
         message = f"binary log {begin.file}, where {parent.id} ends, was removed from {run.facts.host} (first: {first})"

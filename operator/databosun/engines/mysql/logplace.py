@@ -12,14 +12,23 @@ from databosun.api.v1alpha1.backup import Position
 from databosun.engines.mysql.binlogevents import FIRST
 from databosun.engines.mysql.binlogstream import began_at
 from databosun.engines.mysql.binlogway import File, Place
-from databosun.engines.mysql.connect import Session, one
+from databosun.engines.mysql.connect import Session, one, rows
 from databosun.engines.mysql.faults import number_of
 from databosun.engines.mysql.logged import logged_of, parse_mysql
 from databosun.engines.mysql.positions import BEGAN, Mark, backup_position
 from databosun.engines.mysql.server import ServerFacts, archived_here
 
+_ENCRYPTED_HEAD = 512
 # The account may not read the log; the file is no longer there.
 _NOT_TOLD = frozenset({1227, 1236})
+
+
+def list_files(connection: Connection[Any]) -> tuple[File, ...]:
+    """Those that the server has, with their sizes as positions count: of one that MySQL encrypts, without its head."""
+    return tuple(
+        File(str(name), int(size) - (_ENCRYPTED_HEAD if encrypted == ["Yes"] else 0))
+        for name, size, *encrypted in rows(connection, "SHOW BINARY LOGS")
+    )
 
 
 def place_in_log(

@@ -102,10 +102,10 @@ def test_an_archiver_killed_again_and_again_leaves_no_hole(own_server: Servers, 
 
 
 def test_a_file_larger_than_a_segment_is_resumed_in_its_middle(
-    own_server: Servers, yard_of: Yards, archiver: Pods
+    own_maria: Servers, yard_of: Yards, archiver: Pods
 ) -> None:
     """Segments of 16 MiB are cut in the middle of events; a life that begins in the third does not read the first."""
-    server = own_server()
+    server = own_maria()
     yard = yard_of(server)
     server.sql("CREATE TABLE t (i INT PRIMARY KEY, v MEDIUMTEXT)", "shop")
     pod = archiver(yard)

@@ -173,9 +173,9 @@ def test_a_server_that_restarts_is_followed(own_server: Servers, yard_of: Yards,
 
 
 def test_a_piece_that_is_missing_in_the_middle_fails_the_drill(
-    own_server: Servers, yard_of: Yards, archiver: Pods
+    own_maria: Servers, yard_of: Yards, archiver: Pods
 ) -> None:
-    server = own_server()
+    server = own_maria()
     yard = yard_of(server)
     pod = archiver(yard)
     pod.start()

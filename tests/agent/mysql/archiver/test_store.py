@@ -65,10 +65,10 @@ def pieces(pod: Pod) -> list[StoredSegment]:
 
 
 def test_a_bucket_that_refused_and_hung_has_every_commit_and_the_table_that_was_dropped(
-    own_server: Servers, bucket_of: Yards, archiver: Pods, weed: Seaweed
+    own_maria: Servers, bucket_of: Yards, archiver: Pods, weed: Seaweed
 ) -> None:
     """The source writes all the time, is killed in the end, and nothing but the bucket is left."""
-    server = own_server(max_binlog_size="256K")
+    server = own_maria(max_binlog_size="256K")
     yard = bucket_of(server)
     with fault_proxy(weed.endpoint) as proxy:
         pod = archiver(yard, endpoint=proxy.endpoint, max_lag_seconds=0.4)

@@ -11,7 +11,7 @@ from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, UserFault
-from databosun.domain.gtid import is_of
+from databosun.domain.gtid import is_of, lacking
 from databosun.domain.wal import format_lsn, next_file, parse_lsn
 from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.filelog import TIMELINE
@@ -32,11 +32,7 @@ def replay_log(server: PrivateServer, backup: Backup, plan: RecoveryPlan) -> Rea
     """Replay to `plan.until`. SafetyStop(LogGap, LogConflict, FormatCheckFailed, RecoveryFailed)."""
     log = demand_log(plan, backup.id, positioned=backup.position.lsn is not None)
     events = LogEvents(log, logged_of(backup.dialect))
-    until = plan.until
-    if until.kind is PointKind.GTID and not is_of(backup.dialect.engine, until.name or ""):
-        message = f"{until.name} is no GTID of {backup.dialect.name}"
-        raise UserFault(Reason.POINT_NOT_COVERED, message)
-    run = _Run(backup, Aim(plan), until.name if until.kind is PointKind.GTID else None)
+    run = _Run(backup, Aim(plan), _last(plan, backup))
     with (
         guarded(f"writing below {plan.place}"),
         tempfile.SpooledTemporaryFile(_HELD_IN_MEMORY, dir=str(plan.place)) as held,
@@ -49,6 +45,19 @@ def replay_log(server: PrivateServer, backup: Backup, plan: RecoveryPlan) -> Rea
         replay.finish()
     run.demand_reached(events.end)
     return Reached(run.position, run.last_commit or backup.last_commit)
+
+
+def _last(plan: RecoveryPlan, backup: Backup) -> str | None:
+    """What is to be there in the end and is not in the backup; None where no GTID was asked for."""
+    if plan.until.kind is not PointKind.GTID:
+        return None
+    asked, held = plan.until.name or "", backup.position.gtid or ""
+    if not is_of(backup.dialect.engine, asked):
+        raise UserFault(Reason.POINT_NOT_COVERED, f"{asked} is no GTID of {backup.dialect.name}")
+    left = lacking(held, asked)
+    if not left:
+        raise Aim(plan).not_covered(backup.id, f"GTID {held}")
+    return left
 
 
 def begins_behind(aim: Aim, first: Event, begin: int) -> bool:
@@ -124,8 +133,6 @@ class _Run:
         if not events.logged.same(self.backup.logged):
             why = f"the log has {events.logged} there, and not {self.backup.logged}"
             raise self._conflict(why)
-        if self.last is not None and events.logged.reached(self.last):
-            raise self.aim.not_covered(self.backup.id, f"with GTID {self.backup.position.gtid}")
         self._found = True
 
     def _conflict(self, why: str) -> SafetyStop:
