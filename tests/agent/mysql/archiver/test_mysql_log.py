@@ -85,7 +85,7 @@ def test_what_a_server_had_before_its_log_is_no_other_log(own_mysql: Servers, ya
         assert found.verdict is Verdict.PASSED, found
     held = RecoveryPoint(kind=PointKind.GTID, name="3e11fa47-71ca-11e1-9e33-c80aa9429562:3")
     behind = drilled(yard.drill("orders-1", id="held", until=held))
-    assert (behind.verdict, behind.reason) == (Verdict.FAILED, "PointNotCovered"), behind
+    assert (behind.verdict, behind.reason) == (Verdict.REFUSED, "PointNotCovered"), behind
 
 
 def test_a_log_that_is_kept_for_good_is_not_warned_of(own_mysql: Servers, yard_of: Yards, archiver: Pods) -> None:
