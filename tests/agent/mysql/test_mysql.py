@@ -128,7 +128,9 @@ def test_the_position_is_that_of_the_snapshot(mysql: MySQLServer, workplace: Pat
     assert captured.position.binlog == f"{file}:{position}"
     assert captured.position.gtid == gtids.replace("\n", "")
     assert captured.system_identifier == "mysql-" + mysql.sql("SELECT @@server_uuid")[0][0]
-    assert captured.position.lsn is None, "no log is replayed onto it"
+    number = int(file.rpartition(".")[2])
+    assert captured.position.lsn == f"{number:X}/{int(position):X}", "where a replay of its log begins"
+    assert captured.position.start_lsn == f"{number:X}/0"
 
 
 def test_a_server_without_gtids_is_dumped_whole_with_its_position(workplace: Path) -> None:
