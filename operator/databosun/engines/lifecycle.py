@@ -18,8 +18,8 @@ from typing import Protocol
 
 from databosun.api.lifecycle import CallFact, LifecycleOrder, RuleFacts, RuleOrder, TableFact
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import DatabosunError, SafetyStop
-from databosun.domain.lifecycle import Step, changed_calls
+from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
+from databosun.domain.lifecycle import Step, changed_calls, in_force
 from databosun.engines.base import Target
 
 Key = tuple[str, ...]
@@ -113,6 +113,17 @@ class Definitions:
 
     tables: Sequence[TableFact]
     calls: Sequence[CallFact] = ()
+
+
+def demand_held(scope: LifecycleScope, is_table: Callable[[str], bool]) -> None:
+    """UserFault where a hold is on no table: one that is misspelt would hold nothing, and nobody would see it."""
+    for hold in scope.order.holds:
+        if hold.table is not None and in_force(hold, scope.at) and not is_table(hold.table):
+            message = (
+                f"hold {hold.name} is on {hold.table}, and there is no table of that name; correct it, or take the"
+                " hold out, or nothing is touched"
+            )
+            raise UserFault(Reason.NO_SUCH_TABLE, message)
 
 
 def plan_changed(table: str, known: Definitions, now: Definitions) -> SafetyStop:

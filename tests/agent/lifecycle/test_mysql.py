@@ -4,6 +4,7 @@ grants without which something would stay hidden, and what changes in the midst 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -14,10 +15,12 @@ from databosun.api.lifecycle import ActionType, ForeignKeys, HoldOrder, RuleOrde
 from databosun.api.lifecycleresult import RuleState
 from databosun.domain.errors import UserFault
 from databosun.domain.lifecycleview import plan_status
+from databosun.engines.mysql.lifecycle import statements
 from databosun.engines.mysql.lifecycle.rows import MySQLRows
 from databosun.engines.mysql.lifecycle.words import read_condition
 from support.mysqllifecycling import MariaKeeper, after_steps
 from support.rulekeeping import result_of, rule
+from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 SMALL = {"rows": 50, "target_milliseconds": 1000, "pause_milliseconds": 0}
@@ -33,6 +36,42 @@ def refused(keeper: MariaKeeper, asked: RuleOrder, **more: Any) -> tuple[str, st
     assert (done.state, keeper.ids()) == (RuleState.REFUSED, before)
     assert done.failure is not None
     return done.failure.reason, done.failure.message
+
+
+def test_an_agent_that_hangs_in_a_step_holds_its_locks_no_longer_than_it_may(
+    either: MariaKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demand, hung = MySQLRows._demand_same, list[int]()
+    monkeypatch.setattr(statements, "IDLE_SECONDS", 1)
+
+    def hang(rows: MySQLRows) -> None:
+        if not hung:
+            hung.append(gone := min(set(before) - set(uncommitted(either))))
+            with either.writing() as write:
+                eventually("an application gets the row", lambda: waited(write, gone), 60)
+        demand(rows)
+
+    def waited(write: Callable[[int, int], bool], order: int) -> bool:
+        with suppress(pymysql.err.OperationalError):  # it is locked still
+            return write(order, 7)
+        return False
+
+    before = either.ids()
+    either.sql("SET GLOBAL innodb_lock_wait_timeout = 1")
+    monkeypatch.setattr(MySQLRows, "_demand_same", hang)
+    try:
+        done = either.carry_out(rule(), batch=SMALL)["old-orders"]
+    finally:
+        either.sql("SET GLOBAL innodb_lock_wait_timeout = 50")
+    assert len(hung) == 1
+    assert done.state is RuleState.COMPLETED, done
+    assert hung[0] not in either.ids()
+
+
+def uncommitted(keeper: MariaKeeper) -> list[int]:
+    """What is there for one who sees what was not committed."""
+    found = keeper.sql("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; SELECT id FROM orders")
+    return [int(row[0]) for row in found]
 
 
 @pytest.mark.parametrize("place", ["rule", "hold"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from databosun.api.v1alpha1.database import EngineName
 
+LONGEST_IDLE = 86400
 # What text forms of values depend on, fixed so that fingerprints compare. The server gives up a client that does not
 # read for net_write_timeout, 60 s as it comes: a store may be slower for longer.
 _SESSION: Mapping[str, str | int] = {
@@ -15,7 +16,7 @@ _SESSION: Mapping[str, str | int] = {
     "lock_wait_timeout": 60,
     "net_write_timeout": 7200,
     "net_read_timeout": 7200,
-    "wait_timeout": 86400,
+    "wait_timeout": LONGEST_IDLE,
     "group_concat_max_len": 1048576,
 }
 # A copy must have these as the original did: names, page size, and what a definition leaves to the server.

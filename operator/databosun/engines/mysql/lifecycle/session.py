@@ -13,7 +13,7 @@ from pymysql.connections import Connection
 from databosun.api.lifecycle import RuleFacts, RuleOrder
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, UserFault
-from databosun.domain.lifecycle import BY_PARTITION, Step, in_force, make_plan
+from databosun.domain.lifecycle import BY_PARTITION, Step, make_plan
 from databosun.engines.base import Target
 from databosun.engines.lifecycle import (
     Definitions,
@@ -22,6 +22,7 @@ from databosun.engines.lifecycle import (
     PartitionWork,
     RowWork,
     Strain,
+    demand_held,
 )
 from databosun.engines.mysql.connect import Session, abandon, limit_statements, one, open_sql, version_of
 from databosun.engines.mysql.faults import guarded
@@ -68,7 +69,7 @@ class MySQLSession:
             with stepping(f"looking at {rule.table}"), transaction(connection, "READ ONLY"):
                 found = self._definitions(rule)
                 facts = facts.model_copy(update={"tables": found.tables, "calls": found.calls})
-                self._demand_held()
+                demand_held(self._scope, self._catalogue.is_table)
                 return self._count(rule, facts)
         except DatabosunError as error:
             if not connection.open:
@@ -130,16 +131,6 @@ class MySQLSession:
         name = self._session.dialect.name
         message = f"{rule.action} of rule {rule.name}: this release drops and detaches no partitions of {name}"
         return UserFault(Reason.UNSUPPORTED_ENGINE, message)
-
-    def _demand_held(self) -> None:
-        """A hold whose table is misspelt would hold nothing, and nobody would see it."""
-        for hold in self._scope.order.holds:
-            if hold.table is not None and in_force(hold, self._scope.at) and not self._catalogue.is_table(hold.table):
-                message = (
-                    f"hold {hold.name} is on {hold.table}, and there is no table of that name; correct it, or take the"
-                    " hold out, or nothing is touched"
-                )
-                raise UserFault(Reason.NO_SUCH_TABLE, message)
 
     def _count(self, rule: RuleOrder, facts: RuleFacts) -> RuleFacts:
         step = next(one for one in make_plan(self._scope.order, [facts]).steps if one.rule.name == rule.name)

@@ -19,8 +19,11 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.engines.lifecycle import RuleFault, Trouble
 from databosun.engines.mysql.connect import Row, quote
+from databosun.engines.mysql.dialect import LONGEST_IDLE
 from databosun.engines.mysql.faults import driver_fault, number_of, server_fault
 
+# The locks, and the snapshot, of an agent that hangs in the middle of a step are held no longer.
+IDLE_SECONDS, IDLE_SNAPSHOT_SECONDS = 60, 900
 # What passes by itself: locks, deadlocks (of Galera too), what was cancelled, changed definitions, room that is short.
 _BUSY = frozenset({1020, 1021, 1037, 1038, 1041, 1114, 1135, 1180, 1205, 1206, 1213, 1317, 1412, 1615, 1637, 1969, 3024,
                    3572})  # fmt: skip
@@ -58,7 +61,9 @@ def stepping(doing: str, *, rows: bool = True) -> Iterator[None]:
 @contextmanager
 def transaction(connection: Connection[Any], *how: str) -> Iterator[None]:
     """From START TRANSACTION to COMMIT. Whatever is raised inside takes all of it back: the server itself takes back
-    one statement only when a lock is not to be had."""
+    one statement only when a lock is not to be had, and the rest when it hears nothing for too long."""
+    seconds = IDLE_SNAPSHOT_SECONDS if "READ ONLY" in how else IDLE_SECONDS
+    run(connection, f"SET SESSION wait_timeout = {seconds}")
     run(connection, f"START TRANSACTION {', '.join(how)}")
     try:
         yield
@@ -67,6 +72,8 @@ def transaction(connection: Connection[Any], *how: str) -> Iterator[None]:
             connection.rollback()
         raise
     connection.commit()
+    with suppress(pymysql.MySQLError, OSError):  # it is committed; the next statement says that the session is gone
+        run(connection, f"SET SESSION wait_timeout = {LONGEST_IDLE}")
 
 
 def run(connection: Connection[Any], statement: str) -> list[Row]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from databosun.api.lifecycle import RuleFacts, RuleOrder
 from databosun.domain.errors import DatabosunError, UserFault
-from databosun.domain.lifecycle import BY_PARTITION, Step, hidden_from, in_force, make_plan
+from databosun.domain.lifecycle import BY_PARTITION, Step, hidden_from, make_plan
 from databosun.engines.base import Target
 from databosun.engines.lifecycle import (
     Definitions,
@@ -16,6 +16,7 @@ from databosun.engines.lifecycle import (
     PartitionWork,
     RowWork,
     Strain,
+    demand_held,
 )
 from databosun.engines.postgresql.connect import Connection, Session, abandon, choose_primary, open_sql
 from databosun.engines.postgresql.faults import guarded
@@ -76,7 +77,7 @@ class PostgreSQLSession:
                 self._connection.execute("SET TRANSACTION READ ONLY")
                 found = self._definitions(rule)
                 facts = facts.model_copy(update={"tables": found.tables, "calls": found.calls})
-                self._demand_held()
+                demand_held(self._scope, lambda name: is_table(self._connection, name))
                 return self._count(rule, facts)
         except DatabosunError as error:
             if self._connection.closed:
@@ -122,16 +123,6 @@ class PostgreSQLSession:
 
     def _definitions(self, rule: RuleOrder) -> Definitions:
         return definitions_of(self._connection, rule, self._scope.order)
-
-    def _demand_held(self) -> None:
-        """A hold whose table is misspelt would hold nothing, and nobody would see it."""
-        for hold in self._scope.order.holds:
-            if hold.table is not None and in_force(hold, self._scope.at) and not is_table(self._connection, hold.table):
-                message = (
-                    f"hold {hold.name} is on {hold.table}, and there is no table of that name; correct it, or take the"
-                    " hold out, or nothing is touched"
-                )
-                raise UserFault(Reason.NO_SUCH_TABLE, message)
 
     def _count(self, rule: RuleOrder, facts: RuleFacts) -> RuleFacts:
         step = next(one for one in make_plan(self._scope.order, [facts]).steps if one.rule.name == rule.name)
