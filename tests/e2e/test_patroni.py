@@ -65,9 +65,12 @@ def test_what_the_primary_had_sent_to_nobody_is_counted_to_the_row(payments: Pat
     only_there = payments.hold(primary, run, UNSENT)
     found = payments.ended(run)
     assert (found["phase"], found["failure"]["reason"]) == ("Failed", "WritesLost"), found
-    gone = only_there - set(payments.kept(run))
+    kept = set(payments.kept(run))
+    gone = only_there - kept
     assert len(gone) >= UNSENT
-    assert found["result"]["lost"] == len(gone)
+    # Committed, and not answered within a client's patience: some of them may be among those that are gone.
+    unanswered = len(only_there | kept) - found["result"]["acknowledged"]
+    assert 0 <= len(gone) - found["result"]["lost"] <= unanswered, (sorted(gone), unanswered, found)
     assert payments.leader() != primary
     assert payments.left() == ""
 

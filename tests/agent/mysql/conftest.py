@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from support.mariasample import fill
 from support.mariaserver import BACKUP_USER, PASSWORD, MariaServer
 from support.mariayard import MariaYard
 from support.pgserver import open_folder
+from support.waiting import eventually
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +37,13 @@ def maria() -> Iterator[MariaServer]:
 
 @pytest.fixture
 def own_maria() -> Iterator[Callable[..., MariaServer]]:
-    """A filled server that a test may break."""
+    """A filled server that a test may break. Each of several is installed in a second of its own: those of one second
+    have one identity (dialect.py)."""
     made: list[MariaServer] = []
 
     def make(**settings: str) -> MariaServer:
+        second = int(time.time())
+        eventually("the next second begins", lambda: not made or int(time.time()) > second)
         server = MariaServer(settings={name.replace("_", "-"): value for name, value in settings.items()})
         made.append(server)
         server.init()

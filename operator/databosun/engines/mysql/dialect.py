@@ -172,7 +172,8 @@ MARIADB = Dialect(
     server_privileges=(),
     one_schema=(),
     # Nothing outlives a restart elsewhere (server_uid is of the network card): when the first of its own tables was
-    # made says which installation it is, and its physical copies share it.
+    # made says which installation it is. Its physical copies share it, and so do two that were installed in the same
+    # second: their transactions tell those apart.
     identity="SELECT t.CREATE_TIME FROM information_schema.TABLES AS t WHERE t.TABLE_SCHEMA = 'mysql' AND t.ENGINE = "
     "'Aria' AND t.TABLE_NAME IN ('db', 'func', 'plugin', 'servers', 'help_topic', 'time_zone') ORDER BY 1 LIMIT 1",
     replicas="SHOW ALL SLAVES STATUS",
