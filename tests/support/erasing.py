@@ -30,7 +30,6 @@ from support.fakeengine import FakeEngine
 from support.pgsample import BACKUP_ROLE
 from support.pgserver import PASSWORD, Server
 from support.recoverypod import RecoveryPod
-from support.recoveryyard import Yard
 
 PEOPLE, ERASER = "people", "eraser"
 SUBJECT = "ada.lovelace+1815@example.org"
@@ -113,13 +112,16 @@ def everywhere() -> list[RuleOrder]:
 class Forgetter:
     """The pod beside a yard's server that erases, and pods that restore with the key or without."""
 
-    yard: Yard
+    yard: Any
     subject: str = SUBJECT
     key: str = KEY
     outputs: list[str] = field(default_factory=list)
 
+    engine = ENGINE
+    login = (ERASER, PASSWORD)
+
     def __post_init__(self) -> None:
-        claimed = self.yard.place.run(ValidateTask(), engine=cast("FakeEngine", ENGINE), database=self.database)
+        claimed = self.yard.place.run(ValidateTask(), engine=cast("FakeEngine", self.engine), database=self.database)
         assert claimed.code == 0, claimed.output
 
     @property
@@ -142,41 +144,45 @@ class Forgetter:
         before = dict(place.secrets)
         place.secrets = {
             **{use: files for use, files in before.items() if use == "storage"},
-            "database": {"username": ERASER, "password": PASSWORD},
+            "database": dict(zip(("username", "password"), self.login, strict=True)),
             "subject": {"subject": f"{self.subject}\n"},
             "erasure": {"key": self.key},
         }
         try:
-            ran = place.run(task, engine=cast("FakeEngine", ENGINE), database=self.database, attempt=attempt)
+            ran = place.run(task, engine=cast("FakeEngine", self.engine), database=self.database, attempt=attempt)
         finally:
             place.secrets = before
         self.outputs += [ran.output, ran.termination.decode()]
         return ran
 
+    def everywhere(self) -> list[RuleOrder]:
+        """The rules that name all places where a person stands."""
+        return everywhere()
+
     def look(self, rules: list[RuleOrder] | None = None, **more: Any) -> ErasureResult:
         """What is found."""
-        return erased(self.run(self.task(rules or everywhere(), **more)))
+        return erased(self.run(self.task(rules or self.everywhere(), **more)))
 
     def erase(self, rules: list[RuleOrder] | None = None, *, attempt: int = 1, **more: Any) -> Ran:
         """A look, its approval, and the erasure."""
-        task = self.task(rules or everywhere(), **more)
+        task = self.task(rules or self.everywhere(), **more)
         approved = more.get("approved") or erased(self.run(task)).plan_hash
         enforced = {"mode": LifecycleMode.ENFORCE, "approved": approved}
         return self.run(task.model_copy(update=enforced), attempt=attempt)
 
     def pod(self, key: str | None = None) -> RecoveryPod:
         """One that restores, with the key that is named, by default the right one."""
-        pod = self.yard.pod()
+        pod: RecoveryPod = self.yard.pod()
         pod.secrets["erasure"] = {"key": self.key if key is None else key}
         return pod
 
-    def counts(self, server: Server | None = None, dbname: str = PEOPLE) -> dict[str, int]:
+    def counts(self, server: Any = None, dbname: str = PEOPLE) -> dict[str, int]:
         """Rows of every table, and those with the person."""
         return counts(server or self.yard.server, dbname)
 
     def objects(self) -> list[Path]:
         """All that lies in the store but the backups and the log themselves."""
-        volume = self.yard.place.paths.volume
+        volume: Path = self.yard.place.paths.volume
         return [path for path in volume.rglob("*") if path.is_file() and "backups" not in path.parts]
 
     def entry(self, name: str = "erase-1") -> dict[str, Any]:

@@ -247,6 +247,10 @@ class RuleCounts(Model):
     samples: list[str] = Field(
         default_factory=list, max_length=10, description="Keyed hashes of some keys; none without a key to hash with."
     )
+    alike: int = Field(
+        default=0,
+        description="Rows that are not the person's to the letter, and that the column's collation takes for theirs.",
+    )
 
 
 class CallFact(Model):

@@ -97,6 +97,11 @@ def details_of(rule: PlannedRule) -> Iterator[str]:
     for child in rule.children:
         rows = "rows" if child.rows is None else f"{child.rows:,} rows"
         yield f"{rule.name}: along with {child.parent}, {rows} of {child.table} ({child.key}, {child.on_delete})"
+    if rule.alike:
+        yield (
+            f"{rule.name}: {rule.alike:,} rows of {rule.table} stay whose key is written otherwise and counts as the"
+            " same there; each way to write it needs a request of its own"
+        )
     yield from bound_to(rule)
     for one in rule.partitions:
         yield f"{rule.name}: partition {one} goes"

@@ -58,6 +58,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         incremental_on=Method.LOGICAL,
         log_onto=Method.LOGICAL,
         actions=_ROWS,
+        erases=True,
         by_name=PointKind.GTID,
     ),
     EngineName.MYSQL: Capabilities(
@@ -66,6 +67,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         incremental_on=Method.LOGICAL,
         log_onto=Method.LOGICAL,
         actions=_ROWS,
+        erases=True,
         by_name=PointKind.GTID,
     ),
     EngineName.MONGODB: Capabilities(

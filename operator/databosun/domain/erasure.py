@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from databosun.api.erasure import ErasureDone, ErasureEntry
 from databosun.api.lifecycle import ActionType, LifecycleOrder, RuleFacts
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.lifecycle import HASH_CHARACTERS, LifecyclePlan, Step, make_plan
+from databosun.domain.lifecycle import DELETING, HASH_CHARACTERS, UNKNOWN, LifecyclePlan, Step, make_plan
 from databosun.domain.lifecycleguards import Refusal, verdicts
 
 FEWEST_KEY_BYTES = 32
@@ -75,6 +75,13 @@ def _of_subject(step: Step, facts: RuleFacts | None) -> Iterator[Refusal]:
             " overwritten, so the subject would stay; list it, or delete the rows"
         )
         yield Refusal(Reason.SUBJECT_STAYS, message)
+    for child in step.children if rule.action in DELETING else ():
+        if child.goes and child.table.kind not in ("Table", "Partitioned", UNKNOWN):
+            message = (
+                f"rule {rule.name}: {child.table.name}, whose rows would go along, is a {child.table.kind}, which keeps"
+                " what is deleted from it; erase there by hand, and take its foreign key away"
+            )
+            yield Refusal(Reason.NOT_A_TABLE, message)
     if counts.held:
         message = f"rule {rule.name}: {counts.held} rows of the subject are under a hold; nothing of it is erased"
         yield Refusal(Reason.BLOCKED_BY_HOLD, message)

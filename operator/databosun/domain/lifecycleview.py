@@ -135,6 +135,7 @@ def _planned(step: Step, facts: RuleFacts, against: Iterable[Refusal], at: datet
         bytes=counts.bytes,
         held=counts.held,
         kept_newest=counts.kept_newest,
+        alike=counts.alike,
         oldest=counts.oldest,
         newest=counts.newest,
         inflow_per_day=counts.inflow_per_day,

@@ -32,7 +32,11 @@ _LIFECYCLES = {
     EngineName.MARIADB: "databosun.engines.mysql.lifecycle",
     EngineName.MYSQL: "databosun.engines.mysql.lifecycle",
 }
-_ERASINGS = {EngineName.POSTGRESQL: "databosun.engines.postgresql.erasing"}
+_ERASINGS = {
+    EngineName.POSTGRESQL: "databosun.engines.postgresql.erasing",
+    EngineName.MARIADB: "databosun.engines.mysql.erasing",
+    EngineName.MYSQL: "databosun.engines.mysql.erasing",
+}
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
     EngineName.REDIS: "databosun.engines.redis",

@@ -229,12 +229,6 @@ def test_a_table_that_rows_cannot_be_taken_from_is_refused_by_name(
     assert words in message
 
 
-def test_rows_of_one_person_are_not_told_from_others_and_so_not_touched(maria: MariaKeeper) -> None:
-    reason, message = refused(maria, rule(subject_column="customer"))
-    assert reason == "RuleNotReadable"
-    assert "erases nobody in MariaDB" in message
-
-
 @pytest.mark.parametrize(
     "made",
     [

@@ -32,7 +32,7 @@ WAITS = {
         "until": "2026-03-08T11:00:00Z",
         "attempt": 1,
         "rows": 3,
-        "rules": [{**RULE, "children": [CHILD]}],
+        "rules": [{**RULE, "children": [CHILD], "alike": 2}],
     },
 }
 
@@ -74,6 +74,7 @@ async def test_the_approval_names_the_request_the_plan_and_the_person(terminal: 
         "public.customers",
         "where email is the subject's key, at most 10,000",
         "7 rows of public.orders",
+        "2 rows of public.customers stay whose key is written otherwise and counts as the same there",
         "ab" * 32,
     ):
         assert part in terminal.said.replace("\n", "")

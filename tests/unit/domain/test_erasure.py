@@ -17,6 +17,7 @@ from databosun.api.lifecycle import (
     LimitsOrder,
     MaskMethod,
     MaskOrder,
+    ReferenceFact,
     RuleCounts,
     RuleFacts,
     RuleOrder,
@@ -126,6 +127,18 @@ def test_an_erasure_is_whole_or_it_is_none() -> None:
     assert "SubjectStays" in reasons(order(action=ActionType.ANONYMIZE, masks=body), facts())
     whole = [MaskOrder(column="email", method=MaskMethod.FIXED, value="-")]
     assert reasons(order(action=ActionType.ANONYMIZE, masks=whole), facts()) == []
+
+
+def test_a_table_that_keeps_what_is_deleted_from_it_does_not_go_along() -> None:
+    by = ReferenceFact(name="fk", table="public.orders", columns=["c"], target_columns=["id"], on_delete="Cascade")
+    (found,) = facts()
+    parent = found.tables[0].model_copy(update={"references": [by]})
+    cascading = order(cascades=["orders"])
+    for kind, expected in (("SystemVersioned", ["NotATable"]), ("Table", []), ("Partitioned", [])):
+        child = TableFact(name="public.orders", kind=kind, columns=[ColumnFact(name="c", type="bigint")])
+        assert reasons(cascading, [found.model_copy(update={"tables": [parent, child]})]) == expected
+        letting_go = parent.model_copy(update={"references": [by.model_copy(update={"on_delete": "SetNull"})]})
+        assert reasons(cascading, [found.model_copy(update={"tables": [letting_go, child]})]) == []
 
 
 def test_data_from_before_the_end_of_an_erasure_need_it_and_later_data_do_not() -> None:

@@ -25,7 +25,7 @@ from databosun.domain.errors import UserFault, WorldFault
 from databosun.domain.lifecycle import LifecyclePlan, Step, calls_changed, make_plan
 from databosun.domain.sealing import digest_of
 from databosun.engines.lifecycle import LifecycleScope, LifecycleSession, RuleFault
-from databosun.engines.registry import load_lifecycle
+from databosun.engines.registry import load_erasing, load_lifecycle
 from databosun.storage.owner import demand_ownership
 
 STATEMENT_SECONDS = 3600.0  # one pass over a large table
@@ -58,6 +58,7 @@ def run(ctx: Context) -> Result:
             raise UserFault(AgentReason.NAME_TAKEN, f"{message}: give the request a name that none had before")
         if done is not None:
             return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, erasure=done)
+    load_erasing(ctx.database.engine)  # who could not be erased again from what is restored is not erased at all
     key, subject = demand_key(ctx), demand_subject(ctx)
     scope = LifecycleScope(
         order=task.order,

@@ -47,6 +47,11 @@ class PlannedRule(Model):
     bytes: int = Field(default=0, description="Of the eligible rows, estimated.")
     held: int = Field(default=0, description="Rows that only a hold keeps.")
     kept_newest: int = Field(default=0, description="Rows that only keepNewest keeps.")
+    alike: int = Field(
+        default=0,
+        description="Of an erasure: rows that are not the person's to the letter, and that the column's collation takes"
+        " for theirs. They stay.",
+    )
     oldest: Time | None = Field(default=None, description="Age of the oldest eligible row.")
     newest: Time | None = Field(default=None, description="Age of the newest eligible row.")
     inflow_per_day: int = Field(default=0, description="Rows that become eligible in a day.")

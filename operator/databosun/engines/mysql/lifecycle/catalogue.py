@@ -160,6 +160,10 @@ class Catalogue:
             walk, index = (next(one for one in columns if one.name == age), *key), led.name
         return Shape(f"{schema}.{table}", tuple(columns), key, walk, index, unique.name)
 
+    def columns(self, name: str) -> list[Column]:
+        """Of a table, `schema.table`, as the server names it."""
+        return self._columns(*split(name))
+
     def _found(self, name: str) -> Row | None:
         schema, table = split(name, self.schema)
         found = self._ask(_TABLE, schema, table)

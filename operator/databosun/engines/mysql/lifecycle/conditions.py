@@ -14,6 +14,7 @@ from databosun.domain.lifecycle import Child, Step, holds_of
 from databosun.engines.lifecycle import LifecycleScope
 from databosun.engines.mysql.connect import quote
 from databosun.engines.mysql.lifecycle.statements import literal, named, no_table, run, split, stepping
+from databosun.engines.mysql.lifecycle.subjects import Subject, subject_in
 from databosun.engines.mysql.lifecycle.words import read_condition
 
 TRUE, FALSE = "TRUE", "FALSE"
@@ -22,7 +23,8 @@ TRUE, FALSE = "TRUE", "FALSE"
 @dataclass(frozen=True, slots=True)
 class Condition:
     """Of the rows of one table. `base`: old enough and matched; `held`: by any hold. `old`: not kept by keepNewest;
-    `unmarked`: not anonymised before; `childless`: nothing refers to it any more. `words`: of people, or None."""
+    `unmarked`: not anonymised before; `childless`: nothing refers to it any more. `words`: of people, or None;
+    `subject`: where it is about one person's rows."""
 
     base: str
     held: str
@@ -31,6 +33,7 @@ class Condition:
     childless: str
     cutoff: str | None
     words: str | None
+    subject: Subject | None = None
 
     @property
     def all(self) -> str:
@@ -47,13 +50,16 @@ def written(text: str) -> str:
 def working_condition(connection: Connection[Any], step: Step, scope: LifecycleScope) -> Condition:
     """The condition of a step with what its action asks besides. Archive: nothing goes along unarchived, so rows that
     others refer to wait until those are gone."""
-    condition = condition_of(connection, step, holds_of(scope.order, step, scope.at), scope.at)
+    held = holds_of(scope.order, step, scope.at)
+    condition = condition_of(connection, step, held, scope.at, scope.subject)
     if step.rule.action is not ActionType.ARCHIVE:
         return condition
     return replace(condition, childless=without_children(step, [child for child in step.children if child.goes]))
 
 
-def condition_of(connection: Connection[Any], step: Step, holds: Iterable[HoldOrder], at: datetime) -> Condition:
+def condition_of(
+    connection: Connection[Any], step: Step, holds: Iterable[HoldOrder], at: datetime, key: str | None = None
+) -> Condition:
     """UserFault where one that a person wrote may not be carried out, RuleFault where the server does not read it."""
     table = step.table or no_table(step.rule.table)
     rule = step.rule
@@ -62,6 +68,10 @@ def condition_of(connection: Connection[Any], step: Step, holds: Iterable[HoldOr
     for text in (*own, *held):
         demand_expression(connection, table.name, text)
     parts = [f"({written(text)} IS TRUE)" for text in own]
+    subject = None
+    if rule.subject_column is not None:
+        subject = subject_in(connection, table, rule.subject_column, key or "")
+        parts.append(subject.match)
     limit = None
     if rule.column is not None:
         cutoff = step.cutoff(at)
@@ -79,6 +89,7 @@ def condition_of(connection: Connection[Any], step: Step, holds: Iterable[HoldOr
         childless=TRUE,
         cutoff=limit,
         words=words[0] if words else None,
+        subject=subject,
     )
 
 

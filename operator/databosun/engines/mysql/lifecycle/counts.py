@@ -44,6 +44,7 @@ FROM (SELECT ({condition.all}) IS TRUE AS whole, {ready} IS TRUE AS ready, ({con
         inflow_per_day=_inflow(connection, step, condition),
         children=_children(connection, step, condition) if eligible else {},
         samples=_samples(connection, condition, shape, key) if shape is not None and key is not None else [],
+        alike=_alike(connection, table.name, condition),
     )
 
 
@@ -119,6 +120,13 @@ def _children(connection: Connection[Any], step: Step, condition: Condition) -> 
             )
             found[child.table.name] = found.get(child.table.name, 0) + number(run(connection, query)[0][0])
     return found
+
+
+def _alike(connection: Connection[Any], table: str, condition: Condition) -> int:
+    subject = condition.subject
+    if subject is None or subject.alike is None:
+        return 0
+    return number(run(connection, f"SELECT COUNT(*) FROM {named(table)} WHERE {subject.alike}")[0][0])  # noqa: S608
 
 
 def _samples(connection: Connection[Any], condition: Condition, shape: Shape, key: bytes) -> list[str]:

@@ -66,12 +66,13 @@ class MySQLRows:
         self._connected = connected
         self._step = step
         self._scope = scope
-        self._shape = shape
         self._definitions = definitions
         self._table = step.table or no_table(step.rule.table)
         with stepping(f"looking at {step.rule.table}"):
             self._known = definitions()
             self._condition = working_condition(connected(), step, scope)
+            subject = self._condition.subject
+            self._shape = shape = shape.telling(subject.column, subject.told) if subject is not None else shape
             self._masks = masks_of(shape, step.rule.masks, scope.key)  # said before anything is done
         self._statements = RowSQL(shape, self._condition)
         self._after: Position | None = None

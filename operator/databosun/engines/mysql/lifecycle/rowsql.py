@@ -31,8 +31,10 @@ class RowSQL:
         behind = f" AND {shape.behind(after)}" if after is not None else ""
         order = ", ".join(one.sql for one in shape.walk)
         lock = " FOR UPDATE SKIP LOCKED" if locked else ""
+        # A person's rows are few, and another index may find them at once.
+        index = "" if self.condition.subject is not None else f" FORCE INDEX ({quote(shape.index)})"
         return (
-            f"SELECT {columns} FROM {shape.sql} FORCE INDEX ({quote(shape.index)}) "  # noqa: S608 - quoted
+            f"SELECT {columns} FROM {shape.sql}{index} "  # noqa: S608 - quoted
             f"WHERE {self.condition.all}{behind} ORDER BY {order} LIMIT {rows}{lock}"
         )
 

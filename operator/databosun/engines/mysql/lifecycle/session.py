@@ -35,10 +35,11 @@ from databosun.engines.mysql.lifecycle.rights import SEES_KEYS, lacking
 from databosun.engines.mysql.lifecycle.rows import MySQLRows
 from databosun.engines.mysql.lifecycle.statements import run, stepping, transaction
 from databosun.engines.mysql.lifecycle.strain import read_strain
+from databosun.engines.mysql.lifecycle.subjects import tell_subject
 from databosun.engines.mysql.server import SYSTEM_SCHEMAS, choose_primary
 
 # Conditions are read under this mode and no other. STRICT: what does not fit a column is an error, and not cut short.
-_MODE = "STRICT_ALL_TABLES"
+MODE = "STRICT_ALL_TABLES"
 
 
 class MySQLSession:
@@ -121,10 +122,6 @@ class MySQLSession:
     def _definitions(self, rule: RuleOrder) -> Definitions:
         if rule.action in BY_PARTITION:
             raise self._no_partitions(rule)
-        if rule.subject_column is not None:
-            name = self._session.dialect.name
-            message = f"rule {rule.name} is about one person's rows, and this release erases nobody in {name}"
-            raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
         return definitions_of(self._catalogue, rule, self._scope.order)
 
     def _no_partitions(self, rule: RuleOrder) -> UserFault:
@@ -169,7 +166,7 @@ class MySQLSession:
         with guarded("session settings"):
             run(
                 connection,
-                f"SET SESSION sql_mode = '{_MODE}', SESSION innodb_lock_wait_timeout = {seconds}, "
+                f"SET SESSION sql_mode = '{MODE}', SESSION innodb_lock_wait_timeout = {seconds}, "
                 f"SESSION lock_wait_timeout = {seconds}, SESSION foreign_key_checks = 1, SESSION unique_checks = 1",
             )
             run(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -177,6 +174,8 @@ class MySQLSession:
             version, user, folds = one(connection, "SELECT VERSION(), CURRENT_USER(), @@lower_case_table_names")
             shown = run(connection, "SHOW VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')")
             logs: dict[str, str] = dict(shown)
+            if scope.subject is not None:
+                tell_subject(connection, scope.subject)
             self._version, self._user = str(version), str(user)
             self._grants = read_grants(connection, dialect)
             self._dbname = self._dbname or scope.order.database or self._target.database.database

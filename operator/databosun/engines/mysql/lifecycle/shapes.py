@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.engines.lifecycle import Key, RuleFault, Trouble
@@ -29,7 +29,8 @@ _DIGITS = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `kind`: the bare type. `stamped`: the server writes the instant of any change into it."""
+    """A column of a table. `kind`: the bare type. `stamped`: the server writes the instant of any change into it.
+    `told`: SQL of the one value that rows have in it which are worked on, where no statement may repeat that."""
 
     name: str
     kind: str
@@ -39,6 +40,7 @@ class Column:
     charset: str | None = None
     collation: str | None = None
     stamped: bool = False
+    told: str | None = None
 
     @property
     def sql(self) -> str:
@@ -56,6 +58,8 @@ class Column:
 
     def literal_of(self, value: str) -> str:
         """SQL of a value that was shown."""
+        if self.told is not None:
+            return self.told
         if self.kind in NUMBERS | _COUNTED:
             if not _DIGITS.fullmatch(value):
                 message = f"the key column {self.name} is of type {self.type} and reads {value!r}, which is no number"
@@ -89,6 +93,15 @@ class Shape:
     def column(self, name: str) -> Column:
         """By its name, whatever the case of its letters."""
         return next(one for one in self.columns if one.name.lower() == name.lower())
+
+    def telling(self, name: str, told: str) -> Shape:
+        """The same, where all rows that are worked on have one value in a column, which no statement may repeat."""
+
+        def one(column: Column) -> Column:
+            return replace(column, told=told) if column.name == name else column
+
+        columns, key, walk = (tuple(map(one, some)) for some in (self.columns, self.key, self.walk))
+        return replace(self, columns=columns, key=key, walk=walk)
 
     def key_of(self, walked: Sequence[str]) -> Key:
         """The key of a row by its walk columns."""

@@ -41,6 +41,23 @@ class RunningCopy:
         self._scene = Scene(server, tuple(backups), plan.assumed_at, plan.pulse, replayed)
 
     @property
+    def server(self) -> PrivateServer:
+        """The server itself."""
+        return self._server
+
+    def has_schema(self, name: str) -> bool:
+        """Whether there is one of a name, as the server tells names apart."""
+        connection = self._server.connect()
+        try:
+            with guarded("listing schemas"), connection.cursor() as cursor:
+                cursor.execute("SELECT @@lower_case_table_names")
+                folds = any(row[0] for row in cursor.fetchall())
+                found = self._scene.schemas(connection)
+        finally:
+            connection.close()
+        return name in found or (folds and name.lower() in {one.lower() for one in found})
+
+    @property
     def reached(self) -> Reached:
         """Where recovery ended."""
         return self._reached

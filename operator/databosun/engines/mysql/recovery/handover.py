@@ -22,6 +22,8 @@ def hand_over_steps(backup: Backup, data: str) -> list[str]:
         accounts,
         "StatefulSet: scale it to 0, name this claim as its data volume (or copy the folder into the claim it has), "
         f"have the server's datadir be the folder {data}, give the files to the uid of the server, scale it to 1.",
+        "Where people were erased again (the check erasures), these are not the original's rows of that position: "
+        "never let this server follow the original from there; build such a replica anew.",
         "Events are there and run once event_scheduler is ON: look at them before.",
         f"The binary log begins anew: give replicas a new start ({speaks.source} … with the position or GTID in "
         "the backup's status.position), and take a full backup at once.",
