@@ -399,7 +399,7 @@ async def test_what_is_wrong_with_a_policy_is_said_on_it(rig: Rig) -> None:
     assert conditions(await policy_of(rig))["Stalled"] == ("True", "DatabaseNotFound")
     await rig.create(storage(), database(engine="Redis"))
     await drive.idle(MINUTE)
-    assert conditions(await policy_of(rig))["Stalled"] == ("True", "UnsupportedEngine")
+    assert conditions(await policy_of(rig))["Stalled"] == ("True", "ActionUnsupported")
 
 
 BUCKET = {"s3": {"bucket": "backups", "region": "r", "endpoint": "http://s3:80"}, "volume": None}

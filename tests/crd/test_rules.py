@@ -380,6 +380,30 @@ BROKEN = [
     Broken(
         "LifecyclePolicy", "guide", "target and match are needed, but for", put=(("rules.0.target", {"table": "a"}),)
     ),
+    Broken(
+        "LifecyclePolicy", "plain", "exactly one of table and keyPattern", put=(("rules.0.target.keyPattern", "a*"),)
+    ),
+    Broken("LifecyclePolicy", "keys", "exactly one of table and keyPattern", drop=("rules.0.target.keyPattern",)),
+    Broken("LifecyclePolicy", "keys", "keyPattern: Invalid value", put=(("rules.0.target.keyPattern", ""),)),
+    Broken(
+        "LifecyclePolicy", "keys", "no other action is for target.keyPattern", put=(("rules.1.action.type", "Archive"),)
+    ),
+    Broken("LifecyclePolicy", "keys", "expire is for Expire", drop=("rules.0.action.expire",)),
+    Broken("LifecyclePolicy", "keys", "expire is for Expire", put=(("rules.1.action.expire", {"after": "1d"}),)),
+    Broken(
+        "LifecyclePolicy",
+        "plain",
+        "Expire is for keys",
+        put=(("rules.0.action", {"type": "Expire", "expire": {"after": "1d"}}),),
+    ),
+    Broken("LifecyclePolicy", "keys", "match takes idleFor alone", put=(("rules.1.match.where", "a"),)),
+    Broken("LifecyclePolicy", "plain", "match.idleFor is for keys", put=(("rules.0.match.idleFor", "1d"),)),
+    Broken("LifecyclePolicy", "keys", "limits.keepNewest cannot be kept", put=(("rules.1.limits.keepNewest", 1),)),
+    Broken("LifecyclePolicy", "keys", "nothing goes along with a key", put=(("rules.2.allow", {"cascades": ["a"]}),)),
+    Broken("LifecyclePolicy", "keys", "nothing goes along with a key", put=(("rules.2.allow", {"triggers": ["a"]}),)),
+    Broken("LifecyclePolicy", "keys", "nothing goes along with a key", put=(("rules.2.foreignKeys", "ChildrenFirst"),)),
+    Broken("LifecyclePolicy", "plain", "everyKey is about keys", put=(("rules.0.target.everyKey", True),)),
+    Broken("LifecyclePolicy", "keys", "a hold is on a table or on keys", put=(("holds.0.table", "a"),)),
     Broken("LifecyclePolicy", "cold", "transitions are for type", put=(("rules.0.action.type", "Delete"),)),
     Broken(
         "LifecyclePolicy",

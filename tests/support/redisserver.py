@@ -68,9 +68,13 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until it answers."""
+        self.start_process()
+        eventually(f"{self.product} answers", self._answers)
+
+    def start_process(self) -> None:
+        """Start it, and do not wait."""
         argv = [str(program(self.product)), str(self.config), *self.mode]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=self.folder)
-        eventually(f"{self.product} answers", self._answers)
 
     def call(self, *words: str | bytes | int, db: int = 0) -> Reply:
         """One command as the administrator."""

@@ -32,6 +32,7 @@ class ActionType(StrEnum):
     DROP_PARTITION = "DropPartition"
     DETACH_PARTITION = "DetachPartition"
     STORAGE_TRANSITION = "StorageTransition"
+    EXPIRE = "Expire"
 
 
 class ArchiveFormat(StrEnum):
@@ -110,13 +111,19 @@ class RuleOrder(Model):
     foreign_keys: ForeignKeys = ForeignKeys.REFUSE
     limits: LimitsOrder
     transitions: list[TransitionOrder] = Field(default_factory=list, description="StorageTransition only.")
+    keys: str | None = Field(default=None, description="A pattern of the names of keys, in place of a table.")
+    every_key: bool = Field(default=False, description="The pattern may match every name.")
+    idle_seconds: int | None = Field(default=None, description="Of keys: neither read nor written for so long.")
+    expire_seconds: int | None = Field(default=None, description="Expire: how long a key lives on.")
+    shorten: bool = Field(default=False, description="Expire: keys that would live longer get a new end, too.")
 
 
 class HoldOrder(Model):
-    """What must not be touched: rows of a table; without `where` all of them; without `table` all that there is."""
+    """What must not be touched: rows of a table, without `where` all of them; keys; without either, all there is."""
 
     name: str
     table: str | None = None
+    keys: str | None = Field(default=None, description="A pattern of the names of keys.")
     where: str | None = Field(default=None, description="Needs `table`: a condition on its columns.")
     reason: str
     until: Instant | None = Field(default=None, description="None: until it is taken out of the policy.")
@@ -230,6 +237,14 @@ class PartitionFact(Model):
     bytes: int = 0
 
 
+class KeysFact(Model):
+    """What lies under a pattern of keys: what a person wants to know before giving it an end."""
+
+    keys: int
+    bytes: int = Field(description="In memory, by the server's own estimate of a sample.")
+    lasting: int = Field(description="Keys without a time to live.")
+
+
 class RuleCounts(Model):
     """What one rule would do right now; guards only, never part of the hash."""
 
@@ -244,6 +259,7 @@ class RuleCounts(Model):
         default=0, description="Rows that will become eligible in a day: those of the day that comes next."
     )
     children: dict[str, int] = Field(default_factory=dict, description="Rows of other tables that go along, by table.")
+    pattern: KeysFact | None = Field(default=None, description="Of rules on keys: all keys of the pattern.")
     samples: list[str] = Field(
         default_factory=list, max_length=10, description="Keyed hashes of some keys; none without a key to hash with."
     )

@@ -52,6 +52,7 @@ class RuleOutcome(Model):
     archived: int = Field(default=0, description="Rows archived and verified.")
     deleted: int = Field(default=0, description="Rows deleted, by whichever action.")
     anonymized: int = 0
+    expiring: int = Field(default=0, description="Keys that were given a time to live.")
     children: dict[str, int] = Field(default_factory=dict, description="Rows of other tables that went along.")
     partitions: list[str] = Field(default_factory=list, description="Partitions dropped.")
     changed: int = Field(default=0, description="Rows that changed after they were archived, and so were kept.")
@@ -68,7 +69,10 @@ class RuleOutcome(Model):
     seconds: float = Field(default=0.0, description="Spent on this rule, pauses included.")
     throttled_seconds: float = Field(default=0.0, description="Of these, waiting for replicas, locks or load.")
     bytes_logical: int = Field(default=0, description="Of the rows that went.")
-    bytes_reclaimed: int = Field(default=0, description="By which the table became smaller on disk.")
+    bytes_reclaimed: int = Field(
+        default=0,
+        description="By which the table became smaller on disk; of keys the server in memory, whoever did it.",
+    )
     artefacts: list[ArchiveArtefact] = Field(default_factory=list)
     failure: RuleFailure | None = None
 

@@ -103,6 +103,11 @@ def details_of(rule: PlannedRule) -> Iterator[str]:
             " same there; each way to write it needs a request of its own"
         )
     yield from bound_to(rule)
+    if rule.pattern is not None:
+        yield (
+            f"{rule.name}: {rule.pattern.keys:,} keys of this pattern take {humanize_bytes(rule.pattern.bytes)};"
+            f" {rule.pattern.lasting:,} have no time to live"
+        )
     for one in rule.partitions:
         yield f"{rule.name}: partition {one} goes"
     for one in rule.kept:

@@ -12,6 +12,7 @@ from databosun.api.v1alpha1.lifecyclepolicy import (
     LifecyclePolicySpec,
     LifecycleRule,
     Mask,
+    RowHold,
 )
 from databosun.api.v1alpha1.lifecyclestatus import PlannedRule
 from databosun.cli.words import stamp
@@ -61,15 +62,28 @@ def _steps(rule: LifecycleRule) -> Iterator[str]:
 
 def _rows(rule: LifecycleRule) -> str:
     match, table = rule.match or LifecycleMatch(), rule.target.table if rule.target else ""
+    if rule.target is not None and rule.target.key_pattern is not None:
+        return _keys(rule, rule.target.key_pattern, match)
     parts = [f"{match.column} is more than {match.older_than} ago"] if match.older_than else []
     parts += [f"({match.where})"] if match.where else []
     return f"rows of {table} where {' and '.join(parts)}"
+
+
+def _keys(rule: LifecycleRule, pattern: str, match: LifecycleMatch) -> str:
+    said = f"keys named {pattern}" + (f" that nobody used at the master for {match.idle_for}" if match.idle_for else "")
+    expire = rule.action.expire
+    if expire is None:
+        return said
+    which = ", or with a longer one" if expire.shorten else ""
+    return f"{said} without a time to live{which}, live for {expire.after} more"
 
 
 def _limits(rule: LifecycleRule) -> str:
     limits = rule.limits
     most, share = f"{limits.max_rows_per_run:,}", limits.max_percent
     parts = [f"at most {most} rows a run, none where it matches more than {share} % of them"]
+    if rule.target is not None and rule.target.key_pattern is not None:
+        parts = [f"at most {most} keys a run, none where it takes more than {share} % of all keys of the database"]
     parts += [f"the newest {limits.keep_newest:,} rows stay"] if limits.keep_newest else []
     parts += [f"none younger than {limits.min_retention}"] if limits.min_retention else []
     return "; ".join(parts)
@@ -87,8 +101,10 @@ def _method(mask: Mask) -> str:
     return f"{mask.method} ({said})" if said else str(mask.method)
 
 
-def _hold(hold: LifecycleHold) -> str:
+def _hold(hold: RowHold) -> str:
     held = f"rows of {hold.table}" if hold.table else "everything"
+    if isinstance(hold, LifecycleHold) and hold.key_pattern:
+        held = f"keys named {hold.key_pattern}"
     held += f" where ({hold.where})" if hold.where else ""
     until = f", until {stamp(hold.until)}" if hold.until else ""
     return f"hold {hold.name}: {held} stays{until} ({hold.reason})"

@@ -70,6 +70,6 @@ def held_as_a_whole(policy: SeenLifecyclePolicy, database: SeenDatabase | None, 
             reason = meta.annotations.get(ANNOTATION_HOLD_REASON)
             return f"{kind} {meta.name} is under a legal hold{f': {reason}' if reason else ''}"
     for hold in policy.spec.holds:
-        if hold.table is None and (hold.until is None or now < hold.until):
+        if hold.table is None and hold.key_pattern is None and (hold.until is None or now < hold.until):
             return f"hold {hold.name} holds all of it: {hold.reason}"
     return None

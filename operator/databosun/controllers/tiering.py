@@ -15,6 +15,7 @@ from databosun.controllers.matching import drill_keys_of, drills
 from databosun.controllers.seen import SeenDatabase, SeenLifecyclePolicy, SeenStorage
 from databosun.domain.capabilities import CAPABILITIES, is_managed
 from databosun.domain.errors import UserFault
+from databosun.domain.keyrules import demand_targets
 from databosun.domain.lifecycleorder import moves_objects, transitions_of
 from databosun.domain.schedule import interval
 from databosun.domain.tierconflicts import DrillSeen, RetentionSeen, longest_kept, tier_conflicts
@@ -47,6 +48,7 @@ def _demand_actions(spec: LifecyclePolicySpec, engine: str) -> None:
             able = ", ".join(sorted(known.actions))
             message = f"rule {rule.name}: this release has no {rule.action.type} for {engine}; it has {able}"
             raise UserFault(Reason.ACTION_UNSUPPORTED, message)
+    demand_targets(spec, engine, keyed=known.keyed)
 
 
 def scope_of(context: Context, policy: SeenLifecyclePolicy, database: SeenDatabase, now: datetime) -> TieringScope:

@@ -21,8 +21,8 @@ class Capabilities:
     an Incremental holds the log since its parent, so that its chain recovers to any time within it.
     `log_kept`: a replay has all of the log on disk at once. `managed`: a cloud keeps backups and log, in the store lies
     a note of each; so every Job needs the login, and none needs the server's programs. `actions`: what
-    LifecyclePolicies can do with its rows; `erases`: whether ErasureRequests can. `by_name`: which points of its log
-    have names that a Restore can be given.
+    LifecyclePolicies can do with its rows, or, where it is `keyed`, with keys; `erases`: whether ErasureRequests can.
+    `by_name`: which points of its log have names that a Restore can be given.
     """
 
     port: int
@@ -33,6 +33,7 @@ class Capabilities:
     log_in_chain: bool = False
     log_kept: bool = False
     actions: frozenset[ActionType] = frozenset()
+    keyed: bool = False
     erases: bool = False
     by_name: PointKind | None = None
 
@@ -73,7 +74,13 @@ CAPABILITIES: Mapping[str, Capabilities] = {
     EngineName.MONGODB: Capabilities(
         27017, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, log_in_chain=True
     ),
-    EngineName.REDIS: Capabilities(6379, log_onto=Method.PHYSICAL, log_kept=True),
+    EngineName.REDIS: Capabilities(
+        6379,
+        log_onto=Method.PHYSICAL,
+        log_kept=True,
+        actions=frozenset({ActionType.DELETE, ActionType.EXPIRE}),
+        keyed=True,
+    ),
     EngineName.RDS: Capabilities(5432, managed=True),
 }
 

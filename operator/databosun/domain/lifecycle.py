@@ -47,6 +47,7 @@ _PRECEDENCE = {
     ActionType.DETACH_PARTITION: 4,
     ActionType.DROP_PARTITION: 5,
     ActionType.STORAGE_TRANSITION: 6,
+    ActionType.EXPIRE: 7,
 }
 
 
@@ -106,8 +107,15 @@ def holds_of(order: LifecycleOrder, step: Step, at: datetime) -> tuple[HoldOrder
     return tuple(hold for hold in order.holds if in_force(hold, at) and concerns(hold, step))
 
 
+def things_of(rule: RuleOrder) -> str:
+    """What a rule takes, for people."""
+    return "rows" if rule.keys is None else "keys"
+
+
 def concerns(hold: HoldOrder, step: Step) -> bool:
-    """Whether a hold is about the rows of a rule's own table."""
+    """Whether a hold is about the rows of a rule's own table, or about keys that it may come to."""
+    if hold.keys is not None:
+        return step.rule.keys is not None
     return hold.table is None or same_table(hold.table, step)
 
 

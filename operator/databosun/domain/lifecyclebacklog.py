@@ -34,7 +34,7 @@ def backlog_after(before: Sequence[RuleBacklog], run: EndedRun, interval: timede
     fares = []
     for planned in plan.rules:
         old, result = known.get(planned.name), done.get(planned.name)
-        took = result.deleted + result.anonymized + result.moved if result else 0
+        took = result.deleted + result.anonymized + result.expiring + result.moved if result else 0
         remaining = _remaining(planned.eligible, result, took)
         rate = _per_day(took, interval) if result else (old.rate_per_day if old else None)
         fares.append(

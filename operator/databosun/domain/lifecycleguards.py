@@ -31,6 +31,7 @@ from databosun.domain.lifecycle import (
     names_table,
     needs_deleting_first,
     qualified,
+    things_of,
 )
 
 
@@ -98,6 +99,9 @@ def _against(step: Step, order: LifecycleOrder, facts: RuleFacts | None, at: dat
         message = f"rule {step.rule.name}: the login lacks what {step.rule.action} needs; run {' '.join(facts.grants)}"
         yield Refusal(Reason.PERMISSION_DENIED, message)
     yield from _of_holds(step, order, at)
+    if step.rule.keys is not None:
+        yield from _of_counts(step, facts)
+        return
     yield from _of_table(step, step.table)
     if step.rule.action is ActionType.ANONYMIZE:
         yield from _of_masks(step, step.table)
@@ -111,7 +115,7 @@ def _against(step: Step, order: LifecycleOrder, facts: RuleFacts | None, at: dat
 
 def _of_holds(step: Step, order: LifecycleOrder, at: datetime) -> Iterator[Refusal]:
     for hold in holds_of(order, step, at):
-        if hold.where is None:
+        if hold.where is None and hold.keys is None:
             message = f"rule {step.rule.name}: hold {hold.name} holds all of it: {hold.reason}"
             yield Refusal(Reason.BLOCKED_BY_HOLD, message)
     for hold in order.holds:
@@ -283,8 +287,9 @@ def _of_partitioning(step: Step, table: TableFact) -> Iterator[Refusal]:
 def _of_counts(step: Step, facts: RuleFacts) -> Iterator[Refusal]:
     counts, limit = facts.counts, step.rule.limits.max_percent
     if counts.eligible * 100 > limit * counts.rows:
+        said = f"{counts.eligible} of {counts.rows} {things_of(step.rule)} match"
         message = (
-            f"rule {step.rule.name}: {counts.eligible} of {counts.rows} rows match, more than maxPercent ({limit});"
-            " see whether the rule is right, and raise limits.maxPercent if it is"
+            f"rule {step.rule.name}: {said}, more than maxPercent ({limit}); see whether the rule is right, and raise"
+            " limits.maxPercent if it is"
         )
         yield Refusal(Reason.PLAN_GREW, message)

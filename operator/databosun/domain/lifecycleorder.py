@@ -27,8 +27,10 @@ from databosun.api.v1alpha1.lifecyclepolicy import (
     LifecyclePolicySpec,
     LifecycleRule,
     Mask,
+    RowHold,
 )
 from databosun.domain.attempt import Limits
+from databosun.domain.keyrules import demand_pattern, keys_of
 from databosun.domain.lifecycle import HASH_CHARACTERS, normal_order
 from databosun.domain.presets import invalid_spec, read_span
 from databosun.domain.schedule import interval
@@ -89,7 +91,7 @@ def order_of(spec: LifecyclePolicySpec, database_uid: str) -> LifecycleOrder:
         database=spec.database,
         storage=spec.storage_ref.name,
         rules=[_rule(number, rule) for number, rule in enumerate(spec.rules)],
-        holds=[hold_of(hold) for hold in spec.holds],
+        holds=[_hold(number, hold) for number, hold in enumerate(spec.holds)],
         preconditions=Preconditions(
             backup_within_seconds=_seconds(effective.backup_within),
             proven_within_seconds=_seconds(effective.proven_within),
@@ -129,7 +131,7 @@ def _rule(number: int, rule: LifecycleRule) -> RuleOrder:
     archive = action.archive.format if action.archive else ArchiveFormat.JSON_LINES
     return RuleOrder(
         name=rule.name,
-        table=rule.target.table if rule.target else "",
+        table=(rule.target.table or "") if rule.target else "",
         action=action.type,
         column=match.column,
         older_than_seconds=_seconds(older) if older else None,
@@ -147,6 +149,7 @@ def _rule(number: int, rule: LifecycleRule) -> RuleOrder:
             min_retention_seconds=_seconds(floor),
         ),
         transitions=transitions_of(path, action),
+        **keys_of(path, rule),
     )
 
 
@@ -192,9 +195,22 @@ def mask_of(mask: Mask) -> MaskOrder:
     )
 
 
-def hold_of(hold: LifecycleHold) -> HoldOrder:
+def hold_of(hold: RowHold) -> HoldOrder:
     """One hold."""
-    return HoldOrder(name=hold.name, table=hold.table, where=hold.where, reason=hold.reason, until=hold.until)
+    return HoldOrder(
+        name=hold.name,
+        table=hold.table,
+        keys=hold.key_pattern if isinstance(hold, LifecycleHold) else None,
+        where=hold.where,
+        reason=hold.reason,
+        until=hold.until,
+    )
+
+
+def _hold(number: int, hold: LifecycleHold) -> HoldOrder:
+    if hold.key_pattern is not None:
+        demand_pattern(f"spec.holds[{number}].keyPattern", hold.key_pattern)
+    return hold_of(hold)
 
 
 def _seconds(span: timedelta) -> int:

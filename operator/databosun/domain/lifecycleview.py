@@ -10,12 +10,13 @@ from databosun.api.lifecycleresult import LifecycleResult, RuleOutcome, RuleStat
 from databosun.api.v1alpha1.lifecyclestatus import (
     MAX_CHILDREN,
     LifecyclePlanStatus,
+    PatternReport,
     PlannedCall,
     PlannedChild,
     PlannedRule,
     RuleResult,
 )
-from databosun.domain.lifecycle import BY_PARTITION, MOST_SHOWN, LifecyclePlan, Step, make_plan
+from databosun.domain.lifecycle import BY_PARTITION, MOST_SHOWN, LifecyclePlan, Step, make_plan, things_of
 from databosun.domain.lifecycleguards import Refusal, droppable, keeps, verdicts
 from databosun.domain.lifecycleorder import order_digest
 
@@ -67,6 +68,7 @@ def rule_results(outcomes: Iterable[RuleOutcome]) -> list[RuleResult]:
             archived=one.archived,
             deleted=one.deleted,
             anonymized=one.anonymized,
+            expiring=one.expiring,
             children=sum(one.children.values()),
             partitions=one.partitions,
             moved=one.moved,
@@ -98,8 +100,8 @@ def rule_state(outcomes: Iterable[RuleOutcome]) -> RuleState:
 
 
 def processed_by(outcomes: Iterable[RuleOutcome]) -> int:
-    """Rows that went or were overwritten, or backups whose objects were tagged."""
-    return sum(one.deleted + one.anonymized + one.moved for one in outcomes)
+    """Rows that went or were overwritten, keys that got an end, or backups whose objects were tagged."""
+    return sum(one.deleted + one.anonymized + one.expiring + one.moved for one in outcomes)
 
 
 def looked(found: LifecycleResult) -> str:
@@ -107,7 +109,7 @@ def looked(found: LifecycleResult) -> str:
     eligible = sum(one.counts.eligible for one in found.facts)
     if any(one.bucket is not None for one in found.facts):
         return f"{eligible} backups are due to go to another storage class; nothing was changed"
-    return f"{eligible} rows match the rules; nothing was changed"
+    return f"{eligible} {_things(found)} match the rules; nothing was changed"
 
 
 def done(found: LifecycleResult) -> str:
@@ -116,12 +118,19 @@ def done(found: LifecycleResult) -> str:
         "archived": sum(one.archived for one in found.outcomes),
         "deleted": sum(one.deleted for one in found.outcomes),
         "anonymised": sum(one.anonymized for one in found.outcomes),
+        "given a time to live": sum(one.expiring for one in found.outcomes),
     }
     refused = sum(one.state is RuleState.REFUSED for one in found.outcomes)
-    said = ", ".join(f"{count} rows {what}" for what, count in counts.items() if count) or "no row taken"
+    things = _things(found)
+    said = ", ".join(f"{count} {things} {what}" for what, count in counts.items() if count)
+    said = said or f"no {things[:-1]} taken"
     if any(one.bucket is not None for one in found.facts):
         said = f"{sum(one.moved for one in found.outcomes)} backups tagged, so that the bucket moves their objects"
     return f"{said}; {refused} of {len(found.outcomes)} rules refused" if refused else said
+
+
+def _things(found: LifecycleResult) -> str:
+    return things_of(found.order.rules[0])
 
 
 def _planned(step: Step, facts: RuleFacts, against: Iterable[Refusal], at: datetime) -> PlannedRule:
@@ -139,6 +148,7 @@ def _planned(step: Step, facts: RuleFacts, against: Iterable[Refusal], at: datet
         oldest=counts.oldest,
         newest=counts.newest,
         inflow_per_day=counts.inflow_per_day,
+        pattern=PatternReport(**counts.pattern.model_dump()) if counts.pattern else None,
         samples=counts.samples,
         children=[
             PlannedChild(

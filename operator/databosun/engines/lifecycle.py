@@ -61,12 +61,14 @@ class LifecycleScope:
 
 @dataclass(frozen=True, slots=True)
 class Strain:
-    """How the server bears it. `unseen`: replicas whose lag the login may not see; `advice`: what would show it."""
+    """How the server bears it. `unseen`: replicas whose lag the login may not see; `advice`: what would show it.
+    `busy`: what else it has to do first, in words."""
 
     replica_lag_seconds: float = 0.0
     replicas: int = 0
     unseen: int = 0
     advice: str = ""
+    busy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,9 @@ class Definitions:
 def demand_held(scope: LifecycleScope, is_table: Callable[[str], bool]) -> None:
     """UserFault where a hold is on no table: one that is misspelt would hold nothing, and nobody would see it."""
     for hold in scope.order.holds:
+        if hold.keys is not None and in_force(hold, scope.at):
+            message = f"hold {hold.name} is on keys {hold.keys}, and this database has tables; say which one it is on"
+            raise UserFault(Reason.NO_SUCH_TABLE, message)
         if hold.table is not None and in_force(hold, scope.at) and not is_table(hold.table):
             message = (
                 f"hold {hold.name} is on {hold.table}, and there is no table of that name; correct it, or take the"
@@ -214,7 +219,8 @@ class LifecycleSession(Protocol):
         ...
 
     def size(self, step: Step) -> int:
-        """Bytes of a rule's table on disk, with its indexes and partitions; 0 where there is none."""
+        """Bytes of a rule's table on disk, with its indexes and partitions, or of what holds its keys; 0 where there is
+        none."""
         ...
 
     def strain(self) -> Strain:

@@ -31,6 +31,7 @@ _LIFECYCLES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.lifecycle",
     EngineName.MARIADB: "databosun.engines.mysql.lifecycle",
     EngineName.MYSQL: "databosun.engines.mysql.lifecycle",
+    EngineName.REDIS: "databosun.engines.redis.lifecycle",
 }
 _ERASINGS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.erasing",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from databosun.api.v1alpha1.database import EngineName
@@ -45,9 +47,46 @@ def test_rules_on_rows_are_served(engine: EngineName, action: str) -> None:
     demand_served(spec(action), engine, None)
 
 
-@pytest.mark.parametrize("engine", [EngineName.REDIS, EngineName.MONGODB, EngineName.RDS])
+KEYS = {
+    "databaseRef": {"name": "cache"},
+    "storageRef": {"name": "prod"},
+    "rules": [{"name": "old", "target": {"keyPattern": "a*"}, "action": {"type": "Delete"}}],
+}
+
+
+def test_rules_on_keys_are_served_where_there_are_keys() -> None:
+    demand_served(LifecyclePolicySpec.model_validate(KEYS), EngineName.REDIS, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "engine", "says"),
+    [
+        (spec("Archive"), EngineName.REDIS, "rule old: this release has no Archive for Redis; it has Delete, Expire"),
+        (spec("Delete"), EngineName.REDIS, "rule old: target table is orders, and Redis has keys; say keyPattern"),
+        (KEYS, EngineName.POSTGRESQL, "rule old: target keyPattern is a*, and PostgreSQL has no keys; say table"),
+        (
+            {**KEYS, "holds": [{"name": "case", "table": "a", "reason": "b"}]},
+            EngineName.REDIS,
+            "hold case: its table is a, and Redis has keys",
+        ),
+        (
+            {**spec("Delete").dump(), "holds": [{"name": "case", "keyPattern": "a*", "reason": "b"}]},
+            EngineName.MYSQL,
+            "hold case: its keyPattern is a*, and MySQL has no keys",
+        ),
+    ],
+)
+def test_rules_and_holds_are_about_what_the_engine_has(asked: Any, engine: EngineName, says: str) -> None:
+    read = asked if isinstance(asked, LifecyclePolicySpec) else LifecyclePolicySpec.model_validate(asked)
+    with pytest.raises(UserFault) as caught:
+        demand_served(read, engine, None)
+    assert caught.value.reason == "ActionUnsupported"
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize("engine", [EngineName.MONGODB, EngineName.RDS])
 def test_an_engine_without_rules_is_refused_with_those_that_have_some(engine: EngineName) -> None:
-    with pytest.raises(UserFault, match="it serves MariaDB, MySQL, PostgreSQL") as caught:
+    with pytest.raises(UserFault, match="it serves MariaDB, MySQL, PostgreSQL, Redis") as caught:
         demand_served(spec("Delete"), engine, None)
     assert caught.value.reason == "UnsupportedEngine"
 

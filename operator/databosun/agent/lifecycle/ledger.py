@@ -24,6 +24,7 @@ from databosun.domain.sealing import digest_of
 from databosun.storage.layout import LifecycleFolder
 
 SCHEMA = 1
+TAKEN_AS = ("deleted", "anonymized", "expiring")  # what may become of what was granted
 
 
 class Event(StrEnum):
@@ -44,6 +45,7 @@ class Account:
     archived: int = 0
     deleted: int = 0
     anonymized: int = 0
+    expiring: int = 0
     changed: int = 0
     moved: int = 0
     batches: int = 0
@@ -52,6 +54,11 @@ class Account:
     partitions: list[str] = field(default_factory=list)
     artefacts: list[dict[str, Any]] = field(default_factory=list)
     granted: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def taken(self) -> int:
+        """Rows or keys that something became of."""
+        return self.deleted + self.anonymized + self.expiring
 
     def take(self, number: int, link: Mapping[str, Any]) -> None:
         """Count one link."""
@@ -65,9 +72,9 @@ class Account:
             self._close(link)
 
     def _close(self, link: Mapping[str, Any]) -> None:
-        done = int(link.get("deleted", 0)) + int(link.get("anonymized", 0)) + int(link.get("uncertain", 0))
+        done = sum(int(link.get(name, 0)) for name in (*TAKEN_AS, "uncertain"))
         self.spent += done - self.granted.pop(int(link["of"]), 0)
-        for name in ("deleted", "anonymized", "moved", "changed", "batches", "uncertain"):
+        for name in (*TAKEN_AS, "moved", "changed", "batches", "uncertain"):
             setattr(self, name, getattr(self, name) + int(link.get(name, 0)))
         for table, rows in link.get("children", {}).items():
             self.children[table] = self.children.get(table, 0) + int(rows)

@@ -101,7 +101,9 @@ class Pacemaker:
         strain = self.ask(self._session.strain)
         self._looked = time.monotonic()
         self.unseen, self.advice = max(self.unseen, strain.unseen), strain.advice
-        return strain.replica_lag_seconds > limit
+        if strain.busy:
+            self._ctx.log.info("throttled", message=strain.busy)
+        return strain.replica_lag_seconds > limit or bool(strain.busy)
 
     def _give_way(self, fault: RuleFault | WorldFault, tries: int) -> None:
         trouble = fault.trouble if isinstance(fault, RuleFault) else Trouble.PERMANENT

@@ -104,6 +104,7 @@ class Runner:
             archived=account.archived,
             deleted=account.deleted,
             anonymized=account.anonymized,
+            expiring=account.expiring,
             children=account.children,
             partitions=account.partitions,
             changed=account.changed,

@@ -37,6 +37,7 @@ PART_SECONDS = 15.0  # to archive a part and to delete its rows: the longer, the
 FIRST_PART = 5_000
 MOST_PART = 100_000  # keys and hashes of a part are held in memory
 MOST_PASSES = 16
+TAKEN_BY = {ActionType.ANONYMIZE: "anonymized", ActionType.EXPIRE: "expiring"}
 MOST_FRUITLESS = 3  # passes one after the other that take nothing of what is left
 FIRST_REST = 0.2  # before the table is gone through again; doubled after each pass that took nothing
 
@@ -89,7 +90,7 @@ def work_on_rows(work: RuleWork) -> tuple[RuleState, Left]:
     pass_on = _archive_pass if work.step.rule.action is ActionType.ARCHIVE else _pass
     fruitless = 0
     for _ in range(MOST_PASSES):
-        before = work.account.deleted + work.account.anonymized
+        before = work.account.taken
         try:
             ended = pass_on(work, rows)
         except TimeIsUp:
@@ -97,7 +98,7 @@ def work_on_rows(work: RuleWork) -> tuple[RuleState, Left]:
         left = work.pacemaker.ask(rows.left)
         if not ended or not left.eligible:
             return (RuleState.COMPLETED if not left.eligible else RuleState.LIMITED), left
-        fruitless = 0 if work.account.deleted + work.account.anonymized > before else fruitless + 1
+        fruitless = 0 if work.account.taken > before else fruitless + 1
         if fruitless > MOST_FRUITLESS:
             break
         work.pacemaker.wait(FIRST_REST * 2**fruitless)
@@ -213,9 +214,8 @@ def _chunk(work: RuleWork, rows: RowWork, chunk: _Chunk) -> bool:
 
 
 def _done(work: RuleWork, chunk: _Chunk) -> dict[str, object]:
-    what = "anonymized" if work.step.rule.action is ActionType.ANONYMIZE else "deleted"
     return {
-        what: len(chunk.keys),
+        TAKEN_BY.get(work.step.rule.action, "deleted"): len(chunk.keys),
         "batches": chunk.batches,
         "uncertain": chunk.uncertain,
         "children": chunk.children,

@@ -10,7 +10,7 @@ from pydantic import Field
 from databosun.api.lifecycle import ForeignKeys
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate, SecretKeyRef
 from databosun.api.v1alpha1.fields import Identifier, Line, Message, Name, PositiveDuration, ShortName, Time, first
-from databosun.api.v1alpha1.lifecyclepolicy import Column, LifecycleAllow, LifecycleHold, Mask, Table
+from databosun.api.v1alpha1.lifecyclepolicy import Column, LifecycleAllow, Mask, RowHold, Table
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord, PlannedRule, RuleResult
 from databosun.api.v1alpha1.proving import StoredRecord
 from databosun.api.v1alpha1.run import Failure, RunStatus
@@ -98,7 +98,7 @@ class ErasureRequestSpec(Model):
     rules: Annotated[list[ErasureRule], Field(min_length=1, max_length=32), one_each("name")] = Field(
         description="The tables. Those that refer to others come first, whatever their order here."
     )
-    holds: Annotated[list[LifecycleHold], Field(max_length=64), one_each("name")] = Field(
+    holds: Annotated[list[RowHold], Field(max_length=64), one_each("name")] = Field(
         default_factory=list,
         description="Legal holds, besides those of the LifecyclePolicies of the Database: nothing is erased while a row"
         " of the person is under one.",

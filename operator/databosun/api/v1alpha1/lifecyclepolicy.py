@@ -9,6 +9,7 @@ from pydantic import Field
 from databosun.api.lifecycle import ActionType, ArchiveFormat, ForeignKeys, Granularity, LifecycleMode, MaskMethod
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate, SecretKeyRef
 from databosun.api.v1alpha1.fields import Cron, Duration, PositiveDuration, ShortName, Time, TimeZone
+from databosun.api.v1alpha1.lifecyclekeys import KEY_RULES, ExpireAction, KeyPattern
 from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, one_each, rules
 from databosun.api.v1alpha1.transition import Transition
 
@@ -20,14 +21,34 @@ Condition = Annotated[str, Field(min_length=1, max_length=2048)]
 class LifecycleTarget(Model):
     """What a rule is about."""
 
-    table: Table = Field(description="The table, such as public.orders; of a partitioned one all its partitions.")
+    model_config = rules(
+        cel("has(self.table) != has(self.keyPattern)", "exactly one of table and keyPattern is required"),
+        cel(
+            "!has(self.everyKey) || !self.everyKey || has(self.keyPattern)",
+            "everyKey is about keys: it needs keyPattern",
+        ),
+    )
+    table: Table | None = Field(
+        default=None, description="The table, such as public.orders; of a partitioned one all its partitions."
+    )
+    key_pattern: KeyPattern | None = Field(
+        default=None,
+        description="Redis: keys with such a name, as SCAN matches it: * for any characters, ? for one, [a-f] for one"
+        " of these; a backslash makes the next one plain.",
+    )
+    every_key: bool = Field(
+        default=False, description="keyPattern may match every name there is, as * does; limits.maxPercent holds."
+    )
 
 
 class LifecycleMatch(Model):
     """Which rows."""
 
     model_config = rules(
-        cel("has(self.olderThan) || has(self.where)", "olderThan or where is required: a rule never means all rows"),
+        cel(
+            "has(self.olderThan) || has(self.where) || has(self.idleFor)",
+            "olderThan or where is required: a rule never means all rows (of keys: idleFor)",
+        ),
         cel("!has(self.olderThan) || has(self.column)", "olderThan needs column, which the age is read from"),
     )
     column: Column | None = Field(
@@ -42,6 +63,10 @@ class LifecycleMatch(Model):
     where: Condition | None = Field(
         default=None,
         description="A condition in the server's SQL on the table's own columns, such as status = 'closed'.",
+    )
+    idle_for: PositiveDuration | None = Field(
+        default=None,
+        description="Keys that nobody read or wrote for so long, as the server that takes writes knows it.",
     )
 
 
@@ -92,13 +117,14 @@ class LifecycleAction(Model):
         ),
         cel("self.type == 'Archive' || !has(self.archive)", "archive is for type Archive"),
         cel("self.type == 'StorageTransition' || !has(self.transitions)", "transitions are for type StorageTransition"),
+        cel("self.type == 'Expire' ? has(self.expire) : !has(self.expire)", "expire is for Expire, and needed"),
     )
     type: ActionType = Field(
         description="Archive: write the rows to the storage, verify them there, then delete exactly those. Delete:"
         " delete them. PurgeSoftDeleted: delete rows that were marked as deleted. Anonymize: overwrite columns."
         " DropPartition: drop whole partitions in which every row is old enough. DetachPartition: only take them out of"
         " their table. StorageTransition: have the bucket move the objects of old backups to cheaper classes; nothing"
-        " is deleted."
+        " is deleted. Expire: give keys a time to live."
     )
     archive: ArchiveAction | None = Field(default=None, description="Archive: how.")
     columns: Annotated[list[Mask], Field(min_length=1, max_length=64), one_each("name")] | None = Field(
@@ -114,6 +140,7 @@ class LifecycleAction(Model):
         description="StorageTransition: when to which class, the warmest first. Absent: STANDARD_IA after 30 days,"
         " GLACIER after 90, DEEP_ARCHIVE after 365. When a backup is deleted, the BackupPolicy's retention says.",
     )
+    expire: ExpireAction | None = Field(default=None, description="Expire: how.")
 
 
 class LifecycleAllow(Model):
@@ -139,14 +166,16 @@ class LifecycleLimits(Model):
     )
     max_percent: Annotated[int, Field(ge=1, le=100)] = Field(
         default=10,
-        description="A rule that matches more of its table does nothing at all: the plan has grown beyond what was"
-        " meant, or the rule is wrong.",
+        description="A rule that matches more of its table, or of the keys of its database, does nothing at all: the"
+        " plan has grown beyond what was meant, or the rule is wrong.",
     )
     keep_newest: Annotated[int, Field(ge=0, le=1_000_000_000)] = Field(
         default=0, description="So many of the newest rows of the table stay, however old they are."
     )
     min_retention: Duration | None = Field(
-        default=None, description="Floor, such as one of law: no row younger than this is touched, whatever match says."
+        default=None,
+        description="Floor, such as one of law: no row younger than this is touched, whatever match says. Of keys:"
+        " refused where idleFor or expire.after do not keep it.",
     )
 
 
@@ -165,9 +194,10 @@ class LifecycleRule(Model):
         ),
         cel(
             "self.action.type == 'StorageTransition' ? !has(self.target) && !has(self.match) : has(self.target) &&"
-            " has(self.match)",
+            " (has(self.match) || has(self.target.keyPattern))",
             "target and match are needed, but for StorageTransition, which is about the backups of the database",
         ),
+        *KEY_RULES,
     )
     name: ShortName = Field(description="Its name, unique in the policy; stands in plans, results and audits.")
     target: LifecycleTarget | None = Field(
@@ -184,11 +214,11 @@ class LifecycleRule(Model):
     )
 
 
-class LifecycleHold(Model):
-    """A legal hold: what it covers is not touched by any action while it stands here."""
+class RowHold(Model):
+    """A legal hold on rows: what it covers is not touched by any action while it stands here."""
 
     model_config = rules(
-        cel("!has(self.where) || has(self.table)", "where needs table: it is a condition on that table's columns")
+        cel("!has(self.where) || has(self.table)", "where needs table: it is a condition on that table's columns"),
     )
     name: ShortName = Field(description="Its name, unique in the policy.")
     table: Table | None = Field(default=None, description="Hold rows of this table only. Absent: of all.")
@@ -197,6 +227,18 @@ class LifecycleHold(Model):
     )
     reason: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Why, such as a case number.")
     until: Time | None = Field(default=None, description="When it ends by itself. Absent: when it is taken out.")
+
+
+class LifecycleHold(RowHold):
+    """A legal hold on rows or keys: what it covers is not touched by any action while it stands here."""
+
+    model_config = rules(
+        cel("!has(self.where) || has(self.table)", "where needs table: it is a condition on that table's columns"),
+        cel("!has(self.table) || !has(self.keyPattern)", "a hold is on a table or on keys, not on both"),
+    )
+    key_pattern: KeyPattern | None = Field(
+        default=None, description="Redis: hold keys with such a name only, as SCAN matches it. Absent: all."
+    )
 
 
 class LifecycleBatch(Model):
@@ -272,7 +314,7 @@ class LifecyclePolicySpec(Model):
     database: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
         default=None,
         description="Database of the server that holds the tables. Absent: connection.database of the Database, or the"
-        " only one that is no template.",
+        " only one that is no template. Of keys: its number; absent: 0.",
     )
     storage_ref: LocalRef = Field(
         description="The BackupStorage that takes archived rows, and the audit of every enforced run."

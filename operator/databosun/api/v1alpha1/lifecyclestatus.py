@@ -34,16 +34,27 @@ class PlannedCall(Model):
     sha256: Identifier = Field(description="Of its definition; with another one it is another plan.")
 
 
+class PatternReport(Model):
+    """What lies under a pattern of keys, whether it is touched or not."""
+
+    keys: int = Field(default=0, description="Keys with such a name.")
+    bytes: int = Field(default=0, description="What they take in memory, by the server's estimate of a sample.")
+    lasting: int = Field(default=0, description="Keys without a time to live.")
+
+
 class PlannedRule(Model):
     """What one rule would do."""
 
     name: ShortName = Field(description="Name of the rule.")
     action: ActionType = Field(description="What becomes of the rows.")
-    table: Line = Field(description="The table, with its schema; of StorageTransition the bucket.")
+    table: Line = Field(
+        description="The table, with its schema; of keys the database's number and the pattern; of StorageTransition"
+        " the bucket."
+    )
     eligible: int = Field(
         default=0, description="Rows that it matches and nothing keeps; of StorageTransition backups."
     )
-    rows: int = Field(default=0, description="Rows of the table.")
+    rows: int = Field(default=0, description="Rows of the table, or keys of the database.")
     bytes: int = Field(default=0, description="Of the eligible rows, estimated.")
     held: int = Field(default=0, description="Rows that only a hold keeps.")
     kept_newest: int = Field(default=0, description="Rows that only keepNewest keeps.")
@@ -52,9 +63,12 @@ class PlannedRule(Model):
         description="Of an erasure: rows that are not the person's to the letter, and that the column's collation takes"
         " for theirs. They stay.",
     )
-    oldest: Time | None = Field(default=None, description="Age of the oldest eligible row.")
-    newest: Time | None = Field(default=None, description="Age of the newest eligible row.")
+    oldest: Time | None = Field(
+        default=None, description="Age of the oldest eligible row; of a key when it was last read or written."
+    )
+    newest: Time | None = Field(default=None, description="Age of the newest eligible row, or key.")
     inflow_per_day: int = Field(default=0, description="Rows that become eligible in a day.")
+    pattern: PatternReport | None = Field(default=None, description="Of a rule on keys: what lies under its pattern.")
     samples: Annotated[list[Line], Field(max_length=10), WHOLE, first(10)] = Field(
         default_factory=list, description="Keyed hashes of some rows' keys."
     )
@@ -106,6 +120,7 @@ class RuleResult(Model):
     archived: int = Field(default=0, description="Rows archived, and verified in the store.")
     deleted: int = Field(default=0, description="Rows deleted.")
     anonymized: int = Field(default=0, description="Rows anonymised.")
+    expiring: int = Field(default=0, description="Keys that were given a time to live.")
     children: int = Field(default=0, description="Rows of other tables that went along.")
     partitions: Annotated[list[Line], Field(max_length=32), WHOLE, first(32)] = Field(
         default_factory=list, description="Partitions dropped or detached; the first 32."
@@ -121,7 +136,10 @@ class RuleResult(Model):
     seconds: int = Field(default=0, description="How long it worked.")
     throttled_seconds: int = Field(default=0, description="Of these, waiting for replicas or locks.")
     bytes_logical: int = Field(default=0, description="Of the rows that went.")
-    bytes_reclaimed: int = Field(default=0, description="By which the table became smaller on disk.")
+    bytes_reclaimed: int = Field(
+        default=0,
+        description="By which the table became smaller on disk; of keys the server in memory, whoever did it.",
+    )
     artefacts: int = Field(default=0, description="Archives written.")
     reason: Line | None = Field(default=None, description="Why it was refused or failed, in one word.")
     message: Message | None = Field(default=None, description="The same for people.")

@@ -649,6 +649,11 @@ class Reason(StrEnum):
     MASK_DOES_NOT_FIT = "MaskDoesNotFit", "Use another method for the column."
     TOO_MANY_CALLS = "TooManyCalls", "Write the condition on columns, so that people can see what it comes to."
     ACTION_UNSUPPORTED = "ActionUnsupported", "Use an action that the message lists: the engine has no other."
+    IDLE_TIME_UNKNOWN = (
+        "IdleTimeUnknown",
+        "See the message: list the Sentinels among the hosts, wait until this master is one for long enough, or use no"
+        " LFU policy; or say Expire instead.",
+    )
     CONDITION_REFUSED = (
         "ConditionRefused",
         "Write one expression on the table's own columns: no semicolon, variable or SQL in a comment; texts in quotes.",

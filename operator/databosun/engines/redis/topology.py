@@ -6,7 +6,7 @@ replicas may take it for one. So a master that is watched, or that demands repli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
@@ -66,6 +66,29 @@ def choose_master(target: Target, pulse: Callable[[], None] = lambda: None) -> S
     names = ", ".join(str(facts.endpoint) for facts in search.seen.values())
     message = f"no master answers, only {names}; list it in spec.connection.hosts, or wait for the failover"
     raise WorldFault(Reason.SERVER_NOT_READY, message)
+
+
+def master_since(target: Target, endpoint: Endpoint, pulse: Callable[[], None] = lambda: None) -> int:
+    """For how many seconds at least a node has been the master, as the Sentinels among the hosts saw; else 0."""
+    search = _look_around(target, pulse)
+    found = [0]
+    for facts in search.seen.values():
+        if facts.mode == "sentinel":
+            masters, _ = _ask_sentinel(search, facts)
+            found += [
+                int(one.get("role-reported-time", "0")) // 1000
+                for one in masters
+                if one.get("role-reported") == "master" and _is_at(one, endpoint)
+            ]
+    return max(found)
+
+
+def _is_at(one: Mapping[str, str], endpoint: Endpoint) -> bool:
+    try:
+        places = endpoints_of(one.get("ip", ""), int(one.get("port", "0")))
+    except DatabosunError:
+        return False
+    return any((place.address, place.port) == (endpoint.address, endpoint.port) for place in places)
 
 
 def find_master(target: Target, facts: ServerFacts) -> ServerFacts | None:
@@ -157,6 +180,14 @@ def _ask(search: _Search, endpoint: Endpoint) -> ServerFacts:
 
 def _follow_sentinel(search: _Search, facts: ServerFacts) -> None:
     """The nodes of the one master that a Sentinel watches. UserFault(SeveralMasters) where there are more."""
+    masters, replicas = _ask_sentinel(search, facts)
+    nodes = [*replicas, *masters]
+    alive = [one for one in nodes if not any(word in one.get("flags", "") for word in _GONE)]
+    _look_at_nodes(search, [Node(one.get("ip", ""), int(one.get("port", "0"))) for one in alive])
+
+
+def _ask_sentinel(search: _Search, facts: ServerFacts) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """The one master that it watches, and its replicas; neither where it does not answer."""
     login = facts.watched is not None
     try:
         with (
@@ -172,12 +203,10 @@ def _follow_sentinel(search: _Search, facts: ServerFacts) -> None:
                     "nodes of the one to back up in spec.connection.hosts instead"
                 )
                 raise UserFault(Reason.SEVERAL_MASTERS, message)
-            nodes = [*_entries(_replicas(wire, names[0])), *masters]
+            return masters, _entries(_replicas(wire, names[0]))
     except WorldFault as fault:
         search.errors.append(fault)
-        return
-    alive = [one for one in nodes if not any(word in one.get("flags", "") for word in _GONE)]
-    _look_at_nodes(search, [Node(one.get("ip", ""), int(one.get("port", "0"))) for one in alive])
+        return [], []
 
 
 def _replicas(wire: Wire, name: str) -> Reply:
