@@ -47,7 +47,7 @@ def test_what_the_operator_asks_for_is_what_the_architecture_grants() -> None:
     assert (
         rights(ours, " ".join(KINDS), "get list watch")
         | rights(ours, "backups restoredrillruns failovertestruns lifecycleruns", "create delete patch")
-        | rights(ours, "restores databases erasurerequests", "patch")
+        | rights(ours, "restores databases erasurerequests dataexports", "patch")
         | rights(ours, "inquiries", "delete patch")
         | rights(ours, " ".join(f"{kind}/status" for kind in KINDS if kind != "approvals"), "patch")
         | rights("batch", "jobs", "get list watch create delete")
@@ -103,7 +103,7 @@ def test_the_operator_writes_no_spec_but_that_of_a_new_run(default: Rendered) ->
     runs = itertools.product(made, ("create", "delete", "patch"))
     # A Database's finalizer stands while a replication slot does.
     answered = {("inquiries", "delete"), ("inquiries", "patch")}
-    marked = {(kind, "patch") for kind in ("restores", "databases", "erasurerequests")}
+    marked = {(kind, "patch") for kind in ("restores", "databases", "erasurerequests", "dataexports")}
     assert writes == {*runs, *marked, *answered}
 
 

@@ -92,6 +92,8 @@ DEFAULTS: list[tuple[str, str, Place, object]] = [
     ("ErasureRequest", "plain", ("rules", 0, "maxRows"), 10_000),
     ("ErasureRequest", "plain", ("rules", 0, "foreignKeys"), "Refuse"),
     ("ErasureRequest", "plain", ("approveWithin",), "7d"),
+    ("DataExport", "plain", ("rules", 0, "maxRows"), 10_000),
+    ("DataExport", "plain", ("expiresAfter",), "30d"),
 ]
 
 
@@ -139,6 +141,8 @@ EDITS: list[tuple[str, Place, object]] = [
     ("RestoreDrillRun", ("notAfter",), "2026-03-01T02:00:01Z"),
     ("ErasureRequest", ("rules", 0, "column"), "another"),
     ("ErasureRequest", ("subjectSecretRef", "name"), "another"),
+    ("DataExport", ("subjectSecretRef", "name"), "another"),
+    ("DataExport", ("expiresAfter",), "90d"),
     ("Approval", ("ref", "kind"), "LifecyclePolicy"),
     ("Approval", ("ref", "name"), "another"),
     ("Approval", ("planHash",), "0123456789"),

@@ -36,6 +36,7 @@ from databosun.api.request import (
     BridgeTask,
     DrillTask,
     EraseTask,
+    ExportTask,
     InquireTask,
     JointTask,
     LifecycleTask,
@@ -179,7 +180,9 @@ class Agents:
 
     async def _start(self, pod: Object) -> bool:
         request = _request(pod)
-        named = isinstance(request.job, (BackupTask, DrillTask, JointTask, RestoreTask, LifecycleTask, EraseTask))
+        named = isinstance(
+            request.job, (BackupTask, DrillTask, JointTask, RestoreTask, LifecycleTask, EraseTask, ExportTask)
+        )
         subject = request.job.id if named else request.run
         self.bucket.agents[request.job.task, subject, request.attempt] += 1
         return await self.patch(pod, "Running", {"running": {"startedAt": self._at()}})
@@ -249,15 +252,17 @@ class Agents:
             return good.model_copy(update={"backup": found})
         if isinstance(task, DrillTask):
             return self._drill(good, task)
-        if isinstance(task, LifecycleTask | EraseTask):
-            return self._let_go(task).model_copy(update={"attempt": request.attempt})
+        if isinstance(task, LifecycleTask | EraseTask | ExportTask):
+            return self._of_people(task).model_copy(update={"attempt": request.attempt})
         if isinstance(task, JointTask):
             return self._write_down(good, task)
         if isinstance(task, RestoreTask | BridgeTask):
             return self._restore(good, task) if isinstance(task, RestoreTask) else self._bridge(good, task)
         return self._tend(good, task)
 
-    def _let_go(self, task: LifecycleTask | EraseTask) -> Result:
+    def _of_people(self, task: LifecycleTask | EraseTask | ExportTask) -> Result:
+        if isinstance(task, ExportTask):
+            return self.bucket.people.export(task, self._clock.now)
         if isinstance(task, EraseTask):
             return self.bucket.people.work(task, self._clock.now)
         return self.bucket.old.work(task, self._clock.now)
@@ -289,6 +294,8 @@ class Agents:
             return good.model_copy(update={"lifecycle": lifecycle})
         if task.durable == "erasure" and (erasure := self.bucket.people.receipts.get(task.id)) is not None:
             return good.model_copy(update={"erasure": erasure})
+        if task.durable == "export" and (export := self.bucket.people.exports.get(task.id)) is not None:
+            return good.model_copy(update={"dataexport": export})
         drill, restore = self.bucket.evidence.get(task.id), self.bucket.restores.get(task.id)
         if task.durable == "failover" or (drill if task.durable == "evidence" else restore) is None:
             return Result(outcome=Outcome.FAILED, reason="NoResult", message="there is no record", retryable=True)

@@ -17,6 +17,7 @@ GROUPS = {
     "backupstorages": OURS,
     "databases": OURS,
     "erasurerequests": OURS,
+    "dataexports": OURS,
     "failovertestruns": OURS,
     "failovertests": OURS,
     "inquiries": OURS,

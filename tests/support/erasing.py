@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from databosun.api.backuptasks import ValidateTask
+from databosun.api.dataexport import ExportOrder, ExportResult
 from databosun.api.erasure import ErasureResult
 from databosun.api.lifecycle import (
     ActionType,
@@ -21,7 +24,7 @@ from databosun.api.lifecycle import (
     MaskOrder,
     RuleOrder,
 )
-from databosun.api.request import DatabaseTarget, EraseTask
+from databosun.api.request import DatabaseTarget, EraseTask, ExportTask
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.erasure import subject_hash
 from databosun.engines.postgresql import ENGINE
@@ -138,8 +141,8 @@ class Forgetter:
         order = LifecycleOrder(database_uid=UID, storage="prod", rules=rules, holds=holds)
         return EraseTask(**{"id": name, "uid": REQUEST_UID, "at": datetime.now(UTC), "order": order, **more})
 
-    def run(self, task: EraseTask, attempt: int = 1) -> Ran:
-        """A look, or an erasure."""
+    def run(self, task: EraseTask | ExportTask, attempt: int = 1) -> Ran:
+        """A look, an erasure, or an export."""
         place = self.yard.place
         before = dict(place.secrets)
         place.secrets = {
@@ -169,6 +172,27 @@ class Forgetter:
         approved = more.get("approved") or erased(self.run(task)).plan_hash
         enforced = {"mode": LifecycleMode.ENFORCE, "approved": approved}
         return self.run(task.model_copy(update=enforced), attempt=attempt)
+
+    def export(self, *rules: ExportOrder, name: str = "export-1", attempt: int = 1, **more: Any) -> Ran:
+        """Hand over the person's rows."""
+        given = {"id": name, "uid": REQUEST_UID, "database_uid": UID, "database": PEOPLE, "storage": "prod",
+                 "rules": list(rules), "expires_seconds": 3600, **more}  # fmt: skip
+        return self.run(ExportTask(**given), attempt=attempt)
+
+    def exported(self, result: ExportResult) -> dict[str, list[dict[str, Any]]]:
+        """The rows of each table, decrypted from the store by its own tools; digests are compared."""
+        key, found = self.yard.key, {}
+        for one in result.files:
+            stored = b"".join((self.yard.place.paths.volume / name).read_bytes() for name in one.objects)
+            assert (len(stored), hashlib.sha256(stored).hexdigest()) == (one.stored_bytes, one.stored_sha256)
+            plain = stored
+            for argv in (["age", "--decrypt", "--identity", str(key.identity)], ["zstd", "-d"]):
+                plain = subprocess.run(argv, input=plain, capture_output=True, check=True).stdout
+            assert (len(plain), hashlib.sha256(plain).hexdigest()) == (one.bytes, one.sha256)
+            lines = [json.loads(line) for line in plain.splitlines()]
+            assert (len(lines), one.recipients) == (one.rows, [key.recipient])
+            found[one.table] = sorted(lines, key=lambda row: row["id"])
+        return found
 
     def pod(self, key: str | None = None) -> RecoveryPod:
         """One that restores, with the key that is named, by default the right one."""

@@ -483,6 +483,18 @@ def lifecycle_run(name: str, not_after: datetime, **spec: Any) -> Object:
     return _object("LifecycleRun", name, {**late, **spec})
 
 
+def dataexport(name: str, not_after: datetime, **spec: Any) -> Object:
+    """All rows of one person, who stands in one table."""
+    base = {
+        "databaseRef": {"name": "orders"},
+        "storageRef": {"name": "prod"},
+        "subjectSecretRef": {"name": name, "key": "subject"},
+        "rules": [{"name": "customers", "table": "public.customers", "column": "email", "along": ["orders"]}],
+        "notAfter": not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    return _object("DataExport", name, {**base, **spec})
+
+
 def erasure(name: str, not_after: datetime, **spec: Any) -> Object:
     """One person, who stands in one table."""
     base = {

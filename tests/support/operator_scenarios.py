@@ -11,7 +11,7 @@ from typing import Any
 from databosun.api.backuptasks import BackupTask
 from databosun.api.failover import FailoverStep, FailoverTask
 from databosun.api.lifecycle import TriggerFact
-from databosun.api.request import BridgeTask, DrillTask, EraseTask, LifecycleTask, Request
+from databosun.api.request import BridgeTask, DrillTask, EraseTask, ExportTask, LifecycleTask, Request
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import (
     ANNOTATION_RUN_NOW,
@@ -33,6 +33,7 @@ from support.operator import (
     backup,
     conditions,
     database,
+    dataexport,
     drill,
     drill_run,
     erasure,
@@ -45,7 +46,8 @@ from support.operator import (
 )
 
 PLANS = ("Database", "BackupStorage", "BackupPolicy", "FailoverTest", "RestoreDrill", "LifecyclePolicy")
-WORK = ("backup", "bridge", "drill", "erase", "failover", "joint", "lifecycle", "restore")
+KEYED: dict[str, Any] = {"erasure": {"keySecretRef": {"name": "erasure-key", "key": "key"}}}
+WORK = ("backup", "bridge", "drill", "erase", "export", "failover", "joint", "lifecycle", "restore")
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 Condition = Callable[[], Awaitable[bool]]
 
@@ -538,8 +540,7 @@ async def erased(drive: Driver) -> None:
         "crash" if isinstance(request.job, EraseTask) and request.job.approved and request.attempt == 2 else None
     )
     await seeded(drive, 2)
-    keyed = {"erasure": {"keySecretRef": {"name": "erasure-key", "key": "key"}}}
-    await rig.edit("BackupStorage", "prod", lambda body: body["spec"].update(keyed))
+    await rig.edit("BackupStorage", "prod", lambda body: body["spec"].update(KEYED))
     await drive.until(lambda: ready(rig))
     await rig.create(erasure("mine", rig.clock.now() + 12 * HOUR))
 
@@ -550,6 +551,19 @@ async def erased(drive: Driver) -> None:
     body = await rig.get("ErasureRequest", "mine")
     await rig.create(approval_of(body, rig.clock.now() + 12 * HOUR, body["status"]["plan"]["hash"]))
     await drive.until(runs_done(rig, "ErasureRequest", "Succeeded"))
+
+
+async def exported(drive: Driver) -> None:
+    """A person's data are handed over; nobody hears what the first attempt came to."""
+    rig = drive.rig
+    rig.agents.script = lambda request: (
+        "crash" if isinstance(request.job, ExportTask) and request.attempt == 1 else None
+    )
+    await seeded(drive, 1)
+    await rig.edit("BackupStorage", "prod", lambda body: body["spec"].update(KEYED))
+    await drive.until(lambda: ready(rig))
+    await rig.create(dataexport("mine", rig.clock.now() + 12 * HOUR))
+    await drive.until(runs_done(rig, "DataExport", "Succeeded"))
 
 
 async def _policy_has(rig: Rig, field: str) -> bool:
@@ -591,6 +605,7 @@ SCENARIOS: dict[str, Callable[[Driver], Awaitable[None]]] = {
         lifecycle_enforced,
         lifecycle_changed,
         erased,
+        exported,
     )
 }
 
@@ -709,7 +724,7 @@ async def end_of(rig: Rig) -> End:
     bodies = [body for at, body in sorted(seen.items())]
     backups = [body for body in bodies if body["kind"] == "Backup"]
     work = Counter((task, attempt) for (task, _, attempt), _ in rig.agents.bucket.agents.items() if task in WORK)
-    runs = ("FailoverTestRun", "RestoreDrillRun", "Restore", "LifecycleRun", "ErasureRequest")
+    runs = ("FailoverTestRun", "RestoreDrillRun", "Restore", "LifecycleRun", "ErasureRequest", "DataExport")
     others = [body for body in bodies if body["kind"] in runs]
     return End(
         backups=tuple(sorted(_backup(body) for body in backups)),

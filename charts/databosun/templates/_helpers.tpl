@@ -119,4 +119,4 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
 {{- /* The tasks of Jobs (databosun.io/task) that connect to a database. */ -}}
-{{- define "databosun.databaseTasks" -}}backup, bridge, probe, archive, drop-slot, inquire, lifecycle, erase{{- end -}}
+{{- define "databosun.databaseTasks" -}}backup, bridge, probe, archive, drop-slot, inquire, lifecycle, erase, export{{- end -}}

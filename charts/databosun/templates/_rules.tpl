@@ -5,13 +5,13 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
 */ -}}
 {{- define "databosun.rules" -}}
 - apiGroups: [databosun.io]
-  resources: [databases, backupstorages, backuppolicies, restoredrills, failovertests, backups, restoredrillruns, failovertestruns, restores, inquiries, lifecyclepolicies, lifecycleruns, erasurerequests, approvals]
+  resources: [databases, backupstorages, backuppolicies, restoredrills, failovertests, backups, restoredrillruns, failovertestruns, restores, inquiries, lifecyclepolicies, lifecycleruns, erasurerequests, dataexports, approvals]
   verbs: [get, list, watch]
 - apiGroups: [databosun.io]
   resources: [backups, restoredrillruns, failovertestruns, lifecycleruns]
   verbs: [create, delete, patch]
 - apiGroups: [databosun.io]
-  resources: [restores, databases, erasurerequests]
+  resources: [restores, databases, erasurerequests, dataexports]
   verbs: [patch]
 - apiGroups: [databosun.io]
   resources: [inquiries]
@@ -31,6 +31,7 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
     - lifecyclepolicies/status
     - lifecycleruns/status
     - erasurerequests/status
+    - dataexports/status
   verbs: [patch]
 - apiGroups: [batch]
   resources: [jobs]

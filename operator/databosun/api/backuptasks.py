@@ -84,10 +84,10 @@ class RecoverTask(Model):
     task: Literal["recover"] = "recover"
     database: str
     id: str
-    durable: Literal["manifest", "evidence", "result", "joint", "failover", "lifecycle", "erasure"] = Field(
+    durable: Literal["manifest", "evidence", "result", "joint", "failover", "lifecycle", "erasure", "export"] = Field(
         default="manifest",
         description="Of a backup, a drill, a restore, a drill of many databases, a failover test, a lifecycle run, an"
-        " erasure.",
+        " erasure, an export.",
     )
 
 

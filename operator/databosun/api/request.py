@@ -19,6 +19,7 @@ from databosun.api.backuptasks import (
     SweepTask,
     ValidateTask,
 )
+from databosun.api.dataexport import ExportOrder
 from databosun.api.drill import Check, Level, RecoveryPoint, Verdict
 from databosun.api.failover import FailoverTask
 from databosun.api.lifecycle import BatchOrder, CallFact, LifecycleMode, LifecycleOrder, ThrottleOrder
@@ -364,6 +365,19 @@ class EraseTask(Model):
     previous: PreviousEvidence | None = Field(default=None, description="The audit of the erasure before this.")
 
 
+class ExportTask(Model):
+    """Write all rows of a subject into the store. `Secret subject` and `Secret erasure`: as of an EraseTask."""
+
+    task: Literal["export"] = "export"
+    id: str = Field(description="The export's name.")
+    uid: str = Field(description="The export's uid.")
+    database_uid: str
+    database: str | None = Field(default=None, description="Of the server; None: the one that there is.")
+    storage: str = Field(description="Name of the BackupStorage.")
+    rules: list[ExportOrder]
+    expires_seconds: int = Field(description="How long the files are kept.")
+
+
 Task = Annotated[
     RestoreTask
     | BridgeTask
@@ -383,7 +397,8 @@ Task = Annotated[
     | DropSlotTask
     | ExpireLogTask
     | LifecycleTask
-    | EraseTask,
+    | EraseTask
+    | ExportTask,
     Field(discriminator="task"),
 ]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from databosun.api.comparison import Comparison
+from databosun.api.dataexport import ExportResult
 from databosun.api.drill import CheckResult, Level, RecoveryPoint, Rpo, Rto, Verdict
 from databosun.api.erasure import ErasureResult
 from databosun.api.failover import FailoverResult
@@ -270,6 +271,7 @@ class Result(Model):
     failover: FailoverResult | None = None
     lifecycle: LifecycleResult | None = None
     erasure: ErasureResult | None = None
+    dataexport: ExportResult | None = None
 
 
 class Summary(Model):

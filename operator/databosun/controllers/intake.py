@@ -47,7 +47,7 @@ KINDS = (
     APPROVALS,
 )
 RUNS = frozenset(resource.kind for resource in RUN_KINDS)
-READERS = ("RestoreDrillRun", "Restore", "Inquiry", "FailoverTestRun", "ErasureRequest")
+READERS = ("RestoreDrillRun", "Restore", "Inquiry", "FailoverTestRun", "ErasureRequest", "DataExport")
 LASTING = frozenset({"Inquiry", "ErasureRequest"})
 """Finished ones that are looked at again: an answer goes, and what an erasure left behind expires."""
 APPROVABLE = frozenset({"BackupPolicy", "Database", "ErasureRequest", "FailoverTestRun", "LifecyclePolicy", "Restore"})
@@ -61,6 +61,7 @@ OPERATION_OF = {
     "FailoverTestRun": Operation.FAILOVER,
     "LifecycleRun": Operation.LIFECYCLE,
     "ErasureRequest": Operation.LIFECYCLE,
+    "DataExport": Operation.DRILL,
 }
 UNFINISHED = f"!{LABEL_FINISHED}"
 FINISHED = LABEL_FINISHED

@@ -87,7 +87,7 @@ def _lifecycle_run_refs(body: Mapping[str, Any]) -> list[str]:
     return [f"lifecycle:{body.get('spec', {}).get('policyRef', {}).get('name')}"]
 
 
-def _erasure_refs(body: Mapping[str, Any]) -> list[str]:
+def _person_refs(body: Mapping[str, Any]) -> list[str]:
     return [f"database:{body.get('spec', {}).get('databaseRef', {}).get('name')}"]
 
 
@@ -103,7 +103,8 @@ INDEXERS: Mapping[str, Indexer] = {
     "Inquiry": _inquiry_refs,
     "LifecyclePolicy": _lifecycle_policy_refs,
     "LifecycleRun": _lifecycle_run_refs,
-    "ErasureRequest": _erasure_refs,
+    "ErasureRequest": _person_refs,
+    "DataExport": _person_refs,
     "Approval": _approval_refs,
 }
 

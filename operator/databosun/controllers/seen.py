@@ -16,6 +16,7 @@ from databosun.api.v1alpha1.backupstorage import BackupStorageSpec, BackupStorag
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.databasestatus import DatabaseStatus
+from databosun.api.v1alpha1.dataexport import DataExportSpec, DataExportStatus
 from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec, ErasureRequestStatus
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec, FailoverTestStatus
 from databosun.api.v1alpha1.failovertestrun import FailoverTestRunSpec, FailoverTestRunStatus
@@ -77,6 +78,7 @@ SeenRestore = Seen[RestoreSpec, RestoreStatus]
 SeenInquiry = Seen[InquirySpec, InquiryStatus]
 SeenLifecyclePolicy = Seen[LifecyclePolicySpec, LifecyclePolicyStatus]
 SeenLifecycleRun = Seen[LifecycleRunSpec, LifecycleRunStatus]
+SeenExport = Seen[DataExportSpec, DataExportStatus]
 SeenErasure = Seen[ErasureRequestSpec, ErasureRequestStatus]
 
 
@@ -177,6 +179,11 @@ def lifecycle_policy(body: Mapping[str, Any]) -> SeenLifecyclePolicy:
 def lifecycle_run(body: Mapping[str, Any]) -> SeenLifecycleRun:
     """Parse a LifecycleRun."""
     return parse(body, LifecycleRunSpec, LifecycleRunStatus)
+
+
+def dataexport(body: Mapping[str, Any]) -> SeenExport:
+    """Parse a DataExport."""
+    return parse(body, DataExportSpec, DataExportStatus)
 
 
 def erasure(body: Mapping[str, Any]) -> SeenErasure:

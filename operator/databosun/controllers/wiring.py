@@ -11,6 +11,7 @@ from typing import Any
 from databosun.controllers.backup import BackupController
 from databosun.controllers.context import Context, EventSink, Images, Leadership, Reconciler, Register
 from databosun.controllers.database import DatabaseController
+from databosun.controllers.dataexport import DataExportController
 from databosun.controllers.drill import DrillController
 from databosun.controllers.erasure import ErasureController
 from databosun.controllers.failoverrun import FailoverRunController
@@ -116,6 +117,7 @@ def wire(
         "LifecyclePolicy": LifecyclePolicyController(context).reconcile,
         "LifecycleRun": LifecycleRunController(context).reconcile,
         "ErasureRequest": ErasureController(context).reconcile,
+        "DataExport": DataExportController(context).reconcile,
         "Approval": _nothing,
         "Deployment": _nothing,
         "Pod": PodController(context).reconcile,

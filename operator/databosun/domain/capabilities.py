@@ -21,7 +21,8 @@ class Capabilities:
     an Incremental holds the log since its parent, so that its chain recovers to any time within it.
     `log_kept`: a replay has all of the log on disk at once. `managed`: a cloud keeps backups and log, in the store lies
     a note of each; so every Job needs the login, and none needs the server's programs. `actions`: what
-    LifecyclePolicies can do with its rows, or, where it is `keyed`, with keys; `erases`: whether ErasureRequests can.
+    LifecyclePolicies can do with its rows, or, where it is `keyed`, with keys; `erases`: whether ErasureRequests and
+    DataExports find people in it.
     `by_name`: which points of its log have names that a Restore can be given.
     """
 

@@ -29,8 +29,9 @@ OPERATIONS = {
     "failover": Operation.FAILOVER,
     "lifecycle": Operation.LIFECYCLE,
     "erase": Operation.LIFECYCLE,
+    "export": Operation.DRILL,
 }
-"""What a run does, by the task of its Jobs. An inquiry reads what a drill reads."""
+"""What a run does, by the task of its Jobs. An inquiry and an export read, as a drill does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Blocker:
 _EXCLUSIVE = frozenset({Operation.RESTORE, Operation.FAILOVER, Operation.LIFECYCLE, Operation.MIGRATION})
 _CONFLICTS = frozenset(
     {frozenset({one, other}) for one in _EXCLUSIVE for other in _EXCLUSIVE | {Operation.BACKUP}}
-    # A drill reads storage alone, but an inquiry compares the database with its past while rows go.
+    # A drill reads storage alone, but an inquiry and an export read the database while rows go.
     | {frozenset({Operation.LIFECYCLE, Operation.DRILL})}
     | {frozenset({Operation.DELETE, reader}) for reader in (Operation.RESTORE, Operation.DRILL, Operation.DELETE)}
 )

@@ -11,6 +11,7 @@ from databosun.engines.archiving import Archiver
 from databosun.engines.base import Engine
 from databosun.engines.bridging import Bridge
 from databosun.engines.erasing import Erasing
+from databosun.engines.exporting import Exporting
 from databosun.engines.failover import Failover, FailoverFault
 from databosun.engines.lifecycle import LifecycleEngine
 
@@ -37,6 +38,11 @@ _ERASINGS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.erasing",
     EngineName.MARIADB: "databosun.engines.mysql.erasing",
     EngineName.MYSQL: "databosun.engines.mysql.erasing",
+}
+_EXPORTINGS = {
+    EngineName.POSTGRESQL: "databosun.engines.postgresql.exporting",
+    EngineName.MARIADB: "databosun.engines.mysql.exporting",
+    EngineName.MYSQL: "databosun.engines.mysql.exporting",
 }
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",
@@ -127,3 +133,13 @@ def load_erasing(name: EngineName) -> Erasing:
         raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
     erasing: Erasing = import_module(_ERASINGS[name]).ERASING
     return erasing
+
+
+def load_exporting(name: EngineName) -> Exporting:
+    """What reads one person's rows, `EXPORTING` in its module. UserFault(UnsupportedEngine)."""
+    if name not in _EXPORTINGS:
+        known = ", ".join(_EXPORTINGS)
+        message = f"spec.engine is {name}, from which this release exports nobody's rows; expected one of: {known}"
+        raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
+    exporting: Exporting = import_module(_EXPORTINGS[name]).EXPORTING
+    return exporting

@@ -72,6 +72,7 @@ INQUIRIES: Final = Resource(GROUP, VERSION, "inquiries", "Inquiry")
 LIFECYCLE_POLICIES: Final = Resource(GROUP, VERSION, "lifecyclepolicies", "LifecyclePolicy")
 LIFECYCLE_RUNS: Final = Resource(GROUP, VERSION, "lifecycleruns", "LifecycleRun")
 ERASURE_REQUESTS: Final = Resource(GROUP, VERSION, "erasurerequests", "ErasureRequest")
+DATA_EXPORTS: Final = Resource(GROUP, VERSION, "dataexports", "DataExport")
 APPROVALS: Final = Resource(GROUP, VERSION, "approvals", "Approval")
 
 JOBS: Final = Resource("batch", "v1", "jobs", "Job")
@@ -92,6 +93,7 @@ RUN_KINDS: Final = (
     FAILOVER_TEST_RUNS,
     LIFECYCLE_RUNS,
     ERASURE_REQUESTS,
+    DATA_EXPORTS,
 )
 """The kinds that are runs: their watches leave finished ones out."""
 
@@ -109,6 +111,7 @@ OWN_KINDS: Final = (
     INQUIRIES,
     LIFECYCLE_RUNS,
     ERASURE_REQUESTS,
+    DATA_EXPORTS,
     APPROVALS,
 )
 """The kinds of this project, in the order in which a start lists them: what others refer to comes first."""

@@ -55,6 +55,7 @@ REQUIRED: Final = (
     ),
     Right(r.RESTORES, ("patch",)),
     Right(r.ERASURE_REQUESTS, ("patch",)),
+    Right(r.DATA_EXPORTS, ("patch",)),
     Right(r.DATABASES, ("patch",)),
     Right(r.INQUIRIES, ("delete", "patch")),
     *(Right(kind, ("patch",), "status") for kind in OWN_KINDS if kind is not r.APPROVALS),

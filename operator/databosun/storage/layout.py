@@ -220,6 +220,14 @@ class Layout:
         of = whole(NAME, database, "a database")
         return LifecycleFolder(f"{self.root}/{of}/erasures/{whole(NAME, run, 'an erasure')}")
 
+    def exports(self, database: str) -> str:
+        """Where exports of people's data lie."""
+        return f"{self.root}/{whole(NAME, database, 'a database')}/exports"
+
+    def export(self, database: str, run: str) -> LifecycleFolder:
+        """The files and the receipt of one export."""
+        return LifecycleFolder(f"{self.exports(database)}/{whole(NAME, run, 'an export')}")
+
     def restore(self, database: str, run: str) -> str:
         """The record of one restore: written once, never changed."""
         of = whole(NAME, database, "a database")

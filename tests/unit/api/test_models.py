@@ -13,6 +13,7 @@ from databosun.api.v1alpha1.backuppolicy import BackupPolicySpec
 from databosun.api.v1alpha1.backupstorage import BackupStorageStatus
 from databosun.api.v1alpha1.conditions import Condition, ConditionType
 from databosun.api.v1alpha1.databasestatus import DatabaseStatus
+from databosun.api.v1alpha1.dataexport import DataExportStatus
 from databosun.api.v1alpha1.erasurerequest import ErasureRequestStatus
 from databosun.api.v1alpha1.failovertestrun import FailoverTestRunStatus
 from databosun.api.v1alpha1.inquiry import InquiryStatus
@@ -36,6 +37,7 @@ def test_an_empty_status_is_a_status() -> None:
         LifecyclePolicyStatus: {"rules": [], "counted": []},
         LifecycleRunStatus: {"attempts": []},
         ErasureRequestStatus: {"attempts": []},
+        DataExportStatus: {"attempts": []},
     }
     for kind in KINDS:
         if kind.status is not None:

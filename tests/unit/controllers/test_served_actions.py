@@ -11,7 +11,7 @@ from databosun.api.v1alpha1.lifecyclepolicy import LifecyclePolicySpec
 from databosun.controllers.tiering import demand_served
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import UserFault
-from databosun.engines.registry import load_erasing, load_lifecycle
+from databosun.engines.registry import load_erasing, load_exporting, load_lifecycle
 
 
 def spec(action: str) -> LifecyclePolicySpec:
@@ -94,7 +94,11 @@ def test_an_engine_without_rules_is_refused_with_those_that_have_some(engine: En
 @pytest.mark.parametrize("engine", list(CAPABILITIES))
 def test_what_the_operator_lets_pass_the_agent_can_load(engine: str) -> None:
     known = CAPABILITIES[engine]
-    for able, load in ((bool(known.actions), load_lifecycle), (known.erases, load_erasing)):
+    for able, load in (
+        (bool(known.actions), load_lifecycle),
+        (known.erases, load_erasing),
+        (known.erases, load_exporting),
+    ):
         if able:
             assert load(EngineName(engine)) is not None
             continue

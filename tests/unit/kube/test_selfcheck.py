@@ -69,6 +69,7 @@ def test_no_right_on_secrets_and_none_to_write_a_spec_but_of_new_runs() -> None:
         *((kind, verb) for kind in runs for verb in ("create", "delete", "patch")),
         ("restores", "patch"),
         ("erasurerequests", "patch"),
+        ("dataexports", "patch"),
         ("databases", "patch"),
         *(("inquiries", verb) for verb in ("delete", "patch")),
     }

@@ -86,6 +86,24 @@ class PartWriter:
         sha256 = hashlib.sha256(lines).hexdigest()
         return [self._described(one, table, lines.count(b"\n"), sha256) for one in sink.close()]
 
+    def put_rows(self, name: str, table: str, feed: Feed) -> dict[str, Any]:
+        """All rows that are fed, as lines. Whatever fails, nothing of it counts."""
+        sink, digest = self._sink(), hashlib.sha256()
+        try:
+            writer = sink.open(f"{name}.{FORMS['jsonl']}", compress=True)
+
+            def take(data: bytes) -> None:
+                digest.update(data)
+                writer.write(data)
+
+            count = feed(take)
+            writer.finish()
+        except BaseException:  # also an interrupt: the begun upload must not stay
+            sink.abort()
+            raise
+        (stored,) = sink.close()
+        return self._described(stored, table, count, digest.hexdigest())
+
     def put_text(self, name: str, text: str) -> list[dict[str, Any]]:
         """A small text that holds no data, such as the definition of the table."""
         sink = self._sink()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from databosun.agent.context import Context
 from databosun.agent.erasures.book import demand_key, demand_subject, write_done, write_entry
 from databosun.agent.evidence import invalid_record, put_record, read_record
+from databosun.agent.exports import exports_of
 from databosun.agent.lifecycle.ledger import Ledger
 from databosun.agent.lifecycle.runner import Runner
 from databosun.agent.reasons import AgentReason
@@ -138,7 +139,7 @@ def _erase(work: _Work, plan: LifecyclePlan, seen: ErasureResult) -> Result:
             "completed_at": ctx.clock(),
             "audit": ctx.store.url(folder.audit),
             "audit_sha256": ledger.last,
-            "notes": runner.notes,
+            "notes": [*runner.notes, *_exported(work)],
             "entry": uri,
         }
     )
@@ -150,6 +151,11 @@ def _erase(work: _Work, plan: LifecyclePlan, seen: ErasureResult) -> Result:
     receipt = put_record(ctx, folder.result, _document(result))
     where = {"receipt": ctx.store.url(folder.result), "receipt_sha256": receipt}
     return Result(outcome=Outcome.SUCCEEDED, reason=Reason.ERASED, erasure=result.model_copy(update=where))
+
+
+def _exported(work: _Work) -> list[str]:
+    found = exports_of(work.ctx, work.ctx.database.name, work.subject)
+    return [f"DataExports hold the person still: {', '.join(found)}"] if found else []
 
 
 def _entry(work: _Work, seen: ErasureResult) -> ErasureEntry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from databosun.agent.compose import result_of
 from databosun.agent.context import Context
 from databosun.agent.evidence import read_drill, read_restore
+from databosun.agent.exports import read_export
 from databosun.agent.failovers.evidence import read_failover
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_durable
@@ -39,8 +40,9 @@ def _of_record(ctx: Context, task: RecoverTask) -> Result:
     restore = read_restore(ctx, task.database, task.id) if task.durable == "result" else None
     failover = read_failover(ctx, task.database, task.id) if task.durable == "failover" else None
     lifecycle = read_lifecycle(ctx, task.database, task.id) if task.durable == "lifecycle" else None
+    export = read_export(ctx, task.database, task.id) if task.durable == "export" else None
     erasure = read_erasure(ctx, task.database, task.id) if task.durable == "erasure" else None
-    if all(found is None for found in (drill, restore, joint, failover, lifecycle, erasure)):
+    if all(found is None for found in (drill, restore, joint, failover, lifecycle, erasure, export)):
         message = f"there is no {task.durable} of run {task.id} in {ctx.store.describe()}: the run did not finish"
         raise WorldFault(AgentReason.NO_RESULT, message)
     return Result(
@@ -52,4 +54,5 @@ def _of_record(ctx: Context, task: RecoverTask) -> Result:
         failover=failover,
         lifecycle=lifecycle,
         erasure=erasure,
+        dataexport=export,
     )

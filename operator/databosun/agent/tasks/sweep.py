@@ -1,4 +1,5 @@
-"""Remove what failed runs left: folders without a manifest, attempts that a manifest does not name, stale uploads."""
+"""Remove what failed runs left: folders without a manifest, attempts that a manifest does not name, stale uploads;
+and exports of people's data that have expired."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from databosun.agent.context import Context
+from databosun.agent.exports import sweep_exports
 from databosun.agent.reasons import AgentReason
 from databosun.api.backuptasks import SweepTask
 from databosun.api.result import Outcome, Result
@@ -33,6 +35,7 @@ def run(ctx: Context) -> Result:
         for database, backup_id in _folders(ctx, set(task.active)):
             ctx.stop.check()
             swept += _sweep(ctx, ctx.layout.backup(database, backup_id), f"{database}/{backup_id}", before)
+        swept += sweep_exports(ctx, before)
         active = [ctx.layout.backup(*one.split("/", 1)).root for one in task.active]
         swept += ctx.store.abort_uploads(ctx.layout.root, before=before, sparing=active)
     message = f"{len(swept)} removed" if swept else ""

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from databosun.api.v1alpha1.backupkinds import BACKUP, BACKUP_POLICY, BACKUP_STORAGE, DATABASE
-from databosun.api.v1alpha1.lifecyclekinds import APPROVAL, ERASURE_REQUEST, LIFECYCLE_POLICY, LIFECYCLE_RUN
+from databosun.api.v1alpha1.lifecyclekinds import (
+    APPROVAL,
+    DATA_EXPORT,
+    ERASURE_REQUEST,
+    LIFECYCLE_POLICY,
+    LIFECYCLE_RUN,
+)
 from databosun.api.v1alpha1.provingkinds import (
     FAILOVER_TEST,
     FAILOVER_TEST_RUN,
@@ -30,6 +36,7 @@ KINDS = (
     LIFECYCLE_POLICY,
     LIFECYCLE_RUN,
     ERASURE_REQUEST,
+    DATA_EXPORT,
     APPROVAL,
 )
 """In the order in which people meet them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from databosun.api.v1alpha1.approval import ApprovalSpec
+from databosun.api.v1alpha1.dataexport import DataExportSpec, DataExportStatus
 from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec, ErasureRequestStatus
 from databosun.api.v1alpha1.kind import AGE, MESSAGE, READY, Column, Kind, condition
 from databosun.api.v1alpha1.lifecyclepolicy import LifecyclePolicySpec
@@ -56,6 +57,26 @@ LIFECYCLE_RUN = Kind(
         AGE,
         Column("Approval", ".status.approval", wide=True),
         Column("Audit", ".status.audit.uri", wide=True),
+        MESSAGE,
+    ),
+)
+
+DATA_EXPORT = Kind(
+    kind="DataExport",
+    plural="dataexports",
+    short_name="dexp",
+    description="All rows of one person, handed over as JSON in the store until they expire.",
+    spec=DataExportSpec,
+    status=DataExportStatus,
+    name_limit=57,
+    columns=(
+        Column("Database", ".spec.databaseRef.name"),
+        Column("Phase", ".status.phase"),
+        Column("Rows", ".status.rows", "integer", description="Rows of the person in all files."),
+        Column("Expires", ".status.expiresTime", description="When the files may be removed."),
+        AGE,
+        Column("Folder", ".status.folder", description="Where the files lie.", wide=True),
+        Column("Receipt", ".status.receipt.uri", wide=True),
         MESSAGE,
     ),
 )

@@ -718,6 +718,7 @@ class Reason(StrEnum):
         "SubjectLeft",
         "Find out who writes rows of the subject, and make another request: some were there at the end.",
     )
+    EXPORTED = "Exported", "Nothing: status.folder has the person's rows until status.expiresTime; hand them over."
     NOT_PARTITIONED = "NotPartitioned", "Use Delete or Archive: DropPartition needs partitions by range of the column."
 
     # The API server.

@@ -183,7 +183,7 @@ class MySQLRows:
             return Capture(self._table.name, ())
         self._after = tuple(str(value) for value in picked[-1][: len(shape.walk)])
         found = zip(keys, picked, strict=True)
-        return Capture(self._table.name, tuple(Row(key, _whole(row[-1], self._table.name)) for key, row in found))
+        return Capture(self._table.name, tuple(Row(key, whole(row[-1], self._table.name)) for key, row in found))
 
     def release(self, capture: Capture, begin: int, rows: int) -> Batch:
         """Delete those that are still as they were."""
@@ -216,7 +216,7 @@ class MySQLRows:
             count, held = 0, first
             for part in portions(keys):
                 for (text,) in stream(self._connected(), self._statements.listed(part, line)):
-                    held += _whole(text, self._table.name)
+                    held += whole(text, self._table.name)
                     count += 1
                     if len(held) >= PIECE_CHARACTERS:
                         sink(held.encode())
@@ -228,7 +228,8 @@ class MySQLRows:
         return feed
 
 
-def _whole(value: object, table: str) -> str:
+def whole(value: object, table: str) -> str:
+    """A row as the server encoded it. RuleFault where it could not."""
     if value is None:
         message = f"a row of {table} is longer than the server's max_allowed_packet, and cannot be archived: raise that"
         raise RuleFault(Reason.DATABASE_ERROR, message, Trouble.PERMANENT)

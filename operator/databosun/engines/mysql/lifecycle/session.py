@@ -62,6 +62,11 @@ class MySQLSession:
         """The schema of names without one."""
         return self._catalogue.schema
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """Of the login as it is now."""
+        return self._catalogue
+
     def look(self, rule: RuleOrder) -> RuleFacts:
         """The facts, in a transaction that cannot write."""
         facts = RuleFacts(rule=rule.name)

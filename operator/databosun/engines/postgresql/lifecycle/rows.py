@@ -193,20 +193,24 @@ class PostgreSQLRows:
     def _feed(self, query: sql.Composed) -> Feed:
         """Hands over what the server encodes; one line is one row in either form."""
 
-        def feed(sink: Callable[[bytes], None]) -> int:
-            count, size = 0, 0
-            held: list[bytes | bytearray | memoryview] = []
-            with self._connected().cursor().copy(query) as stream:
-                for piece in stream:
-                    held.append(piece)
-                    size += len(piece)
-                    if size >= COPY_BYTES:
-                        count += _hand_over(held, sink)
-                        held, size = [], 0
-                        self._scope.pulse()
-            return count + _hand_over(held, sink)
+        return lambda sink: copied(self._connected(), query, sink, self._scope.pulse)
 
-        return feed
+
+def copied(
+    connection: Connection, query: sql.Composed, sink: Callable[[bytes], None], pulse: Callable[[], None]
+) -> int:
+    """Lines of a COPY, in pieces that are worth handing over. How many."""
+    count, size = 0, 0
+    held: list[bytes | bytearray | memoryview] = []
+    with connection.cursor().copy(query) as stream:
+        for piece in stream:
+            held.append(piece)
+            size += len(piece)
+            if size >= COPY_BYTES:
+                count += _hand_over(held, sink)
+                held, size = [], 0
+                pulse()
+    return count + _hand_over(held, sink)
 
 
 def _hand_over(held: Sequence[bytes | bytearray | memoryview], sink: Callable[[bytes], None]) -> int:

@@ -69,6 +69,11 @@ class PostgreSQLSession:
         """As the connection has it."""
         return self._connection.info.dbname
 
+    @property
+    def connection(self) -> Connection:
+        """As it is now."""
+        return self._connection
+
     def look(self, rule: RuleOrder) -> RuleFacts:
         """The facts, in a transaction that cannot write."""
         facts = RuleFacts(rule=rule.name)
