@@ -97,7 +97,10 @@ class RuleOrder(Model):
         default=None, description="What the age is read from; PurgeSoftDeleted: when the row was marked as deleted."
     )
     older_than_seconds: int | None = None
-    where: str | None = Field(default=None, description="A condition of the server's SQL on the table's own columns.")
+    where: str | None = Field(
+        default=None,
+        description="A condition of the server's SQL on the table's own columns; of MongoDB a filter in Extended JSON.",
+    )
     subject_column: str | None = Field(
         default=None, description="Of an erasure: rows go whose column is the subject's key, as text, and no others."
     )
@@ -220,6 +223,9 @@ class TableFact(Model):
         default_factory=list,
         description="Those tables that holds name and that share rows with it: its partitions and heirs, and what it is"
         " one of.",
+    )
+    definition_sha256: str | None = Field(
+        default=None, description="Of a collection of MongoDB: of its options, such as a validator, and its indexes."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from databosun.api.lifecycle import ForeignKeys
 from databosun.api.tiering import Conflict, TieringScope
 from databosun.api.v1alpha1.lifecyclepolicy import LifecyclePolicySpec
 from databosun.api.v1alpha1.reasons import Reason
@@ -47,6 +48,11 @@ def _demand_actions(spec: LifecyclePolicySpec, engine: str) -> None:
         if rule.action.type not in known.actions:
             able = ", ".join(sorted(known.actions))
             message = f"rule {rule.name}: this release has no {rule.action.type} for {engine}; it has {able}"
+            raise UserFault(Reason.ACTION_UNSUPPORTED, message)
+        if rule.foreign_keys is ForeignKeys.CHILDREN_FIRST and not known.references:
+            message = (
+                f"rule {rule.name}: foreignKeys is ChildrenFirst; {engine} knows no references between collections"
+            )
             raise UserFault(Reason.ACTION_UNSUPPORTED, message)
     demand_targets(spec, engine, keyed=known.keyed)
 

@@ -21,9 +21,9 @@ class Capabilities:
     an Incremental holds the log since its parent, so that its chain recovers to any time within it.
     `log_kept`: a replay has all of the log on disk at once. `managed`: a cloud keeps backups and log, in the store lies
     a note of each; so every Job needs the login, and none needs the server's programs. `actions`: what
-    LifecyclePolicies can do with its rows, or, where it is `keyed`, with keys; `erases`: whether ErasureRequests and
-    DataExports find people in it.
-    `by_name`: which points of its log have names that a Restore can be given.
+    LifecyclePolicies can do with its rows, or, where it is `keyed`, with keys; `references`: whether rows refer to
+    others by foreign keys; `erases`: whether ErasureRequests and DataExports find people in it. `by_name`: which points
+    of its log have names that a Restore can be given.
     """
 
     port: int
@@ -35,6 +35,7 @@ class Capabilities:
     log_kept: bool = False
     actions: frozenset[ActionType] = frozenset()
     keyed: bool = False
+    references: bool = True
     erases: bool = False
     by_name: PointKind | None = None
 
@@ -73,7 +74,13 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         by_name=PointKind.GTID,
     ),
     EngineName.MONGODB: Capabilities(
-        27017, series=2, incremental_on=Method.LOGICAL, log_onto=Method.LOGICAL, log_in_chain=True
+        27017,
+        series=2,
+        incremental_on=Method.LOGICAL,
+        log_onto=Method.LOGICAL,
+        log_in_chain=True,
+        actions=frozenset({ActionType.ARCHIVE, ActionType.DELETE, ActionType.PURGE}),
+        references=False,
     ),
     EngineName.REDIS: Capabilities(
         6379,

@@ -146,7 +146,12 @@ class RowWork(Protocol):
 
     @property
     def definition(self) -> str:
-        """SQL that makes a table for the archived rows."""
+        """What makes a table for the archived rows, such as SQL."""
+        ...
+
+    @property
+    def definition_name(self) -> str:
+        """Of the object that it lies in, beside the parts."""
         ...
 
     def take(self, rows: int) -> Batch:

@@ -33,6 +33,7 @@ _LIFECYCLES = {
     EngineName.MARIADB: "databosun.engines.mysql.lifecycle",
     EngineName.MYSQL: "databosun.engines.mysql.lifecycle",
     EngineName.REDIS: "databosun.engines.redis.lifecycle",
+    EngineName.MONGODB: "databosun.engines.mongodb.lifecycle",
 }
 _ERASINGS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.erasing",

@@ -14,7 +14,7 @@ from databosun.domain.errors import UserFault
 from databosun.engines.registry import load_erasing, load_exporting, load_lifecycle
 
 
-def spec(action: str) -> LifecyclePolicySpec:
+def spec(action: str, **more: str) -> LifecyclePolicySpec:
     """One rule."""
     return LifecyclePolicySpec.model_validate(
         {
@@ -26,6 +26,7 @@ def spec(action: str) -> LifecyclePolicySpec:
                     "target": {"table": "orders"},
                     "match": {"column": "at", "olderThan": "90d"},
                     "action": {"type": action},
+                    **more,
                 }
             ],
         }
@@ -41,7 +42,7 @@ def test_an_action_that_an_engine_does_not_have_is_refused_by_name(engine: Engin
     assert "it has Anonymize, Archive, Delete, PurgeSoftDeleted" in caught.value.message
 
 
-@pytest.mark.parametrize("engine", [EngineName.POSTGRESQL, EngineName.MARIADB, EngineName.MYSQL])
+@pytest.mark.parametrize("engine", [EngineName.POSTGRESQL, EngineName.MARIADB, EngineName.MYSQL, EngineName.MONGODB])
 @pytest.mark.parametrize("action", ["Delete", "Archive", "PurgeSoftDeleted"])
 def test_rules_on_rows_are_served(engine: EngineName, action: str) -> None:
     demand_served(spec(action), engine, None)
@@ -84,11 +85,21 @@ def test_rules_and_holds_are_about_what_the_engine_has(asked: Any, engine: Engin
     assert says in caught.value.message
 
 
-@pytest.mark.parametrize("engine", [EngineName.MONGODB, EngineName.RDS])
+@pytest.mark.parametrize("engine", [EngineName.RDS])
 def test_an_engine_without_rules_is_refused_with_those_that_have_some(engine: EngineName) -> None:
-    with pytest.raises(UserFault, match="it serves MariaDB, MySQL, PostgreSQL, Redis") as caught:
+    with pytest.raises(UserFault, match="it serves MariaDB, MongoDB, MySQL, PostgreSQL, Redis") as caught:
         demand_served(spec("Delete"), engine, None)
     assert caught.value.reason == "UnsupportedEngine"
+
+
+def test_children_are_refused_where_documents_do_not_refer_to_others() -> None:
+    asked = spec("Delete", foreignKeys="ChildrenFirst")
+    demand_served(asked, EngineName.POSTGRESQL, None)
+    with pytest.raises(
+        UserFault, match="rule old: foreignKeys is ChildrenFirst; MongoDB knows no references"
+    ) as caught:
+        demand_served(asked, EngineName.MONGODB, None)
+    assert caught.value.reason == "ActionUnsupported"
 
 
 @pytest.mark.parametrize("engine", list(CAPABILITIES))

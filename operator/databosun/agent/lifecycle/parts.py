@@ -16,7 +16,7 @@ from databosun.domain.errors import SafetyStop
 from databosun.engines.lifecycle import Capture, Feed, Key, RowWork
 from databosun.storage.names import stored_name
 
-FORMS = {"jsonl": "jsonl.zst", "copy": "copy.zst", "sql": "sql.zst"}
+FORMS = {"jsonl": "jsonl.zst", "copy": "copy.zst", "sql": "sql.zst", "bson": "bson.zst"}
 
 
 class _Silent(Progress):

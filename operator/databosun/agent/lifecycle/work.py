@@ -231,7 +231,7 @@ def _archive_pass(work: RuleWork, rows: RowWork) -> bool:
         part = work.pacemaker.step(partial(_capture, work, rows, writer, room), 1)
         if part is None:
             return True
-        definition = [] if work.account.artefacts else writer.put_text("table.sql", rows.definition)
+        definition = [] if work.account.artefacts else writer.put_text(rows.definition_name, rows.definition)
         captured = len(part.capture.rows)
         number = work.ledger.write(
             work.name,

@@ -29,7 +29,9 @@ class LifecycleTarget(Model):
         ),
     )
     table: Table | None = Field(
-        default=None, description="The table, such as public.orders; of a partitioned one all its partitions."
+        default=None,
+        description="The table, such as public.orders; of a partitioned one all its partitions. Of MongoDB the"
+        " collection, such as shop.orders.",
     )
     key_pattern: KeyPattern | None = Field(
         default=None,
@@ -62,7 +64,8 @@ class LifecycleMatch(Model):
     )
     where: Condition | None = Field(
         default=None,
-        description="A condition in the server's SQL on the table's own columns, such as status = 'closed'.",
+        description="A condition in the server's SQL on the table's own columns, such as status = 'closed'; of MongoDB"
+        ' a filter in Extended JSON, such as {"status": "closed"}.',
     )
     idle_for: PositiveDuration | None = Field(
         default=None,
@@ -223,7 +226,7 @@ class RowHold(Model):
     name: ShortName = Field(description="Its name, unique in the policy.")
     table: Table | None = Field(default=None, description="Hold rows of this table only. Absent: of all.")
     where: Condition | None = Field(
-        default=None, description="Hold only rows for which this is so, in the server's SQL. Absent: all."
+        default=None, description="Hold only rows for which this is so, written as match.where is. Absent: all."
     )
     reason: Annotated[str, Field(min_length=1, max_length=256)] = Field(description="Why, such as a case number.")
     until: Time | None = Field(default=None, description="When it ends by itself. Absent: when it is taken out.")

@@ -456,7 +456,7 @@ class Reason(StrEnum):
         "Make the oplog larger, or back up more often: what follows on the last backup is gone; a Full is taken.",
     )
     OPLOG_DIVERGED = "OplogDiverged", "Nothing: what the last backup ended with was rolled back; a Full is taken."
-    SHARDED_UNSUPPORTED = "ShardedUnsupported", "Nothing: this release backs up no sharded cluster of MongoDB."
+    SHARDED_UNSUPPORTED = "ShardedUnsupported", "Nothing: this release serves no sharded cluster of MongoDB."
 
     # Recovery and proof.
     RECOVERY_FAILED = "RecoveryFailed", "See the message for the copy's own words: this backup does not come up."
@@ -654,9 +654,11 @@ class Reason(StrEnum):
         "See the message: list the Sentinels among the hosts, wait until this master is one for long enough, or use no"
         " LFU policy; or say Expire instead.",
     )
+    ARCHIVE_UNSUPPORTED = "ArchiveUnsupported", "Use Delete: what lies there cannot be compared with what was archived."
     CONDITION_REFUSED = (
         "ConditionRefused",
-        "Write one expression on the table's own columns: no semicolon, variable or SQL in a comment; texts in quotes.",
+        "Write one expression on the table's own columns: no semicolon, variable or SQL in a comment; texts in quotes."
+        " Of MongoDB one filter in Extended JSON, without operators that run something.",
     )
     VOLATILE_CONDITION = "VolatileCondition", "Write a condition that answers the same each time: no random()."
     # Objects that move to other classes of storage.

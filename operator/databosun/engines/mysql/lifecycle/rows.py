@@ -55,6 +55,8 @@ WITH_CHILDREN = frozenset({ActionType.DELETE, ActionType.PURGE})
 class MySQLRows:
     """`RowWork` of `engines/lifecycle.py`."""
 
+    definition_name = "table.sql"
+
     def __init__(
         self,
         connected: Callable[[], Connection[Any]],

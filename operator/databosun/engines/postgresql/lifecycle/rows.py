@@ -43,6 +43,8 @@ class _Picked:
 class PostgreSQLRows:
     """`RowWork` of `engines/lifecycle.py`."""
 
+    definition_name = "table.sql"
+
     def __init__(
         self,
         connected: Callable[[], Connection],

@@ -51,6 +51,8 @@ return done
 class RedisKeys:
     """`RowWork` of `engines/lifecycle.py`: of keys."""
 
+    definition_name = ""
+
     def __init__(
         self, connected: Callable[[], Master], step: Step, scope: LifecycleScope, names: Names, user: str
     ) -> None:
