@@ -79,7 +79,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         incremental_on=Method.LOGICAL,
         log_onto=Method.LOGICAL,
         log_in_chain=True,
-        actions=frozenset({ActionType.ARCHIVE, ActionType.DELETE, ActionType.PURGE}),
+        actions=_ROWS,
         references=False,
     ),
     EngineName.REDIS: Capabilities(

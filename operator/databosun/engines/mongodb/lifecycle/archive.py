@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import bson
 from bson import json_util
@@ -27,6 +27,7 @@ LARGEST = 15 * 1024 * 1024  # a command repeats the document, and holds 16 MiB
 PIECE_BYTES = 256 * 1024
 COMMAND_BYTES, COMMAND_DOCUMENTS = 6 * 1024 * 1024, 1000
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument, tz_aware=True, tzinfo=CODEC.tzinfo)
+Kind = TypeVar("Kind")
 NO_DOCUMENT = RawBSONDocument(bson.encode({}))
 
 
@@ -69,16 +70,16 @@ def held(found: Iterable[RawBSONDocument], place: Place) -> list[RawBSONDocument
     return taken
 
 
-def sized(documents: Iterable[RawBSONDocument]) -> Iterator[list[RawBSONDocument]]:
+def sized(documents: Iterable[Kind], size_of: Callable[[Kind], int]) -> Iterator[list[Kind]]:
     """As many at once as a command has room for, each with a filter around it."""
-    group: list[RawBSONDocument] = []
+    group: list[Kind] = []
     size = 0
     for one in documents:
-        if group and (size + len(one.raw) > COMMAND_BYTES or len(group) >= COMMAND_DOCUMENTS):
+        if group and (size + size_of(one) > COMMAND_BYTES or len(group) >= COMMAND_DOCUMENTS):
             yield group
             group, size = [], 0
         group.append(one)
-        size += len(one.raw)
+        size += size_of(one)
     if group:
         yield group
 

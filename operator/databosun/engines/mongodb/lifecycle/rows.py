@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import bson
 from bson.raw_bson import RawBSONDocument
 
+from databosun.api.lifecycle import ActionType
 from databosun.domain.lifecycle import Step
 from databosun.engines.lifecycle import (
     Batch,
@@ -40,6 +42,7 @@ from databosun.engines.mongodb.lifecycle.archive import (
 from databosun.engines.mongodb.lifecycle.catalogue import Described
 from databosun.engines.mongodb.lifecycle.conditions import working_condition
 from databosun.engines.mongodb.lifecycle.counts import count_left, key_of
+from databosun.engines.mongodb.lifecycle.masks import change_of
 from databosun.engines.mongodb.lifecycle.order import behind, portions
 from databosun.engines.mongodb.lifecycle.statements import Written, stepping, write
 from databosun.engines.mongodb.namespaces import Collection, metadata_json
@@ -88,14 +91,19 @@ class MongoRows:
         self._after = []
 
     def take(self, rows: int) -> Batch:
-        """Delete the next documents."""
-        picked = [one["_id"] for one in self._next(rows, {"_id": 1})]
-        if not picked:
+        """Delete or overwrite the next documents."""
+        masks = self._step.rule.masks
+        found = self._next(rows, {"_id": 1, **{mask.column: 1 for mask in masks}})
+        if not found:
             return Batch(0)
         self._demand_may_go_on()
-        gone = [one for part in portions(picked) for one in self._delete(part)]
+        picked = [one["_id"] for one in found]
+        if self._step.rule.action is ActionType.ANONYMIZE:
+            changed = [one for part in sized(found, _roughly) for one in self._overwrite(part)]
+        else:
+            changed = [one for part in portions(picked) for one in self._delete(part)]
         self._after = behind(picked[-1])
-        return Batch(len(picked), tuple(key_of(one) for one in gone))
+        return Batch(len(picked), tuple(key_of(one) for one in changed))
 
     def capture(self, rows: int, write: Callable[[str, Feed], None]) -> Capture:
         """Read the next documents, as they are, and hand them over in each form."""
@@ -124,7 +132,7 @@ class MongoRows:
             with stepping(f"reading {self._place.full}", rows=False):
                 found = documents_of(self._connected(), self._place).find({"_id": {"$in": part}})
                 same = [one for one in found if listed.get(key_of(identity_of(one))) == digest_of(one)]
-            for documents in sized(same):
+            for documents in sized(same, _bytes):
                 gone += self._delete_same(documents)
         return Batch(len(listed), tuple(key_of(one) for one in gone))
 
@@ -156,6 +164,16 @@ class MongoRows:
     def _delete(self, picked: Sequence[object]) -> list[object]:
         statement = {"q": {"_id": {"$in": list(picked)}, "$and": self._condition.all}, "limit": 0}
         return self._settled(picked, {"delete": self._place.name, "deletes": [statement]}, self._missing)
+
+    def _overwrite(self, documents: Sequence[Document]) -> list[object]:
+        rule, scope = self._step.rule, self._scope
+        statements = []
+        for one in documents:
+            change = change_of(one, rule, scope.key)
+            asked = {"_id": one["_id"], "$and": [*self._condition.all, *change.guards]}
+            statements.append({"q": asked, "u": {"$set": {**change.values, str(rule.mark_column): scope.at}}})
+        command = {"update": self._place.name, "updates": statements}
+        return self._settled([one["_id"] for one in documents], command, self._marked)
 
     def _delete_same(self, documents: Sequence[RawBSONDocument]) -> list[object]:
         identities = [identity_of(one) for one in documents]
@@ -193,8 +211,19 @@ class MongoRows:
         there = {key_of(one) for one in self._there(picked)}
         return [one for one in picked if key_of(one) not in there]
 
-    def _there(self, picked: Sequence[object]) -> list[object]:
-        """By `_id` alone, whatever the documents hold by now."""
+    def _marked(self, picked: Sequence[object]) -> list[object]:
+        return self._there(picked, {str(self._step.rule.mark_column): self._scope.at})
+
+    def _there(self, picked: Sequence[object], more: Document | None = None) -> list[object]:
+        """By `_id`, whatever the documents hold else by now."""
         documents = self._connected()[self._place.database][self._place.name]
         with stepping(f"looking for documents of {self._place.full}", rows=False):
-            return [one["_id"] for one in documents.find({"_id": {"$in": list(picked)}}, {"_id": 1})]
+            return [one["_id"] for one in documents.find({"_id": {"$in": list(picked)}, **(more or {})}, {"_id": 1})]
+
+
+def _bytes(document: RawBSONDocument) -> int:
+    return len(document.raw)
+
+
+def _roughly(document: Document) -> int:
+    return len(bson.encode(document))

@@ -29,6 +29,7 @@ from databosun.engines.mongodb.lifecycle.archive import NO_DOCUMENT, still
 from databosun.engines.mongodb.lifecycle.catalogue import TABLE, Catalogue, Described, only_database
 from databosun.engines.mongodb.lifecycle.conditions import working_condition
 from databosun.engines.mongodb.lifecycle.counts import bytes_of, count
+from databosun.engines.mongodb.lifecycle.masks import demand_fit
 from databosun.engines.mongodb.lifecycle.rights import lacking
 from databosun.engines.mongodb.lifecycle.rows import MongoRows
 from databosun.engines.mongodb.lifecycle.statements import no_collection, stepping
@@ -127,6 +128,8 @@ class MongoSession:
         if rule.action is ActionType.ARCHIVE:
             self._demand_comparable(self._described(rule.table))
         condition = working_condition(self._client, place, step, self._scope)
+        if rule.action is ActionType.ANONYMIZE:
+            demand_fit(self._client, place, step, condition, self._scope)
         return facts.model_copy(update={"counts": count(self._client, place, step, condition, self._scope)})
 
     def _demand_comparable(self, found: Described) -> None:
