@@ -428,6 +428,21 @@ BROKEN = [
     Broken(
         "LifecyclePolicy", "old-orders", "a partition goes as a whole", put=(("rules.2.match.where", "kind = 'x'"),)
     ),
+    Broken(
+        "LifecyclePolicy",
+        "aging",
+        "an index deletes by age alone",
+        drop=("rules.0.match.olderThan",),
+        put=(("rules.0.match.where", "{}"),),
+    ),
+    Broken("LifecyclePolicy", "aging", "an index deletes by age alone", put=(("rules.0.match.where", "{}"),)),
+    Broken("LifecyclePolicy", "aging", "an index keeps no newest documents", put=(("rules.0.limits.keepNewest", 5),)),
+    Broken(
+        "LifecyclePolicy",
+        "aging",
+        "an index of EnsureTTL deletes at any time",
+        put=(("windows", [{"cron": "0 1 * * *", "duration": "4h"}]),),
+    ),
     Broken("LifecyclePolicy", "old-orders", "archive is for type Archive", put=(("rules.0.action.type", "Delete"),)),
     Broken("LifecyclePolicy", "old-orders", "columns are for Anonymize", drop=("rules.1.action.columns",)),
     Broken("LifecyclePolicy", "old-orders", "markColumn is for Anonymize", drop=("rules.1.action.markColumn",)),

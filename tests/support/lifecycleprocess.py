@@ -13,11 +13,12 @@ from pathlib import Path
 
 from databosun.agent import main as agent
 from databosun.agent.context import Paths
+from databosun.engines.mongodb import lifecycle as mongodb
 from databosun.engines.mysql import lifecycle as mysql
 from databosun.engines.postgresql import lifecycle as postgresql
 from databosun.storage import s3, volume
 
-LOADED = (postgresql, mysql, s3, volume)  # before the fork, so that an agent is at work at once
+LOADED = (postgresql, mysql, mongodb, s3, volume)  # before the fork, so that an agent is at work at once
 
 
 def serve(folder: Path, out: str) -> None:

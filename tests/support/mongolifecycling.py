@@ -100,14 +100,15 @@ def add_keeper(server: MongoServer) -> None:
 
 
 class FullPeer(MongoPeer):
-    """FerretDB with what it lacks: whole documents compared in `$expr`, as mongod's manual says that it is done. Nobody
-    has to log in. `before`: called with each command that writes, before it is carried out."""
+    """FerretDB with what it lacks, as mongod's manual has it: whole documents compared in `$expr`, and indexes that
+    delete by age (`aging`), which are kept and delete nothing. Nobody has to log in. `before`: called with each command
+    that writes, before it is carried out."""
 
     def __init__(self, behind: MongoServer) -> None:
         super().__init__()
         self.behind = behind
         self.before: Callable[[Document], None] = lambda _: None
-        self.privileges: list[Document] | None = None
+        self.aging: list[Document] = []
 
     def answer(self, command: Document) -> Document:
         """Its own, or FerretDB's."""
@@ -120,6 +121,8 @@ class FullPeer(MongoPeer):
         try:
             if name == "find":
                 return self._found(command)
+            if name in ("createIndexes", "collMod", "listIndexes") and (said := self._of_age(name, command)):
+                return said
             if name == "delete":
                 command = {**command, "deletes": [one for one in command["deletes"] if self._is_still(command, one)]}
                 for statement in command["deletes"]:
@@ -133,6 +136,19 @@ class FullPeer(MongoPeer):
     def _forward(self, command: Document) -> Document:
         plain = {name: value for name, value in command.items() if name not in _DRIVERS}
         return dict(self.behind.client[command["$db"]].command(plain, codec_options=_RAW))
+
+    def _of_age(self, name: str, command: Document) -> Document | None:
+        if name == "listIndexes":
+            said = self._forward(command)
+            cursor = {**said["cursor"], "firstBatch": [*said["cursor"]["firstBatch"], *self.aging]}
+            return {"ok": 1.0, "cursor": cursor}
+        if name == "createIndexes":
+            self.aging += [{"v": 2, **one} for one in command["indexes"]]
+        else:
+            asked = command["index"]
+            changed = next(one for one in self.aging if one["name"] == asked["name"])
+            changed["expireAfterSeconds"] = asked["expireAfterSeconds"]
+        return {"ok": 1.0}
 
     def _found(self, command: Document) -> Document:
         documents = self.behind.client[command["$db"]].get_collection(command["find"], codec_options=_RAW)

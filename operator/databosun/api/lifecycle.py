@@ -33,6 +33,7 @@ class ActionType(StrEnum):
     DETACH_PARTITION = "DetachPartition"
     STORAGE_TRANSITION = "StorageTransition"
     EXPIRE = "Expire"
+    ENSURE_TTL = "EnsureTTL"
 
 
 class ArchiveFormat(StrEnum):
@@ -282,6 +283,17 @@ class CallFact(Model):
     definition_sha256: str = Field(description="Of its definition.")
 
 
+class IndexFact(Model):
+    """The index by which MongoDB deletes documents of an age by itself, as a rule wants it and as it is."""
+
+    name: str = Field(description="Of the one that is there, or that would be made.")
+    column: str
+    seconds: int = Field(description="After which documents are to go.")
+    found: int | None = Field(default=None, description="The same of the one that is there. None: there is none.")
+    clash: str | None = Field(default=None, description="What is in its way, in words.")
+    drop: str = Field(description="The command that ends it.")
+
+
 class RuleFacts(Model):
     """What was found for one rule: first its own table, then each one that refers to it, and so on."""
 
@@ -296,6 +308,7 @@ class RuleFacts(Model):
     grants: list[str] = Field(
         default_factory=list, description="SQL that gives the login what the action needs and it has not."
     )
+    index: IndexFact | None = Field(default=None, description="EnsureTTL only.")
     bucket: BucketFacts | None = Field(default=None, description="StorageTransition only.")
     conflicts: list[Conflict] = Field(
         default_factory=list, description="StorageTransition: what policies and drills ask for that it would break."

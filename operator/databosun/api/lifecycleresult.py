@@ -60,6 +60,7 @@ class RuleOutcome(Model):
     bucket_rules: list[str] = Field(
         default_factory=list, description="IDs of the policy's rules of the bucket, as the server returned them."
     )
+    index: str | None = Field(default=None, description="EnsureTTL: the index as the server returned it, in words.")
     archived_until: Instant | None = Field(
         default=None, description="The newest backup that lies in an archive class, or bears its tag."
     )

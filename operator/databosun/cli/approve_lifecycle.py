@@ -115,5 +115,7 @@ def details_of(rule: PlannedRule) -> Iterator[str]:
         yield f"{rule.name}: {what} {one}, so it stays"
     for one in rule.moves:
         yield f"{rule.name}: chain {one}"
+    if rule.index is not None:
+        yield f"{rule.name}: would {rule.index}; it deletes at any time, by itself, and knows no holds"
     for one in rule.refusals:
         yield f"{rule.name}: may not run: {one}"

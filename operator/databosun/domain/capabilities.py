@@ -79,7 +79,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         incremental_on=Method.LOGICAL,
         log_onto=Method.LOGICAL,
         log_in_chain=True,
-        actions=_ROWS,
+        actions=_ROWS | {ActionType.ENSURE_TTL},
         references=False,
     ),
     EngineName.REDIS: Capabilities(

@@ -13,7 +13,8 @@ from databosun.api.erasure import ErasureDone, ErasureEntry
 from databosun.api.lifecycle import ActionType, LifecycleOrder, RuleFacts
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.lifecycle import DELETING, HASH_CHARACTERS, UNKNOWN, LifecyclePlan, Step, make_plan
-from databosun.domain.lifecycleguards import Refusal, verdicts
+from databosun.domain.lifecycleguards import verdicts
+from databosun.domain.refusal import Refusal
 
 FEWEST_KEY_BYTES = 32
 """A shorter key could be found by trying, and with it everyone whose key can be guessed, such as an address."""

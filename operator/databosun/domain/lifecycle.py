@@ -48,6 +48,7 @@ _PRECEDENCE = {
     ActionType.DROP_PARTITION: 5,
     ActionType.STORAGE_TRANSITION: 6,
     ActionType.EXPIRE: 7,
+    ActionType.ENSURE_TTL: 8,
 }
 
 

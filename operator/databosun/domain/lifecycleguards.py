@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from databosun.api.lifecycle import (
@@ -33,14 +32,8 @@ from databosun.domain.lifecycle import (
     qualified,
     things_of,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One reason why a rule does nothing."""
-
-    reason: Reason
-    message: str
+from databosun.domain.lifecycleindex import index_against
+from databosun.domain.refusal import Refusal
 
 
 def verdicts(
@@ -107,6 +100,8 @@ def _against(step: Step, order: LifecycleOrder, facts: RuleFacts | None, at: dat
         yield from _of_masks(step, step.table)
     elif step.rule.action in BY_PARTITION:
         yield from _of_partitioning(step, step.table)
+    elif step.rule.action is ActionType.ENSURE_TTL:
+        yield from index_against(step, order, facts, at)
     else:
         yield from _of_children(step)
     yield from _of_triggers(step, step.table)

@@ -17,8 +17,10 @@ from databosun.api.v1alpha1.lifecyclestatus import (
     RuleResult,
 )
 from databosun.domain.lifecycle import BY_PARTITION, MOST_SHOWN, LifecyclePlan, Step, make_plan, things_of
-from databosun.domain.lifecycleguards import Refusal, droppable, keeps, verdicts
+from databosun.domain.lifecycleguards import droppable, keeps, verdicts
+from databosun.domain.lifecycleindex import index_words
 from databosun.domain.lifecycleorder import order_digest
+from databosun.domain.refusal import Refusal
 
 MOST_TOLD = 128
 
@@ -73,6 +75,7 @@ def rule_results(outcomes: Iterable[RuleOutcome]) -> list[RuleResult]:
             partitions=one.partitions,
             moved=one.moved,
             bucket_rules=one.bucket_rules,
+            index=one.index,
             changed=one.changed,
             batches=one.batches,
             remaining=one.remaining,
@@ -164,6 +167,7 @@ def _planned(step: Step, facts: RuleFacts, against: Iterable[Refusal], at: datet
         partitions=[f"{one.name} ({one.rows} rows)" for one in droppable(step, facts, at)],
         kept=facts.bucket.stays if facts.bucket else list(_kept(step, facts, at)),
         moves=facts.bucket.moves if facts.bucket else [],
+        index=index_words(facts.index) if facts.index is not None else None,
         refusals=[f"{one.reason}: {one.message}" for one in against],
     )
 

@@ -194,6 +194,25 @@ class PartitionWork(Protocol):
         ...
 
 
+class IndexWork(Protocol):
+    """The work of one rule on an index by which the server deletes by itself. Errors: RuleFault; SafetyStop where
+    another one is in its way by now."""
+
+    def ensure(self) -> str:
+        """Make or change it, or leave it as it is. As the server returns it then, in words."""
+        ...
+
+    def left(self) -> Left:
+        """Count what is old enough."""
+        ...
+
+
+def no_index(rule: RuleOrder) -> UserFault:
+    """The engine has no such index."""
+    message = f"{rule.action} of rule {rule.name}: only MongoDB has indexes that delete by age"
+    return UserFault(Reason.UNSUPPORTED_ENGINE, message)
+
+
 class LifecycleSession(Protocol):
     """A login at the server that takes writes."""
 
@@ -220,6 +239,10 @@ class LifecycleSession(Protocol):
         ...
 
     def partitions(self, step: Step) -> PartitionWork:
+        """Begin to work on a rule."""
+        ...
+
+    def indexes(self, step: Step) -> IndexWork:
         """Begin to work on a rule."""
         ...
 

@@ -42,6 +42,13 @@ def test_an_action_that_an_engine_does_not_have_is_refused_by_name(engine: Engin
     assert "it has Anonymize, Archive, Delete, PurgeSoftDeleted" in caught.value.message
 
 
+@pytest.mark.parametrize("engine", [EngineName.POSTGRESQL, EngineName.MARIADB, EngineName.MYSQL])
+def test_an_index_that_deletes_is_mongodbs_alone(engine: EngineName) -> None:
+    demand_served(spec("EnsureTTL"), EngineName.MONGODB, None)
+    with pytest.raises(UserFault, match=f"rule old: this release has no EnsureTTL for {engine}"):
+        demand_served(spec("EnsureTTL"), engine, None)
+
+
 @pytest.mark.parametrize("engine", [EngineName.POSTGRESQL, EngineName.MARIADB, EngineName.MYSQL, EngineName.MONGODB])
 @pytest.mark.parametrize("action", ["Delete", "Archive", "PurgeSoftDeleted"])
 def test_rules_on_rows_are_served(engine: EngineName, action: str) -> None:

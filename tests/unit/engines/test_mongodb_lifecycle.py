@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bson import Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
+from bson import Binary, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
+from bson.datetime_ms import DatetimeMS
 
+from databosun.api.lifecycle import ActionType, Granularity, LimitsOrder, MaskMethod, MaskOrder, RuleOrder
 from databosun.domain.errors import UserFault
 from databosun.engines.mongodb.lifecycle.filters import read_filter
+from databosun.engines.mongodb.lifecycle.masks import change_of
 from databosun.engines.mongodb.lifecycle.order import behind
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -103,3 +106,67 @@ def test_behind_an_identity_come_greater_ones_and_other_types(identity: object, 
 @pytest.mark.parametrize("identity", [Timestamp(1, 1), MaxKey()])
 def test_behind_the_last_type_comes_no_other(identity: object) -> None:
     assert behind(identity) == [{"$or": [{"_id": {"$gt": identity}}]}]
+
+
+def masked_value(value: object, **mask: Any) -> object:
+    """What becomes of one value of a field."""
+    order = MaskOrder(column="a.b", **mask)
+    rule = RuleOrder(
+        name="r",
+        table="t",
+        action=ActionType.ANONYMIZE,
+        masks=[order],
+        limits=LimitsOrder(max_rows_per_run=1, max_percent=1),
+    )
+    return change_of({"_id": 1, "a": {"b": value}}, rule, b"key").values["a.b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "step", "made"),
+    [
+        (12345, 1000, 12000),
+        (-1, 10, -10),
+        (Int64(-250), 100, Int64(-300)),
+        (71.5, 5, 70.0),
+        (-0.5, 5, -5.0),
+        (Decimal128("-12.50"), 10, Decimal128("-20.00")),
+        (Decimal128("12345678901234567890123456789.12"), 1000, Decimal128("12345678901234567890123456000.00")),
+        (None, 10, None),
+    ],
+)
+def test_numbers_are_rounded_down_and_keep_their_type(value: object, step: int, made: object) -> None:
+    found = masked_value(value, method=MaskMethod.GENERALIZE, step=step)
+    assert (found, type(found)) == (made, type(made))
+
+
+@pytest.mark.parametrize(
+    ("value", "mask"),
+    [
+        (True, {"method": MaskMethod.GENERALIZE, "step": 10}),
+        (float("nan"), {"method": MaskMethod.GENERALIZE, "step": 10}),
+        (Decimal128("Infinity"), {"method": MaskMethod.GENERALIZE, "step": 10}),
+        ("12", {"method": MaskMethod.GENERALIZE, "step": 10}),
+        (DatetimeMS(1 << 60), {"method": MaskMethod.GENERALIZE, "to": Granularity.DAY}),
+        (12, {"method": MaskMethod.HASH}),
+        (Binary(b"x" * 16, 0), {"method": MaskMethod.HASH}),
+        (["a"], {"method": MaskMethod.PARTIAL}),
+        ({"a": 1}, {"method": MaskMethod.PARTIAL}),
+    ],
+)
+def test_what_a_method_is_not_for_is_refused(value: object, mask: dict[str, Any]) -> None:
+    with pytest.raises(UserFault, match=r"MaskDoesNotFit: rule r: .* of a\.b needs"):
+        masked_value(value, **mask)
+
+
+@pytest.mark.parametrize(
+    ("value", "first", "last", "made"),
+    [
+        ("mustermann", 2, 3, "mu*****ann"),
+        ("abc", 2, 3, "***"),
+        ("abcde", 2, 3, "*****"),
+        ("", 1, 1, ""),
+        ("äöü", 1, 0, "ä**"),
+    ],
+)
+def test_parts_of_texts_stay(value: str, first: int, last: int, made: str) -> None:
+    assert masked_value(value, method=MaskMethod.PARTIAL, keep_first=first, keep_last=last) == made

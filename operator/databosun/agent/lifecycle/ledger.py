@@ -50,6 +50,7 @@ class Account:
     moved: int = 0
     batches: int = 0
     uncertain: int = 0
+    index: str = ""
     children: dict[str, int] = field(default_factory=dict)
     partitions: list[str] = field(default_factory=list)
     artefacts: list[dict[str, Any]] = field(default_factory=list)
@@ -78,6 +79,7 @@ class Account:
             setattr(self, name, getattr(self, name) + int(link.get(name, 0)))
         for table, rows in link.get("children", {}).items():
             self.children[table] = self.children.get(table, 0) + int(rows)
+        self.index = link.get("index") or self.index
         self.partitions += link.get("partitions", [])
 
 

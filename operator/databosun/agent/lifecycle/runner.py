@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from databosun.agent.context import Context
+from databosun.agent.lifecycle.indexing import work_on_index
 from databosun.agent.lifecycle.ledger import Account, Ledger
 from databosun.agent.lifecycle.pacemaker import Pacemaker
 from databosun.agent.lifecycle.work import RuleWork, work_on_partitions, work_on_rows
 from databosun.agent.reasons import AgentReason
 from databosun.agent.stop import Stopped
-from databosun.api.lifecycle import RuleFacts
+from databosun.api.lifecycle import ActionType, RuleFacts
 from databosun.api.lifecycleresult import ArchiveArtefact, RuleFailure, RuleOutcome, RuleState
 from databosun.api.request import LifecycleTask
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.lifecycle import BY_PARTITION, LifecyclePlan, Step
-from databosun.domain.lifecycleguards import Refusal
+from databosun.domain.refusal import Refusal
 from databosun.engines.lifecycle import Left, LifecycleSession, RuleFault, Trouble
 from databosun.storage.layout import LifecycleFolder
 
@@ -64,6 +65,7 @@ class Runner:
         failure: RuleFailure | None = None
         try:
             carry_out = work_on_partitions if step.rule.action in BY_PARTITION else work_on_rows
+            carry_out = work_on_index if step.rule.action is ActionType.ENSURE_TTL else carry_out
             state, left = carry_out(work)
         except Stopped:
             raise
@@ -107,6 +109,7 @@ class Runner:
             expiring=account.expiring,
             children=account.children,
             partitions=account.partitions,
+            index=account.index or None,
             changed=account.changed,
             batches=account.batches,
             remaining=left.eligible if left is not None else None,

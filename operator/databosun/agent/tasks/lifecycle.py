@@ -21,7 +21,8 @@ from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.lifecycle import LifecyclePlan, calls_changed, make_plan
-from databosun.domain.lifecycleguards import Refusal, verdicts
+from databosun.domain.lifecycleguards import verdicts
+from databosun.domain.refusal import Refusal
 from databosun.engines.lifecycle import LifecycleScope, LifecycleSession, RuleFault
 from databosun.engines.registry import load_lifecycle
 from databosun.storage.layout import LifecycleFolder

@@ -127,7 +127,8 @@ class LifecycleAction(Model):
         " delete them. PurgeSoftDeleted: delete rows that were marked as deleted. Anonymize: overwrite columns."
         " DropPartition: drop whole partitions in which every row is old enough. DetachPartition: only take them out of"
         " their table. StorageTransition: have the bucket move the objects of old backups to cheaper classes; nothing"
-        " is deleted. Expire: give keys a time to live."
+        " is deleted. Expire: give keys a time to live. EnsureTTL: make, or keep, an index by which MongoDB deletes"
+        " documents by itself; it knows no holds."
     )
     archive: ArchiveAction | None = Field(default=None, description="Archive: how.")
     columns: Annotated[list[Mask], Field(min_length=1, max_length=64), one_each("name")] | None = Field(
@@ -194,6 +195,16 @@ class LifecycleRule(Model):
             "!(self.action.type in ['DropPartition', 'DetachPartition']) || !has(self.match) ||"
             " (has(self.match.olderThan) && !has(self.match.where))",
             "a partition goes as a whole: match.olderThan is needed, and match.where cannot be given",
+        ),
+        cel(
+            "self.action.type != 'EnsureTTL' || !has(self.match) || (has(self.match.olderThan) &&"
+            " !has(self.match.where))",
+            "an index deletes by age alone: match.olderThan is needed, and match.where cannot be given",
+        ),
+        cel(
+            "self.action.type != 'EnsureTTL' || !has(self.limits) || !has(self.limits.keepNewest) ||"
+            " self.limits.keepNewest == 0",
+            "an index keeps no newest documents: limits.keepNewest cannot be given; use Delete",
         ),
         cel(
             "self.action.type == 'StorageTransition' ? !has(self.target) && !has(self.match) : has(self.target) &&"
@@ -311,6 +322,10 @@ class LifecyclePolicySpec(Model):
         cel(
             "size(self.rules) == 1 || self.rules.all(rule, rule.action.type != 'StorageTransition')",
             "a rule of type StorageTransition stands alone: rows and objects need policies of their own",
+        ),
+        cel(
+            "!has(self.windows) || size(self.windows) == 0 || self.rules.all(rule, rule.action.type != 'EnsureTTL')",
+            "an index of EnsureTTL deletes at any time: windows cannot be given beside it; use Delete",
         ),
     )
     database_ref: LocalRef = Field(description="The Database whose rows it is about.")

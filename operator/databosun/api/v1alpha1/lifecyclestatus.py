@@ -91,6 +91,9 @@ class PlannedRule(Model):
     moves: Annotated[list[Line], Field(max_length=32), WHOLE, first(32)] = Field(
         default_factory=list, description="Chains of backups that would go to another storage class; the first 32."
     )
+    index: Line | None = Field(
+        default=None, description="EnsureTTL: the index that a run makes, changes or keeps; it deletes by itself."
+    )
     refusals: Annotated[list[Message], Field(max_length=16), WHOLE, first(16)] = Field(
         default_factory=list, description="Why it may not run; each begins with its reason. Empty: it may."
     )
@@ -129,6 +132,7 @@ class RuleResult(Model):
     bucket_rules: Annotated[list[Line], Field(max_length=4), WHOLE, first(4)] = Field(
         default_factory=list, description="IDs of the policy's rules of the bucket, as the server returned them."
     )
+    index: Line | None = Field(default=None, description="EnsureTTL: the index as the server returned it.")
     changed: int = Field(default=0, description="Rows that changed after they were archived, and so were kept.")
     batches: int = Field(default=0, description="How many transactions it took.")
     remaining: int | None = Field(default=None, description="Eligible rows that are left.")

@@ -654,6 +654,7 @@ class Reason(StrEnum):
         "See the message: list the Sentinels among the hosts, wait until this master is one for long enough, or use no"
         " LFU policy; or say Expire instead.",
     )
+    INDEX_CLASH = "IndexClash", "See the message: another index is in the way of the one that deletes by age."
     ARCHIVE_UNSUPPORTED = "ArchiveUnsupported", "Use Delete: what lies there cannot be compared with what was archived."
     CONDITION_REFUSED = (
         "ConditionRefused",

@@ -13,7 +13,6 @@ from bson import Binary, Int64
 
 from databosun.api.lifecycle import ActionType, Granularity, HoldOrder, MaskMethod, MaskOrder
 from databosun.api.lifecycleresult import RuleState
-from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.hashing import masked
 from support.mongolifecycling import SMALL, FullPeer, MongoKeeper, rule
 from support.mongopeer import Document
@@ -204,4 +203,3 @@ def test_a_document_that_the_server_refuses_is_named_by_nothing_of_it_and_the_ot
     assert outcome.anonymized == 4
     assert "mustermann" not in ran.output
     assert {number for number, one in all_of(full).items() if "masked_at" in one} == {1, 3, 7, 9}
-    assert full.engine is EngineName.MONGODB

@@ -22,6 +22,7 @@ from databosun.domain.errors import WorldFault
 from databosun.engines.mongodb.lifecycle import archive
 from databosun.engines.mongodb.lifecycle.filters import OPTIONS
 from databosun.engines.mongodb.namespaces import read_metadata
+from support.lifecyclekills import Kills, open_agents, run_with_kills
 from support.mongolifecycling import SMALL, FullPeer, MongoKeeper, rule
 from support.mongopeer import Document
 from support.rulekeeping import NOW, result_of
@@ -232,3 +233,17 @@ def test_a_run_that_lost_its_answers_deletes_nothing_that_it_has_not_archived(
         0,
     )
     assert set(full.archived()) == gone
+
+
+def test_not_one_document_is_lost_when_the_agent_is_killed_at_any_moment(full: MongoKeeper) -> None:
+    before, brief = full.ids(), Kills(3, 4, 0.7, SMALL)
+    approved = full.look(ARCHIVE).plan_hash
+    full.runs += 1
+    with open_agents() as agents:
+        ran, met = run_with_kills(agents, full, brief, ARCHIVE, approved=approved)
+    assert met > 1
+    assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
+    outcome, gone = result_of(ran).outcomes[0], before - full.ids()
+    assert (outcome.state, outcome.remaining, eligible(full)) == (RuleState.COMPLETED, 0, {})
+    assert gone <= set(full.archived())
+    assert outcome.deleted <= len(gone) <= outcome.archived

@@ -21,6 +21,7 @@ from databosun.engines.mongodb.lifecycle.statements import Place
 SYSTEM = frozenset({"admin", "config", "local"})
 TABLE = "Table"
 _KINDS = {"view": "view", "timeseries": "time series"}
+OWN_INDEX = "databosun_ttl_"  # what a rule of type EnsureTTL makes is what its plan says
 # The server's own business, which changes with a build of an index or a release.
 _LEFT = frozenset({"v", "ns", "background"})
 
@@ -119,7 +120,13 @@ def only_database(names: Iterable[str]) -> str:
 
 def _digest(found: Described) -> str:
     """Of its options, such as a validator or a collation, and its indexes, such as one that deletes by age."""
-    indexes = [{name: value for name, value in one.items() if name not in _LEFT} for one in found.indexes]
+    indexes = [
+        {name: value for name, value in one.items() if name not in _LEFT} for one in found.indexes if not _is_own(one)
+    ]
     known = {"options": dict(found.options), "indexes": sorted(indexes, key=lambda one: str(one.get("name")))}
     # Keys of an index have an order, and so have validators.
     return hashlib.sha256(json_util.dumps(known, json_options=OPTIONS).encode()).hexdigest()
+
+
+def _is_own(index: Mapping[str, Any]) -> bool:
+    return "expireAfterSeconds" in index and str(index.get("name")).startswith(OWN_INDEX)

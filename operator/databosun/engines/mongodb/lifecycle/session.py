@@ -14,6 +14,7 @@ from databosun.domain.lifecycle import BY_PARTITION, Step, make_plan
 from databosun.engines.base import Target
 from databosun.engines.lifecycle import (
     Definitions,
+    IndexWork,
     LifecycleScope,
     LifecycleSession,
     PartitionWork,
@@ -34,6 +35,7 @@ from databosun.engines.mongodb.lifecycle.rights import lacking
 from databosun.engines.mongodb.lifecycle.rows import MongoRows
 from databosun.engines.mongodb.lifecycle.statements import no_collection, stepping
 from databosun.engines.mongodb.lifecycle.strain import read_strain
+from databosun.engines.mongodb.lifecycle.ttl import MongoIndex, demand_plain, index_of
 from databosun.engines.mongodb.server import choose_primary, read_facts
 
 _SILENT_SECONDS = 60.0  # after what a statement may take
@@ -88,6 +90,10 @@ class MongoSession:
         """There is no such work."""
         raise _unsupported(step.rule)
 
+    def indexes(self, step: Step) -> IndexWork:
+        """Work on the index."""
+        return MongoIndex(lambda: self._client, step, self._scope, lambda: self._described(step.rule.table))
+
     def size(self, step: Step) -> int:
         """As the server counts it."""
         if step.table is None:
@@ -121,12 +127,18 @@ class MongoSession:
         step = next(one for one in make_plan(self._scope.order, [facts]).steps if one.rule.name == rule.name)
         if step.table is None or step.table.kind != TABLE:
             return facts  # the plan says what is wrong with it
-        place = self._described(rule.table).place
-        wanting = lacking(self._client, place, rule)
+        described = self._described(rule.table)
+        place = described.place
+        if rule.action is ActionType.ENSURE_TTL:
+            facts = facts.model_copy(update={"index": index_of(described, rule)})
+        changes = facts.index is not None and facts.index.found not in (None, facts.index.seconds)
+        wanting = lacking(self._client, place, rule, changes=changes)
         if wanting:
             return facts.model_copy(update={"grants": wanting})
         if rule.action is ActionType.ARCHIVE:
-            self._demand_comparable(self._described(rule.table))
+            self._demand_comparable(described)
+        if rule.action is ActionType.ENSURE_TTL:
+            demand_plain(self._client, described, rule)
         condition = working_condition(self._client, place, step, self._scope)
         if rule.action is ActionType.ANONYMIZE:
             demand_fit(self._client, place, step, condition, self._scope)

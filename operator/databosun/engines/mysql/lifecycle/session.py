@@ -17,12 +17,14 @@ from databosun.domain.lifecycle import BY_PARTITION, Step, make_plan
 from databosun.engines.base import Target
 from databosun.engines.lifecycle import (
     Definitions,
+    IndexWork,
     LifecycleScope,
     LifecycleSession,
     PartitionWork,
     RowWork,
     Strain,
     demand_held,
+    no_index,
 )
 from databosun.engines.mysql.connect import Session, abandon, limit_statements, one, open_sql, version_of
 from databosun.engines.mysql.faults import guarded
@@ -97,6 +99,10 @@ class MySQLSession:
     def partitions(self, step: Step) -> PartitionWork:
         """There is no such work."""
         raise self._no_partitions(step.rule)
+
+    def indexes(self, step: Step) -> IndexWork:
+        """There is no such work."""
+        raise no_index(step.rule)
 
     def size(self, step: Step) -> int:
         """As the server counts it."""

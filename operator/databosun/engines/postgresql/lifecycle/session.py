@@ -11,12 +11,14 @@ from databosun.domain.lifecycle import BY_PARTITION, Step, hidden_from, make_pla
 from databosun.engines.base import Target
 from databosun.engines.lifecycle import (
     Definitions,
+    IndexWork,
     LifecycleScope,
     LifecycleSession,
     PartitionWork,
     RowWork,
     Strain,
     demand_held,
+    no_index,
 )
 from databosun.engines.postgresql.connect import Connection, Session, abandon, choose_primary, open_sql
 from databosun.engines.postgresql.faults import guarded
@@ -103,6 +105,10 @@ class PostgreSQLSession:
         """Work on partitions."""
         self._allow_writes()
         return PostgreSQLPartitions(lambda: self._connection, step, self._scope, lambda: self._definitions(step.rule))
+
+    def indexes(self, step: Step) -> IndexWork:
+        """There is no such work."""
+        raise no_index(step.rule)
 
     def size(self, step: Step) -> int:
         """As the server counts it."""

@@ -12,6 +12,7 @@ from databosun.domain.lifecycle import Step, in_force
 from databosun.engines.base import Target
 from databosun.engines.lifecycle import (
     Definitions,
+    IndexWork,
     LifecycleScope,
     LifecycleSession,
     PartitionWork,
@@ -19,6 +20,7 @@ from databosun.engines.lifecycle import (
     RuleFault,
     Strain,
     Trouble,
+    no_index,
 )
 from databosun.engines.redis.lifecycle.counts import count
 from databosun.engines.redis.lifecycle.faults import stepping
@@ -73,6 +75,10 @@ class RedisSession:
     def partitions(self, step: Step) -> PartitionWork:
         """There is no such work."""
         raise _unsupported(step.rule)
+
+    def indexes(self, step: Step) -> IndexWork:
+        """There is no such work."""
+        raise no_index(step.rule)
 
     def size(self, step: Step) -> int:
         """All that the server has in memory."""
