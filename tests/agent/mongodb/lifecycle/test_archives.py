@@ -241,7 +241,7 @@ def test_not_one_document_is_lost_when_the_agent_is_killed_at_any_moment(full: M
     full.runs += 1
     with open_agents() as agents:
         ran, met = run_with_kills(agents, full, brief, ARCHIVE, approved=approved)
-    assert met > 1
+    assert met > 0
     assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
     outcome, gone = result_of(ran).outcomes[0], before - full.ids()
     assert (outcome.state, outcome.remaining, eligible(full)) == (RuleState.COMPLETED, 0, {})
