@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import zstandard
 
 from support.clusterapi import Object
 from support.pgsample import BACKUP_ROLE
@@ -50,6 +52,28 @@ def club(place: Place) -> Place:
     place.back_up("server-1", "server")
     place.succeeded("server-1")
     return place
+
+
+def test_an_export_hands_over_the_persons_rows_and_nobody_elses(club: Place) -> None:
+    spec = {
+        "databaseRef": {"name": "server"}, "database": DATABASE, "storageRef": {"name": "backups"},
+        "subjectSecretRef": {"name": "request-1", "key": "subject"}, "notAfter": _later(),
+        "rules": [{"name": "members", "table": "public.members", "column": "email", "along": ["visits"]}],
+    }  # fmt: skip
+    club.apply({"apiVersion": GROUP, "kind": "DataExport", "metadata": {"name": "export-1"}, "spec": spec})
+    found = _ended(club, "dataexports", "export-1")
+    assert found["phase"] == "Succeeded", found.get("failure")
+    assert {one["table"]: one["rows"] for one in found["files"]} == {"public.members": 1, "public.visits": 5}
+    rows, there = [], list(club.keys())
+    for one in sorted(key for key in there if "/exports/export-1/a1/" in key):
+        unzip = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+        rows += [json.loads(line) for line in unzip.decompress(club.stack.download(one)).splitlines()]
+    assert rows[0] == {"id": 1815, "email": SUBJECT}
+    assert [row["member"] for row in rows[1:]] == [1815] * 5
+    receipt = next(key for key in there if key.endswith("/exports/export-1/result.json"))
+    assert hashlib.sha256(club.stack.download(receipt)).hexdigest() == found["receipt"]["sha256"]
+    assert SUBJECT not in club.stack.kubectl("get", "dataexports", "-n", club.namespace, "-o", "yaml")
+    assert _counts(club) == (301, 905, 1)
 
 
 def test_a_look_shows_the_plan_and_its_approval_erases_the_person(club: Place) -> None:

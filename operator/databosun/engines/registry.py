@@ -128,8 +128,8 @@ def load_erasing(name: EngineName) -> Erasing:
     if name not in _ERASINGS:
         known = ", ".join(_ERASINGS)
         message = (
-            f"people were erased from this database, and it is {name}, in whose restored data this release cannot"
-            f" repeat that; expected one of: {known}"
+            f"the database is {name}, and what is erased there this release cannot erase again from what is restored of"
+            f" it; expected one of: {known}"
         )
         raise UserFault(Reason.UNSUPPORTED_ENGINE, message)
     erasing: Erasing = import_module(_ERASINGS[name]).ERASING

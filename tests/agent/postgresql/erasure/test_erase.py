@@ -11,6 +11,8 @@ import pytest
 from databosun.agent.lifecycle.ledger import Event, Ledger
 from databosun.api.lifecycle import HoldOrder, LifecycleMode, MaskMethod, MaskOrder, RuleOrder
 from databosun.api.result import Outcome
+from databosun.api.v1alpha1.database import EngineName
+from databosun.engines import registry
 from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
 from support.agentrun import backup_task
 from support.erasing import KEY, PEOPLE, SUBJECT, Forgetter, erased, everywhere, rule
@@ -224,6 +226,16 @@ def test_a_key_to_hash_with_that_could_be_guessed_is_refused(forgetter: Forgette
     forgetter.key = ""
     reason, message = refusals(forgetter, *everywhere(), approved=plan)
     assert (reason, "Secret shop/secret-erasure" in message) == ("ErasureKeyMissing", True)
+
+
+def test_nobody_is_erased_where_no_restore_could_repeat_it(
+    forgetter: Forgetter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine may have rules for its data, and no way to find people in what is restored."""
+    plan = forgetter.look().plan_hash
+    monkeypatch.delitem(registry._ERASINGS, EngineName.POSTGRESQL)
+    reason, message = refusals(forgetter, *everywhere(), approved=plan)
+    assert (reason, "cannot erase again from what is restored" in message) == ("UnsupportedEngine", True)
 
 
 def test_a_name_that_was_used_before_is_refused(forgetter: Forgetter) -> None:
