@@ -21,6 +21,7 @@ from databosun.engines.postgresql.lifecycle.rows import copied
 from databosun.engines.postgresql.lifecycle.session import PostgreSQLSession
 from databosun.engines.postgresql.lifecycle.statements import one, stepping
 
+IDLE_SECONDS = 900
 _CHILD = sql.Identifier("databosun_child")
 
 
@@ -36,6 +37,8 @@ class PostgreSQLExporting:
             with connection.transaction():
                 with stepping("taking a snapshot"):
                     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    # Between two tables the session waits for the store.
+                    connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
                     (at,) = one(connection, sql.SQL("SELECT pg_catalog.now()"))
                 yield _Snapshot(session, connection, scope, datetime.fromisoformat(str(at)))
         finally:
