@@ -50,7 +50,7 @@ class Place(Protocol):
         ...
 
     def values(self, table: TableFact, column: str, pulse: Callable[[], None]) -> Iterator[str]:
-        """Each value once, to the letter, as keys are written; a few at a time."""
+        """Every value, to the letter, as keys are written; a few at a time. One may come more than once."""
         ...
 
     def begin(self, scope: LifecycleScope, tables: Sequence[TableFact]) -> None:
