@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from databosun.agent.lifecycle import pacemaker
 from databosun.agent.lifecycle.ledger import Ledger
 from databosun.api.lifecycle import ActionType, HoldOrder, RuleOrder
 from databosun.api.lifecycleresult import RuleState
 from databosun.domain.keypatterns import PatternFault, read_pattern
 from databosun.domain.lifecycleview import plan_status
 from databosun.engines.lifecycle import hash_key
+from databosun.engines.redis.lifecycle import keys, scan
 from databosun.engines.redis.lifecycle import master as mastering
 from databosun.engines.redis.lifecycle.faults import GRANTS
 from databosun.engines.redis.lifecycle.keys import RedisKeys
@@ -116,6 +118,13 @@ def test_a_look_counts_measures_and_changes_nothing(keeper: RedisKeeper) -> None
         ("sessions", "db0 session:*", []),
         ("ends", "db0 session:*", []),
     ]
+
+
+@pytest.mark.parametrize("asked", [rule(), expire()])
+def test_asking_for_grants_does_nothing_of_what_is_granted(keeper: RedisKeeper, asked: RuleOrder) -> None:
+    keeper.server.call("SET", read_pattern("session:*").specimen, 1)
+    keeper.look(asked)
+    assert keeper.ends()["session:"] == -1
 
 
 def test_a_delete_takes_the_keys_of_the_pattern_and_no_others(keeper: RedisKeeper) -> None:
@@ -384,10 +393,20 @@ def test_patterns_are_understood_as_the_server_does(made: dict[str, Server], tmp
             said = keeper.server.call("SCAN", 0, "MATCH", text, "COUNT", 10_000)
             assert isinstance(said, list)
             assert isinstance(said[1], list)
-            assert {one.encode() for one in names if pattern.matches(one.encode())} == set(said[1]), text  # type: ignore[arg-type]
+            assert {one.encode() for one in names if pattern.matches(one.encode())} == set(said[1]), text
             assert pattern.matches(pattern.specimen), text
             read += 1
     assert read > 500
+
+
+def test_a_long_stretch_of_other_keys_is_no_end(plain: RedisKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one pass: another one would find what the first had left."""
+    monkeypatch.setattr(scan, "AT_ONCE", 5)
+    monkeypatch.setattr(keys, "SCAN_SECONDS", 0)
+    passes: list[RedisKeys] = []
+    monkeypatch.setattr(RedisKeys, "restart", passes.append)
+    done = plain.carry_out(rule(keys="session:*:29?"), batch=SMALL)["sessions"]
+    assert (done.state, done.deleted, passes) == (RuleState.COMPLETED, 10, [])
 
 
 def test_a_script_takes_few_keys_at_once(plain: RedisKeeper, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,7 +421,18 @@ def test_a_script_takes_few_keys_at_once(plain: RedisKeeper, monkeypatch: pytest
     monkeypatch.setattr(RedisKeys, "_act", act)
     done = plain.carry_out(rule(), batch={"rows": 100_000, "target_milliseconds": 60_000, "pause_milliseconds": 0})
     assert done["sessions"].deleted == 2000 + SESSIONS
-    assert max(taken) <= 500
+    assert max(taken) <= 250
+
+
+def test_a_step_waits_while_the_server_has_other_things_to_do(
+    plain: RedisKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ["3 values wait to be freed", ""]
+    monkeypatch.setattr(mastering, "_busy", lambda *_: said.pop(0) if said else "")
+    monkeypatch.setattr(pacemaker, "LOOK_SECONDS", 0.05)
+    ran = plain.enforce(rule())
+    assert result_of(ran).outcomes[0].throttled_seconds >= 0.05
+    assert [one["message"] for one in ran.lines if one["event"] == "throttled"] == ["3 values wait to be freed"]
 
 
 def test_the_number_of_a_database_is_demanded(plain: RedisKeeper) -> None:

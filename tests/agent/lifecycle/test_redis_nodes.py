@@ -15,8 +15,11 @@ from databosun.api.lifecycle import ThrottleOrder
 from databosun.api.lifecycleresult import RuleOutcome, RuleState
 from databosun.domain.errors import DatabosunError, UserFault
 from databosun.engines.base import Credentials, Target
-from databosun.engines.redis.lifecycle.master import demand_idle_times, open_master, read_strain
-from databosun.engines.redis.resp import ReplyError
+from databosun.engines.lifecycle import RuleFault, Trouble
+from databosun.engines.redis.lifecycle import scan
+from databosun.engines.redis.lifecycle.master import demand_idle_times, demand_same, open_master, read_strain
+from databosun.engines.redis.lifecycle.scan import Scan
+from databosun.engines.redis.resp import ReplyError, Wire
 from support.agekeys import make_age_key
 from support.agentrun import Workplace
 from support.pgserver import PASSWORD, free_port
@@ -81,6 +84,22 @@ def test_a_replica_is_not_worked_at(pair: tuple[Server, Server], tmp_path: Path)
     assert "no master answers" in message
 
 
+def test_a_master_that_became_a_replica_is_not_worked_at_any_longer(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
+    """Also where replicas take writes: what is deleted there comes back, or stays gone at one of them alone."""
+    master, other = pair
+    master.call("CONFIG", "SET", "replica-read-only", "no")
+    opened = open_master(target_of(keeper_at(master, tmp_path)), 0, lambda: None)
+    demand_same(opened)
+    other.call("REPLICAOF", "NO", "ONE")
+    master.follow(other)
+    with pytest.raises(RuleFault, match="no longer the master") as caught:
+        demand_same(opened)
+    assert caught.value.trouble is Trouble.LOST
+    opened.wire.close()
+
+
 def test_a_server_that_reads_its_data_is_not_worked_at(pair: tuple[Server, Server], tmp_path: Path) -> None:
     master = pair[0]
     master.call("CONFIG", "REWRITE")
@@ -120,11 +139,27 @@ def test_a_rule_goes_on_at_the_new_master_from_the_start(
             eventually("the old master follows", lambda: old.info("replication")["role"] == "slave")
 
     after_steps(monkeypatch, fail_over)
+    begun = cursors(monkeypatch)
     done = keeper.carry_out(rule(), batch=SMALL)["sessions"]
+    assert {where: found[0] for where, found in begun.items()} == dict.fromkeys(begun, b"0")
+    assert len(begun) == 2
     assert done.state is RuleState.COMPLETED, done
     assert new.call("DBSIZE") == OTHERS
     assert SESSIONS - 20 <= done.deleted <= SESSIONS
     _demand_idle_times_of_the_master(keeper)
+
+
+def cursors(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[bytes]]:
+    """Those that each server was given."""
+    original, found = Scan.next, dict[str, list[bytes]]()
+
+    def stepped(self: Scan, wire: Wire) -> list[bytes]:
+        found.setdefault(wire.where, []).append(self.cursor)
+        return original(self, wire)
+
+    monkeypatch.setattr(Scan, "next", stepped)
+    monkeypatch.setattr(scan, "AT_ONCE", 40)
+    return found
 
 
 def _demand_idle_times_of_the_master(keeper: RedisKeeper) -> None:

@@ -30,7 +30,7 @@ class Tally:
     some: list[bytes] = field(default_factory=list)
     taken: list[bytes] = field(default_factory=list)
 
-    def add(self, one: Seen, rule: RuleOrder, *, held: bool) -> None:
+    def add(self, one: Seen, rule: RuleOrder, tomorrow: RuleOrder, *, held: bool) -> None:
         """Count a key."""
         self.keys += 1
         self.lasting += one.left == FOREVER
@@ -38,7 +38,7 @@ class Tally:
             self.some.append(one.name)
         if one.taken_by(rule):
             self._take(one, held=held)
-        elif one.idle is not None and not held and one.taken_by(rule.model_copy(update=_tomorrow(rule))):
+        elif not held and one.taken_by(tomorrow):
             self.soon += 1
 
     def _take(self, one: Seen, *, held: bool) -> None:
@@ -56,11 +56,14 @@ class Tally:
 def tally(wire: Wire, rule: RuleOrder, names: Names, pulse: Callable[[], None]) -> Tally:
     """One pass."""
     found, scan = Tally(), Scan(names)
+    tomorrow = rule
+    if rule.idle_seconds is not None:
+        tomorrow = rule.model_copy(update={"idle_seconds": max(0, rule.idle_seconds - _DAY)})
     while not scan.ended:
         pulse()
         if listed := scan.next(wire):
             for one in look_at(wire, rule, listed):
-                found.add(one, rule, held=names.held(one.name))
+                found.add(one, rule, tomorrow, held=names.held(one.name))
     return found
 
 
@@ -97,7 +100,3 @@ def _bytes(wire: Wire, names: Sequence[bytes], keys: int) -> int:
     wire.send(b"".join(encode("MEMORY", "USAGE", name) for name in names))
     sizes = [one for one in wire.answers(len(names)) if isinstance(one, int)]
     return sum(sizes) * keys // len(sizes) if sizes else 0
-
-
-def _tomorrow(rule: RuleOrder) -> dict[str, int]:
-    return {"idle_seconds": max(0, (rule.idle_seconds or 0) - _DAY)}

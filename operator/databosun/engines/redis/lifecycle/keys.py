@@ -21,7 +21,7 @@ from databosun.engines.redis.lifecycle.master import Master, demand_idle_times, 
 from databosun.engines.redis.lifecycle.scan import Names, Scan, shown
 from databosun.engines.redis.resp import encode
 
-MOST_KEYS = 500  # of one script, in whose time the server does nothing else
+MOST_KEYS = 250  # of one script, in whose time the server does nothing else
 SCAN_SECONDS = 0.2  # that a step looks for names
 
 # Before version 7 a script could be set to be sent whole, for each replica to find out for itself.
