@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import pytest
 from bson import Binary, Decimal128, Int64, MaxKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 
 from databosun.api.lifecycle import ActionType, Granularity, LimitsOrder, MaskMethod, MaskOrder, RuleOrder
 from databosun.domain.errors import UserFault
+from databosun.engines.lifecycle import RuleFault, Trouble
+from databosun.engines.mongodb.lifecycle.archive import identity_of, lines
 from databosun.engines.mongodb.lifecycle.filters import read_filter
 from databosun.engines.mongodb.lifecycle.masks import change_of
 from databosun.engines.mongodb.lifecycle.order import behind
@@ -170,3 +175,19 @@ def test_what_a_method_is_not_for_is_refused(value: object, mask: dict[str, Any]
 )
 def test_parts_of_texts_stay(value: str, first: int, last: int, made: str) -> None:
     assert masked_value(value, method=MaskMethod.PARTIAL, keep_first=first, keep_last=last) == made
+
+
+def test_a_document_that_nobody_can_read_is_not_archived_and_nothing_of_it_is_repeated() -> None:
+    whole = bson.encode({"_id": 1, "name": "mustermann"})
+    document = RawBSONDocument(whole)
+    broken = RawBSONDocument(whole.replace(b"mann", b"m\xffnn"))
+    assert lines([document], lambda: None)(lambda _: None) == 1
+    reads: list[Callable[[], object]] = [
+        lambda: identity_of(broken),
+        lambda: lines([broken], lambda: None)(lambda _: None),
+    ]
+    for read in reads:
+        with pytest.raises(RuleFault, match="is no valid BSON") as caught:
+            read()
+        assert caught.value.trouble is Trouble.PERMANENT
+        assert "muster" not in caught.value.message

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import bson
 from bson import json_util
 from bson.codec_options import CodecOptions
+from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
 from databosun.api.v1alpha1.reasons import Reason
@@ -38,7 +39,7 @@ def documents_of(client: Client, place: Place) -> Any:
 
 def identity_of(document: RawBSONDocument) -> object:
     """Its `_id`."""
-    return bson.decode(document.raw, CODEC)["_id"]
+    return _decoded(document)["_id"]
 
 
 def digest_of(document: RawBSONDocument) -> str:
@@ -88,7 +89,7 @@ def lines(documents: Sequence[RawBSONDocument], pulse: Callable[[], None]) -> Fe
     """Canonical Extended JSON, a line for each."""
 
     def encode(one: RawBSONDocument) -> bytes:
-        text = json_util.dumps(bson.decode(one.raw, CODEC), json_options=OPTIONS, ensure_ascii=False)
+        text = json_util.dumps(_decoded(one), json_options=OPTIONS, ensure_ascii=False)
         return f"{text}\n".encode()
 
     return _feed(documents, encode, pulse)
@@ -114,3 +115,15 @@ def _feed(
         return len(documents)
 
     return feed
+
+
+def _decoded(document: RawBSONDocument) -> Document:
+    """RuleFault for what no reader of an archive could read either; nothing of it is repeated."""
+    try:
+        return bson.decode(document.raw, CODEC)
+    except BSONError as error:
+        message = (
+            f"a document of {len(document.raw)} bytes is no valid BSON, such as one with a text that is not UTF-8, and"
+            " cannot be archived: correct it, or leave it out with match.where"
+        )
+        raise RuleFault(Reason.DATABASE_ERROR, message, Trouble.PERMANENT) from error
