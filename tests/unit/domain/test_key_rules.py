@@ -3,7 +3,7 @@ age."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from databosun.domain.lifecycle import make_plan
 from databosun.domain.lifecycleguards import verdicts
 from databosun.domain.lifecycleorder import order_of
 from databosun.domain.lifecycleview import done, looked, planned_rules, processed_by, rule_results
+from databosun.engines.lifecycle import LifecycleScope, demand_held
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = 86400
@@ -176,6 +177,14 @@ def test_a_hold_on_keys_holds_no_whole_rule_and_one_on_all_does() -> None:
         order = found.order.model_copy(update={"holds": [hold]})
         against = verdicts(make_plan(order, found.facts), order, found.facts, NOW)
         assert [one.reason for one in against["old"]] == reasons
+
+
+def test_a_hold_on_keys_where_there_are_tables_holds_all_until_it_is_put_right() -> None:
+    hold = HoldOrder(name="case", keys="session:7", reason="court", until=NOW)
+    order = order_of(spec(), "uid").model_copy(update={"holds": [hold]})
+    with pytest.raises(UserFault, match="hold case is on keys session:7, and this database has tables"):
+        demand_held(LifecycleScope(order, NOW - timedelta(seconds=1), 1, 1.0), lambda _: True)
+    demand_held(LifecycleScope(order, NOW, 1, 1.0), lambda _: True)
 
 
 @pytest.mark.parametrize(("eligible", "refused"), [(10, False), (11, True)])
