@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import resource
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.bench
 ROWS = int(os.environ.get("BENCH_ROWS", "1000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 MAJOR = int(os.environ.get("BENCH_MAJOR", "18"))
+RATE = int(os.environ.get("BENCH_RATE", "200"))
 SIZES = (1000, 5000, 20_000, 50_000)
 BATCH = {"rows": 5000, "target_milliseconds": 1000, "pause_milliseconds": 0}
 OLD = "created_at < '2025-12-01 12:00Z'"
@@ -54,12 +57,13 @@ def afresh(keeper: Keeper) -> None:
     keeper.sql("VACUUM ANALYZE orders")
 
 
-def compare(contenders: Mapping[str, Callable[[], float]]) -> None:
+def compare(keeper: Keeper, contenders: Mapping[str, Callable[[], float]]) -> None:
     """Let each have its turn in every round, and print the median of its rows a second."""
     found: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(ROUNDS):
         for name in names[number % len(names) :] + names[: number % len(names)]:
+            afresh(keeper)
             found[name].append(contenders[name]())
     print(f"\nrows a second, of {ROWS} rows in the table, median of {ROUNDS}")
     for name, rates in found.items():
@@ -72,7 +76,6 @@ def by_hand(keeper: Keeper, size: int) -> float:
         f"DELETE FROM orders WHERE ctid = ANY (ARRAY(SELECT ctid FROM orders WHERE id > %s AND {OLD} "
         "ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)) RETURNING id"
     )
-    afresh(keeper)
     last, count, began = 0, 0, time.monotonic()
     with keeper.server.connect(DATABASE) as connection:
         while found := connection.execute(statement, (last, size)).fetchall():
@@ -80,20 +83,78 @@ def by_hand(keeper: Keeper, size: int) -> float:
     return count / (time.monotonic() - began)
 
 
-def enforced(keeper: Keeper, asked: RuleOrder) -> float:
+def enforced(keeper: Keeper, asked: RuleOrder, batch: dict[str, int] = BATCH) -> float:
     """Rows a second of an approved run, its own look at the table, its audit and its record in the store included."""
     approved = keeper.look(asked).plan_hash
     began = time.monotonic()
-    done = result_of(keeper.enforce(asked, approved=approved, batch=BATCH)).outcomes[0]
+    done = result_of(keeper.enforce(asked, approved=approved, batch=batch)).outcomes[0]
     assert (done.failure, done.remaining) == (None, 0)
     return (done.deleted + done.anonymized) / (time.monotonic() - began)
 
 
-def by_rule(keeper: Keeper, action: ActionType) -> float:
+def by_rule(keeper: Keeper, action: ActionType, batch: dict[str, int] = BATCH) -> float:
     """Rows a second of a rule that deletes."""
-    afresh(keeper)
     asked = rule(action=action, where=None, limits={"max_rows_per_run": 1 << 40})
-    return enforced(keeper, asked)
+    return enforced(keeper, asked, batch)
+
+
+@contextmanager
+def pgbench(keeper: Keeper, found: list[float]) -> Iterator[None]:
+    """Its own transactions on its own tables, at a steady rate; milliseconds from when each was due to its end."""
+    folder = keeper.server.folder
+    for old in folder.glob("load.*"):
+        old.unlink()
+    argv: list[str | Path] = [
+        keeper.server.bin / "pgbench",
+        "-n",
+        "-c",
+        "4",
+        "-R",
+        str(RATE),
+        "-T",
+        "7200",
+        "-l",
+        "--log-prefix=load",
+    ]
+    argv += ["-h", folder, "-p", str(keeper.server.port), "-U", "postgres", DATABASE]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder) as load:
+        try:
+            yield
+        finally:
+            assert load.poll() is None, "pgbench ended before the work did"
+            load.terminate()
+            load.communicate()
+    for log in folder.glob("load.*"):
+        found += [int(line.split()[2]) / 1000 for line in log.read_text().splitlines() if line.count(" ") >= 6]
+
+
+def test_what_others_wait_for_while_rows_are_deleted(keeper: Keeper) -> None:
+    """The rate of rows, and the latency of the load: with nothing beside it, beside batches by hand, beside a rule."""
+    keeper.server.run("pgbench", "--initialize", "--scale=20", "--quiet", DATABASE, timeout=600)
+    works: dict[str, Callable[[], float]] = {"nothing": idle}
+    works |= {f"by hand, {size} a batch": partial(by_hand, keeper, size) for size in SIZES}
+    works["rule, Delete, as it comes"] = partial(by_rule, keeper, ActionType.DELETE, {})
+    works["rule, Delete, batches of a second"] = partial(by_rule, keeper, ActionType.DELETE)
+    rates: dict[str, list[float]] = {name: [] for name in works}
+    waits: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            afresh(keeper)
+            took: list[float] = []
+            with pgbench(keeper, took):
+                rates[name].append(work())
+            waits[name].append(statistics.quantiles(took, n=100)[98])
+    print(
+        f"\n{RATE} transactions a second beside {ROWS} rows, medians of {ROUNDS}: rows a second; p99 of the load in ms"
+    )
+    for name in works:
+        print(f"{statistics.median(rates[name]):12.0f} {statistics.median(waits[name]):8.1f}  {name}  {waits[name]}")
+
+
+def idle() -> float:
+    """The load alone, for as long as the work beside it takes elsewhere."""
+    time.sleep(20)
+    return 0.0
 
 
 def test_how_much_an_archive_writes_for_each_core(keeper: Keeper) -> None:
@@ -122,12 +183,11 @@ def test_deleting_and_archiving_beside_batches_by_hand(keeper: Keeper) -> None:
     }
     contenders["rule, Delete"] = partial(by_rule, keeper, ActionType.DELETE)
     contenders["rule, Archive"] = partial(by_rule, keeper, ActionType.ARCHIVE)
-    compare(contenders)
+    compare(keeper, contenders)
 
 
 def test_anonymising_beside_an_update_by_hand(keeper: Keeper) -> None:
     def hand() -> float:
-        afresh(keeper)
         keeper.sql("ALTER TABLE orders ADD COLUMN masked_at timestamptz")
         statement = (
             f"WITH done AS (UPDATE orders SET status = md5(status), masked_at = now() WHERE ctid = ANY (ARRAY(SELECT "
@@ -141,7 +201,6 @@ def test_anonymising_beside_an_update_by_hand(keeper: Keeper) -> None:
         return count / (time.monotonic() - began)
 
     def ours() -> float:
-        afresh(keeper)
         keeper.sql("ALTER TABLE orders ADD COLUMN masked_at timestamptz")
         masks = [MaskOrder(column="status", method=MaskMethod.HASH)]
         asked = rule(
@@ -153,4 +212,4 @@ def test_anonymising_beside_an_update_by_hand(keeper: Keeper) -> None:
         )
         return enforced(keeper, asked)
 
-    compare({"by hand": hand, "rule, Anonymize": ours})
+    compare(keeper, {"by hand": hand, "rule, Anonymize": ours})

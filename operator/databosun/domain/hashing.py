@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
+from collections.abc import Sequence
 from uuid import UUID
 
 HASH_CHARACTERS = 32
+_BLOCK = 64  # bytes, of SHA-256
 
 
-def masked(key: bytes, value: str | None, length: int, *, uuid: bool) -> str | None:
-    """So many hexadecimal digits of a keyed hash, or a UUID that is made of it; NULL stays NULL."""
-    if value is None:
-        return None
-    digest = hmac.digest(key, value.encode(), hashlib.sha256)
-    return str(_uuid8(digest)) if uuid else digest.hex()[:length]
+class Keyed:
+    """HMAC-SHA-256 (RFC 2104) of many short texts under one key. The library begins each with the key anew, which takes
+    it twice as long as the text itself."""
+
+    def __init__(self, key: bytes) -> None:
+        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(one ^ 0x36 for one in block))
+        self._outer = hashlib.sha256(bytes(one ^ 0x5C for one in block))
+
+    def __call__(self, text: bytes) -> bytes:
+        """32 bytes."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+def masked(key: bytes, values: Sequence[str | None], length: int, *, uuid: bool) -> list[str | None]:
+    """Of each so many hexadecimal digits of a keyed hash, or a UUID that is made of it; NULL stays NULL. A value that
+    comes again is hashed once."""
+    keyed = Keyed(key)
+    made: dict[str | None, str | None] = {None: None}
+    for value in values:
+        if value not in made:
+            digest = keyed(str(value).encode())
+            made[value] = str(_uuid8(digest)) if uuid else digest.hex()[:length]
+    return [made[value] for value in values]
 
 
 def _uuid8(digest: bytes) -> UUID:

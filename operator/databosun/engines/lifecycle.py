@@ -7,8 +7,6 @@ at any moment, does no harm. An engine that has no such way is refused with a re
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from typing import Protocol
 from databosun.api.lifecycle import CallFact, LifecycleOrder, RuleFacts, RuleOrder, TableFact
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
+from databosun.domain.hashing import Keyed
 from databosun.domain.lifecycle import Step, changed_calls, in_force
 from databosun.engines.base import Target
 
@@ -89,24 +88,33 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row as it was archived: its key, and the hash of all of it by the server."""
-
-    key: Key
-    hash: str
-
-
-@dataclass(frozen=True, slots=True)
 class Capture:
-    """Rows of one snapshot, remembered to be written out and then deleted. `table`: the one they lie in."""
+    """Rows of one snapshot, remembered to be written out and then deleted: lists side by side, since there are many.
+
+    `table`: the one they lie in. `hashes`: of all of each row, by the server. `places`: where each lay, for an engine
+    that finds rows so.
+    """
 
     table: str
-    rows: tuple[Row, ...]
+    keys: Sequence[Key] = ()
+    hashes: Sequence[str] = ()
+    places: Sequence[str] = ()
+
+    def listed(self, begin: int, rows: int) -> dict[Key, str]:
+        """The hashes of so many from one on, by their keys."""
+        end = begin + rows
+        return dict(zip(self.keys[begin:end], self.hashes[begin:end], strict=True))
 
 
 def hash_key(key: bytes, parts: Iterable[str]) -> str:
     """A row's key, so that who has the secret can find it again, and nobody else."""
-    return hmac.digest(key, "\x1f".join(parts).encode(), hashlib.sha256).hex()[:32]
+    return hash_keys(key, [parts])[0]
+
+
+def hash_keys(key: bytes, keys: Iterable[Iterable[str]]) -> list[str]:
+    """The same of many."""
+    hashed = Keyed(key)
+    return [hashed("\x1f".join(parts).encode()).hex()[:32] for parts in keys]
 
 
 @dataclass(frozen=True, slots=True)

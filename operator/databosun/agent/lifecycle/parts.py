@@ -65,10 +65,10 @@ class PartWriter:
         except BaseException:  # also an interrupt: the begun upload must not stay
             sink.abort()
             raise
-        if not capture.rows:
+        if not capture.keys:
             return None
         for one, (count, _) in counts.items():
-            self._demand(one, count, len(capture.rows))
+            self._demand(one, count, len(capture.keys))
         artefacts = [self._described(one, capture.table, *counts[one.name]) for one in stored]
         return Part(capture, artefacts, sum(one.bytes for one in stored))
 

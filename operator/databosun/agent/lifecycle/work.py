@@ -26,7 +26,7 @@ from databosun.engines.lifecycle import (
     RowWork,
     RuleFault,
     Trouble,
-    hash_key,
+    hash_keys,
     plan_changed,
 )
 from databosun.storage.layout import LifecycleFolder
@@ -80,7 +80,7 @@ class RuleWork:
 
     def names(self, keys: list[Key]) -> list[str]:
         """Keyed hashes of keys; none without a key to hash with."""
-        return [hash_key(self.key, one) for one in keys] if self.key is not None else []
+        return hash_keys(self.key, keys) if self.key is not None else []
 
 
 def work_on_rows(work: RuleWork) -> tuple[RuleState, Left]:
@@ -232,7 +232,7 @@ def _archive_pass(work: RuleWork, rows: RowWork) -> bool:
         if part is None:
             return True
         definition = [] if work.account.artefacts else writer.put_text(rows.definition_name, rows.definition)
-        captured = len(part.capture.rows)
+        captured = len(part.capture.keys)
         number = work.ledger.write(
             work.name,
             Event.ARCHIVED,
@@ -258,14 +258,14 @@ def _release(work: RuleWork, rows: RowWork, part: Part, number: int, writer: Par
     gone: list[Key] = []
     batches, at = 0, 0
     up: TimeIsUp | None = None
-    while at < len(part.capture.rows) and up is None:
+    while at < len(part.capture.keys) and up is None:
 
         def release(count: int, at: int = at) -> tuple[int, Batch]:
             batch = rows.release(part.capture, at, count)
             return batch.looked, batch
 
         try:
-            batch = work.pacemaker.step(release, len(part.capture.rows) - at)
+            batch = work.pacemaker.step(release, len(part.capture.keys) - at)
         except TimeIsUp as error:
             up = error
             break
@@ -273,7 +273,7 @@ def _release(work: RuleWork, rows: RowWork, part: Part, number: int, writer: Par
         gone += batch.keys
         work.ctx.progress.add(len(batch.keys))
     deleted = set(gone)
-    rest = [row.key for row in part.capture.rows if row.key not in deleted]
+    rest = [key for key in part.capture.keys if key not in deleted]
     kept = work.pacemaker.ask(lambda: rows.present(part.capture, rest)) if rest else ()
     stays = set(kept)
     # What is neither deleted by an answer that came back nor there any more went with an answer that was lost.

@@ -14,10 +14,10 @@ from databosun.engines.base import Target
 from databosun.engines.exporting import ExportSession
 from databosun.engines.lifecycle import LifecycleScope
 from databosun.engines.postgresql.connect import Connection
+from databosun.engines.postgresql.copying import copied
 from databosun.engines.postgresql.lifecycle.catalogue import split, tables_of
 from databosun.engines.postgresql.lifecycle.conditions import source_of, working_condition
 from databosun.engines.postgresql.lifecycle.counts import along
-from databosun.engines.postgresql.lifecycle.rows import copied
 from databosun.engines.postgresql.lifecycle.session import PostgreSQLSession
 from databosun.engines.postgresql.lifecycle.statements import one, stepping
 

@@ -53,10 +53,13 @@ def test_every_method_does_what_it_says_once(any_keeper: Keeper) -> None:
     old = {int(row[0]) for row in any_keeper.sql("SELECT id FROM people WHERE created_at < '2025-12-01 12:00Z'")}
     one = min(old)
     people = rule("people", table="public.people", masks=MASKS, **OLD)
-    fast = {"rows": 50, "target_milliseconds": 20, "pause_milliseconds": 0}
-    done = any_keeper.carry_out(people, batch=fast)["people"]
+    small = {"rows": 20, "target_milliseconds": 1, "pause_milliseconds": 0}
+    scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'people'"
+    ((scanned,),) = any_keeper.sql(scans)
+    done = any_keeper.carry_out(people, batch=small)["people"]
     assert done.failure is None
     assert (done.state, done.anonymized, done.remaining) == (RuleState.COMPLETED, len(old), 0)
+    assert any_keeper.sql(scans)[0][0] - scanned < done.batches, "a batch read the whole table"
     columns = "email, handle, token::text, phone, born::text, seen, income, age, city, note, masked_at"
     row = any_keeper.sql(f"SELECT {columns} FROM people WHERE id = {one}")[0]
     token = str(uuid.UUID(hashlib.md5(str(one).encode()).hexdigest()))  # noqa: S324 - what the server filled in

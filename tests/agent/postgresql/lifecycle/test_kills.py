@@ -23,7 +23,7 @@ from support.pgserver import Server
 from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
 
 pytestmark = pytest.mark.servers
-ROWS = 100_000
+ROWS = 200_000
 KILLS = 20
 BRIEF = Kills(0, KILLS, 0.9, {"rows": 200, "target_milliseconds": 20, "pause_milliseconds": 2})
 

@@ -23,7 +23,6 @@ from databosun.engines.lifecycle import (
     Key,
     Left,
     LifecycleScope,
-    Row,
     RuleFault,
     Trouble,
     plan_changed,
@@ -116,17 +115,16 @@ class MongoRows:
             taken = held(found.allow_disk_use(True).max_time_ms(milliseconds), self._place)
         self._captured = {key_of(identity): identity for identity in map(identity_of, taken)}
         if not taken:
-            return Capture(self._place.full, ())
+            return Capture(self._place.full)
         write("jsonl", lines(taken, self._scope.pulse))
         write("bson", files(taken, self._scope.pulse))
         self._after = behind(identity_of(taken[-1]))
-        found_keys = zip(self._captured, taken, strict=True)
-        return Capture(self._place.full, tuple(Row(key, digest_of(one)) for key, one in found_keys))
+        return Capture(self._place.full, list(self._captured), list(map(digest_of, taken)))
 
     def release(self, capture: Capture, begin: int, rows: int) -> Batch:
         """Delete those that are still as they were."""
         self._demand_may_go_on()
-        listed = {row.key: row.hash for row in capture.rows[begin : begin + rows]}
+        listed = capture.listed(begin, rows)
         gone: list[object] = []
         for part in portions([self._captured[key] for key in listed]):
             with stepping(f"reading {self._place.full}", rows=False):

@@ -30,9 +30,9 @@ class Mask:
     expression: str | None
     length: int = HASH_CHARACTERS
 
-    def hashed(self, key: bytes, value: str | None) -> str | None:
+    def hashed(self, key: bytes, values: Sequence[str | None]) -> list[str | None]:
         """The same value gives the same hash, in every table; NULL stays NULL."""
-        return masked(key, value, self.length, uuid=self.column.kind == "uuid")
+        return masked(key, values, self.length, uuid=self.column.kind == "uuid")
 
 
 def masks_of(shape: Shape, orders: Sequence[MaskOrder], key: bytes | None) -> tuple[Mask, ...]:

@@ -24,7 +24,6 @@ from databosun.engines.lifecycle import (
     Key,
     Left,
     LifecycleScope,
-    Row,
     RuleFault,
     Trouble,
     plan_changed,
@@ -148,8 +147,8 @@ class MySQLRows:
         found = run(self._connected(), self._statements.listed(keys, shown))
         held = {tuple(str(part) for part in row[:-1]): row[-1] for row in found}
         key = self._scope.key or b""
-        hashes = [mask.hashed(key, None if held[one] is None else str(held[one])) for one in keys]
-        return self._statements.by_key(keys, hashes)
+        values = [None if held[one] is None else str(held[one]) for one in keys]
+        return self._statements.by_key(keys, mask.hashed(key, values))
 
     def _still(self, picked: Sequence[Key]) -> list[Key]:
         """Asked while all is there: the condition may be about the very rows that go first."""
@@ -182,14 +181,13 @@ class MySQLRows:
                     write("jsonl", self._feed(keys, json_line(shape.columns)))
                     write("sql", self._feed(keys, insert_line(shape.name, shape.columns), SETTINGS))
         if not keys:
-            return Capture(self._table.name, ())
+            return Capture(self._table.name)
         self._after = tuple(str(value) for value in picked[-1][: len(shape.walk)])
-        found = zip(keys, picked, strict=True)
-        return Capture(self._table.name, tuple(Row(key, whole(row[-1], self._table.name)) for key, row in found))
+        return Capture(self._table.name, keys, [whole(row[-1], self._table.name) for row in picked])
 
     def release(self, capture: Capture, begin: int, rows: int) -> Batch:
         """Delete those that are still as they were."""
-        listed = {row.key: row.hash for row in capture.rows[begin : begin + rows]}
+        listed = capture.listed(begin, rows)
         connection = self._connected()
         with stepping(f"deleting from {self._table.name}"), transaction(connection):
             same = []

@@ -6,6 +6,7 @@ The key of a hash never reaches the server, where a log of slow statements might
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -32,9 +33,9 @@ class Mask:
     expression: sql.Composable | None
     length: int = HASH_CHARACTERS
 
-    def hashed(self, key: bytes, value: str | None) -> str | None:
+    def hashed(self, key: bytes, values: Sequence[str | None]) -> list[str | None]:
         """The same value gives the same hash, in every table; NULL stays NULL."""
-        return masked(key, value, self.length, uuid=self.type == "uuid")
+        return masked(key, values, self.length, uuid=self.type == "uuid")
 
 
 def masks_of(shape: Shape, alias: sql.Identifier, orders: list[MaskOrder], key: bytes | None) -> tuple[Mask, ...]:

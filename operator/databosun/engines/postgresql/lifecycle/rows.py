@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import sql
 
 from databosun.api.lifecycle import ActionType
 from databosun.domain.lifecycle import Child, Step, needs_deleting_first
-from databosun.engines.lifecycle import Batch, Capture, Definitions, Feed, Key, Left, LifecycleScope, Row
+from databosun.engines.lifecycle import Batch, Capture, Definitions, Feed, Key, Left, LifecycleScope
 from databosun.engines.postgresql.connect import Connection
+from databosun.engines.postgresql.copying import copied
 from databosun.engines.postgresql.lifecycle.catalogue import split
 from databosun.engines.postgresql.lifecycle.conditions import source_of, working_condition
 from databosun.engines.postgresql.lifecycle.counts import age_of, along, instant, readable
 from databosun.engines.postgresql.lifecycle.masks import Mask, masks_of
-from databosun.engines.postgresql.lifecycle.rowsql import LOCKED, UNLOCKED, RowSQL
+from databosun.engines.postgresql.lifecycle.rowsql import LOCKED, UNLOCKED, Places, RowSQL, join_places, split_places
 from databosun.engines.postgresql.lifecycle.shapes import Position, Shape, leaves
 from databosun.engines.postgresql.lifecycle.statements import no_table, number, one, stepping
 from databosun.engines.postgresql.lifecycle.watch import watch_of
 
-COPY_BYTES = 256 * 1024
 # Rows are read by key and by place: for many at once the server would rather read the whole table.
 _BY_PLACE = "SET LOCAL enable_seqscan = off"
 # Between one form and the next the store reads back what it was given.
@@ -34,10 +35,12 @@ _PATIENT = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
 
 @dataclass(frozen=True, slots=True)
 class _Picked:
-    """Rows: where each lies, and the columns that were asked for, those of the walk first."""
+    """Rows: how many, where they lie, where the walk is after them, and a list for whatever else was asked of each."""
 
-    ids: list[str]
-    values: list[tuple[object, ...]]
+    count: int
+    places: Places
+    last: Position
+    lists: list[list[Any]]
 
 
 class PostgreSQLRows:
@@ -85,11 +88,11 @@ class PostgreSQLRows:
                 statements = RowSQL(shape, self._condition)
                 query = statements.pick(rows, self._after, LOCKED, [statements.text_of(name) for name in hashed])
                 picked = self._pick(query)
-                keys, children = self._take(statements, picked) if picked.ids else ((), {})
+                keys, children = self._take(statements, picked) if picked.count else ((), {})
                 self._watch.demand_same(shape.path)
-            if picked.ids:
-                self._after = _position(shape, picked)
-                return Batch(len(picked.ids), keys, children)
+            if picked.count:
+                self._after = picked.last
+                return Batch(picked.count, keys, children)
             self._leaf, self._after = self._leaf + 1, None
         return Batch(0)
 
@@ -103,30 +106,30 @@ class PostgreSQLRows:
                 self._connected().execute(_PATIENT)
                 self._connected().execute(_BY_PLACE)
                 hashed = sql.SQL("{}::text").format(statements.hash())
-                picked = self._pick(statements.pick(rows, self._after, UNLOCKED, [hashed]))
-                if picked.ids:
-                    write("jsonl", self._feed(statements.json_lines(picked.ids)))
-                    write("copy", self._feed(statements.copy_text(picked.ids)))
-            if picked.ids:
-                self._after = _position(shape, picked)
-                width = len(shape.walk)
-                found = tuple(Row(_key(shape, row[:width]), str(row[width])) for row in picked.values)
-                return Capture(shape.path, found)
+                key = [statements.text_of(name) for name in shape.key]
+                picked = self._pick(statements.pick(rows, self._after, UNLOCKED, [hashed, *key]))
+                if picked.count:
+                    write("jsonl", self._feed(statements.json_lines(picked.places)))
+                    write("copy", self._feed(statements.copy_text(picked.places)))
+            if picked.count:
+                self._after = picked.last
+                hashes, *keys = picked.lists
+                return Capture(shape.path, list(zip(*keys, strict=True)), hashes, split_places(picked.places))
             self._leaf, self._after = self._leaf + 1, None
-        return Capture(self._table.name, ())
+        return Capture(self._table.name)
 
     def release(self, capture: Capture, begin: int, rows: int) -> Batch:
         """Delete those that are still as they were."""
-        listed = capture.rows[begin : begin + rows]
+        places, hashes = capture.places[begin : begin + rows], capture.hashes[begin : begin + rows]
         shape = self._shape(capture)
         statements = RowSQL(shape, self._condition)
         with stepping(f"deleting from {shape.full_name}"), self._connected().transaction():
             self._watch.begin(shape.path)
             self._connected().execute(_BY_PLACE)
-            ids = [str(row[0]) for row in self._connected().execute(statements.unchanged(listed)).fetchall()]
-            keys = self._keys(statements.delete(ids)) if ids else ()
+            same = one(self._connected(), statements.unchanged(join_places(places), hashes))[0]
+            keys = self._keys(statements.delete(str(same))) if same is not None else ()
             self._watch.demand_same(shape.path)
-        return Batch(len(listed), keys)
+        return Batch(len(places), keys)
 
     def present(self, capture: Capture, keys: Sequence[Key]) -> tuple[Key, ...]:
         """By key alone, whatever the rows hold by now."""
@@ -150,8 +153,10 @@ class PostgreSQLRows:
         return masks_of(shape, self._condition.alias, self._step.rule.masks, self._scope.key)
 
     def _pick(self, query: sql.Composed) -> _Picked:
-        found = self._connected().execute(query).fetchall()
-        return _Picked([str(row[0]) for row in found], [row[1:] for row in found])
+        found: tuple[Any, ...] = one(self._connected(), query)
+        count, places, *more = found
+        width = len(self._leaves[self._leaf].walk)
+        return _Picked(count, places or "", tuple(map(str, more[:width])), [each or [] for each in more[width:]])
 
     def _take(self, statements: RowSQL, picked: _Picked) -> tuple[tuple[Key, ...], dict[str, int]]:
         """Change the rows, and what goes along with them."""
@@ -160,13 +165,13 @@ class PostgreSQLRows:
         if not along_with:
             return self._keys(self._change(statements, picked)), {}
         # The condition is asked anew while all is there: it may be about the very rows that go first.
-        ids = [str(row[0]) for row in self._connected().execute(statements.still(picked.ids)).fetchall()]
-        if not ids:
+        still = one(self._connected(), statements.still(picked.places))[0]
+        if still is None:
             return (), {}
-        children = self._take_children(statements, along_with, ids)
-        return self._keys(statements.delete(ids, asked=True)), children
+        children = self._take_children(statements, along_with, str(still))
+        return self._keys(statements.delete(str(still), asked=True)), children
 
-    def _take_children(self, statements: RowSQL, children: Sequence[Child], ids: Sequence[str]) -> dict[str, int]:
+    def _take_children(self, statements: RowSQL, children: Sequence[Child], places: Places) -> dict[str, int]:
         """Delete the children that the server would not, and count those that it takes along."""
         found: dict[str, int] = {}
         for child in children:
@@ -174,7 +179,7 @@ class PostgreSQLRows:
             query = sql.SQL("{} FROM {} AS databosun_child WHERE {}").format(
                 sql.SQL("DELETE") if first else sql.SQL("SELECT"),
                 sql.Identifier(*split(child.table.name)),
-                along(self._step, child, statements.root(ids)),
+                along(self._step, child, statements.root(places)),
             )
             count = self._connected().execute(query).rowcount
             found[child.table.name] = found.get(child.table.name, 0) + count
@@ -183,51 +188,18 @@ class PostgreSQLRows:
     def _change(self, statements: RowSQL, picked: _Picked) -> sql.Composed:
         mark, key = self._step.rule.mark_column, self._scope.key or b""
         if self._step.rule.action is not ActionType.ANONYMIZE:
-            return statements.delete(picked.ids)
-        masks, width = self._masks(statements.shape), len(statements.shape.walk)
+            return statements.delete(picked.places)
+        masks = self._masks(statements.shape)
         hashed = [mask for mask in masks if mask.expression is None]
-        hashes = [[mask.hashed(key, _text(row[width + at])) for row in picked.values] for at, mask in enumerate(hashed)]
-        return statements.overwrite(picked.ids, masks, hashes, (mark, self._scope.at.isoformat()) if mark else None)
+        hashes = [mask.hashed(key, values) for mask, values in zip(hashed, picked.lists, strict=True)]
+        return statements.overwrite(picked.places, masks, hashes, (mark, self._scope.at.isoformat()) if mark else None)
 
     def _keys(self, query: sql.Composed) -> tuple[Key, ...]:
-        return tuple(tuple(str(value) for value in row) for row in self._connected().execute(query).fetchall())
+        """All columns are texts already."""
+        found: list[Any] = self._connected().execute(query).fetchall()
+        return tuple(found)
 
     def _feed(self, query: sql.Composed) -> Feed:
         """Hands over what the server encodes; one line is one row in either form."""
 
         return lambda sink: copied(self._connected(), query, sink, self._scope.pulse)
-
-
-def copied(
-    connection: Connection, query: sql.Composed, sink: Callable[[bytes], None], pulse: Callable[[], None]
-) -> int:
-    """Lines of a COPY, in pieces that are worth handing over. How many."""
-    count, size = 0, 0
-    held: list[bytes | bytearray | memoryview] = []
-    with connection.cursor().copy(query) as stream:
-        for piece in stream:
-            held.append(piece)
-            size += len(piece)
-            if size >= COPY_BYTES:
-                count += _hand_over(held, sink)
-                held, size = [], 0
-                pulse()
-    return count + _hand_over(held, sink)
-
-
-def _hand_over(held: Sequence[bytes | bytearray | memoryview], sink: Callable[[bytes], None]) -> int:
-    data = b"".join(held)
-    sink(data)
-    return data.count(b"\n")
-
-
-def _position(shape: Shape, picked: _Picked) -> Position:
-    return tuple(str(value) for value in picked.values[-1][: len(shape.walk)])
-
-
-def _key(shape: Shape, walked: Sequence[object]) -> Key:
-    return tuple(str(value) for value in walked[len(shape.walk) - len(shape.key) :])
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)

@@ -3,16 +3,18 @@ server made for other values, or a `%` in a person's condition, has no say."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
-from databosun.engines.lifecycle import Key, Row
+from databosun.engines.lifecycle import Key
 from databosun.engines.postgresql.lifecycle.conditions import TRUE, Condition
 from databosun.engines.postgresql.lifecycle.masks import Mask
 from databosun.engines.postgresql.lifecycle.shapes import Position, Shape
+
+Places = str
+"""Where rows lie, as the server writes an array of it: an answer of one value, and a literal as it is."""
 
 LOCKED = sql.SQL("FOR UPDATE SKIP LOCKED")
 UNLOCKED = sql.SQL("")
@@ -28,14 +30,25 @@ class RowSQL:
     def pick(
         self, rows: int, after: Position | None, lock: sql.Composable, more: Sequence[sql.Composable] = ()
     ) -> sql.Composed:
-        """The next rows by the walk: where each lies, its walk columns, and what else is asked."""
+        """The next rows by the walk, in one row: how many, where they lie, the walk columns of the last one, and a list
+        for whatever else is asked of each. A row of an answer for each of them would cost more than the work itself."""
         walk = self._columns(self.shape.walk)
+        asked = [self.text_of(name) for name in self.shape.walk] + list(more)
+        last = [
+            sql.SQL("(pg_catalog.array_agg({}))[pg_catalog.count(*)]").format(_numbered(at))
+            for at in range(len(self.shape.walk))
+        ]
+        lists = [
+            sql.SQL("pg_catalog.json_agg({})").format(_numbered(at)) for at in range(len(self.shape.walk), len(asked))
+        ]
         return sql.SQL(
-            "SELECT {alias}.ctid::text, {columns} FROM ONLY {table} AS {alias} WHERE {condition}{after} "
-            "ORDER BY {walk} LIMIT {rows} {lock}"
+            "SELECT pg_catalog.count(*), pg_catalog.array_agg(databosun_place)::text, {last} FROM ("
+            "SELECT {alias}.ctid AS databosun_place, {asked} FROM ONLY {table} AS {alias} WHERE {condition}{after} "
+            "ORDER BY {walk} LIMIT {rows} {lock}) AS databosun_picked"
         ).format(
+            last=sql.SQL(", ").join([*last, *lists]),
             alias=self.condition.alias,
-            columns=sql.SQL(", ").join([*self._texts(self.shape.walk), *more]),
+            asked=sql.SQL(", ").join(sql.SQL("{} AS {}").format(one, _numbered(at)) for at, one in enumerate(asked)),
             table=self.shape.identifier,
             condition=self.condition.all,
             after=sql.SQL("") if after is None else self._behind(walk, after),
@@ -44,81 +57,84 @@ class RowSQL:
             lock=lock,
         )
 
-    def root(self, ids: Sequence[str]) -> sql.Composed:
+    def root(self, places: Places) -> sql.Composed:
         """The rows themselves."""
-        return sql.SQL("SELECT * FROM ONLY {} WHERE ctid = ANY ({}::tid[])").format(self.shape.identifier, _places(ids))
+        return sql.SQL("SELECT * FROM ONLY {} WHERE ctid = ANY ({}::tid[])").format(
+            self.shape.identifier, sql.Literal(places)
+        )
 
-    def still(self, ids: Sequence[str]) -> sql.Composed:
-        """Which of the rows that are locked the condition holds for now."""
+    def still(self, places: Places) -> sql.Composed:
+        """Where those of the rows that are locked lie which the condition holds for now."""
         return sql.SQL(
-            "SELECT {alias}.ctid::text FROM ONLY {table} AS {alias} WHERE {alias}.ctid = ANY ({ids}::tid[]) "
-            "AND {condition}"
+            "SELECT pg_catalog.array_agg({alias}.ctid)::text FROM ONLY {table} AS {alias} "
+            "WHERE {alias}.ctid = ANY ({places}::tid[]) AND {condition}"
         ).format(
             alias=self.condition.alias,
             table=self.shape.identifier,
-            ids=_places(ids),
+            places=sql.Literal(places),
             condition=self.condition.all,
         )
 
-    def delete(self, ids: Sequence[str], *, asked: bool = False) -> sql.Composed:
+    def delete(self, places: Places, *, asked: bool = False) -> sql.Composed:
         """Delete rows that are locked, as far as the condition holds still. `asked`: it was asked since."""
         return sql.SQL(
-            "DELETE FROM ONLY {table} AS {alias} WHERE {alias}.ctid = ANY ({ids}::tid[]) AND {condition} "
+            "DELETE FROM ONLY {table} AS {alias} WHERE {alias}.ctid = ANY ({places}::tid[]) AND {condition} "
             "RETURNING {key}"
         ).format(
             table=self.shape.identifier,
             alias=self.condition.alias,
-            ids=_places(ids),
+            places=sql.Literal(places),
             condition=TRUE if asked else self.condition.all,
             key=sql.SQL(", ").join(self._texts(self.shape.key)),
         )
 
     def overwrite(
         self,
-        ids: Sequence[str],
+        places: Places,
         masks: Sequence[Mask],
         hashes: Sequence[Sequence[str | None]],
         mark: tuple[str, str] | None,
     ) -> sql.Composed:
-        """Overwrite rows that are locked. `hashes`: one list for each mask without an expression. `mark`: the column
-        that says so, and the instant."""
+        """Overwrite rows that are locked. `hashes`: one list for each mask without an expression, in the order of the
+        places. `mark`: the column that says so, and the instant."""
         sets = [
             sql.SQL("{} = {}").format(sql.Identifier(one.column), one.expression) for one in masks if one.expression
         ]
         hashed = [mask.column for mask in masks if mask.expression is None]
-        for name, values in zip(hashed, hashes, strict=True):
-            # Looked up by place: a join would have the server choose how, and read the whole table for a few rows.
-            new = sql.Literal(json.dumps(dict(zip(ids, values, strict=True))))
-            value = sql.SQL("({}::jsonb ->> {}.ctid::text)").format(new, self.condition.alias)
-            sets.append(sql.SQL("{} = {}::{}").format(sql.Identifier(name), value, self.shape.type_of(name)))
+        arrays = [sql.SQL("pg_catalog.unnest({}::tid[])").format(sql.Literal(places))]
+        for at, (name, values) in enumerate(zip(hashed, hashes, strict=True)):
+            arrays.append(sql.SQL("pg_catalog.unnest({}::text[])").format(sql.Literal(_array(values))))
+            new = sql.SQL("databosun_new.{}::{}").format(_numbered(at), self.shape.type_of(name))
+            sets.append(sql.SQL("{} = {}").format(sql.Identifier(name), new))
         if mark is not None:
             sets.append(sql.SQL("{} = {}::timestamptz").format(sql.Identifier(mark[0]), sql.Literal(mark[1])))
         return sql.SQL(
-            "UPDATE ONLY {table} AS {alias} SET {sets} WHERE {alias}.ctid = ANY ({ids}::tid[]) AND {condition} "
-            "RETURNING {key}"
+            "UPDATE ONLY {table} AS {alias} SET {sets} "
+            "FROM ROWS FROM ({arrays}) AS databosun_new (databosun_place{names}) "
+            "WHERE {alias}.ctid = databosun_new.databosun_place AND {condition} RETURNING {key}"
         ).format(
             table=self.shape.identifier,
             alias=self.condition.alias,
             sets=sql.SQL(", ").join(sets),
-            ids=_places(ids),
+            arrays=sql.SQL(", ").join(arrays),
+            names=sql.SQL("").join(sql.SQL(", {}").format(_numbered(at)) for at in range(len(hashed))),
             condition=self.condition.all,
             key=sql.SQL(", ").join(self._texts(self.shape.key)),
         )
 
-    def unchanged(self, listed: Sequence[Row]) -> sql.Composed:
-        """Lock the listed rows that have the very content still, and say where they lie."""
-        names, arrays, same = self._listed([row.key for row in listed])
-        arrays.append(sql.SQL("{}::bigint[]").format(sql.Literal([row.hash for row in listed])))
+    def unchanged(self, places: Places, hashes: Sequence[str]) -> sql.Composed:
+        """Lock the rows that lie there still and have one of the hashes, and say where they lie. The hash is of the key
+        too: what has it is a row that was captured, as it was then."""
         return sql.SQL(
-            "SELECT {alias}.ctid::text FROM unnest({arrays}) AS databosun_old({names}) JOIN ONLY {table} AS {alias} "
-            "ON {same} WHERE {hash} = databosun_old.databosun_hash AND {condition} FOR UPDATE OF {alias} SKIP LOCKED"
+            "SELECT pg_catalog.array_agg(databosun_place)::text FROM (SELECT {alias}.ctid AS databosun_place "
+            "FROM ONLY {table} AS {alias} WHERE {alias}.ctid = ANY ({places}::tid[]) "
+            "AND {hash} = ANY ({hashes}::bigint[]) AND {condition} FOR UPDATE SKIP LOCKED) AS databosun_same"
         ).format(
             alias=self.condition.alias,
-            arrays=sql.SQL(", ").join(arrays),
-            names=sql.SQL(", ").join([*names, sql.Identifier("databosun_hash")]),
             table=self.shape.identifier,
-            same=sql.SQL(" AND ").join(same),
+            places=sql.Literal(places),
             hash=self.hash(),
+            hashes=sql.Literal(f"{{{','.join(hashes)}}}"),
             condition=self.condition.all,
         )
 
@@ -141,19 +157,20 @@ class RowSQL:
         every = self._columns([one.name for one in self.shape.columns])
         return sql.SQL("pg_catalog.hashtextextended(ROW({})::text, 0)").format(every)
 
-    def json_lines(self, ids: Sequence[str]) -> sql.Composed:
+    def json_lines(self, places: Places) -> sql.Composed:
         """JSON for everybody. In its text a line break or a tab can only be space between its parts, and only where a
         column is `json`: in strings they are escaped."""
         every = self._columns([one.name for one in self.shape.columns])
         return sql.SQL(
-            "COPY (SELECT pg_catalog.translate(pg_catalog.row_to_json(databosun_row)::text, E'\\n\\r\\t', '   ') "
+            "COPY (SELECT pg_catalog.replace(pg_catalog.replace(pg_catalog.replace("
+            "pg_catalog.row_to_json(databosun_row)::text, E'\\n', ' '), E'\\r', ' '), E'\\t', ' ') "
             "FROM (SELECT {} {}) AS databosun_row) TO STDOUT (FORMAT csv, DELIMITER E'\\x02', QUOTE E'\\x01')"
-        ).format(every, self._from(ids))
+        ).format(every, self._from(places))
 
-    def copy_text(self, ids: Sequence[str]) -> sql.Composed:
+    def copy_text(self, places: Places) -> sql.Composed:
         """What COPY reads back, which loses nothing: bytes, NaN, every digit."""
         plain = self._columns([one.name for one in self.shape.columns if not one.generated])
-        return sql.SQL("COPY (SELECT {} {}) TO STDOUT").format(plain, self._from(ids))
+        return sql.SQL("COPY (SELECT {} {}) TO STDOUT").format(plain, self._from(places))
 
     def text_of(self, column: str) -> sql.Composed:
         """A column as text."""
@@ -172,10 +189,10 @@ class RowSQL:
         ]
         return names, arrays, same
 
-    def _from(self, ids: Sequence[str]) -> sql.Composed:
+    def _from(self, places: Places) -> sql.Composed:
         alias = self.condition.alias
         return sql.SQL("FROM ONLY {} AS {} WHERE {}.ctid = ANY ({}::tid[])").format(
-            self.shape.identifier, alias, alias, _places(ids)
+            self.shape.identifier, alias, alias, sql.Literal(places)
         )
 
     def _behind(self, walk: sql.Composable, after: Position) -> sql.Composed:
@@ -195,9 +212,19 @@ class RowSQL:
         return [self.text_of(name) for name in names]
 
 
-def _places(ids: Sequence[str]) -> sql.Literal:
-    """Where rows lie, as an array. The driver would look at each for what needs a quote, and these all do."""
-    return sql.Literal('{"' + '","'.join(ids) + '"}')
+def split_places(places: Places) -> tuple[str, ...]:
+    """One for each row: `(block,row)`."""
+    return tuple(places[2:-2].split('","'))
+
+
+def join_places(places: Sequence[str]) -> Places:
+    """The other way round."""
+    return '{"' + '","'.join(places) + '"}'
+
+
+def _array(values: Sequence[str | None]) -> str:
+    """Hashes as an array: none needs a quote."""
+    return "{" + ",".join("NULL" if one is None else one for one in values) + "}"
 
 
 def _numbered(at: int) -> sql.Identifier:
