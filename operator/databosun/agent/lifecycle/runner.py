@@ -10,6 +10,7 @@ from typing import Any
 from databosun.agent.context import Context
 from databosun.agent.lifecycle.indexing import work_on_index
 from databosun.agent.lifecycle.ledger import Account, Ledger
+from databosun.agent.lifecycle.names import Names
 from databosun.agent.lifecycle.pacemaker import Pacemaker
 from databosun.agent.lifecycle.work import RuleWork, work_on_partitions, work_on_rows
 from databosun.agent.reasons import AgentReason
@@ -44,22 +45,21 @@ class Runner:
         """Every rule in the order of the plan. Stopped ends it, and so does another attempt that took over."""
         found = {one.rule: one for one in facts}
         outcomes = []
-        for step in plan.steps:
-            against = refusals.get(step.rule.name, ())
-            if against:
-                failure = RuleFailure(reason=against[0].reason, message=against[0].message)
-                outcomes.append(self._outcome(step, RuleState.REFUSED, None, failure))
-                continue
-            outcomes.append(self._carry_out(step, found[step.rule.name]))
+        with Names(self.key) as names:
+            for step in plan.steps:
+                against = refusals.get(step.rule.name, ())
+                if against:
+                    failure = RuleFailure(reason=against[0].reason, message=against[0].message)
+                    outcomes.append(self._outcome(step, RuleState.REFUSED, None, failure))
+                    continue
+                outcomes.append(self._carry_out(step, found[step.rule.name], names))
         return outcomes
 
-    def _carry_out(self, step: Step, facts: RuleFacts) -> RuleOutcome:
+    def _carry_out(self, step: Step, facts: RuleFacts, names: Names) -> RuleOutcome:
         self.ctx.log.info("rule", rule=step.rule.name, action=step.rule.action.value)
         self.ctx.progress.stage(step.rule.name, total_bytes=facts.counts.eligible)
         pacemaker = Pacemaker(self.ctx, self.session, self.task.batch, self.task.throttle, self.task.stop_at)
-        work = RuleWork(
-            self.ctx, self.ledger, self.session, step, facts, self.folder, pacemaker, self.task.at, key=self.key
-        )
+        work = RuleWork(self.ctx, self.ledger, self.session, step, facts, self.folder, pacemaker, self.task.at, names)
         began, before = time.monotonic(), self._size(step)
         left: Left | None = None
         failure: RuleFailure | None = None

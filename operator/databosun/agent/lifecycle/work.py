@@ -9,6 +9,7 @@ from functools import partial
 
 from databosun.agent.context import Context
 from databosun.agent.lifecycle.ledger import Account, Event, Ledger
+from databosun.agent.lifecycle.names import Names, Naming, chosen, gathered
 from databosun.agent.lifecycle.pacemaker import Pacemaker, TimeIsUp
 from databosun.agent.lifecycle.parts import Part, PartWriter
 from databosun.api.lifecycle import ActionType, PartitionFact, RuleFacts
@@ -26,7 +27,6 @@ from databosun.engines.lifecycle import (
     RowWork,
     RuleFault,
     Trouble,
-    hash_keys,
     plan_changed,
 )
 from databosun.storage.layout import LifecycleFolder
@@ -54,8 +54,8 @@ class RuleWork:
     folder: LifecycleFolder
     pacemaker: Pacemaker
     at: datetime
+    names: Names
     passed_over: int = 0
-    key: bytes | None = field(repr=False, default=None)
 
     @property
     def name(self) -> str:
@@ -77,10 +77,6 @@ class RuleWork:
         known = Definitions(self.facts.tables, self.facts.calls)
         if now != known:
             raise plan_changed(self.step.rule.table, known, now)
-
-    def names(self, keys: list[Key]) -> list[str]:
-        """Keyed hashes of keys; none without a key to hash with."""
-        return hash_keys(self.key, keys) if self.key is not None else []
 
 
 def work_on_rows(work: RuleWork) -> tuple[RuleState, Left]:
@@ -161,7 +157,7 @@ def _pass(work: RuleWork, rows: RowWork) -> bool:
         try:
             ended = _chunk(work, rows, chunk)
         finally:
-            work.ledger.write(work.name, Event.DONE, work.names(chunk.keys), of=granted, **_done(work, chunk))
+            work.ledger.write(work.name, Event.DONE, gathered(chunk.names), of=granted, **_done(work, chunk))
         if ended:
             return True
     return False
@@ -172,7 +168,8 @@ class _Chunk:
     """What became of the rows that were granted. `uncertain`: of steps whose answers were lost; they may be done."""
 
     granted: int
-    keys: list[Key] = field(default_factory=list)
+    done: int = 0
+    names: list[Naming] = field(default_factory=list)
     children: dict[str, int] = field(default_factory=dict)
     batches: int = 0
     uncertain: int = 0
@@ -180,7 +177,7 @@ class _Chunk:
     @property
     def room(self) -> int:
         """Rows that may still be touched."""
-        return self.granted - len(self.keys) - self.uncertain
+        return self.granted - self.done - self.uncertain
 
 
 def _chunk(work: RuleWork, rows: RowWork, chunk: _Chunk) -> bool:
@@ -206,7 +203,8 @@ def _chunk(work: RuleWork, rows: RowWork, chunk: _Chunk) -> bool:
         if not batch.looked:
             return True
         chunk.batches += 1
-        chunk.keys += batch.keys
+        chunk.done += len(batch.keys)
+        chunk.names.append(work.names.begin(batch.keys))
         for table, count in batch.children.items():
             chunk.children[table] = chunk.children.get(table, 0) + count
         work.ctx.progress.add(len(batch.keys))
@@ -215,7 +213,7 @@ def _chunk(work: RuleWork, rows: RowWork, chunk: _Chunk) -> bool:
 
 def _done(work: RuleWork, chunk: _Chunk) -> dict[str, object]:
     return {
-        TAKEN_BY.get(work.step.rule.action, "deleted"): len(chunk.keys),
+        TAKEN_BY.get(work.step.rule.action, "deleted"): chunk.done,
         "batches": chunk.batches,
         "uncertain": chunk.uncertain,
         "children": chunk.children,
@@ -256,6 +254,7 @@ def _capture(work: RuleWork, rows: RowWork, writer: PartWriter, room: int, _: in
 def _release(work: RuleWork, rows: RowWork, part: Part, number: int, writer: PartWriter) -> None:
     """Delete what was archived, as far as it is unchanged. What stays is looked up by its key, and said."""
     gone: list[Key] = []
+    naming = work.names.begin(part.capture.keys)
     batches, at = 0, 0
     up: TimeIsUp | None = None
     while at < len(part.capture.keys) and up is None:
@@ -282,7 +281,7 @@ def _release(work: RuleWork, rows: RowWork, part: Part, number: int, writer: Par
     work.ledger.write(
         work.name,
         Event.DONE,
-        work.names([*gone, *lost]),
+        chosen(naming, part.capture.keys, {*gone, *lost}),
         of=number,
         deleted=len(gone) + len(lost),
         changed=len(kept),

@@ -126,9 +126,9 @@ def _masked(rule: RuleOrder, mask: MaskOrder, value: object, key: bytes | None) 
 
 def _hashed(value: object, key: bytes) -> object:
     if isinstance(value, str):
-        return masked(key, value, HASH_CHARACTERS, uuid=False)
+        return masked(key, [value], HASH_CHARACTERS, uuid=False)[0]
     if isinstance(value, Binary) and value.subtype == UUID_SUBTYPE and len(value) == 16:
-        made = masked(key, str(UUID(bytes=bytes(value))), HASH_CHARACTERS, uuid=True)
+        made = masked(key, [str(UUID(bytes=bytes(value)))], HASH_CHARACTERS, uuid=True)[0]
         return Binary.from_uuid(UUID(made), UuidRepresentation.STANDARD)
     return None
 
