@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from databosun.api.erasure import ErasureDone, ErasureEntry
 from databosun.api.lifecycle import ActionType, LifecycleOrder, RuleFacts
 from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.hashing import Keyed
 from databosun.domain.lifecycle import DELETING, HASH_CHARACTERS, UNKNOWN, LifecyclePlan, Step, make_plan
 from databosun.domain.lifecycleguards import verdicts
 from databosun.domain.refusal import Refusal
@@ -25,14 +26,8 @@ MARGIN = timedelta(minutes=10)
 
 def hasher(key: bytes) -> Callable[[str], str]:
     """`subject_hash` of one key, for millions of values."""
-    begun = hmac.new(key, _SUBJECT, hashlib.sha256)
-
-    def hashed(subject: str) -> str:
-        one = begun.copy()
-        one.update(subject.encode())
-        return one.hexdigest()
-
-    return hashed
+    keyed = Keyed(key)
+    return lambda subject: keyed(_SUBJECT + subject.encode()).hex()
 
 
 def subject_hash(key: bytes, subject: str) -> str:

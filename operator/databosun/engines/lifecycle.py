@@ -17,7 +17,7 @@ from typing import Protocol
 from databosun.api.lifecycle import CallFact, LifecycleOrder, RuleFacts, RuleOrder, TableFact
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
-from databosun.domain.hashing import Keyed
+from databosun.domain.hashing import HASH_CHARACTERS, Keyed
 from databosun.domain.lifecycle import Step, changed_calls, in_force
 from databosun.engines.base import Target
 
@@ -114,7 +114,7 @@ def hash_key(key: bytes, parts: Iterable[str]) -> str:
 def hash_keys(key: bytes, keys: Iterable[Iterable[str]]) -> list[str]:
     """The same of many."""
     hashed = Keyed(key)
-    return [hashed("\x1f".join(parts).encode()).hex()[:32] for parts in keys]
+    return [hashed("\x1f".join(parts).encode()).hex()[:HASH_CHARACTERS] for parts in keys]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,16 @@ def copied(
     return count
 
 
+def json_lines(row: sql.Identifier, source: sql.Composable) -> sql.Composed:
+    """A COPY of rows as JSON, a line each, by their name in `source`. In such text a line break or a tab can only be
+    space between its parts, and only where a column is `json`: in strings they are escaped."""
+    return sql.SQL(
+        "COPY (SELECT pg_catalog.replace(pg_catalog.replace(pg_catalog.replace("
+        "pg_catalog.row_to_json({})::text, E'\\n', ' '), E'\\r', ' '), E'\\t', ' ') FROM {}) "
+        "TO STDOUT (FORMAT csv, DELIMITER E'\\x02', QUOTE E'\\x01')"
+    ).format(row, source)
+
+
 def copying(connection: Connection, query: LiteralString | sql.Composed, size: int) -> Generator[bytes, None, None]:
     """Pieces of whole rows, of about so many bytes each. Raises what the server says, as the driver does."""
     with connection.cursor().copy(query):

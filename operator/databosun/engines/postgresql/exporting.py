@@ -14,7 +14,7 @@ from databosun.engines.base import Target
 from databosun.engines.exporting import ExportSession
 from databosun.engines.lifecycle import LifecycleScope
 from databosun.engines.postgresql.connect import Connection
-from databosun.engines.postgresql.copying import copied
+from databosun.engines.postgresql.copying import copied, json_lines
 from databosun.engines.postgresql.lifecycle.catalogue import split, tables_of
 from databosun.engines.postgresql.lifecycle.conditions import source_of, working_condition
 from databosun.engines.postgresql.lifecycle.counts import along
@@ -87,18 +87,11 @@ class _Snapshot:
                 return 0
             source = source_of(found.name, found.kind, condition.alias)
             if table == found.name:
-                query = _lines(condition.alias, source, condition.all)
+                row, of, wanted = condition.alias, source, condition.all
             else:
                 root = sql.SQL("SELECT {}.* FROM {} WHERE {}").format(condition.alias, source, condition.all)
                 paths = [along(step, child, root) for child in step.children if child.table.name == table]
-                of = sql.SQL("{} AS {}").format(sql.Identifier(*split(table)), _CHILD)
-                query = _lines(_CHILD, of, sql.SQL(" OR ").join(sql.SQL("({})").format(path) for path in paths))
+                row, of = _CHILD, sql.SQL("{} AS {}").format(sql.Identifier(*split(table)), _CHILD)
+                wanted = sql.SQL(" OR ").join(sql.SQL("({})").format(path) for path in paths)
+            query = json_lines(row, sql.SQL("{} WHERE {}").format(of, wanted))
             return copied(connection, query, sink, self._scope.pulse)
-
-
-def _lines(alias: sql.Identifier, source: sql.Composable, condition: sql.Composable) -> sql.Composed:
-    """A line break or a tab can only be space between parts of JSON, and only where a column is `json`."""
-    return sql.SQL(
-        "COPY (SELECT pg_catalog.translate(pg_catalog.row_to_json({})::text, E'\\n\\r\\t', '   ') FROM {} WHERE {}) "
-        "TO STDOUT (FORMAT csv, DELIMITER E'\\x02', QUOTE E'\\x01')"
-    ).format(alias, source, condition)

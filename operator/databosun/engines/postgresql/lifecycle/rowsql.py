@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from databosun.engines.lifecycle import Key
+from databosun.engines.postgresql.copying import json_lines
 from databosun.engines.postgresql.lifecycle.conditions import TRUE, Condition
 from databosun.engines.postgresql.lifecycle.masks import Mask
 from databosun.engines.postgresql.lifecycle.shapes import Position, Shape
@@ -18,6 +19,7 @@ Places = str
 
 LOCKED = sql.SQL("FOR UPDATE SKIP LOCKED")
 UNLOCKED = sql.SQL("")
+_ROW = sql.Identifier("databosun_row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +160,10 @@ class RowSQL:
         return sql.SQL("pg_catalog.hashtextextended(ROW({})::text, 0)").format(every)
 
     def json_lines(self, places: Places) -> sql.Composed:
-        """JSON for everybody. In its text a line break or a tab can only be space between its parts, and only where a
-        column is `json`: in strings they are escaped."""
+        """JSON for everybody."""
         every = self._columns([one.name for one in self.shape.columns])
-        return sql.SQL(
-            "COPY (SELECT pg_catalog.replace(pg_catalog.replace(pg_catalog.replace("
-            "pg_catalog.row_to_json(databosun_row)::text, E'\\n', ' '), E'\\r', ' '), E'\\t', ' ') "
-            "FROM (SELECT {} {}) AS databosun_row) TO STDOUT (FORMAT csv, DELIMITER E'\\x02', QUOTE E'\\x01')"
-        ).format(every, self._from(places))
+        rows = sql.SQL("(SELECT {} {}) AS {}").format(every, self._from(places), _ROW)
+        return json_lines(_ROW, rows)
 
     def copy_text(self, places: Places) -> sql.Composed:
         """What COPY reads back, which loses nothing: bytes, NaN, every digit."""
