@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from databosun.api.drill import Check, CheckResult, Level
 from databosun.engines.base import Reached, RecoveryPlan
@@ -16,11 +13,12 @@ from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.fingerprint import list_tables
 from databosun.engines.mysql.recovery.facts import Backup
 from databosun.engines.mysql.recovery.private import PrivateServer
+from databosun.engines.recovered import RecoveredCopy, sync_files
 
 _OF_THE_COPY = ("ib_buffer_pool", "ddl_recovery-backup.log")
 
 
-class RunningCopy:
+class RunningCopy(RecoveredCopy[PrivateServer]):
     """`Copy` of `engines/base.py`."""
 
     def __init__(
@@ -32,18 +30,9 @@ class RunningCopy:
         notes: Sequence[str],
         plan: RecoveryPlan,
     ) -> None:
-        self._server = server
-        self._reached = reached
-        self._seconds = seconds
-        self._notes = notes
-        self._plan = plan
+        super().__init__(server, reached, seconds, notes, plan)
         replayed = plan.log is not None
         self._scene = Scene(server, tuple(backups), plan.assumed_at, plan.pulse, replayed)
-
-    @property
-    def server(self) -> PrivateServer:
-        """The server itself."""
-        return self._server
 
     def has_schema(self, name: str) -> bool:
         """Whether there is one of a name, as the server tells names apart."""
@@ -57,30 +46,9 @@ class RunningCopy:
             connection.close()
         return name in found or (folds and name.lower() in {one.lower() for one in found})
 
-    @property
-    def reached(self) -> Reached:
-        """Where recovery ended."""
-        return self._reached
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What is otherwise than in the original."""
-        return self._notes
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        """By phase: fetch, restore, replay, start, and what was flushed so far."""
-        return dict(self._seconds)
-
     def builtin(self, level: Level) -> tuple[Check, ...]:
         """The checks that a level stands for."""
         return builtin_checks(level, self._scene)
-
-    def check(self, check: Check) -> CheckResult:
-        """Run one check."""
-        began = time.monotonic()
-        found = run_check(self._scene, check)
-        return found.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
 
     def reindex(self) -> None:
         """Rebuild every table with its indexes."""
@@ -94,15 +62,15 @@ class RunningCopy:
 
     def flush(self) -> None:
         """Have everything on disk, so that a measured time does not leave out what a careful server waits for."""
-        began = time.monotonic()
-        connection = self._server.connect(read_only=False)
-        try:
-            with guarded("flushing the copy to disk"), connection.cursor() as cursor:
-                cursor.execute("FLUSH LOGS")
-                cursor.execute("FLUSH TABLES")
-        finally:
-            connection.close()
-        self._sync(began)
+        with self._syncing(), guarded("flushing the copy to disk"):
+            connection = self._server.connect(read_only=False)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("FLUSH LOGS")
+                    cursor.execute("FLUSH TABLES")
+            finally:
+                connection.close()
+            sync_files(self._server.data)
 
     def finish(self) -> None:
         """Stop cleanly, flush, and leave what a server of that series starts from."""
@@ -116,27 +84,8 @@ class RunningCopy:
         self._server.stop(self._plan.pulse)
         for name in _OF_THE_COPY:
             (self._server.data / name).unlink(missing_ok=True)
-        self._sync(time.monotonic())
+        with self._syncing(), guarded("flushing the copy to disk"):
+            sync_files(self._server.data)
 
-    def kill(self) -> None:
-        """End it at once."""
-        self._server.kill()
-
-    def _sync(self, began: float) -> None:
-        with guarded("flushing the copy to disk"):
-            for folder, _, names in os.walk(self._server.data):
-                for name in names:
-                    _fsync(Path(folder, name))
-                _fsync(Path(folder))
-        self._seconds["sync"] = self._seconds.get("sync", 0.0) + time.monotonic() - began
-
-
-def _fsync(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:  # a temporary one of the running server
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _run_check(self, check: Check) -> CheckResult:
+        return run_check(self._scene, check)

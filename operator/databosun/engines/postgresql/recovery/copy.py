@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from psycopg import sql
 
@@ -15,11 +14,12 @@ from databosun.engines.postgresql.recovery.facts import Backup
 from databosun.engines.postgresql.recovery.place import Place, make_movable
 from databosun.engines.postgresql.recovery.private import PrivateServer
 from databosun.engines.postgresql.recovery.programs import run_tool
+from databosun.engines.recovered import RecoveredCopy
 
 _REFRESH_SINCE = 15
 
 
-class RunningCopy:
+class RunningCopy(RecoveredCopy[PrivateServer]):
     """`Copy` of `engines/base.py`."""
 
     def __init__(
@@ -32,34 +32,10 @@ class RunningCopy:
         notes: Sequence[str],
         plan: RecoveryPlan,
     ) -> None:
-        self._reached = reached
-        self._notes = notes
-        self._seconds = seconds
-        self._server = server
+        super().__init__(server, reached, seconds, notes, plan)
         self._place = place
-        self._plan = plan
         self._backup = backup
         self._scene = Scene(server, backup, plan.assumed_at, plan.pulse, plan.log is not None)
-
-    @property
-    def reached(self) -> Reached:
-        """Where recovery ended."""
-        return self._reached
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What is otherwise than in the original."""
-        return self._notes
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        """By phase: fetch, restore, replay, start, and what was verified or flushed so far."""
-        return dict(self._seconds)
-
-    @property
-    def server(self) -> PrivateServer:
-        """For those that read or reshape the copy over a session of their own."""
-        return self._server
 
     def databases(self) -> tuple[str, ...]:
         """All that can be connected to and are no templates."""
@@ -79,12 +55,6 @@ class RunningCopy:
         """The checks that a level stands for."""
         return builtin_checks(level, self._backup)
 
-    def check(self, check: Check) -> CheckResult:
-        """Run one check."""
-        began = time.monotonic()
-        found = run_check(self._scene, check)
-        return found.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
-
     def reindex(self) -> None:
         """Rebuild every index, and take the collations of this image for right."""
         for dbname in self._scene.databases():
@@ -96,10 +66,9 @@ class RunningCopy:
 
     def flush(self) -> None:
         """Have everything on disk, so that a measured time does not leave out what a server with fsync waits for."""
-        began = time.monotonic()
         arguments = ["--sync-only", "-D", str(self._place.data)]
-        run_tool("initdb", self._backup.major, arguments, self._plan.pulse, doing="flushing the copy to disk")
-        self._seconds["sync"] = self._seconds.get("sync", 0.0) + time.monotonic() - began
+        with self._syncing():
+            run_tool("initdb", self._backup.major, arguments, self._plan.pulse, doing="flushing the copy to disk")
 
     def finish(self) -> None:
         """Stop cleanly, flush, and leave what a server of that version starts from."""
@@ -109,6 +78,5 @@ class RunningCopy:
         make_movable(self._place)
         self.flush()
 
-    def kill(self) -> None:
-        """End it at once."""
-        self._server.kill()
+    def _run_check(self, check: Check) -> CheckResult:
+        return run_check(self._scene, check)
