@@ -11,7 +11,7 @@ help: ## Show this list
 setup: ## Install the locked tools and the Python environment
 	@hack/bootstrap
 
-demo: setup ## Bring up a cluster with a database, back it up, prove it; ENGINE=postgresql|mariadb|mongodb|redis|rds; SCENARIO=failover|lifecycle
+demo: setup ## Bring up a cluster with a database, back it up, prove it; ENGINE=postgresql|mariadb|mysql|mongodb|redis|rds; SCENARIO=failover|lifecycle
 	@$(PY) hack/demo/demo up --name $(CLUSTER) --engine $(ENGINE) --scenario $(SCENARIO)
 
 demo-down: ## Remove every trace of the demo

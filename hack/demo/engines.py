@@ -68,6 +68,15 @@ _MARIADB = (
     "--skip-column-names",
     "orders",
 )
+_MYSQL = (
+    "/opt/mysql/bin/mysql",
+    "--no-defaults",
+    "--socket=/data/socket",
+    "--user=root",
+    "--batch",
+    "--skip-column-names",
+    "orders",
+)
 _MONGODB = (
     "/opt/databosun/bin/python",
     "-c",
@@ -96,6 +105,31 @@ STORIES = {
         look=(*_MARIADB, "-e", "SELECT CONCAT(COUNT(*), ' customers') FROM customers"),
         backups=(("a full backup", "full"), ("an incremental backup", "hourly")),
         log=True,
+    ),
+    "mysql": Story(
+        name="accounts",
+        engine="MySQL",
+        image="peer-mysql:dev",
+        manifest="mysql.yaml",
+        servers=("mysql",),
+        fill=(
+            *_MYSQL,
+            "-e",
+            "SET cte_max_recursion_depth = 300000; DROP TABLE IF EXISTS accounts;"
+            "CREATE TABLE accounts (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(64), note TEXT);"
+            "INSERT INTO accounts (name, note) WITH RECURSIVE seq (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM seq"
+            " WHERE n < 300000) SELECT CONCAT('account ', n), REPEAT(SHA2(n, 512), 4) FROM seq",
+        ),
+        more=(
+            *_MYSQL,
+            "-e",
+            "INSERT INTO accounts (name) WITH RECURSIVE seq (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM seq"
+            " WHERE n < 1000) SELECT CONCAT('late ', n) FROM seq",
+        ),
+        look=(*_MYSQL, "-e", "SELECT CONCAT(COUNT(*), ' accounts') FROM accounts"),
+        backups=(("a full backup", "full"), ("an incremental backup", "hourly")),
+        log=True,
+        base=("runner-mongodb:7.0-dev",),
     ),
     "mongodb": Story(
         name="catalogue",

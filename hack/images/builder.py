@@ -9,9 +9,10 @@ from hack.cluster.kind import docker_answers
 from hack.common import cache_dir, file_lock, progress, run
 from hack.images import base
 from hack.images.catalog import ROOT, Image
+from hack.tools import toolbox
 
-# What is built on this machine for an image, by the name in the list.
-PROGRAMS = {"mongodb": mongodb.programs}
+# What is built or brought on this machine for an image, by the name in the list.
+PROGRAMS = {"mongodb": mongodb.programs, "mysql": lambda: toolbox.get("mysql").parent}
 
 
 def build(images: Sequence[Image], arguments: Mapping[str, str]) -> None:

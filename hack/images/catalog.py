@@ -16,7 +16,7 @@ KEYS = frozenset({"name", "target", "tag", "args", "file", "programs"})
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image to build: a target of a build file, with its arguments; ``programs`` are built on this machine."""
+    """One image to build: a target of a build file, with its arguments; ``programs`` are made ready on this machine."""
 
     name: str
     target: str

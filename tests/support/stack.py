@@ -142,6 +142,7 @@ class Stack:
                     "Redis": {"7": REDIS_IMAGE},
                     "MongoDB": {"7.0": MONGODB_IMAGE},
                     "MariaDB": {"10.11": "localhost/databosun/runner-mariadb:10.11-dev"},
+                    "MySQL": {"9.7": "localhost/databosun/peer-mysql:dev"},  # the version that docs/seen.md names
                 }
             },
         }
