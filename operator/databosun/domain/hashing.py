@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 HASH_CHARACTERS = 32
@@ -25,6 +25,17 @@ class Keyed:
         inner.update(text)
         outer.update(inner.digest())
         return outer.digest()
+
+    def digits(self, texts: Iterable[bytes]) -> list[str]:
+        """The same of many, 64 hexadecimal digits each. To call for each anew takes half as long again."""
+        begin, end = self._inner.copy, self._outer.copy
+        found = []
+        for text in texts:
+            inner, outer = begin(), end()
+            inner.update(text)
+            outer.update(inner.digest())
+            found.append(outer.hexdigest())
+        return found
 
 
 def masked(key: bytes, values: Sequence[str | None], length: int, *, uuid: bool) -> list[str | None]:

@@ -91,19 +91,20 @@ class Batch:
 class Capture:
     """Rows of one snapshot, remembered to be written out and then deleted: lists side by side, since there are many.
 
-    `table`: the one they lie in. `hashes`: of all of each row, by the server. `places`: where each lay, for an engine
-    that finds rows so.
+    `table`: the one they lie in. `marks`: what is another for each row once anything in it is: a hash of all of it, or
+    its version. `places`: where each lay, for an engine that finds rows so; `file`: what they lay in.
     """
 
     table: str
     keys: Sequence[Key] = ()
-    hashes: Sequence[str] = ()
+    marks: Sequence[str] = ()
     places: Sequence[str] = ()
+    file: int = 0
 
     def listed(self, begin: int, rows: int) -> dict[Key, str]:
-        """The hashes of so many from one on, by their keys."""
+        """The marks of so many from one on, by their keys."""
         end = begin + rows
-        return dict(zip(self.keys[begin:end], self.hashes[begin:end], strict=True))
+        return dict(zip(self.keys[begin:end], self.marks[begin:end], strict=True))
 
 
 def hash_key(key: bytes, parts: Iterable[str]) -> str:
@@ -113,8 +114,8 @@ def hash_key(key: bytes, parts: Iterable[str]) -> str:
 
 def hash_keys(key: bytes, keys: Iterable[Iterable[str]]) -> list[str]:
     """The same of many."""
-    hashed = Keyed(key)
-    return [hashed("\x1f".join(parts).encode()).hex()[:HASH_CHARACTERS] for parts in keys]
+    hashed = Keyed(key).digits("\x1f".join(parts).encode() for parts in keys)
+    return [digits[:HASH_CHARACTERS] for digits in hashed]
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,7 +255,7 @@ def test_a_table_that_is_another_between_two_chunks_stops_the_rule(
     outcome = result_of(ran).outcomes[0]
     assert outcome.failure is not None
     assert (outcome.failure.reason, ran.summary.retryable) == ("PlanChanged", False)
-    assert len(before) - len(keeper.ids()) == (0 if action is ActionType.ARCHIVE else 100)
+    assert len(before) - len(keeper.ids()) == (0 if action is ActionType.ARCHIVE else 200)
 
 
 @pytest.mark.parametrize("action", [ActionType.DELETE, ActionType.ARCHIVE])

@@ -149,25 +149,44 @@ class _Removal:
 
 
 def _pass(work: RuleWork, rows: RowWork) -> bool:
-    """Delete or overwrite from the start of the table to its end. False where the limit of the run came first."""
-    while (room := min(CHUNK_ROWS, work.room())) > 0:
-        work.demand_same()
-        granted = work.ledger.write(work.name, Event.GRANTED, rows=room)
-        chunk = _Chunk(room)
-        try:
-            ended = _chunk(work, rows, chunk)
-        finally:
-            work.ledger.write(work.name, Event.DONE, gathered(chunk.names), of=granted, **_done(work, chunk))
-        if ended:
-            return True
-    return False
+    """Delete or overwrite from the start of the table to its end. False where the limit of the run came first.
+
+    A chunk is closed when the first step of the next is done: its last keys are hashed meanwhile.
+    """
+    open_: _Chunk | None = None
+    try:
+        while True:
+            if open_ is not None and work.room() < CHUNK_ROWS:  # it may not have used up what it was granted
+                _close(work, open_)
+                open_ = None
+            if (room := min(CHUNK_ROWS, work.room())) <= 0:
+                return False
+            work.demand_same()
+            chunk = _Chunk(work.ledger.write(work.name, Event.GRANTED, rows=room), room, open_)
+            open_ = chunk
+            if _chunk(work, rows, chunk):
+                return True
+    finally:
+        _close(work, open_)
+
+
+def _close(work: RuleWork, chunk: _Chunk | None) -> None:
+    """Write down what became of it, and first of the one before it."""
+    if chunk is None:
+        return
+    before, chunk.before = chunk.before, None
+    _close(work, before)
+    work.ledger.write(work.name, Event.DONE, gathered(chunk.names), of=chunk.number, **_done(work, chunk))
 
 
 @dataclass
 class _Chunk:
-    """What became of the rows that were granted. `uncertain`: of steps whose answers were lost; they may be done."""
+    """What became of the rows that were granted. `uncertain`: of steps whose answers were lost; they may be done.
+    `before`: the one that is not closed yet."""
 
+    number: int
     granted: int
+    before: _Chunk | None = None
     done: int = 0
     names: list[Naming] = field(default_factory=list)
     children: dict[str, int] = field(default_factory=dict)
@@ -208,6 +227,8 @@ def _chunk(work: RuleWork, rows: RowWork, chunk: _Chunk) -> bool:
         for table, count in batch.children.items():
             chunk.children[table] = chunk.children.get(table, 0) + count
         work.ctx.progress.add(len(batch.keys))
+        before, chunk.before = chunk.before, None
+        _close(work, before)
     return False
 
 

@@ -2,22 +2,26 @@
 
 Rows are picked and locked first, skipping those that somebody else has locked, and then changed under the same
 condition anew: what the first statement saw of other tables may be old by then, what the second sees is not, since
-nobody can refer to a locked row any more.
+nobody can refer to a locked row any more. Where a rule is about nothing but its rows, one statement does all of it
+(`atonce.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from psycopg import sql
 
 from databosun.api.lifecycle import ActionType
 from databosun.domain.lifecycle import Child, Step, needs_deleting_first
-from databosun.engines.lifecycle import Batch, Capture, Definitions, Feed, Key, Left, LifecycleScope
+from databosun.engines.lifecycle import Batch, Capture, Definitions, Feed, Key, Left, LifecycleScope, RuleFault
 from databosun.engines.postgresql.connect import Connection
 from databosun.engines.postgresql.copying import copied
+from databosun.engines.postgresql.lifecycle.atonce import AtOnce, read_list
 from databosun.engines.postgresql.lifecycle.catalogue import split
 from databosun.engines.postgresql.lifecycle.conditions import source_of, working_condition
 from databosun.engines.postgresql.lifecycle.counts import age_of, along, instant, readable
@@ -29,8 +33,17 @@ from databosun.engines.postgresql.lifecycle.watch import watch_of
 
 # Rows are read by key and by place: for many at once the server would rather read the whole table.
 _BY_PLACE = "SET LOCAL enable_seqscan = off"
+_BRIEFLY = sql.SQL(
+    "SELECT pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('lock_timeout', {}::text, true)"
+)
+MOST_BRIEF = 50  # milliseconds that a step at once waits for others, while others may wait for it
+_IN_THE_WAY = ("55P03", "40P01")  # lock_not_available, deadlock_detected
+PASSING_BY = 10  # steps that pass over what others hold, after one that came upon it
 # Between one form and the next the store reads back what it was given.
 _PATIENT = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
+
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,10 @@ class PostgreSQLRows:
             self._masks(leaf)  # said before anything is done
         self._leaf = 0
         self._after: Position | None = None
+        deletes = step.rule.action in (ActionType.DELETE, ActionType.PURGE, ActionType.ARCHIVE)
+        self._at_once = deletes and self._condition.alone and self._watch.plain
+        self._passing_by = 0
+        self._brief = min(MOST_BRIEF, scope.lock_milliseconds)
 
     @property
     def definition(self) -> str:
@@ -81,18 +98,9 @@ class PostgreSQLRows:
         """Delete or overwrite the next rows."""
         while self._leaf < len(self._leaves):
             shape = self._leaves[self._leaf]
-            with stepping(f"working on {shape.full_name}"), self._connected().transaction():
-                self._watch.begin(shape.path)
-                self._connected().execute(_BY_PLACE)
-                hashed = [mask.column for mask in self._masks(shape) if mask.expression is None]
-                statements = RowSQL(shape, self._condition)
-                query = statements.pick(rows, self._after, LOCKED, [statements.text_of(name) for name in hashed])
-                picked = self._pick(query)
-                keys, children = self._take(statements, picked) if picked.count else ((), {})
-                self._watch.demand_same(shape.path)
-            if picked.count:
-                self._after = picked.last
-                return Batch(picked.count, keys, children)
+            batch = self._quickest(partial(self._take_at_once, shape, rows), partial(self._take_locked, shape, rows))
+            if batch.looked:
+                return batch
             self._leaf, self._after = self._leaf + 1, None
         return Batch(0)
 
@@ -105,31 +113,36 @@ class PostgreSQLRows:
                 self._connected().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 self._connected().execute(_PATIENT)
                 self._connected().execute(_BY_PLACE)
-                hashed = sql.SQL("{}::text").format(statements.hash())
+                version = sql.SQL("{}.xmin::text").format(self._condition.alias)
                 key = [statements.text_of(name) for name in shape.key]
-                picked = self._pick(statements.pick(rows, self._after, UNLOCKED, [hashed, *key]))
+                picked = self._pick(statements.pick(rows, self._after, UNLOCKED, [version, *key]))
+                file = number(one(self._connected(), sql.SQL("SELECT {}").format(statements.file()))[0])
                 if picked.count:
                     write("jsonl", self._feed(statements.json_lines(picked.places)))
                     write("copy", self._feed(statements.copy_text(picked.places)))
             if picked.count:
                 self._after = picked.last
-                hashes, *keys = picked.lists
-                return Capture(shape.path, list(zip(*keys, strict=True)), hashes, split_places(picked.places))
+                versions, *keys = picked.lists
+                return Capture(shape.path, list(zip(*keys, strict=True)), versions, split_places(picked.places), file)
             self._leaf, self._after = self._leaf + 1, None
         return Capture(self._table.name)
 
     def release(self, capture: Capture, begin: int, rows: int) -> Batch:
         """Delete those that are still as they were."""
-        places, hashes = capture.places[begin : begin + rows], capture.hashes[begin : begin + rows]
-        shape = self._shape(capture)
-        statements = RowSQL(shape, self._condition)
-        with stepping(f"deleting from {shape.full_name}"), self._connected().transaction():
-            self._watch.begin(shape.path)
-            self._connected().execute(_BY_PLACE)
-            same = one(self._connected(), statements.unchanged(join_places(places), hashes))[0]
-            keys = self._keys(statements.delete(str(same))) if same is not None else ()
-            self._watch.demand_same(shape.path)
-        return Batch(len(places), keys)
+        shape, places = self._shape(capture), capture.places[begin : begin + rows]
+        where, versions = join_places(places), set(capture.marks[begin : begin + rows])
+
+        def at_once() -> tuple[Key, ...]:
+            with self._changing(shape, self._brief):
+                return self._listed(AtOnce(shape, self._condition).release(where, versions, capture.file))
+
+        def locked() -> tuple[Key, ...]:
+            statements = RowSQL(shape, self._condition)
+            with self._changing(shape):
+                same = one(self._connected(), statements.unchanged(where, versions, capture.file))[0]
+                return self._keys(statements.delete(str(same))) if same is not None else ()
+
+        return Batch(len(places), self._quickest(at_once, locked))
 
     def present(self, capture: Capture, keys: Sequence[Key]) -> tuple[Key, ...]:
         """By key alone, whatever the rows hold by now."""
@@ -145,6 +158,47 @@ class PostgreSQLRows:
         with stepping(f"counting {self._table.name}"):
             row = one(self._connected(), query)
         return Left(number(row[0]), instant(row[1]))
+
+    @contextmanager
+    def _changing(self, shape: Shape, lock_milliseconds: int | None = None) -> Iterator[None]:
+        """A transaction that changes rows. Committed where what the rule stands on is as it was."""
+        with stepping(f"working on {shape.full_name}"), self._connected().transaction():
+            self._watch.begin(shape.path)
+            self._connected().execute(_BY_PLACE if lock_milliseconds is None else _BRIEFLY.format(lock_milliseconds))
+            yield
+            self._watch.demand_same(shape.path)
+
+    def _quickest(self, at_once: Callable[[], Done], locked: Callable[[], Done]) -> Done:
+        """Do a step at once where the rule allows it and nobody is in the way."""
+        if self._at_once and not self._passing_by:
+            try:
+                return at_once()
+            except RuleFault as fault:
+                if fault.sqlstate not in _IN_THE_WAY:
+                    raise
+                self._passing_by = PASSING_BY
+        self._passing_by = max(0, self._passing_by - 1)
+        return locked()
+
+    def _take_at_once(self, shape: Shape, rows: int) -> Batch:
+        with self._changing(shape, self._brief):
+            count, *more = one(self._connected(), AtOnce(shape, self._condition).take(rows, self._after))
+        if not number(count):
+            return Batch(0)
+        width = len(shape.walk)
+        self._after = tuple(map(str, more[:width]))
+        return Batch(number(count), _keys_of(more[width:]))
+
+    def _take_locked(self, shape: Shape, rows: int) -> Batch:
+        with self._changing(shape):
+            hashed = [mask.column for mask in self._masks(shape) if mask.expression is None]
+            statements = RowSQL(shape, self._condition)
+            query = statements.pick(rows, self._after, LOCKED, [statements.text_of(name) for name in hashed])
+            picked = self._pick(query)
+            keys, children = self._take(statements, picked) if picked.count else ((), {})
+        if picked.count:
+            self._after = picked.last
+        return Batch(picked.count, keys, children)
 
     def _shape(self, capture: Capture) -> Shape:
         return next(leaf for leaf in self._leaves if leaf.path == capture.table)
@@ -199,7 +253,15 @@ class PostgreSQLRows:
         found: list[Any] = self._connected().execute(query).fetchall()
         return tuple(found)
 
+    def _listed(self, query: sql.Composed) -> tuple[Key, ...]:
+        """The same as lists side by side, in one row."""
+        return _keys_of(one(self._connected(), query))
+
     def _feed(self, query: sql.Composed) -> Feed:
         """Hands over what the server encodes; one line is one row in either form."""
 
         return lambda sink: copied(self._connected(), query, sink, self._scope.pulse)
+
+
+def _keys_of(lists: Iterable[object]) -> tuple[Key, ...]:
+    return tuple(zip(*map(read_list, lists), strict=True))

@@ -3,7 +3,7 @@ server made for other values, or a `%` in a person's condition, has no say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -34,23 +34,26 @@ class RowSQL:
     ) -> sql.Composed:
         """The next rows by the walk, in one row: how many, where they lie, the walk columns of the last one, and a list
         for whatever else is asked of each. A row of an answer for each of them would cost more than the work itself."""
+        width = len(self.shape.walk)
+        lists = [sql.SQL("pg_catalog.json_agg({})").format(numbered(width + at)) for at in range(len(more))]
+        return sql.SQL(
+            "SELECT pg_catalog.count(*), pg_catalog.array_agg(databosun_place)::text, {said} FROM {picked}"
+        ).format(
+            said=sql.SQL(", ").join([*self.last_position(), *lists]), picked=self.next_rows(rows, after, lock, more)
+        )
+
+    def next_rows(
+        self, rows: int, after: Position | None, lock: sql.Composable, more: Sequence[sql.Composable] = ()
+    ) -> sql.Composed:
+        """A table of the next rows by the walk: where each lies, its walk columns, and whatever else is asked of it."""
         walk = self._columns(self.shape.walk)
         asked = [self.text_of(name) for name in self.shape.walk] + list(more)
-        last = [
-            sql.SQL("(pg_catalog.array_agg({}))[pg_catalog.count(*)]").format(_numbered(at))
-            for at in range(len(self.shape.walk))
-        ]
-        lists = [
-            sql.SQL("pg_catalog.json_agg({})").format(_numbered(at)) for at in range(len(self.shape.walk), len(asked))
-        ]
         return sql.SQL(
-            "SELECT pg_catalog.count(*), pg_catalog.array_agg(databosun_place)::text, {last} FROM ("
-            "SELECT {alias}.ctid AS databosun_place, {asked} FROM ONLY {table} AS {alias} WHERE {condition}{after} "
+            "(SELECT {alias}.ctid AS databosun_place, {asked} FROM ONLY {table} AS {alias} WHERE {condition}{after} "
             "ORDER BY {walk} LIMIT {rows} {lock}) AS databosun_picked"
         ).format(
-            last=sql.SQL(", ").join([*last, *lists]),
             alias=self.condition.alias,
-            asked=sql.SQL(", ").join(sql.SQL("{} AS {}").format(one, _numbered(at)) for at, one in enumerate(asked)),
+            asked=sql.SQL(", ").join(sql.SQL("{} AS {}").format(one, numbered(at)) for at, one in enumerate(asked)),
             table=self.shape.identifier,
             condition=self.condition.all,
             after=sql.SQL("") if after is None else self._behind(walk, after),
@@ -58,6 +61,27 @@ class RowSQL:
             rows=sql.Literal(rows),
             lock=lock,
         )
+
+    def last_position(self) -> list[sql.Composed]:
+        """The walk columns of the last of them."""
+        last = sql.SQL("(pg_catalog.array_agg({}))[pg_catalog.count(*)]")
+        return [last.format(numbered(at)) for at in range(len(self.shape.walk))]
+
+    def as_captured(self, versions: Collection[str], file: int) -> sql.Composed:
+        """That what lies somewhere is the row that lay there at the capture. A change makes another version elsewhere,
+        and what comes to lie there later is of a transaction that had not ended by then. Only who writes the whole
+        table anew changes rows and keeps both; that makes another file."""
+        return sql.SQL("{alias}.xmin = ANY ({versions}::xid[]) AND (SELECT {file}) = {known}").format(
+            alias=self.condition.alias,
+            versions=sql.Literal(f"{{{','.join(versions)}}}"),
+            file=self.file(),
+            known=sql.Literal(file),
+        )
+
+    def file(self) -> sql.Composed:
+        """The number of what the rows lie in; another one once the table was written anew."""
+        name = sql.Literal(self.shape.full_name)
+        return sql.SQL("pg_catalog.pg_relation_filenode({}::pg_catalog.regclass)::int8").format(name)
 
     def root(self, places: Places) -> sql.Composed:
         """The rows themselves."""
@@ -87,7 +111,7 @@ class RowSQL:
             alias=self.condition.alias,
             places=sql.Literal(places),
             condition=TRUE if asked else self.condition.all,
-            key=sql.SQL(", ").join(self._texts(self.shape.key)),
+            key=sql.SQL(", ").join(self.texts_of(self.shape.key)),
         )
 
     def overwrite(
@@ -106,7 +130,7 @@ class RowSQL:
         arrays = [sql.SQL("pg_catalog.unnest({}::tid[])").format(sql.Literal(places))]
         for at, (name, values) in enumerate(zip(hashed, hashes, strict=True)):
             arrays.append(sql.SQL("pg_catalog.unnest({}::text[])").format(sql.Literal(_array(values))))
-            new = sql.SQL("databosun_new.{}::{}").format(_numbered(at), self.shape.type_of(name))
+            new = sql.SQL("databosun_new.{}::{}").format(numbered(at), self.shape.type_of(name))
             sets.append(sql.SQL("{} = {}").format(sql.Identifier(name), new))
         if mark is not None:
             sets.append(sql.SQL("{} = {}::timestamptz").format(sql.Identifier(mark[0]), sql.Literal(mark[1])))
@@ -119,24 +143,22 @@ class RowSQL:
             alias=self.condition.alias,
             sets=sql.SQL(", ").join(sets),
             arrays=sql.SQL(", ").join(arrays),
-            names=sql.SQL("").join(sql.SQL(", {}").format(_numbered(at)) for at in range(len(hashed))),
+            names=sql.SQL("").join(sql.SQL(", {}").format(numbered(at)) for at in range(len(hashed))),
             condition=self.condition.all,
-            key=sql.SQL(", ").join(self._texts(self.shape.key)),
+            key=sql.SQL(", ").join(self.texts_of(self.shape.key)),
         )
 
-    def unchanged(self, places: Places, hashes: Sequence[str]) -> sql.Composed:
-        """Lock the rows that lie there still and have one of the hashes, and say where they lie. The hash is of the key
-        too: what has it is a row that was captured, as it was then."""
+    def unchanged(self, places: Places, versions: Collection[str], file: int) -> sql.Composed:
+        """Lock the rows that lie where they were captured and are still as they were, and say where they lie."""
         return sql.SQL(
             "SELECT pg_catalog.array_agg(databosun_place)::text FROM (SELECT {alias}.ctid AS databosun_place "
             "FROM ONLY {table} AS {alias} WHERE {alias}.ctid = ANY ({places}::tid[]) "
-            "AND {hash} = ANY ({hashes}::bigint[]) AND {condition} FOR UPDATE SKIP LOCKED) AS databosun_same"
+            "AND {same} AND {condition} FOR UPDATE SKIP LOCKED) AS databosun_same"
         ).format(
             alias=self.condition.alias,
             table=self.shape.identifier,
             places=sql.Literal(places),
-            hash=self.hash(),
-            hashes=sql.Literal(f"{{{','.join(hashes)}}}"),
+            same=self.as_captured(versions, file),
             condition=self.condition.all,
         )
 
@@ -146,18 +168,13 @@ class RowSQL:
         return sql.SQL(
             "SELECT {key} FROM unnest({arrays}) AS databosun_old({names}) JOIN ONLY {table} AS {alias} ON {same}"
         ).format(
-            key=sql.SQL(", ").join(self._texts(self.shape.key)),
+            key=sql.SQL(", ").join(self.texts_of(self.shape.key)),
             arrays=sql.SQL(", ").join(arrays),
             names=sql.SQL(", ").join(names),
             table=self.shape.identifier,
             alias=self.condition.alias,
             same=sql.SQL(" AND ").join(same),
         )
-
-    def hash(self) -> sql.Composed:
-        """Of the text form of all columns, under the session's fixed settings."""
-        every = self._columns([one.name for one in self.shape.columns])
-        return sql.SQL("pg_catalog.hashtextextended(ROW({})::text, 0)").format(every)
 
     def json_lines(self, places: Places) -> sql.Composed:
         """JSON for everybody."""
@@ -176,7 +193,7 @@ class RowSQL:
 
     def _listed(self, keys: Sequence[Key]) -> tuple[list[sql.Identifier], list[sql.Composed], list[sql.Composed]]:
         """Keys as arrays, a name for each column of them, and the condition that a row has that key."""
-        names = [_numbered(at) for at in range(len(self.shape.key))]
+        names = [numbered(at) for at in range(len(self.shape.key))]
         arrays = [
             sql.SQL("{}::{}[]").format(sql.Literal([key[at] for key in keys]), self.shape.type_of(column))
             for at, column in enumerate(self.shape.key)
@@ -206,7 +223,7 @@ class RowSQL:
     def _columns(self, names: Sequence[str]) -> sql.Composed:
         return sql.SQL(", ").join(map(self._column, names))
 
-    def _texts(self, names: Sequence[str]) -> list[sql.Composed]:
+    def texts_of(self, names: Sequence[str]) -> list[sql.Composed]:
         return [self.text_of(name) for name in names]
 
 
@@ -225,6 +242,6 @@ def _array(values: Sequence[str | None]) -> str:
     return "{" + ",".join("NULL" if one is None else one for one in values) + "}"
 
 
-def _numbered(at: int) -> sql.Identifier:
+def numbered(at: int) -> sql.Identifier:
     """A name that no column of a person's table has, so that a condition's own words mean what they say."""
     return sql.Identifier(f"databosun_{at}")
