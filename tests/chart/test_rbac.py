@@ -82,6 +82,13 @@ def test_it_may_delete_pods_only_where_that_is_asked_for(helm: Helm) -> None:
     assert not IN_SCOPE & deletes
 
 
+def test_it_may_have_faults_done_only_where_that_is_asked_for(helm: Helm) -> None:
+    orders = rights("chaos-mesh.org", "networkchaos podchaos", "create delete get")
+    found = within(helm.render(rbac={"chaosMesh": True}).rights(OPERATOR), None)
+    assert found == IN_SCOPE | CRDS | orders
+    assert not IN_SCOPE & orders
+
+
 @pytest.mark.parametrize("scope", ["default", "namespaced"])
 def test_nobody_gets_a_right_on_secrets_or_on_everything(scope: str, request: pytest.FixtureRequest) -> None:
     rendered: Rendered = request.getfixturevalue(scope)

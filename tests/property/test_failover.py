@@ -22,6 +22,7 @@ from databosun.api.failover import (
     ProviderTarget,
     Topology,
 )
+from databosun.api.injection import FaultKind, InjectedFault
 from databosun.api.request import DatabaseTarget, Request, StorageTarget
 from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.database import EngineName
@@ -31,6 +32,7 @@ from databosun.domain.attempt import JobSeen, PodSeen
 from databosun.domain.consent import Consent
 from databosun.domain.failoverguards import Backups
 from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
+from databosun.domain.failoverplan import make_plan
 from databosun.domain.failoverrun import decide_failover
 from databosun.domain.failovertest import effective_failover
 from databosun.domain.plan import StartJob
@@ -54,9 +56,16 @@ RUN = FailoverTestRunSpec.model_validate(
 )
 ENDINGS = ("good", "unsettled", "refused", "failed", "crash", "lost", "never")
 LONGEST = timedelta(days=4)
+ASKED_FOR: list[tuple[FailoverMode, InjectedFault | None]] = [
+    (FailoverMode.PLANNED_SWITCHOVER, None),
+    (FailoverMode.FORCED_FAILOVER, None),
+    (FailoverMode.FAULT_INJECTION, InjectedFault(kind=FaultKind.POD_DELETE)),
+    (FailoverMode.FAULT_INJECTION, InjectedFault(kind=FaultKind.NETWORK_PARTITION, duration="30s")),
+]
+"""What may be asked for; the test may be edited at any moment."""
 
 
-def order(*, approval_needed: bool, mode: FailoverMode) -> FailoverOrder:
+def order(*, approval_needed: bool, mode: FailoverMode, fault: InjectedFault | None) -> FailoverOrder:
     return FailoverOrder(
         database=DatabaseTarget(namespace="n", name="orders", uid="d", engine=EngineName.REDIS, hosts=["r"], port=1),
         storage=StorageTarget(namespace="n", name="prod", cluster_id="c"),
@@ -64,6 +73,7 @@ def order(*, approval_needed: bool, mode: FailoverMode) -> FailoverOrder:
         image="runner",
         provider=ProviderTarget(provider="Sentinel"),
         mode=mode,
+        fault=fault,
         test=TEST,
         lost_writes=0,
         approval_needed=approval_needed,
@@ -76,6 +86,7 @@ class World:
 
     data: st.DataObject
     approval_needed: bool
+    usual: int
     now: datetime = T0
     status: FailoverTestRunStatus = field(default_factory=FailoverTestRunStatus)
     job: StartJob | None = None
@@ -122,10 +133,9 @@ class World:
         state = RunState(FAILOVER_RUN, Named("n", "run", "uid"), 1, self.status, facts)
         age = draw(st.sampled_from([timedelta(hours=1), timedelta(hours=1), timedelta(days=3)]))
         backups = Backups(self.now - age, self.now - timedelta(days=1))
-        mode = draw(st.sampled_from([FailoverMode.PLANNED_SWITCHOVER] * 9 + [FailoverMode.FORCED_FAILOVER]))
-        return FailoverFacts(
-            state, RUN, self.status, order(approval_needed=self.approval_needed, mode=mode), backups, consent
-        )
+        mode, fault = draw(st.sampled_from([ASKED_FOR[self.usual]] * 9 + ASKED_FOR))
+        what = order(approval_needed=self.approval_needed, mode=mode, fault=fault)
+        return FailoverFacts(state, RUN, self.status, what, backups, consent)
 
     def _consent(self) -> Consent | None:
         if self.status.plan is None or not self.data.draw(st.booleans()):
@@ -188,11 +198,11 @@ class World:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.data(), st.booleans())
+@given(st.data(), st.booleans(), st.integers(0, 3))
 def test_it_ends_and_moves_once_at_most_and_never_without_what_it_needs(
-    data: st.DataObject, approval_needed: bool
+    data: st.DataObject, approval_needed: bool, usual: int
 ) -> None:
-    world = World(data, approval_needed)
+    world = World(data, approval_needed, usual)
     while world.status.phase not in FAILOVER_FINAL:
         assert world.now - T0 <= LONGEST, f"it goes on and on: {world.status.dump()}"
         world.step()
@@ -208,7 +218,9 @@ def test_it_ends_and_moves_once_at_most_and_never_without_what_it_needs(
         plan = world.status.plan
         assert task.plan is not None
         assert plan is not None
-        assert (task.plan.hash, task.mode) == (plan.hash, plan.mode)
+        assert (task.plan.hash, task.mode, task.fault) == (plan.hash, plan.mode, plan.fault)
+        what = task.provider.provider, task.mode, plan.primary, plan.candidate, plan.members, task.fault
+        assert make_plan(task.uid, *what).hash == plan.hash, "what is done is not what was shown"
     if str(world.status.phase) == "Passed":
         assert world.moved, "nothing was moved, and it passed"
     assert world.status.completion_time is not None

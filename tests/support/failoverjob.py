@@ -31,6 +31,7 @@ from databosun.api.failover import (
     ProbeOrder,
     ProviderTarget,
 )
+from databosun.api.injection import InjectedFault
 from databosun.api.request import DatabaseTarget
 from databosun.api.result import Outcome, Result
 from databosun.domain.failoverplan import make_plan
@@ -71,13 +72,14 @@ class FailoverJob:
     provider: ProviderTarget
     mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER
     operator: Callable[[ActAsked], ActAnswer] | None = None
+    fault: InjectedFault | None = None
 
     def run(self, step: FailoverStep, plan: FailoverPlan | None = None, **more: Any) -> Result:
         """One Job."""
         probe = ProbeOrder(writes_per_second=more.pop("rate", 20.0), clients=more.pop("clients", 4))
         given: dict[str, Any] = {
             "id": "test-1", "uid": RUN, "step": step, "mode": self.mode, "provider": self.provider, "plan": plan,
-            "probe": probe, "rejoin_seconds": 60.0, **more,
+            "fault": self.fault, "probe": probe, "rejoin_seconds": 60.0, **more,
         }  # fmt: skip
         deadline = datetime.now(UTC) + timedelta(minutes=5)
         answer = self.place.paths.answer
@@ -106,7 +108,7 @@ class FailoverJob:
         assert found.primary
         assert found.candidate, found
         names = [one.name for one in found.topology.members]
-        return make_plan(RUN, found.topology.provider, self.mode, found.primary, found.candidate, names)
+        return make_plan(RUN, found.topology.provider, self.mode, found.primary, found.candidate, names, self.fault)
 
     def switch(self, plan: FailoverPlan | None = None, **more: Any) -> FailoverResult:
         """A look, then the switch."""

@@ -58,7 +58,8 @@ class Nodes:
     def _switch(self, task: FailoverTask, now: datetime) -> Result:
         plan = task.plan
         assert plan is not None
-        found = make_plan(task.uid, task.provider.provider, task.mode, self.primary, self.candidate, ["n1", "n2"])
+        what = task.provider.provider, task.mode, self.primary, self.candidate, ["n1", "n2"], task.fault
+        found = make_plan(task.uid, *what)
         if found.hash != plan.hash:
             return _told(
                 self._written(task, now, FailoverVerdict.REFUSED, "PlanChanged", f"{self.primary} is primary now")

@@ -32,6 +32,10 @@ class MemoryKube:
         self._history: list[tuple[int, At, Object | None]] = []
         self.terminating: set[str] = set()
         """Namespaces and CRDs that are being deleted."""
+        self.served: dict[tuple[str, str], frozenset[str]] = {}
+        """Kinds of others, by group and version."""
+        self.forbidden: set[tuple[str, str]] = set()
+        """Verbs and plurals that the operator may not."""
 
     def close(self) -> None:
         """Nothing to close."""
@@ -102,12 +106,12 @@ class MemoryKube:
         raise NotFound(f"pod {namespace}/{name} has no log")
 
     async def denied(self, wanted: Sequence[Access]) -> tuple[Access, ...]:
-        """Everything is allowed."""
-        return ()
+        """Those that a test forbids."""
+        return tuple(one for one in wanted if (one.verb, one.resource.plural) in self.forbidden)
 
     async def discover(self, group: str, version: str) -> frozenset[str]:
-        """Nothing asks."""
-        return frozenset()
+        """Those of a test."""
+        return self.served.get((group, version), frozenset())
 
     # --- writes
 

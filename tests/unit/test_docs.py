@@ -171,7 +171,7 @@ KUBERNETES = {
     "ClusterRole", "ConfigMap", "ContainerCreating", "CrashLoopBackOff", "ImagePullBackOff", "NetworkPolicy",
     "OOMKilled", "PodDisruptionBudget", "PrometheusRule", "ReadWriteMany", "ServiceAccount", "ServiceMonitor",
 }  # fmt: skip
-OTHERS = {"EngineManifest", "EngineYard", "NotObserved"}
+OTHERS = {"EngineManifest", "EngineYard", "NotObserved", "NetworkChaos", "PodChaos"}
 CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]*)+")
 
 

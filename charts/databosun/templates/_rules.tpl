@@ -44,10 +44,16 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
   resources: [pods]
   verbs: [get, list, watch, patch]
 {{- if .Values.rbac.deletePods }}
-# Forced failovers under Patroni: the primary's pod is ended.
+# Forced failovers, and the fault PodDelete: the primary's pod is ended.
 - apiGroups: [""]
   resources: [pods]
   verbs: [delete]
+{{- end }}
+{{- if .Values.rbac.chaosMesh }}
+# The faults ContainerKill and NetworkPartition, which Chaos Mesh does.
+- apiGroups: [chaos-mesh.org]
+  resources: [networkchaos, podchaos]
+  verbs: [create, delete, get]
 {{- end }}
 - apiGroups: [""]
   resources: [pods/log]

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from databosun.api.injection import InjectedFault
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant, Line, Message, first, last
 
@@ -25,6 +26,7 @@ class FailoverMode(StrEnum):
 
     PLANNED_SWITCHOVER = "PlannedSwitchover"
     FORCED_FAILOVER = "ForcedFailover"
+    FAULT_INJECTION = "FaultInjection"
 
 
 class FailoverStep(StrEnum):
@@ -107,6 +109,7 @@ class FailoverPlan(Model):
     primary: Line
     candidate: Line
     members: Annotated[list[Line], Field(max_length=MAX_MEMBERS)] = Field(description="Sorted.")
+    fault: InjectedFault | None = Field(default=None, description="FaultInjection: what is done to the primary.")
     hash: Line
 
 
@@ -156,6 +159,10 @@ class FailoverMeasured(Model):
     write_downtime_seconds: float | None = None
     read_downtime_seconds: float | None = None
     promotion_seconds: float | None = Field(default=None, description="From the order until the candidate was primary.")
+    recovered_seconds: float | None = Field(
+        default=None,
+        description="FaultInjection: nobody was promoted; from the order until the same primary took writes again.",
+    )
     rejoin_seconds: float | None = Field(
         default=None, description="From the order until the old primary followed; None where it did not in time."
     )
@@ -207,7 +214,8 @@ class ProbeOrder(Model):
 
 
 class ActAsked(Model):
-    """What an agent asks of the operator in the midst of a run, as its log line `act`: to end the primary's pod."""
+    """What an agent asks of the operator in the midst of a run, as its log line `act`: to do to the primary what the
+    plan says."""
 
     plan_hash: Line
     member: Line
@@ -231,6 +239,7 @@ class FailoverTask(Model):
     uid: str = Field(description="The run's uid: what is made at the database is named after it.")
     step: FailoverStep
     mode: FailoverMode
+    fault: InjectedFault | None = Field(default=None, description="Of mode FaultInjection.")
     provider: ProviderTarget
     plan: FailoverPlan | None = Field(
         default=None, description="Switch, Settle: what was planned. Anything else that is found is refused."

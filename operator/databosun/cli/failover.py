@@ -16,6 +16,7 @@ from databosun.cli.words import NONE
 from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenFailoverRun
 from databosun.domain.errors import UserFault
+from databosun.domain.failoverplan import describe_plan
 from databosun.kube.resources import FAILOVER_TEST_RUNS, FAILOVER_TESTS, Object
 
 
@@ -47,7 +48,7 @@ async def approve(session: Session, name: str, valid_for: timedelta, expected: s
         return found.hash if found is not None else None
 
     def question(user: str) -> str:
-        return f"Let {plan.candidate} take over from {plan.primary}, as {user}?"
+        return f"Consent as {user}: {describe_plan(plan)}?"
 
     shown = Shown(FAILOVER_TEST_RUNS, name, plan.hash, question, again, valid_for, plan.until)
     return await agree(session, shown, ask)
@@ -81,6 +82,9 @@ def _figures(seen: SeenFailoverRun) -> list[str]:
             f"  no write for {found.write_downtime or 'an unknown time'}; {found.acknowledged} acknowledged,"
             f" {found.lost} lost, {found.unknown} unknown, {found.phantom} phantom, {found.rejoin_lost} lost at rejoin"
         )
+        if found.recovered_milliseconds is not None and status.plan is not None:
+            seconds = found.recovered_milliseconds / 1000
+            lines.append(f"  nobody was promoted: {status.plan.primary} took writes again after {seconds:.1f} s")
         lines += [f"  split brain: {proof}" for proof in found.split_brain]
     for client in status.clients or []:
         met = ", ".join(f"{error.kind} x{error.count}" for error in client.errors) or "no errors"
@@ -95,8 +99,8 @@ def _show(session: Session, seen: SeenFailoverRun) -> None:
     if plan is None:
         return
     session.screen.out.print(
-        f"FailoverTestRun {seen.meta.namespace}/{seen.meta.name}: {plan.candidate} takes over from {plan.primary}"
-        f" ({plan.mode}, {plan.provider})\nplan {plan.hash}, good until {plan.until:%Y-%m-%dT%H:%M:%SZ}",
+        f"FailoverTestRun {seen.meta.namespace}/{seen.meta.name}, by {plan.provider}: {describe_plan(plan)}\n"
+        f"plan {plan.hash}, good until {plan.until:%Y-%m-%dT%H:%M:%SZ}",
         markup=False,
     )
     if nodes is None:

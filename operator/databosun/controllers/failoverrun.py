@@ -15,8 +15,8 @@ from databosun.api.v1alpha1.failovertestrun import FAILOVER_FINAL, FailoverPhase
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
+from databosun.controllers.acting import LOOK, Act, answered, asked_in
 from databosun.controllers.consent import consents_now
-from databosun.controllers.ending import LOOK, answered, asked_in, end_or_answer
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.jobs import newest_line
 from databosun.controllers.lookup import find_usable, without_database
@@ -28,10 +28,11 @@ from databosun.domain.attempt import JobSeen, Limits
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.consent import Consent, in_force
 from databosun.domain.errors import UserFault
+from databosun.domain.failoveract import fault_of
 from databosun.domain.failoverguards import Backups, Circumstances, backup_guards, broken, not_yet
 from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
 from databosun.domain.failoverrun import decide_failover
-from databosun.domain.failovertest import ENDS_PODS, EffectiveFailover, effective_failover, provider_target
+from databosun.domain.failovertest import EffectiveFailover, effective_failover, provider_target
 from databosun.domain.interlock import Operation
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan, PostEvent
 from databosun.domain.requests import database_target, storage_target
@@ -93,12 +94,12 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         yield Key("Database", seen.meta.namespace, seen.spec.database_ref.name)
 
     async def attend(self, seen: SeenFailoverRun, ordered: FailoverOrdered, current: JobSeen) -> datetime | None:
-        """A forced failover under Patroni: its agent may ask that the primary's pod be ended."""
+        """Where the operator has a part in the plan, its agent may ask for that."""
         plan, now, kube = seen.status.plan, self._context.clock.now(), self._context.kube
-        switches = seen.status.step is FailoverStep.SWITCH and plan is not None and plan.mode in ENDS_PODS.get(
-            plan.provider, ()
-        )  # fmt: skip
-        if not switches or plan is None or current.pod is None or current.pod.terminated:
+        if seen.status.step is not FailoverStep.SWITCH or plan is None:
+            return None
+        given = FailoverPlan.model_validate(plan.model_dump())
+        if fault_of(given) is None or current.pod is None or current.pod.terminated:
             return None
         asked = asked_in(await newest_line(kube, current, seen.meta.namespace, "act"))
         if asked is None:
@@ -107,13 +108,16 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         if agent is None or agent["metadata"]["uid"] != current.pod.uid or answered(agent):
             return None
         live = await self.gather(seen, begins=True)
-        given = FailoverPlan.model_validate(plan.model_dump())
 
         async def tell(message: str) -> None:
-            await self._applier.post(seen.meta, PostEvent(Reason.PRIMARY_ENDED, message, warning=True))
+            reason = Reason.PRIMARY_ENDED if plan.fault is None else Reason.FAULT_DONE
+            await self._applier.post(seen.meta, PostEvent(reason, message, warning=True))
 
-        await end_or_answer(self._context, agent, asked, given, _against(live, plan, now), tell, now)
-        return None
+        meta = seen.meta
+        owner = {"apiVersion": FAILOVER_TEST_RUNS.api_version, "kind": FAILOVER_TEST_RUNS.kind}
+        owner |= {"name": meta.name, "uid": meta.uid, "namespace": meta.namespace}
+        over = await Act(self._context, agent, asked, given, _against(live, plan, now), owner).look(tell, now)
+        return None if over else now + LOOK
 
     async def gather(self, seen: SeenFailoverRun, *, begins: bool) -> FailoverOrdered:
         namespace, spec, now = seen.meta.namespace, seen.spec, self._context.clock.now()
@@ -184,7 +188,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         self, database: SeenDatabase, test: SeenFailoverTest, storage: SeenStorage, effective: EffectiveFailover
     ) -> FailoverOrder:
         context, spec, engine = self._context, test.spec, database.spec.engine
-        provider = provider_target(database.meta.name, database.spec)
+        provider = provider_target(database.meta.name, database.spec, spec.mode)
         version = database.status.engine_version or database.spec.version
         login = _writers(database.spec, spec)
         target, secrets = database_target(database.meta.named, login, CAPABILITIES[engine].port, version)
@@ -196,6 +200,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
             image=found_backups.reader_image(context, database, engine, version),
             provider=provider,
             mode=spec.mode,
+            fault=effective.fault,
             test=effective,
             lost_writes=spec.objectives.lost_writes,
             approval_needed=spec.approval.required or database.spec.environment == "Production",

@@ -65,7 +65,7 @@ class FailoverTestController(PolicyKind[SeenFailoverTest]):
         try:
             database = read.database(body)
             effective_failover(seen.spec)
-            provider_target(name, database.spec)
+            provider_target(name, database.spec, seen.spec.mode)
         except UserFault as fault:
             return None, (fault.reason, fault.message)
         storage = seen.spec.evidence.storage_ref.name

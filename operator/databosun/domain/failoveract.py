@@ -1,17 +1,24 @@
-"""Whether the operator ends the pod of a primary, as the agent of a forced failover asks it to. The guards are asked
-once more in that very moment, and what was begun is never begun again at another pod of the same name."""
+"""Whether the operator does to the pod of a primary what the plan of a failover test says, as its agent asks it to. The
+guards are asked once more in that very moment, and what was begun is never begun again at another pod of the same name.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import ip_address
 
 from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverPlan
+from databosun.api.injection import FaultKind, InjectedFault
+from databosun.domain.failoverchaos import Injection, chosen_container
+
+ENDS_PODS = ("Patroni",)
+"""The providers whose forced failover is the end of the primary's pod."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodFound:
-    """The pod of the primary's name. `owner`: what makes another one in its place; `addresses`: its own."""
+    """The pod of the primary. `owner`: what makes another one in its place; `addresses`: its own."""
 
     name: str
     uid: str
@@ -19,19 +26,22 @@ class PodFound:
     owner: str | None
     deleting: bool
     agent: bool
+    containers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ActFacts:
-    """What was found. `begun`: the uid of the pod that was to be ended by the word written down before; `allowed`: the
-    operator may delete pods there; `against`: a guard that does not hold, an approval that is gone, a closed window."""
+    """What was found. `begun`: the uid of the pod that was to be struck by the word written down before; `denied`: what
+    the operator would need there and has not, None: nothing; `against`: a guard that does not hold, an approval that is
+    gone, a closed window; `injection`: the fault that was ordered of Chaos Mesh."""
 
     asked: ActAsked
     plan: FailoverPlan
     pod: PodFound | None
     begun: str | None
-    allowed: bool
+    denied: str | None
     against: str | None
+    injection: Injection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +53,69 @@ class EndPod:
     first: bool
 
 
-def decide_act(facts: ActFacts, now: datetime) -> EndPod | ActAnswer:
-    """End it, or answer."""
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """Have Chaos Mesh do the fault to this very pod. `first`: it is written down before."""
+
+    name: str
+    uid: str
+    container: str | None
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take back a fault that was not done in time, as long as it still is as it was found."""
+
+    injection: Injection
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """It is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the pod may be found by: names to look for, and an address."""
+
+    names: tuple[str, ...] = field(default_factory=tuple)
+    address: str | None = None
+
+
+Act = EndPod | Inject | Withdraw | LookAgain | ActAnswer
+
+
+def fault_of(plan: FailoverPlan) -> InjectedFault | None:
+    """What the operator is to do to the primary's pod in this plan; None: nothing."""
+    if plan.mode is FailoverMode.FAULT_INJECTION:
+        return plan.fault
+    if plan.mode is FailoverMode.FORCED_FAILOVER and plan.provider in ENDS_PODS:
+        return InjectedFault(kind=FaultKind.POD_DELETE)
+    return None
+
+
+def pod_names(asked: ActAsked) -> Names:
+    """By the member's name, or, where that is an address, by the first label of its host name or by its IP."""
+    if _is_ip(asked.host):
+        return Names((asked.member,), asked.host)
+    return Names(tuple(dict.fromkeys((asked.member, asked.host.partition(".")[0]))))
+
+
+def decide_act(facts: ActFacts, now: datetime) -> Act:
+    """Do it, or answer."""
+    fault = fault_of(facts.plan)
+    if fault is None or fault.kind is FaultKind.POD_DELETE:
+        return _decide_end(facts, now)
+    return _decide_injection(facts, now)
+
+
+def _decide_end(facts: ActFacts, now: datetime) -> EndPod | ActAnswer:
     asked, pod, begun = facts.asked, facts.pod, facts.begun
     if begun is not None and (pod is None or pod.uid != begun or pod.deleting):
-        return _answer(facts, f"the pod {asked.member} was deleted", done=True)
+        return _answer(facts, f"the pod {pod.name if pod else asked.member} was deleted", done=True)
     if now > asked.not_after:
-        return _answer(facts, f"the operator came to it after {asked.not_after.isoformat()}, too late")
+        return _answer(facts, _late(asked))
     if begun is not None and pod is not None:
         return EndPod(pod.name, begun, first=False)
     why = _against(facts)
@@ -58,34 +124,80 @@ def decide_act(facts: ActFacts, now: datetime) -> EndPod | ActAnswer:
     return EndPod(pod.name, pod.uid, first=True)
 
 
+def _decide_injection(facts: ActFacts, now: datetime) -> Act:
+    """Done is what Chaos Mesh says that it did, and nothing that it was merely told to do."""
+    asked, pod, injection = facts.asked, facts.pod, facts.injection
+    if injection is not None and facts.begun is not None:
+        if injection.done:
+            return _answer(facts, f"{injection.kind} {injection.name} was done to {asked.member}", done=True)
+        if now <= asked.not_after:
+            return LookAgain()
+        if injection.begun:
+            message = f"Chaos Mesh has begun with {injection.kind} {injection.name}, and not said that it was done"
+            return _answer(facts, message, done=True)
+        return Withdraw(injection)
+    if now > asked.not_after:
+        never = "Chaos Mesh had not done it by" if facts.begun is not None else "the operator came to it after"
+        return _answer(facts, f"{never} {asked.not_after.isoformat()}, too late")
+    why = _against(facts)
+    if why is not None or pod is None:
+        return _answer(facts, why or "it is gone")
+    if facts.begun not in (None, pod.uid):
+        return _answer(facts, f"another pod {pod.name} has come in its place")
+    found = chosen_container(facts.plan.fault, pod.containers)
+    if found.refused is not None:
+        return _answer(facts, f"the pod {pod.name} {found.refused}")
+    return Inject(pod.name, pod.uid, found.container, first=facts.begun is None)
+
+
 def _against(facts: ActFacts) -> str | None:
     asked, plan, pod = facts.asked, facts.plan, facts.pod
-    if (asked.plan_hash, asked.member, plan.mode) != (plan.hash, plan.primary, FailoverMode.FORCED_FAILOVER):
+    if (asked.plan_hash, asked.member) != (plan.hash, plan.primary) or fault_of(plan) is None:
         told = f"{asked.member} of plan {asked.plan_hash} was asked for"
         return f"{told}; the plan is {plan.hash}, {plan.mode} of {plan.primary}"
     if facts.against is not None:
         return facts.against
     if pod is None:
         return (
-            f"no pod {asked.member} is in the namespace of the Database; a forced failover by {plan.provider} is for "
-            "members that are pods, named as Patroni names them"
+            f"no pod {asked.member} is in the namespace of the Database; this is for members that are pods there, known"
+            f" to {plan.provider} by the pod's name, its DNS name, or its IP"
         )
     return _against_pod(facts, pod)
 
 
 def _against_pod(facts: ActFacts, pod: PodFound) -> str | None:
+    asked, fault = facts.asked, fault_of(facts.plan)
     if pod.agent:
         return f"the pod {pod.name} is one of Databosun's own"
     if pod.deleting:
         return f"the pod {pod.name} is being deleted by somebody else"
-    if facts.asked.host not in pod.addresses:
+    if asked.host not in pod.addresses or pod.name != asked.member != f"{asked.host}:{_port(asked.member)}":
         known = ", ".join(pod.addresses) or "none"
-        return f"the pod {pod.name} is at {known}; Patroni has {facts.asked.member} at {facts.asked.host}"
+        return f"the pod {pod.name} is at {known}; {facts.plan.provider} has {asked.member} at {asked.host}"
     if pod.owner is None:
         return f"the pod {pod.name} belongs to no controller, and nothing would bring it back"
-    if not facts.allowed:
-        return "the operator may not delete pods there: set rbac.deletePods in the chart's values"
-    return None
+    if pod.name != asked.member and _is_ip(asked.host) and fault and fault.kind is FaultKind.POD_DELETE:
+        return (
+            f"{facts.plan.provider} knows the pod {pod.name} by its IP, {asked.host}, and the one in its place would"
+            " have another: have members announced by host names"
+        )
+    return facts.denied
+
+
+def _port(member: str) -> str:
+    return member.rpartition(":")[2]
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _late(asked: ActAsked) -> str:
+    return f"the operator came to it after {asked.not_after.isoformat()}, too late"
 
 
 def _answer(facts: ActFacts, message: str, *, done: bool = False) -> ActAnswer:

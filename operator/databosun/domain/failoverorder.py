@@ -7,6 +7,7 @@ from datetime import datetime
 
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.failover import FailoverMode, FailoverPlan, FailoverStep, FailoverTask, ProviderTarget
+from databosun.api.injection import InjectedFault
 from databosun.api.request import DatabaseTarget
 from databosun.api.v1alpha1.failovertestrun import (
     FailoverPhase,
@@ -32,6 +33,7 @@ class FailoverOrder(JobOrder):
     database: DatabaseTarget
     provider: ProviderTarget
     mode: FailoverMode
+    fault: InjectedFault | None
     test: EffectiveFailover
     lost_writes: int
     approval_needed: bool
@@ -77,6 +79,7 @@ def _task(facts: FailoverFacts, step: FailoverStep, plan: PlannedFailover | None
         uid=facts.state.ref.uid,
         step=step,
         mode=order.mode,
+        fault=order.fault,
         provider=order.provider,
         plan=FailoverPlan.model_validate(plan.model_dump()) if plan is not None else None,
         guards=test.guards,

@@ -5,12 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from typing import Protocol
 
 from databosun.api.failover import FailoverMode, FailoverPlan
+from databosun.api.injection import InjectedFault
 
 
 def make_plan(
-    run_uid: str, provider: str, mode: FailoverMode, primary: str, candidate: str, members: Iterable[str]
+    run_uid: str,
+    provider: str,
+    mode: FailoverMode,
+    primary: str,
+    candidate: str,
+    members: Iterable[str],
+    fault: InjectedFault | None = None,
 ) -> FailoverPlan:
     """The plan. Lag and load are no part of it: they are guards, looked at anew each time."""
     named = {
@@ -19,6 +27,35 @@ def make_plan(
         "primary": primary,
         "candidate": candidate,
         "members": sorted(set(members)),
+        **({"fault": fault.dump()} if fault is not None else {}),
     }
     text = json.dumps({"run": run_uid, **named}, sort_keys=True)
     return FailoverPlan.model_validate({**named, "hash": hashlib.sha256(text.encode()).hexdigest()[:16]})
+
+
+class Planned(Protocol):
+    """A plan, as the agent is given it or as it stands in a status."""
+
+    @property
+    def mode(self) -> FailoverMode: ...
+    @property
+    def primary(self) -> str: ...
+    @property
+    def candidate(self) -> str: ...
+    @property
+    def fault(self) -> InjectedFault | None: ...
+
+
+def describe_plan(plan: Planned) -> str:
+    """What is to be done, for people."""
+    if plan.fault is None:
+        return f"{plan.candidate} is to take over from {plan.primary} ({plan.mode})"
+    return f"{describe_mode(plan.mode, plan.fault)} of {plan.primary}; {plan.candidate} could take over"
+
+
+def describe_mode(mode: FailoverMode, fault: InjectedFault | None) -> str:
+    """A mode with its fault, for people."""
+    if fault is None:
+        return str(mode)
+    more = f" for {fault.duration}" if fault.duration else f" of container {fault.container}" if fault.container else ""
+    return f"{mode} ({fault.kind}{more})"

@@ -23,7 +23,7 @@ from databosun.domain.failoverorder import (
     settle_job,
     switch_job,
 )
-from databosun.domain.failoverplan import make_plan
+from databosun.domain.failoverplan import describe_mode, describe_plan, make_plan
 from databosun.domain.failoverstatus import found, guards, topology
 from databosun.domain.failoververdict import conclude, refuse, without_word
 from databosun.domain.plan import Plan, PostEvent
@@ -86,11 +86,12 @@ def _plan(facts: FailoverFacts, step: Conclude, seen: FailoverResult, now: datet
         ending = Ending(Reason.NO_CANDIDATE, f"nothing was moved: {seen.message}", certain=True, refused=True)
         return refuse(facts, step.attempt, ending, now, **shown)
     members = [one.name for one in seen.topology.members]
-    made = make_plan(facts.state.ref.uid, order.provider.provider, order.mode, seen.primary, seen.candidate, members)
+    what = order.provider.provider, order.mode, seen.primary, seen.candidate
+    made = make_plan(facts.state.ref.uid, *what, members, order.fault)
     plan = PlannedFailover(
         **made.model_dump(), at=at, approval_needed=order.approval_needed, until=at + order.test.wait_for
     )
-    message = f"{plan.candidate} is to take over from {plan.primary} ({plan.mode}); plan {plan.hash}"
+    message = f"{describe_plan(made)}; plan {plan.hash}"
     if plan.approval_needed:
         message += f"; approve it with kubectl bosun approve --failover {facts.state.ref.name}"
     closed = replace(step.ending, reason=str(Reason.FAILOVER_PLANNED), certain=True, retryable=False)
@@ -134,7 +135,7 @@ def _wait_or_switch(facts: FailoverFacts, plan: PlannedFailover, now: datetime) 
         "phase": FailoverPhase.RUNNING,
         "plan": plan.model_copy(update={"approval": facts.consent.name if facts.consent else None}),
     }
-    message = f"{plan.candidate} takes over from {plan.primary}"
+    message = f"{describe_plan(plan)}: it goes ahead"
     return Plan(status=facts.state.under_way(Reason.RUNNING, message, now, **update), wake_at=now)
 
 
@@ -174,11 +175,10 @@ def _never(facts: FailoverFacts, plan: PlannedFailover) -> Doomed | None:
     """Why this plan cannot be carried out any more."""
     if facts.state.facts.doomed is not None or facts.order is None:
         return facts.state.facts.doomed or Doomed(Reason.DATABASE_NOT_FOUND, _gone(facts).message)
-    now = (facts.order.provider.provider, facts.order.mode)
-    if now != (plan.provider, plan.mode):
-        message = (
-            f"nothing was moved: the plan is a {plan.mode} by {plan.provider}, and now {now[1]} by {now[0]} is asked"
-        )
+    now = (facts.order.provider.provider, facts.order.mode, facts.order.fault)
+    if now != (plan.provider, plan.mode, plan.fault):
+        was, asked = describe_mode(plan.mode, plan.fault), describe_mode(now[1], now[2])
+        message = f"nothing was moved: the plan is a {was} by {plan.provider}, and now {asked} by {now[0]} is asked"
         return Doomed(Reason.PLAN_CHANGED, message)
     return None
 

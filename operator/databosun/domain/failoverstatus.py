@@ -110,6 +110,7 @@ def _measurement(seen: FailoverMeasured | None) -> FailoverMeasurement | None:
         write_downtime=for_people(down) if down is not None else None,
         read_downtime_milliseconds=_millis(seen.read_downtime_seconds),
         promotion_milliseconds=_millis(seen.promotion_seconds),
+        recovered_milliseconds=_millis(seen.recovered_seconds),
         rejoin_milliseconds=_millis(seen.rejoin_seconds),
         acknowledged=seen.acknowledged,
         lost=seen.lost,

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from databosun.api.failover import FailoverMode, GuardLimits, ProbeOrder, ProbePath, ProviderTarget
+from databosun.api.injection import InjectedFault
 from databosun.api.quantities import parse_quantity
 from databosun.api.v1alpha1.database import DatabaseSpec, EngineName
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
@@ -22,14 +23,18 @@ from databosun.domain.requests import Named
 from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
 
 SCHEDULE = "failover"
-ENDS_PODS: Mapping[str, tuple[FailoverMode, ...]] = {"Patroni": (FailoverMode.FORCED_FAILOVER,)}
-"""The modes of a provider in which the operator ends the primary's pod."""
 PROVIDERS: Mapping[str, EngineName] = {
     "Sentinel": EngineName.REDIS,
     "MariaDBReplication": EngineName.MARIADB,
     "Patroni": EngineName.POSTGRESQL,
 }
 """What this release can make to fail over, and of which engine that is."""
+MODES: Mapping[str, tuple[FailoverMode, ...]] = {
+    "MariaDBReplication": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
+}
+"""Where not in every mode. Nobody but Databosun promotes under MariaDBReplication: there, a fault would only leave the
+database without a primary."""
+LONGEST_FAULT = timedelta(hours=1)
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""
 _SECOND, _DAY, _WEEK, _YEAR = timedelta(seconds=1), timedelta(days=1), timedelta(days=7), timedelta(days=365)
@@ -62,6 +67,7 @@ class EffectiveFailover:
     rejoin: float
     abort: float
     lock: timedelta | None
+    fault: InjectedFault | None
 
 
 def effective_failover(spec: FailoverTestSpec) -> EffectiveFailover:
@@ -89,11 +95,12 @@ def effective_failover(spec: FailoverTestSpec) -> EffectiveFailover:
         rejoin=_seconds("spec.objectives.rejoin", objectives.rejoin),
         abort=_seconds("spec.abort.whenDowntimeExceeds", spec.abort.when_downtime_exceeds),
         lock=read_span("spec.evidence.retention", retention, _SECOND, 100 * _YEAR) if retention else None,
+        fault=_fault(spec.fault),
     )
 
 
-def provider_target(name: str, spec: DatabaseSpec) -> ProviderTarget:
-    """What decides over the primary. UserFault says why this release cannot make it fail over."""
+def provider_target(name: str, spec: DatabaseSpec, mode: FailoverMode) -> ProviderTarget:
+    """What decides over the primary. UserFault says why this release cannot make it fail over, or not in this mode."""
     replication, known = spec.replication, ", ".join(f"{one} ({engine})" for one, engine in PROVIDERS.items())
     if replication is None:
         message = f"Database {name} says nothing in spec.replication; expected one of the providers {known}"
@@ -102,6 +109,10 @@ def provider_target(name: str, spec: DatabaseSpec) -> ProviderTarget:
     if engine is None or engine is not spec.engine:
         message = f"Database {name} is {spec.engine} by {replication.provider}; this release tests {known}"
         raise UserFault(Reason.PROVIDER_UNSUPPORTED, message)
+    modes = MODES.get(replication.provider, tuple(FailoverMode))
+    if mode not in modes:
+        message = f"spec.mode is {mode}; a database by {replication.provider} is tested by {' or '.join(modes)}"
+        raise UserFault(Reason.MODE_UNSUPPORTED, message)
     return ProviderTarget(
         provider=replication.provider,
         endpoints=list(replication.endpoints or []),
@@ -121,6 +132,12 @@ def _age(path: str, text: str) -> timedelta | None:
 
 def _seconds(path: str, text: str) -> float:
     return read_span(path, text, _SECOND, _DAY).total_seconds()
+
+
+def _fault(fault: InjectedFault | None) -> InjectedFault | None:
+    if fault is not None and fault.duration is not None:
+        read_span("spec.fault.duration", fault.duration, _SECOND, LONGEST_FAULT)
+    return fault
 
 
 def _guards(spec: FailoverTestSpec) -> GuardLimits:

@@ -27,6 +27,7 @@ class FailoverReason(StrEnum):
     GUARD_FAILED = "GuardFailed"
     WINDOW_CLOSED = "WindowClosed"
     SETTLED = "Settled"
+    FAULT_UNSEEN = "FaultUnseen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class MoveFacts:
     """What was found. `judged`: None where nothing was written. `rejoin_seconds`: None where it did not come about.
 
     `read_backs`: how many of the two there are. `divergence`: proofs beside the ledger's. `switch_fault`: why the move
-    was not made to its end, after clients may have noticed it.
+    was not made to its end, after clients may have noticed it. `unseen`: why a fault was none. `again`: the primary
+    that took writes again after a fault, nobody else having been promoted.
     """
 
     objectives: Objectives
@@ -53,6 +55,8 @@ class MoveFacts:
     read_backs: int
     divergence: Sequence[str] = ()
     switch_fault: str | None = None
+    unseen: str | None = None
+    again: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,8 @@ def _proven_wrong(facts: MoveFacts) -> Decided | None:
         )
         return _failed(FailoverReason.DOWNTIME_EXCEEDED, message)
     if facts.rejoin_seconds is None and facts.missing is not None:
-        message = f"the old primary did not rejoin within {objectives.rejoin:g} s: {facts.missing}"
+        late = "the old primary did not rejoin" if facts.again is None else "not all was as before"
+        message = f"{late} within {objectives.rejoin:g} s: {facts.missing}"
         return _failed(FailoverReason.NOT_REJOINED, message)
     return None
 
@@ -111,6 +116,8 @@ def _unproven(facts: MoveFacts) -> Decided | None:
     judged = facts.judged
     if judged is None or not judged.before:
         return _inconclusive(FailoverReason.NO_BASELINE, "no write was acknowledged before the switch")
+    if facts.unseen is not None:
+        return _inconclusive(FailoverReason.FAULT_UNSEEN, facts.unseen)
     if facts.read_backs < 2 or judged.losses.unchecked:
         message = (
             f"{judged.losses.unchecked} acknowledged writes were never looked for; {facts.read_backs} of 2 read-backs"
@@ -130,9 +137,15 @@ def _passed(facts: MoveFacts) -> Decided:
     if judged is None:
         raise TypeError(judged)
     lost = judged.losses.lost.count + judged.losses.rejoin_lost.count
+    seconds = facts.rejoin_seconds or 0
+    then = (
+        f"the old primary followed after {seconds:.1f} s"
+        if facts.again is None
+        else f"nobody was promoted: {facts.again} took writes again, and all was as before after {seconds:.1f} s"
+    )
     message = (
         f"no client could write for {judged.downtime.seconds:.2f} s; {lost} of {judged.acknowledged} acknowledged "
-        f"writes are lost; the old primary followed after {facts.rejoin_seconds or 0:.1f} s"
+        f"writes are lost; {then}"
     )
     return Decided(FailoverVerdict.PASSED, FailoverReason.PASSED, message)
 

@@ -32,6 +32,7 @@ class FailoverFault(StrEnum):
     NOT_PROMOTED = "NotPromoted"
     NOT_ENDED = "NotEnded"
     NOT_ANSWERED = "NotAnswered"
+    FAULT_UNSEEN = "FaultUnseen"
 
 
 class Declined(UserFault):

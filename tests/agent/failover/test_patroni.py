@@ -21,6 +21,7 @@ from databosun.api.failover import (
     Member,
     MemberRole,
 )
+from databosun.api.injection import FaultKind, InjectedFault
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import Fate
 from databosun.engines.base import Credentials
@@ -29,6 +30,7 @@ from databosun.engines.postgresql.failover import rest, switch
 from databosun.engines.postgresql.failover.provider import PatroniProvider
 from support.failoverjob import RUN
 from support.patroniyard import MOVER, PROBE, SCHEMA, TTL, Node, PatroniYard
+from support.pgserver import kill_postmaster
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -183,6 +185,36 @@ def test_what_a_killed_primary_had_sent_to_nobody_is_counted_to_the_row(
     with yard.provider() as provider:
         monkeypatch.undo()
         provider.remove_probe()
+    assert yard.leftovers() == []
+
+
+def test_a_server_that_is_killed_and_started_in_place_stays_primary_and_what_that_cost_is_measured(
+    yard: PatroniYard, tmp_path: Path
+) -> None:
+    """As where a container is killed: Patroni keeps the lease, and nobody is promoted."""
+    job = yard.job(tmp_path, FailoverMode.FAULT_INJECTION)
+    job.fault = InjectedFault(kind=FaultKind.CONTAINER_KILL)
+    plan, primary = job.plan(), yard.leader
+    assert plan.fault == job.fault
+
+    def operator(asked: ActAsked) -> ActAnswer:
+        assert (asked.member, asked.host, asked.plan_hash) == (primary.name, primary.host, plan.hash)
+        kill_postmaster(primary.data)
+        return ActAnswer(plan_hash=asked.plan_hash, done=True, message="killed")
+
+    job.operator = operator
+    found = job.switch(plan, rate=50.0)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    assert f"nobody was promoted: {primary.name} took writes again" in found.message
+    measured = found.measured
+    assert measured
+    assert (measured.lost, measured.split_brain, measured.promotion_seconds) == (0, [], None)
+    assert measured.recovered_seconds
+    assert measured.write_downtime_seconds
+    assert 0.2 < measured.write_downtime_seconds <= measured.recovered_seconds + 5
+    assert [one.event for one in found.timeline if one.event in ("PrimaryChanged", "Recovered")] == ["Recovered"]
+    assert job.evidence["plan"]["fault"] == {"kind": "ContainerKill"}
+    assert yard.leader is primary
     assert yard.leftovers() == []
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from databosun.api.failover import FailoverMode, FailoverStep, FailoverVerdict, MemberRole
+from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverStep, FailoverVerdict, MemberRole
+from databosun.api.injection import FaultKind, InjectedFault
 from databosun.api.result import Outcome
 from databosun.domain.errors import WorldFault
 from databosun.domain.ledger import Fate
@@ -82,6 +83,33 @@ def test_the_plain_command_loses_just_what_the_ledger_says(
     assert measured.lost == len(missing) > 10
     assert measured.split_brain
     assert plan.primary in measured.split_brain[0]
+    assert found.settled
+
+
+def test_a_fault_to_the_master_shows_whom_the_sentinels_promote_and_that_it_stays_away(
+    sentinel: SentinelYard, tmp_path: Path
+) -> None:
+    """Nothing is ordered of anybody: the Sentinels find out by themselves."""
+    job = sentinel.job(tmp_path, FailoverMode.FAULT_INJECTION)
+    job.fault = InjectedFault(kind=FaultKind.POD_DELETE)
+    plan = job.plan()
+
+    def operator(asked: ActAsked) -> ActAnswer:
+        assert (asked.member, asked.host) == (plan.primary, "127.0.0.1")
+        sentinel.named(plan.primary).stop()
+        return ActAnswer(plan_hash=asked.plan_hash, done=True, message="stopped")
+
+    job.operator = operator
+    found = job.switch(plan, rejoin_seconds=1.0)
+    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "NotRejoined"), found
+    measured = found.measured
+    assert measured
+    assert (measured.lost, measured.split_brain, measured.recovered_seconds) == (0, [], None)
+    assert found.candidate != plan.primary
+    assert measured.promotion_seconds
+    assert measured.write_downtime_seconds is not None
+    assert measured.write_downtime_seconds > 1.5  # down-after-milliseconds is 2000
+    assert _is_master(sentinel.named(found.candidate or ""))
     assert found.settled
 
 

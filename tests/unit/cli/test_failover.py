@@ -81,13 +81,20 @@ async def test_a_test_by_hand_is_of_its_own_database_and_cannot_start_later(term
 async def test_consent_names_the_plan_and_the_person_and_ends_with_the_plan(terminal: Terminal) -> None:
     run(terminal, **WAITING)
     assert await approve(terminal) == 0
-    assert "n2 takes over from n1 (PlannedSwitchover, Sentinel)" in terminal.said
+    assert "by Sentinel: n2 is to take over from n1 (PlannedSwitchover)" in terminal.said
     assert "n2 Replica yes 12" in terminal.said
     assert "fencing: none was found" in terminal.said
     [body] = terminal.kube.all(APPROVALS)
     spec = ApprovalSpec.model_validate(body["spec"])
     assert (spec.ref.kind, spec.ref.name, spec.plan_hash) == ("FailoverTestRun", "mine", PLAN["hash"])
     assert (spec.approved_by, spec.not_after.isoformat()) == ("ada@example.com", "2026-03-01T18:00:00+00:00")
+
+
+async def test_a_fault_is_named_where_consent_is_asked_for(terminal: Terminal) -> None:
+    fault = {"kind": "NetworkPartition", "duration": "90s"}
+    run(terminal, **{**WAITING, "plan": {**PLAN, "mode": "FaultInjection", "fault": fault}})
+    assert await approve(terminal) == 0
+    assert "FaultInjection (NetworkPartition for 90s) of n1; n2 could take over" in terminal.said
 
 
 async def test_a_no_or_another_plan_consents_to_nothing(terminal: Terminal) -> None:

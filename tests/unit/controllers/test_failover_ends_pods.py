@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
-from databosun.api.failover import ActAsked, FailoverStep, FailoverTask
-from databosun.api.request import ANSWER_ANNOTATION, Request
-from databosun.domain.names import attempt_job_name
+from databosun.api.request import ANSWER_ANNOTATION
 from databosun.domain.plan import ANNOTATION_ENDS
-from databosun.kube.resources import Object
 from support.agentrun import NAMESPACE
 from support.chaoskube import Fault, Mode
-from support.operator import Rig, database, failover_run, failover_test, policy, storage
-from support.operator_scenarios import HOUR, Driver, ready, runs_done
-
-RUN = "FailoverTestRun"
-PATRONI = {"provider": "Patroni", "endpoints": ["http://n1:8008", "http://n2:8008"]}
-AGENT = f"{attempt_job_name('mine', 2)}-pod"
+from support.failoveracts import AGENT, RUN, annotations, answer, begin, member, members, told
+from support.operator import Rig
+from support.operator_scenarios import HOUR, Driver, runs_done
 
 
 @pytest.fixture
@@ -28,60 +21,6 @@ async def drive() -> AsyncIterator[Driver]:
     rig = Rig(None)
     yield Driver(rig)
     await rig.close()
-
-
-async def begin(drive: Driver, **spec: Any) -> None:
-    """A cluster of two pods, and an agent that asks for the end of the first, and waits."""
-    rig = drive.rig
-    rig.agents.script = lambda request: asks(drive, request)
-    test = failover_test(mode="ForcedFailover", **spec)
-    await rig.create(storage(), database(environment="Staging", replication=PATRONI), policy(), test, member("n1"))
-    await drive.until(lambda: ready(rig))
-    await rig.create(failover_run("mine", rig.clock.now() + 12 * HOUR))
-
-
-def asks(drive: Driver, request: Request) -> str | None:
-    task = request.job
-    if not isinstance(task, FailoverTask) or task.step is not FailoverStep.SWITCH or task.plan is None:
-        return None
-    until = drive.rig.clock.now() + HOUR
-    asked = ActAsked(plan_hash=task.plan.hash, member="n1", host="n1.orders", not_after=until)
-    line = {"ts": "now", "level": "info", "event": "act", **asked.dump()}
-    drive.rig.agents.logs.setdefault((NAMESPACE, AGENT), json.dumps(line).encode())
-    return "hang"
-
-
-def member(name: str) -> Object:
-    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "orders", "uid": "s-1", "controller": True}
-    metadata = {"name": name, "namespace": NAMESPACE, "ownerReferences": [owner]}
-    spec = {"containers": [{"name": "postgresql", "image": "x"}], "hostname": name, "subdomain": "orders"}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-
-
-async def annotations(drive: Driver) -> dict[str, str]:
-    found: dict[str, str] = (await drive.rig.get("Pod", AGENT))["metadata"]["annotations"]
-    return found
-
-
-async def answer(drive: Driver) -> dict[str, Any]:
-    """Once there is one."""
-
-    async def answered() -> bool:
-        pods = {one["metadata"]["name"]: one for one in await drive.rig.objects("Pod")}
-        return AGENT in pods and ANSWER_ANNOTATION in pods[AGENT]["metadata"]["annotations"]
-
-    await drive.until(answered)
-    found: dict[str, Any] = json.loads((await annotations(drive))[ANSWER_ANNOTATION])
-    return found
-
-
-def told(drive: Driver) -> list[str]:
-    """Of the end of a primary, to whoever looks at the run."""
-    return [text for about, reason, text in drive.rig.told.events if (about, reason) == ("mine", "PrimaryEnded")]
-
-
-async def members(drive: Driver) -> list[str]:
-    return [one["metadata"]["uid"] for one in await drive.rig.objects("Pod") if one["metadata"]["name"] in ("n1", "n2")]
 
 
 async def test_the_pod_is_deleted_and_the_agent_told_and_the_run_goes_on(drive: Driver) -> None:

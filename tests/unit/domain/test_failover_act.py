@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 
 from databosun.api.failover import ActAnswer, ActAsked, FailoverMode
-from databosun.domain.failoveract import ActFacts, EndPod, PodFound, decide_act
+from databosun.api.injection import FaultKind, InjectedFault
+from databosun.domain.failoveract import (
+    ActFacts,
+    EndPod,
+    Inject,
+    LookAgain,
+    PodFound,
+    Withdraw,
+    decide_act,
+    fault_of,
+    pod_names,
+)
+from databosun.domain.failoverchaos import Injection, injection_body, read_injection
 from databosun.domain.failoverplan import make_plan
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -18,7 +30,7 @@ ASKED = ActAsked(plan_hash=PLAN.hash, member="orders-0", host="10.0.0.7", not_af
 POD = PodFound(
     "orders-0", "uid-1", ("10.0.0.7", "orders-0.orders.shop.svc"), "StatefulSet orders", deleting=False, agent=False
 )
-FACTS = ActFacts(ASKED, PLAN, POD, begun=None, allowed=True, against=None)
+FACTS = ActFacts(ASKED, PLAN, POD, begun=None, denied=None, against=None)
 
 
 def facts(**more: Any) -> ActFacts:
@@ -45,7 +57,7 @@ def test_the_primary_of_the_plan_is_ended_and_that_is_written_down_before() -> N
         (facts(pod_owner=None), "nothing would bring it back"),
         (facts(pod_agent=True), "Databosun's own"),
         (facts(pod_deleting=True), "being deleted by somebody else"),
-        (facts(allowed=False), "rbac.deletePods"),
+        (facts(denied="set rbac.deletePods"), "rbac.deletePods"),
         (facts(pod=None), "no pod orders-0"),
     ],
 )
@@ -76,3 +88,127 @@ def test_what_was_begun_and_did_not_come_about_is_gone_on_with_while_somebody_wa
     late = decide_act(begun, NOW + timedelta(seconds=91))
     assert isinstance(late, ActAnswer)
     assert not late.done
+
+
+# --- faults
+
+
+CUT = InjectedFault(kind=FaultKind.NETWORK_PARTITION, duration="1m30s")
+KILL = InjectedFault(kind=FaultKind.CONTAINER_KILL, container="postgresql")
+MADE = Injection("NetworkChaos", "databosun-x", "c-1", "7", begun=False, done=False)
+LATE = NOW + timedelta(seconds=91)
+
+
+def faulty(fault: InjectedFault, primary: str = "orders-0", **more: Any) -> ActFacts:
+    """What was found of a plan with a fault."""
+    nodes = [primary, "orders-1"]
+    plan = make_plan("u", "Sentinel", FailoverMode.FAULT_INJECTION, primary, "orders-1", nodes, fault)
+    pod = replace(POD, containers=("postgresql", "metrics"))
+    asked = ASKED.model_copy(update={"plan_hash": plan.hash, "member": primary})
+    return replace(FACTS, **{"plan": plan, "asked": asked, "pod": pod, **more})
+
+
+def test_a_pod_is_deleted_by_whatever_provider_where_that_is_the_fault() -> None:
+    assert decide_act(faulty(InjectedFault(kind=FaultKind.POD_DELETE)), NOW) == EndPod("orders-0", "uid-1", first=True)
+
+
+@pytest.mark.parametrize("mode", FailoverMode)
+def test_without_a_fault_nothing_but_a_forced_failover_of_patroni_is_the_operators(mode: FailoverMode) -> None:
+    for provider in ("Patroni", "Sentinel", "MariaDBReplication"):
+        plan = make_plan("u", provider, mode, "orders-0", "orders-1", ["orders-0"])
+        mine = (provider, mode) == ("Patroni", FailoverMode.FORCED_FAILOVER)
+        assert (fault_of(plan) is not None) is mine
+
+
+def test_a_fault_of_chaos_mesh_is_done_once_it_says_so() -> None:
+    begun = faulty(CUT, begun="uid-1")
+    assert decide_act(faulty(CUT), NOW) == Inject("orders-0", "uid-1", None, first=True)
+    assert decide_act(begun, NOW) == Inject("orders-0", "uid-1", None, first=False)
+    assert decide_act(replace(begun, injection=MADE), NOW) == LookAgain()
+    said = decide_act(replace(begun, injection=replace(MADE, begun=True, done=True)), LATE)
+    assert isinstance(said, ActAnswer)
+    assert said.done
+
+
+def test_one_that_it_never_began_is_taken_back_before_nothing_was_done_is_said() -> None:
+    begun = faulty(CUT, begun="uid-1")
+    assert decide_act(replace(begun, injection=MADE), LATE) == Withdraw(MADE)
+    gone = decide_act(begun, LATE)
+    assert isinstance(gone, ActAnswer)
+    assert not gone.done
+    half = decide_act(replace(begun, injection=replace(MADE, begun=True)), LATE)
+    assert isinstance(half, ActAnswer)
+    assert half.done, "it may have been done"
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (faulty(CUT, denied="networkchaos.chaos-mesh.org is not served"), "is not served"),
+        (faulty(KILL, pod=replace(POD, containers=("a", "b"))), "has no container postgresql, but a, b"),
+        (faulty(KILL.model_copy(update={"container": None})), "say which in spec.fault.container"),
+        (faulty(CUT, begun="uid-0"), "another pod orders-0 has come in its place"),
+        (faulty(CUT, against="no window is open"), "no window is open"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_says_why(found: ActFacts, words: str) -> None:
+    said = decide_act(found, NOW)
+    assert isinstance(said, ActAnswer)
+    assert not said.done
+    assert words in said.message
+
+
+def test_members_named_by_an_address_are_found_and_the_address_must_be_the_members_own() -> None:
+    host = "orders-0.orders.shop.svc"
+    kill = InjectedFault(kind=FaultKind.POD_DELETE)
+    named = faulty(kill, f"{host}:6379")
+    named = replace(named, asked=named.asked.model_copy(update={"host": host}))
+    assert pod_names(named.asked).names == (f"{host}:6379", "orders-0")
+    assert decide_act(named, NOW) == EndPod("orders-0", "uid-1", first=True)
+    other = decide_act(replace(named, asked=named.asked.model_copy(update={"host": "10.0.0.7"})), NOW)
+    assert isinstance(other, ActAnswer)
+    assert "has orders-0.orders.shop.svc:6379 at 10.0.0.7" in other.message
+
+
+def test_a_pod_known_by_its_ip_is_cut_off_and_not_deleted_since_another_one_would_have_another() -> None:
+    cut, end = (faulty(fault, "10.0.0.7:6379") for fault in (CUT, InjectedFault(kind=FaultKind.POD_DELETE)))
+    assert pod_names(cut.asked).address == "10.0.0.7"
+    assert decide_act(cut, NOW) == Inject("orders-0", "uid-1", None, first=True)
+    said = decide_act(end, NOW)
+    assert isinstance(said, ActAnswer)
+    assert "announced by host names" in said.message
+
+
+def test_what_chaos_mesh_is_told_is_of_one_pod_ends_by_itself_and_goes_with_its_run() -> None:
+    plan = faulty(CUT).plan
+    owner = {"apiVersion": "v", "kind": "FailoverTestRun", "name": "mine", "uid": "r-1", "namespace": "shop"}
+    body = injection_body(plan, CUT, "orders-0", None, owner)
+    assert body["spec"] == {
+        "mode": "all", "selector": {"namespaces": ["shop"], "pods": {"shop": ["orders-0"]}},
+        "action": "partition", "direction": "both", "duration": "90s",
+    }  # fmt: skip
+    assert body["metadata"]["ownerReferences"] == [
+        {name: owner[name] for name in ("apiVersion", "kind", "name", "uid")}
+    ]
+    kill = injection_body(plan, KILL, "orders-0", "postgresql", owner)
+    assert (kill["kind"], kill["spec"]["action"]) == ("PodChaos", "container-kill")
+    assert kill["spec"]["containerNames"] == ["postgresql"]
+
+
+@pytest.mark.parametrize(
+    ("records", "begun", "done"),
+    [
+        ([], False, False),
+        ([{"phase": "Not Injected", "injectedCount": 0}], False, False),
+        ([{"phase": "Not Injected/Wait Apply Sync", "injectedCount": 0}], True, False),
+        ([{"phase": "Injected", "injectedCount": 1}], True, True),
+        ([{"phase": "Not Injected", "injectedCount": 1}], True, True),  # done, and over by now
+    ],
+)
+def test_what_chaos_mesh_says_is_understood(records: list[dict[str, Any]], begun: bool, done: bool) -> None:
+    body = {
+        "metadata": {"name": "x", "uid": "u", "resourceVersion": "1"},
+        "status": {"experiment": {"containerRecords": records}},
+    }
+    found = read_injection("NetworkChaos", body)
+    assert (found.begun, found.done) == (begun, done)

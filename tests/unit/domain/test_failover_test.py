@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from databosun.api.failover import FailoverMode, GuardResult, ProviderTarget
+from databosun.api.injection import FaultKind, InjectedFault
 from databosun.api.request import DatabaseTarget
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
@@ -57,13 +58,18 @@ def test_of_windows_that_overlap_the_one_that_closes_last_counts() -> None:
 def test_a_plan_is_another_with_any_part_of_it_and_the_same_with_none() -> None:
     def plan(*, run: str = "u", mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER, **more: Any) -> str:
         given = {"provider": "Sentinel", "primary": "a", "candidate": "b", "members": ["a", "b"], **more}
-        return make_plan(run, given["provider"], mode, given["primary"], given["candidate"], given["members"]).hash
+        what = given["provider"], mode, given["primary"], given["candidate"], given["members"], given.get("fault")
+        return make_plan(run, *what).hash
 
     others = [
         plan(run="v"),
         plan(mode=FailoverMode.FORCED_FAILOVER),
         plan(provider="Patroni"),
         plan(primary="b", candidate="a"),
+        plan(fault=InjectedFault(kind=FaultKind.POD_DELETE)),
+        plan(fault=InjectedFault(kind=FaultKind.CONTAINER_KILL)),
+        plan(fault=InjectedFault(kind=FaultKind.NETWORK_PARTITION, duration="30s")),
+        plan(fault=InjectedFault(kind=FaultKind.NETWORK_PARTITION, duration="31s")),
         plan(members=["a", "b", "c"]),
         plan(),
     ]
@@ -100,4 +106,25 @@ def test_a_database_of_another_engine_than_its_provider_is_refused() -> None:
     replication = {"provider": "Sentinel", "masterName": "m"}
     given = {"engine": "PostgreSQL", "connection": connection, "replication": replication}
     with pytest.raises(UserFault, match="is PostgreSQL by Sentinel; this release tests Sentinel"):
-        provider_target("orders", DatabaseSpec.model_validate(given))
+        provider_target("orders", DatabaseSpec.model_validate(given), FailoverMode.PLANNED_SWITCHOVER)
+
+
+def test_where_nobody_promotes_by_himself_no_fault_is_done() -> None:
+    """The page asks for `read_only=ON` in the configuration: a primary that was started again would take no writes."""
+    given = {
+        "engine": "MariaDB",
+        "connection": {"host": "h", "credentialsSecretRef": {"name": "s"}},
+        "replication": {"provider": "MariaDBReplication"},
+    }
+    database = DatabaseSpec.model_validate(given)
+    for mode in (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER):
+        assert provider_target("orders", database, mode).provider == "MariaDBReplication"
+    with pytest.raises(UserFault, match="is tested by PlannedSwitchover or ForcedFailover") as fault:
+        provider_target("orders", database, FailoverMode.FAULT_INJECTION)
+    assert fault.value.reason == FailoverFault.MODE_UNSUPPORTED
+
+
+def test_a_partition_has_an_end() -> None:
+    fault = {"kind": "NetworkPartition", "duration": "2h"}
+    with pytest.raises(UserFault, match=r"spec\.fault\.duration is 2h; expected a duration from 1s to 1h"):
+        effective_failover(spec(mode="FaultInjection", fault=fault))

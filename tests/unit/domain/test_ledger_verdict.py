@@ -65,6 +65,22 @@ def test_what_was_not_measured_proves_nothing(facts: MoveFacts, reason: Failover
     assert (decided.verdict, decided.reason) == (FailoverVerdict.INCONCLUSIVE, reason)
 
 
+def test_a_fault_that_nobody_noticed_proves_nothing_and_one_that_cost_too_much_fails() -> None:
+    unseen = replace(FACTS, unseen="the server has gone on", read_backs=0)
+    assert decide_verdict(unseen).reason is FailoverReason.FAULT_UNSEEN
+    assert decide_verdict(unseen).verdict is FailoverVerdict.INCONCLUSIVE
+    slow = replace(FACTS, again="a", judged=replace(GOOD, downtime=Gap(10.6, 9.0, resumed=True)))
+    assert decide_verdict(slow).reason is FailoverReason.DOWNTIME_EXCEEDED
+
+
+def test_where_nobody_was_promoted_that_is_said_and_the_objectives_decide() -> None:
+    decided = decide_verdict(replace(FACTS, again="a"))
+    assert decided.verdict is FailoverVerdict.PASSED
+    assert "nobody was promoted: a took writes again" in decided.message
+    ill = decide_verdict(replace(FACTS, again="a", rejoin_seconds=None, missing="b: away"))
+    assert (ill.reason, ill.message) == (FailoverReason.NOT_REJOINED, "not all was as before within 60 s: b: away")
+
+
 def test_losses_are_told_before_all_else() -> None:
     facts = replace(losing(5), switch_fault="broken", rejoin_seconds=None, missing="away", read_backs=1)
     assert decide_verdict(facts).reason is FailoverReason.WRITES_LOST

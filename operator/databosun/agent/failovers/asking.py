@@ -1,4 +1,4 @@
-"""Asks the operator to end a pod, and waits for its answer: the agent has no rights in the cluster.
+"""Asks the operator for its part in a plan, and waits for its answer: the agent has no rights in the cluster.
 
 The operator follows the agent's log while a test is under way. Its answer is an annotation of the agent's pod, which
 the kubelet brings into a file.
@@ -32,9 +32,9 @@ class Asking:
     plan: FailoverPlan
     pulse: Callable[[], None]
 
-    def end(self, member: str, host: str) -> None:
-        """Returns once the operator has ended the member's pod. Declined where it did not; WorldFault where nobody
-        knows."""
+    def strike(self, member: str, host: str) -> None:
+        """Returns once the operator has done to the member's pod what the plan says. Declined where it did not;
+        WorldFault where nobody knows."""
         ctx = self.ctx
         until = ctx.clock() + timedelta(seconds=ASK_SECONDS)
         asked = ActAsked(plan_hash=self.plan.hash, member=member, host=host, not_after=until)
@@ -44,14 +44,15 @@ class Asking:
             self.pulse()
             if time.monotonic() > limit:
                 message = (
-                    f"the operator was asked to end {member}, and {ASK_SECONDS + ANSWER_SECONDS:.0f} s later has not "
-                    "answered: look whether it runs"
+                    f"the operator was asked to strike {member}, and has not answered for "
+                    f"{ASK_SECONDS + ANSWER_SECONDS:.0f} s: look whether it runs"
                 )
                 raise WorldFault(FailoverFault.NOT_ANSWERED, message)
             time.sleep(LOOK_SECONDS)
         ctx.log.info("answered", done=answer.done, message=answer.message)
         if not answer.done:
-            raise Declined(FailoverFault.NOT_ENDED, f"{member} was not ended, and nothing was moved: {answer.message}")
+            message = f"{member} was not struck, and nothing was moved: {answer.message}"
+            raise Declined(FailoverFault.NOT_ENDED, message)
 
     def _answer(self) -> ActAnswer | None:
         try:

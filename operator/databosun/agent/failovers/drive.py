@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from databosun.agent.failovers.clients import MOST_SHARE, PATIENCE_SECONDS, Way, rate_within
+from databosun.agent.failovers.faults import FaultUnseen, Moves
 from databosun.agent.failovers.found import Found
 from databosun.agent.stop import Stopped
 from databosun.api.failover import FailoverResult, FailoverStage, Topology
@@ -45,10 +46,12 @@ class DowntimeAborted(Exception):
 
 @dataclass
 class Drive:
-    """Drives one test. `wind_up` tells the provider that it is no more to be interrupted."""
+    """Drives one test. `moves`: the provider, or the fault that is done instead. `wind_up` tells the provider that it
+    is no more to be interrupted."""
 
     found: Found
     provider: FailoverProvider
+    moves: Moves
     wind_up: Callable[[], None]
 
     def run(self) -> FailoverResult:
@@ -71,7 +74,9 @@ class Drive:
             if found.ordered is None and not found.left:
                 raise
             told = f"{fault.reason}: {fault.message}"
-            if found.promoted is None:
+            if isinstance(fault, FaultUnseen):
+                found.unseen = told
+            elif found.promoted is None:
                 found.switch_fault = told
             else:  # it was moved, and what is missing is a part of the measurement
                 found.notes.append(told)
@@ -114,7 +119,13 @@ class Drive:
         ]
         names = [one.name for one in topology.members]
         plan = make_plan(
-            task.uid, topology.provider, task.mode, topology.primary or "", candidate or found.plan.candidate, names
+            task.uid,
+            topology.provider,
+            task.mode,
+            topology.primary or "",
+            candidate or found.plan.candidate,
+            names,
+            task.fault,
         )
         failing = next((one for one in found.guards if not one.ok), None)
         if failing is not None:
@@ -181,16 +192,21 @@ class Drive:
             found.ordered_at, found.ordered = ctx.clock(), time.monotonic()
             found.event("SwitchOrdered", found.plan.primary)
 
-        found.promoted = self.provider.move(found.plan, ordered)
+        found.promoted = self.moves.move(found.plan, ordered)
+        if found.promoted == found.plan.primary:
+            found.recovered_after, found.resumed = found.since_order(), time.monotonic()
+            found.event("Recovered", found.promoted, "nobody was promoted")
+            return
         found.promoted_after = found.since_order()
         found.event("PrimaryChanged", found.promoted)
         if found.promoted != found.plan.candidate:
             found.notes.append(f"{found.promoted} was promoted, and not {found.plan.candidate} as planned")
 
     def _observe(self) -> None:
-        """Until the new primary has acknowledged a write; then what it holds is read."""
-        found, ordered = self.found, self.found.ordered or 0.0
-        self._wait(lambda: found.crowd.acknowledged_since(ordered, found.promoted), abort=True)
+        """Until the new primary has acknowledged a write, or the same one again; then what it holds is read."""
+        found = self.found
+        since = found.resumed or found.ordered or 0.0
+        self._wait(lambda: found.crowd.acknowledged_since(since, found.promoted), abort=True)
         found.event("FirstSuccess", found.promoted)
         self._read_back("ReadAfterPromotion")
 
@@ -203,7 +219,7 @@ class Drive:
                 return False
             looked = time.monotonic()
             try:
-                found.missing = self.provider.rejoined(found.plan)
+                found.missing = self.moves.rejoined(found.plan)
             except WorldFault as fault:
                 found.missing = fault.message
             return found.missing is None or found.since_order() > found.task.rejoin_seconds
@@ -219,7 +235,7 @@ class Drive:
         self._stop_writing()
         found = self.found
         self._read_back("ReadAfterRejoin")
-        found.divergence = list(self.provider.divergence(found.plan))
+        found.divergence = list(self.moves.divergence(found.plan))
         found.topology_after = self.provider.topology()
 
     def _read_back(self, event: str) -> None:

@@ -30,7 +30,8 @@ HANDOVERS = 1
 
 @dataclass
 class Found:
-    """Instants are of the monotonic clock, but for the timeline and `ordered_at`."""
+    """Instants are of the monotonic clock, but for the timeline and `ordered_at`. `promoted`: who took writes after it;
+    where that is the primary that there was, `recovered_after` and `resumed` say since when."""
 
     ctx: Context
     task: FailoverTask
@@ -45,12 +46,15 @@ class Found:
     ordered_at: datetime | None = None
     promoted: str | None = None
     promoted_after: float | None = None
+    recovered_after: float | None = None
+    resumed: float | None = None
     rejoined_after: float | None = None
     missing: str | None = None
     stopped: float | None = None
     backs: list[ReadBack] = field(default_factory=list)
     divergence: list[str] = field(default_factory=list)
     switch_fault: str | None = None
+    unseen: str | None = None
     notes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
@@ -78,7 +82,15 @@ class Found:
         judged = self.judged()
         objectives = Objectives(self.task.write_downtime_seconds, self.task.lost_writes, self.task.rejoin_seconds)
         facts = MoveFacts(
-            objectives, judged, self.rejoined_after, self.missing, len(self.backs), self.divergence, self.switch_fault
+            objectives,
+            judged,
+            self.rejoined_after,
+            self.missing,
+            len(self.backs),
+            self.divergence,
+            self.switch_fault,
+            unseen=self.unseen,
+            again=self.plan.primary if self.recovered_after is not None else None,
         )
         decided = decide_verdict(facts)
         return self._measured(decided, judged, split_brain_lines(facts))
@@ -117,6 +129,7 @@ class Found:
             read_downtime_seconds=round(downtime(reads, self._span(self.ordered)).seconds, 3) if len(reads) else None,
             resumed=judged.downtime.resumed,
             promotion_seconds=_rounded(self.promoted_after),
+            recovered_seconds=_rounded(self.recovered_after),
             rejoin_seconds=_rounded(self.rejoined_after),
             acknowledged=judged.acknowledged,
             lost=judged.losses.lost.count,
@@ -146,7 +159,8 @@ class Found:
 
     def _span(self, ordered: float) -> Span:
         until = self.stopped if self.stopped is not None else time.monotonic()
-        return Span(ordered, until, self.promoted, HANDOVERS)
+        another = self.promoted if self.recovered_after is None else None
+        return Span(ordered, until, another, HANDOVERS)
 
 
 def _rounded(seconds: float | None) -> float | None:

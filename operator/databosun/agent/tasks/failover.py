@@ -9,6 +9,7 @@ from databosun.agent.context import Context
 from databosun.agent.failovers.asking import Asking
 from databosun.agent.failovers.drive import Drive
 from databosun.agent.failovers.evidence import put_evidence, put_ledger, read_failover
+from databosun.agent.failovers.faults import Fault, Moves
 from databosun.agent.failovers.found import Found
 from databosun.agent.reasons import AgentReason
 from databosun.api.failover import (
@@ -92,7 +93,10 @@ def _switch(
     _ = ctx.signing_key  # a wrong key is said before anything is done
     ctx.started = True
     found = Found(ctx, task, plan)
-    result = Drive(found, provider, pulse.wind_up).run()
+    moves: Moves = provider
+    if task.mode is FailoverMode.FAULT_INJECTION:
+        moves = Fault(provider, Asking(ctx, plan, pulse).strike, pulse, task.abort_seconds)
+    result = Drive(found, provider, moves, pulse.wind_up).run()
     if found.ordered is not None:
         lines = ledger_lines(found.crowd.writes, found.backs, [one for eye in found.crowd.sightings for one in eye])
         result = result.model_copy(update={"ledger_sha256": put_ledger(ctx, task, lines)})
@@ -160,7 +164,7 @@ def _site(ctx: Context, task: FailoverTask, pulse: _Pulse) -> Site:
         run=task.uid,
         until=ctx.request.deadline,
         pulse=pulse,
-        end=Asking(ctx, plan, pulse).end if forced and plan is not None else None,
+        end=Asking(ctx, plan, pulse).strike if forced and plan is not None else None,
     )
 
 

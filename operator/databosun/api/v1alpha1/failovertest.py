@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from databosun.api.failover import FailoverMode
+from databosun.api.injection import InjectedFault
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate
 from databosun.api.v1alpha1.conditions import Conditions
 from databosun.api.v1alpha1.database import CredentialsRef, Host
@@ -21,7 +22,7 @@ from databosun.api.v1alpha1.fields import (
     Time,
     TimeZone,
 )
-from databosun.api.v1alpha1.schema import matches, one_each
+from databosun.api.v1alpha1.schema import cel, matches, one_each, rules
 
 _TABLE = r"^[a-z_][a-z0-9_]*$"
 
@@ -149,14 +150,22 @@ class FailoverHistory(Model):
 class FailoverTestSpec(Model):
     """What a user wants proven."""
 
+    model_config = rules(
+        cel(
+            "(self.mode == 'FaultInjection') == has(self.fault)",
+            "fault is required by mode FaultInjection, and for that mode only",
+        ),
+    )
     database_ref: LocalRef = Field(
         description="The Database that is to fail over. Its spec.replication says what decides over its primary."
     )
     mode: FailoverMode = Field(
         default=FailoverMode.PLANNED_SWITCHOVER,
         description="PlannedSwitchover: the primary hands over, and nothing may be lost. ForcedFailover: the provider"
-        " is made to promote a replica as if the primary were gone; what that costs is counted.",
+        " is made to promote a replica as if the primary were gone; what that costs is counted. FaultInjection: the"
+        " fault is done to the primary's pod, and it is looked who takes writes, and since when.",
     )
+    fault: InjectedFault | None = Field(default=None, description="What is done to the primary's pod.")
     schedule: FailoverSchedule | None = Field(
         default=None, description="When. Absent: on demand only (kubectl bosun failover NAME)."
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from databosun.api.failover import FailoverMode, FailoverStep
+from databosun.api.injection import InjectedFault
 from databosun.api.v1alpha1.common import LocalRef, Model
 from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, Time, first, last
 from databosun.api.v1alpha1.proving import StoredRecord
@@ -61,7 +62,10 @@ class PlannedFailover(Model):
     provider: Identifier = Field(description="What decides over the primary.")
     mode: FailoverMode = Field(description="How the primary is made to move.")
     primary: Identifier = Field(description="The node that is primary now.")
-    candidate: Identifier = Field(description="The node that is to take over.")
+    fault: InjectedFault | None = Field(default=None, description="FaultInjection: what is done to the primary's pod.")
+    candidate: Identifier = Field(
+        description="The node that is to take over. FaultInjection: one that could; who does is not Databosun's to say."
+    )
     members: Annotated[list[Identifier], Field(max_length=MEMBERS), UNIQUE] = Field(description="All nodes.")
     hash: Identifier = Field(
         description="Of all the above and this run. Where anything else is found right before the switch, it is"
@@ -133,6 +137,10 @@ class FailoverMeasurement(Model):
     )
     promotion_milliseconds: int | None = Field(
         default=None, description="From the order to switch until the candidate was primary."
+    )
+    recovered_milliseconds: int | None = Field(
+        default=None,
+        description="FaultInjection: nobody was promoted; from the order until the same primary took writes again.",
     )
     rejoin_milliseconds: int | None = Field(
         default=None, description="From the order to switch until the old primary followed the new one."

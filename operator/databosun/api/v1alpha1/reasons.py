@@ -543,6 +543,10 @@ class Reason(StrEnum):
     COOLDOWN = "Cooldown", "Nothing: it waits until spec.cooldown is over since the primary was moved last."
     NOT_APPROVED = "NotApproved", "Nothing, or start another one: nobody approved the plan in time; nothing was done."
     PRIMARY_ENDED = "PrimaryEnded", "Nothing: a forced failover has the primary's pod deleted, and waits for another."
+    FAULT_DONE = (
+        "FaultDone",
+        "Nothing: a fault was done to the primary's pod, as the plan has it; who writes is looked at.",
+    )
     GUARD_FAILED = "GuardFailed", "Put right what the message names; nothing was moved."
     NO_CANDIDATE = "NoCandidate", "See the message and status.topologyBefore for why no replica could take over."
     PLAN_CHANGED = (
@@ -577,8 +581,9 @@ class Reason(StrEnum):
     PROVIDER_UNREACHABLE = "ProviderUnreachable", "See why Database.spec.replication.endpoints do not answer."
     PROVIDER_REFUSED = "ProviderRefused", "See the message for the provider's own words."
     TOPOLOGY_CHANGED = "TopologyChanged", "Start another test once the nodes are at rest; nothing was moved."
-    NOT_ENDED = "NotEnded", "See the message for why the operator did not end the primary; nothing was moved."
+    NOT_ENDED = "NotEnded", "See the message for why the operator did nothing to the primary; nothing was moved."
     NOT_ANSWERED = "NotAnswered", "See why the operator did not answer its agent, and who is primary now."
+    FAULT_UNSEEN = "FaultUnseen", "See that the fault is done to the database's own container, and test again."
     NOT_CAUGHT_UP = "NotCaughtUp", "Find out why the candidate lags, and test again; nothing was moved."
     FAILOVER_PASSED = "FailoverPassed", "Nothing: the database failed over within the objectives."
     FAILOVER_FAILED = (

@@ -1,0 +1,152 @@
+"""What a fault came to: another took over, the same came back, nobody did, or nobody noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from databosun.agent.failovers import faults
+from databosun.agent.failovers.faults import Fault, FaultUnseen
+from databosun.api.failover import FailoverMode, FailoverPlan, Member, MemberRole, Topology
+from databosun.api.injection import FaultKind, InjectedFault
+from databosun.domain.errors import WorldFault
+from databosun.domain.failoverplan import make_plan
+from databosun.domain.ledger import Fate
+from databosun.engines.failover import Declined, FailoverFault, FailoverProvider, ProbeError
+
+PLAN = make_plan(
+    "u", "Sentinel", FailoverMode.FAULT_INJECTION, "a", "b", ["a", "b"], InjectedFault(kind=FaultKind.POD_DELETE)
+)
+
+
+@dataclass
+class Nodes:
+    """Two nodes as a provider has them. `life`: a session is of one, and ends with it."""
+
+    primary: str | None = "a"
+    away: set[str] = field(default_factory=set)
+    life: int = 0
+    rejoined_by: list[str] = field(default_factory=list)
+
+    def topology(self) -> Topology:
+        members = [
+            Member(
+                name=name, host=f"{name}.svc", port=1, healthy=name not in self.away,
+                role=MemberRole.PRIMARY if name == self.primary else MemberRole.REPLICA,
+            )
+            for name in ("a", "b")
+        ]  # fmt: skip
+        return Topology(observed_at=datetime.now(UTC), provider="Sentinel", primary=self.primary, members=members)
+
+    def watch(self, member: str, _seconds: float) -> Session:
+        if member in self.away:
+            raise ProbeError("Refused", "no", Fate.FAILED, broken=True)
+        return Session(self, member, self.life)
+
+    def rejoined(self, plan: FailoverPlan) -> str | None:
+        self.rejoined_by.append(plan.candidate)
+        return None
+
+
+@dataclass
+class Session:
+    nodes: Nodes
+    member: str
+    life: int
+
+    def takes_writes(self) -> bool:
+        if self.member in self.nodes.away or self.life != self.nodes.life:
+            raise ProbeError("Lost", "gone", Fate.FAILED, broken=True)
+        return self.member == self.nodes.primary
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(faults, "UNSEEN_SECONDS", 0.05)
+
+
+def fault(nodes: Nodes, strike: Callable[[], None], *pulses: Callable[[], None], patience: float = 30.0) -> Fault:
+    """`pulses`: what happens, one after each look."""
+    coming = iter(pulses)
+
+    def struck(member: str, host: str) -> None:
+        assert (member, host) == ("a", "a.svc")
+        strike()
+
+    return Fault(cast(FailoverProvider, nodes), struck, lambda: next(coming, lambda: None)(), patience)
+
+
+def ends(nodes: Nodes) -> None:
+    nodes.life += 1
+    nodes.primary = None
+    nodes.away.add("a")
+
+
+def returns(nodes: Nodes) -> None:
+    nodes.away.clear()
+    nodes.primary = "a"
+
+
+def test_who_was_promoted_is_told_whoever_was_expected() -> None:
+    nodes = Nodes()
+    one = fault(nodes, lambda: ends(nodes), lambda: None, lambda: setattr(nodes, "primary", "b"))
+    assert one.move(PLAN.model_copy(update={"candidate": "c"}), lambda: None) == "b"
+    assert one.rejoined(PLAN) is None
+    assert nodes.rejoined_by == ["b"]
+
+
+def test_the_same_primary_counts_only_once_it_was_struck_and_is_back() -> None:
+    nodes = Nodes()
+    went: list[str] = []
+    one = fault(
+        nodes, lambda: None, lambda: None, lambda: went.append("ends") or ends(nodes), lambda: None,
+        lambda: went.append("is back") or returns(nodes),
+    )  # fmt: skip
+    assert one.move(PLAN, lambda: None) == "a"
+    assert went == ["ends", "is back"]
+    nodes.away.add("b")
+    assert one.rejoined(PLAN) == "b: None"
+    nodes.away.clear()
+    assert one.rejoined(PLAN) is None
+    nodes.primary = "b"
+    assert one.rejoined(PLAN) == "b is the primary now, no more a"
+
+
+def test_one_that_was_started_again_between_two_looks_was_struck() -> None:
+    nodes = Nodes()
+    one = fault(nodes, lambda: setattr(nodes, "life", 1))
+    assert one.move(PLAN, lambda: None) == "a"
+
+
+def test_a_fault_that_the_server_did_not_notice_is_none() -> None:
+    nodes = Nodes()
+    with pytest.raises(FaultUnseen, match="PodDelete\\) of a was done"):
+        fault(nodes, lambda: None).move(PLAN, lambda: None)
+
+
+def test_where_nobody_takes_writes_any_more_that_is_said() -> None:
+    nodes = Nodes()
+    with pytest.raises(WorldFault, match="nobody was promoted, and a is not back") as error:
+        fault(nodes, lambda: ends(nodes), patience=0.05).move(PLAN, lambda: None)
+    assert error.value.reason == FailoverFault.NOT_PROMOTED
+
+
+def test_what_the_operator_declines_moves_nothing() -> None:
+    nodes = Nodes()
+
+    def no() -> None:
+        raise Declined(FailoverFault.NOT_ENDED, "it may not")
+
+    with pytest.raises(Declined):
+        fault(nodes, no).move(PLAN, lambda: None)
+    nodes.away.add("a")
+    with pytest.raises(Declined, match="does not let the writers in"):
+        fault(nodes, lambda: None).move(PLAN, lambda: None)
