@@ -13,6 +13,30 @@ from support.length import MOMENTS, Length, full_length
 from support.stack import Stack, bring_up
 from support.stackplace import Place
 
+# The files that take longest, the longest first: one that is begun last goes on alone at the end.
+LONGEST = (
+    "test_never_a_false_success",
+    "test_nothing_good_is_lost",
+    "test_drills_harm_nothing",
+    "test_patroni",
+    "test_drills_fail",
+    "test_failover",
+    "test_main_job",
+    "test_mariadb",
+    "test_measured",
+    "test_disaster",
+    "test_quiet_copies",
+    "test_rds",
+    "test_restore_by_hand",
+    "test_mariadb_failover",
+    "test_log_under_stress",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest files forward."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def stack(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Stack:
