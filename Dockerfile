@@ -91,7 +91,7 @@ CMD ["agent"]
 FROM base AS runner-mariadb
 # Of the package with the service only the plug-ins are taken: accounts may log in through one that is not built in.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends mariadb-server-core mariadb-client \
+ && apt-get install -y --no-install-recommends mariadb-server-core mariadb-client mariadb-backup \
  && cd /tmp && apt-get download mariadb-server \
  && dpkg-deb --fsys-tarfile mariadb-server_*.deb | tar -x -C / ./usr/lib/mysql/plugin \
  && rm -rf mariadb-server_*.deb /var/lib/apt/lists/*

@@ -53,7 +53,7 @@ def test_what_the_operator_asks_for_is_what_the_architecture_grants() -> None:
         | rights("batch", "jobs", "get list watch create delete")
         | rights("apps", "deployments", "get list watch create update delete")
         | rights("", "pods", "get list watch patch")
-        | rights("", "pods/log namespaces", "get")
+        | rights("", "pods/log namespaces persistentvolumeclaims", "get")
         | rights("", "events", "create list")
     ) == IN_SCOPE
     assert rights("apiextensions.k8s.io", "customresourcedefinitions", "get") == CRDS

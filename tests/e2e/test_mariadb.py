@@ -1,10 +1,10 @@
-"""MariaDB in a pod: backed up, its log shipped by pods of its own image, killed, and brought back from the bucket."""
+"""MariaDB in a pod: dumped, its files copied, its log shipped by pods of its own image, killed, and brought back."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from support.stackplace import GROUP, Place, ask_for_drill, database_of, policy
 pytestmark = pytest.mark.e2e
 
 IMAGE = "localhost/databosun/runner-mariadb:10.11-dev"
+SERVER_USER = 4321
 MAX_LAG = timedelta(seconds=5)
 WRITING, ENOUGH = timedelta(seconds=8), 20
 ROWS = {**CUSTOMERS, "name": "orders", "database": "orders", "table": "orders.orders", "min": 30_100, "max": 30_100}
@@ -56,10 +57,12 @@ SERVER = (
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A server that was killed. `instant`: just before a table was dropped; `kept`: commits that must be back."""
+    """A server that was killed. `dump`: a logical Full; `files`: a physical one, on which the Incremental stands.
+    `instant`: just before a table was dropped; `kept`: commits that must be back."""
 
     place: Place
-    full: str
+    dump: str
+    files: str
     instant: datetime
     kept: int
 
@@ -73,47 +76,70 @@ def sql(place: Place, statements: str, where: str = "deployment/mariadb", socket
 
 @pytest.fixture(scope="module")
 def shop(place: Place) -> Iterator[Shop]:
-    """A Full that the log stands on, rows, a table that is dropped, an Incremental, commits until kill -9."""
-    with restored_volume(place):
-        place.stack.kubectl("apply", "-n", place.namespace, "-f", str(ROOT / "hack/demo/mariadb.yaml"))
+    """Fulls of both methods, rows, a table that is dropped, an Incremental, commits until kill -9."""
+    with restored_volume(place), own_volume(place, "data", IMAGE, SERVER_USER):
+        place.stack.kubectl("apply", "-n", place.namespace, "-f", "-", input=on_a_claim())
         place.stack.kubectl("rollout", "status", "-n", place.namespace, "deployment/mariadb", "--timeout=240s")
         sql(place, FILL)
-        database: Object = database_of("shop", f"mariadb.{place.namespace}.svc", engine="MariaDB")
+        files = {"claimName": "data"}
+        database: Object = database_of("shop", f"mariadb.{place.namespace}.svc", engine="MariaDB", dataVolume=files)
         continuous = {"enabled": True, "maxLag": f"{MAX_LAG.seconds}s"}
-        place.apply(database, policy("shop", method="Auto", schedules=SCHEDULES, continuous=continuous))
+        place.apply(database, policy("shop", method="Logical", schedules=SCHEDULES, continuous=continuous))
         place.ready("databases", "shop")
         healthy = "ContinuousHealthy"
         place.wait("the log is shipped", lambda: place.condition("databases", "shop", healthy).get("status") == "True")
-        (full,) = (one["metadata"]["name"] for one in place.backups("shop"))
-        status = place.succeeded(full)
+        (dump,) = (one["metadata"]["name"] for one in place.backups("shop"))
+        status = place.succeeded(dump)
         assert (status["engine"], status["method"], status["position"]["gtid"][:2]) == ("MariaDB", "Logical", "0-")
+        place.back_up("files", "shop", method="Physical")
+        status = place.succeeded("files")
+        assert (status["method"], status["position"]["gtid"][:2]) == ("Physical", "0-")
         sql(place, "INSERT INTO orders (note) SELECT seq FROM seq_1_to_100;")
         instant = datetime.fromisoformat(sql(place, ACCIDENT)).replace(tzinfo=UTC)
         place.back_up("incremental", "shop", type="Incremental", method="Auto")
-        assert place.succeeded("incremental")["parent"] == full
+        assert place.succeeded("incremental")["parent"] == "files"
         acknowledged, killed = commits_until_killed(place)
         place.stack.kubectl("delete", "-n", place.namespace, "deployment/mariadb", "--now")
         kept = sum(at <= killed - MAX_LAG for at in acknowledged)
         assert kept > ENOUGH
-        yield Shop(place, full, instant, kept)
+        yield Shop(place, dump, "files", instant, kept)
+
+
+def on_a_claim() -> str:
+    """The demo's server with its data in a claim, as another user than agents are, whose account may copy files."""
+    text = (ROOT / "hack/demo/mariadb.yaml").read_text()
+    for old, new in (
+        ("emptyDir: {}", "persistentVolumeClaim: {claimName: data}"),
+        ("runAsUser: 65532", f"runAsUser: {SERVER_USER}"),
+        ("BINLOG MONITOR ON", "BINLOG MONITOR, RELOAD, PROCESS ON"),
+    ):
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def restored_volume(place: Place, image: str = IMAGE) -> AbstractContextManager[None]:
+    """A claim `restored` of the user that agents run as."""
+    return own_volume(place, "restored", image, 65532)
 
 
 @contextmanager
-def restored_volume(place: Place, image: str = IMAGE) -> Iterator[None]:
-    """A claim `restored`, on the node's own disk, of the user that agents run as; its volume goes with it."""
-    name = f"{place.namespace}-restored"
+def own_volume(place: Place, claim: str, image: str, user: int) -> Iterator[None]:
+    """A claim on the node's own disk, of a user; its volume goes with it."""
+    name = f"{place.namespace}-{claim}"
     folder = place.stack.cluster.kubeconfig.parent / "volumes" / name
     text = (ROOT / "hack/demo/restored.yaml").read_text()
     for old, new in (
         ("localhost/databosun/runner-postgresql:18-dev", image),
         (
             "claimRef: {namespace: shop, name: orders-restored}",
-            f"claimRef: {{namespace: {place.namespace}, name: restored}}",
+            f"claimRef: {{namespace: {place.namespace}, name: {claim}}}",
         ),
         ("metadata: {name: orders-restored}", f"metadata: {{name: {name}}}"),
         ("volumeName: orders-restored", f"volumeName: {name}"),
         ("namespace: shop", f"namespace: {place.namespace}"),
-        ("orders-restored", "restored"),
+        ("orders-restored", claim),
+        ("65532:65532", f"{user}:{user}"),
         ("VOLUME", str(folder)),
     ):
         assert old in text, old
@@ -209,11 +235,16 @@ def test_a_chain_is_proven_without_the_log(shop: Shop) -> None:
     assert 0 < status["rto"]["seconds"] < 300
 
 
-def test_the_full_is_compared_row_for_row(shop: Shop) -> None:
-    ask_for_drill(shop.place, "full", "shop", level="Deep", backupRef={"name": shop.full})
-    status = shop.place.verdict("full")
-    assert status["phase"] == "Passed", status
-    assert {"schema", "rows", "structure"} <= {check["name"] for check in status["checks"]}
+def test_the_fulls_of_both_methods_are_compared_row_for_row(shop: Shop) -> None:
+    expected = {shop.dump: {"schema", "rows", "structure"}, shop.files: {"rows", "structure"}}
+    for backup in expected:
+        ask_for_drill(shop.place, f"of-{backup}", "shop", level="Deep", backupRef={"name": backup})
+    for backup, names in expected.items():
+        status = shop.place.verdict(f"of-{backup}")
+        assert status["phase"] == "Passed", status
+        assert names <= {check["name"] for check in status["checks"]}
+        (rows,) = (check for check in status["checks"] if check["name"] == "rows")
+        assert "fingerprints equal" in rows["expected"], rows
 
 
 def test_a_damaged_piece_of_the_log_fails_the_drill(shop: Shop) -> None:
@@ -230,10 +261,10 @@ def test_a_damaged_backup_fails_its_drill(shop: Shop) -> None:
     (key,) = (
         one
         for one in shop.place.stack.keys(f"{shop.place.namespace}/")
-        if f"/{shop.full}/" in one and "dump.sql.zst" in one
+        if f"/{shop.dump}/" in one and "dump.sql.zst" in one
     )
     damage(shop.place, key)
-    ask_for_drill(shop.place, "damaged", "shop", level="Restore", backupRef={"name": shop.full})
+    ask_for_drill(shop.place, "damaged", "shop", level="Restore", backupRef={"name": shop.dump})
     status = shop.place.verdict("damaged")
     assert (status["phase"], status["failure"]["reason"]) == ("Failed", "ArtefactCorrupt"), status
 

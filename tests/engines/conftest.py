@@ -11,7 +11,7 @@ import pytest
 from support.engineyard import EngineYard
 from support.mariasample import fill as fill_mariadb
 from support.mariaserver import MariaServer
-from support.mariayard import MariaYard
+from support.mariayard import MariaFilesYard, MariaYard
 from support.mongosample import fill as fill_mongodb
 from support.mongoserver import MongoServer
 from support.mongoyard import MongoYard
@@ -42,12 +42,21 @@ def make_postgresql(folder: Path, patch: pytest.MonkeyPatch, request: pytest.Fix
 
 def make_mariadb(folder: Path, _: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
     """A new server of Debian's series."""
+    return MariaYard(folder, server=_mariadb(request))
+
+
+def make_mariadb_files(folder: Path, _: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
+    """The same, by physical backups."""
+    return MariaFilesYard(folder, server=_mariadb(request))
+
+
+def _mariadb(request: pytest.FixtureRequest) -> MariaServer:
     server = MariaServer()
     request.addfinalizer(server.remove)
     server.init()
     server.start()
     fill_mariadb(server)
-    return MariaYard(folder, server=server)
+    return server
 
 
 def make_mysql(folder: Path, patch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> EngineYard:
@@ -90,6 +99,7 @@ def _redis(product: str, folder: Path, patch: pytest.MonkeyPatch, request: pytes
 MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch, pytest.FixtureRequest], EngineYard]] = {
     "postgresql": make_postgresql,
     "mariadb": make_mariadb,
+    "mariadb-files": make_mariadb_files,
     "mysql": make_mysql,
     "mongodb": make_mongodb,
     "redis": make_redis,

@@ -16,6 +16,7 @@ import pymysql
 from pymysql.connections import Connection
 
 from databosun.api.drill import Check, CheckType
+from databosun.api.request import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName
 from support.engineyard import EngineYard
@@ -137,6 +138,21 @@ class MariaYard(EngineYard):
     def pod(self) -> RecoveryPod:
         """With Debian's programs."""
         return self.fresh_pod()
+
+
+@dataclass
+class MariaFilesYard(MariaYard):
+    """The same, by copies of its files, for which the account may a little more."""
+
+    method = Method.PHYSICAL
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.its.sql(f"GRANT RELOAD, PROCESS ON *.* TO '{BACKUP_USER}'@'%'")
+
+    def database(self, *, port: int | None = None) -> DatabaseTarget:
+        """With its data directory at hand."""
+        return super().database(port=port).model_copy(update={"data_mount": str(self.its.folder)})
 
 
 @contextmanager

@@ -32,7 +32,11 @@ from support.steppedclock import SteppedClock
 
 RUNNER = "localhost/runner:18"
 # Every server that is looked at says that it is 18.1.
-IMAGES = {"PostgreSQL": {"18": RUNNER}, "Redis": {one: f"localhost/redis:{one}" for one in ("7", "18", "19")}}
+IMAGES = {
+    "PostgreSQL": {"18": RUNNER},
+    "MariaDB": {"18.1": RUNNER},
+    "Redis": {one: f"localhost/redis:{one}" for one in ("7", "18", "19")},
+}
 MEMORY_START = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
 BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in (*OWN_KINDS, JOBS, PODS, DEPLOYMENTS)}
 WATCHED = (*KINDS, *RUN_KINDS, JOBS, PODS, DEPLOYMENTS)

@@ -169,7 +169,8 @@ def test_every_field_that_is_named_exists(page: Path) -> None:
 VALUES = {value for kind in CRDS for _, one in fields(schema_of(kind)) for value in one.get("enum", ())}
 KUBERNETES = {
     "ClusterRole", "ConfigMap", "ContainerCreating", "CrashLoopBackOff", "ImagePullBackOff", "NetworkPolicy",
-    "OOMKilled", "PodDisruptionBudget", "PrometheusRule", "ReadWriteMany", "ServiceAccount", "ServiceMonitor",
+    "OOMKilled", "PodDisruptionBudget", "PrometheusRule", "ReadWriteMany", "ReadWriteOnce",
+    "ReadWriteOncePod", "ServiceAccount", "ServiceMonitor",
 }  # fmt: skip
 OTHERS = {"EngineManifest", "EngineYard", "NotObserved", "NetworkChaos", "PodChaos"}
 CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z]+[a-z]*)+")

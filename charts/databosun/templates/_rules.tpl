@@ -58,6 +58,10 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
+# Whether a Job may read the volume of a database beside its server.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
 - apiGroups: [""]
   resources: [events]
   verbs: [create, list]

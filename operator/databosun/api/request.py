@@ -95,6 +95,13 @@ class RDSTarget(Model):
     drill: DrillPlace | None = None
 
 
+class Problem(Model):
+    """What stands in the way of a Job, where another way may do."""
+
+    reason: str
+    message: str
+
+
 class DatabaseTarget(Model):
     """A database as the agent sees it."""
 
@@ -109,6 +116,10 @@ class DatabaseTarget(Model):
     version: str | None = None
     environment: str = "Production"
     rds: RDSTarget | None = None
+    data_mount: str | None = Field(
+        default=None, description="Where the claim of its data directory is mounted, read-only. None: nowhere."
+    )
+    data_problem: Problem | None = Field(default=None, description="Why it is not, though the Database names it.")
 
 
 class S3Target(Model):

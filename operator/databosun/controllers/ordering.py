@@ -13,6 +13,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.candidates import not_ready
 from databosun.controllers.context import Context
+from databosun.controllers.datavolumes import with_data
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.lookup import find
 from databosun.controllers.seen import SeenBackup, SeenDatabase, SeenPolicy, SeenStorage
@@ -169,8 +170,12 @@ async def _order(
     footing = choose_parent(seen.spec.type, on, done, storage.meta.uid, _max_chain(seen, policy))
     # A Backup made by hand that says nothing of it leaves the method to its policy.
     method = policy.spec.method if policy is not None and seen.spec.method is Method.AUTO else seen.spec.method
+    data = None
+    if with_history:
+        database_seen, data = await with_data(context, database, database_seen, [method])
     return Order(
         database=database_seen,
+        data=data,
         secrets=tuple(secrets),
         image=image,
         type=footing.type,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import errand
 from databosun.controllers.context import Context
 from databosun.controllers.covering import ask_incremental, methods_of, pod_template_of
+from databosun.controllers.datavolumes import with_data
 from databosun.controllers.ordering import runner_image
 from databosun.controllers.seen import SeenDatabase, SeenPolicy
 from databosun.domain.attempt import DEADLINE_MARGIN
@@ -90,7 +91,8 @@ async def _probe(context: Context, key: Key, seen: SeenDatabase, wish: Wish, now
     due = _due(context, seen, wish, now)
     if due is None or now < due:
         return Probed(Plan(after=found.leftovers), wake_at=due)
-    job = _order(context, seen, wish, name, (target, secrets), now)
+    target, data = await with_data(context, seen, target, methods_of(wish.policies))
+    job = replace(_order(context, seen, wish, name, (target, secrets), now), data=data)
     context.workers.setdefault(key, set()).add(f"Job/{name}")
     return Probed(Plan(before=(job,), after=found.leftovers), _looking(seen), wake_at=now + errand.LOOK_AGAIN)
 

@@ -61,10 +61,11 @@ def refusal(claim: Claim, engine: EngineName, method: Method, database: str | No
             f"spec.connection.database names {database!r} alone; leave that out, or set continuous.enabled to false"
         )
         return Wanted(kind, False, "OneDatabaseOnly", message)
-    if not CAPABILITIES[engine].replays_onto(method):
+    known = CAPABILITIES[engine]
+    if not known.replays_onto(method):
         message = (
             f"BackupPolicy {claim.policy.name} asks for the log and for {method} backups, onto which no log can be "
-            f"replayed; set method to Auto or {CAPABILITIES[engine].log_onto}, or continuous.enabled to false"
+            f"replayed; set method to Auto or {' or '.join(sorted(known.log_onto))}, or continuous.enabled to false"
         )
         return Wanted(kind, False, "LogicalHasNoLog", message)
     return None

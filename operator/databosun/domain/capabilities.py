@@ -16,9 +16,9 @@ from databosun.domain.lifecycle import BY_PARTITION
 class Capabilities:
     """`series`: how many leading numbers of a version name a release series, the servers that read each other's files.
 
-    `incremental_on`: the method whose backups an Incremental or Differential stands on; None where there are none.
-    `log_onto`: the method onto whose backups the log is replayed; None where it is not shipped. `log_in_chain`: whether
-    an Incremental holds the log since its parent, so that its chain recovers to any time within it.
+    `incremental_on`: the methods whose backups an Incremental or Differential stands on; empty where there are none.
+    `log_onto`: the methods onto whose backups the log is replayed; empty where it is not shipped. `log_in_chain`:
+    whether an Incremental holds the log since its parent, so that its chain recovers to any time within it.
     `log_kept`: a replay has all of the log on disk at once. `managed`: a cloud keeps backups and log, in the store lies
     a note of each; so every Job needs the login, and none needs the server's programs. `actions`: what
     LifecyclePolicies can do with its rows, or, where it is `keyed`, with keys; `references`: whether rows refer to
@@ -28,8 +28,8 @@ class Capabilities:
 
     port: int
     series: int = 1
-    incremental_on: Method | None = None
-    log_onto: Method | None = None
+    incremental_on: frozenset[Method] = frozenset()
+    log_onto: frozenset[Method] = frozenset()
     managed: bool = False
     log_in_chain: bool = False
     log_kept: bool = False
@@ -41,16 +41,18 @@ class Capabilities:
 
     def replays_onto(self, method: Method | None) -> bool:
         """Whether the log is replayed onto backups of a method; Auto becomes the right one."""
-        return self.log_onto is not None and method in (Method.AUTO, self.log_onto)
+        return bool(self.log_onto) and (method is Method.AUTO or method in self.log_onto)
 
 
+_FILES = frozenset({Method.PHYSICAL})
+_DUMPS = frozenset({Method.LOGICAL})
 _ROWS = frozenset({ActionType.ARCHIVE, ActionType.DELETE, ActionType.PURGE, ActionType.ANONYMIZE})
 
 CAPABILITIES: Mapping[str, Capabilities] = {
     EngineName.POSTGRESQL: Capabilities(
         5432,
-        incremental_on=Method.PHYSICAL,
-        log_onto=Method.PHYSICAL,
+        incremental_on=_FILES,
+        log_onto=_FILES,
         actions=_ROWS | BY_PARTITION,
         erases=True,
         by_name=PointKind.RESTORE_POINT,
@@ -58,8 +60,8 @@ CAPABILITIES: Mapping[str, Capabilities] = {
     EngineName.MARIADB: Capabilities(
         3306,
         series=2,
-        incremental_on=Method.LOGICAL,
-        log_onto=Method.LOGICAL,
+        incremental_on=_FILES | _DUMPS,
+        log_onto=_FILES | _DUMPS,
         actions=_ROWS,
         erases=True,
         by_name=PointKind.GTID,
@@ -67,8 +69,8 @@ CAPABILITIES: Mapping[str, Capabilities] = {
     EngineName.MYSQL: Capabilities(
         3306,
         series=2,
-        incremental_on=Method.LOGICAL,
-        log_onto=Method.LOGICAL,
+        incremental_on=_DUMPS,
+        log_onto=_DUMPS,
         actions=_ROWS,
         erases=True,
         by_name=PointKind.GTID,
@@ -76,15 +78,15 @@ CAPABILITIES: Mapping[str, Capabilities] = {
     EngineName.MONGODB: Capabilities(
         27017,
         series=2,
-        incremental_on=Method.LOGICAL,
-        log_onto=Method.LOGICAL,
+        incremental_on=_DUMPS,
+        log_onto=_DUMPS,
         log_in_chain=True,
         actions=_ROWS | {ActionType.ENSURE_TTL},
         references=False,
     ),
     EngineName.REDIS: Capabilities(
         6379,
-        log_onto=Method.PHYSICAL,
+        log_onto=_FILES,
         log_kept=True,
         actions=frozenset({ActionType.DELETE, ActionType.EXPIRE}),
         keyed=True,

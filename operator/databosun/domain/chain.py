@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,30 +40,31 @@ class Footing:
 
 def choose_parent(
     wanted: BackupType,
-    method: Method | None,
+    methods: Collection[Method],
     done: Iterable[Done],
     storage_uid: str,
     max_chain: int = DEFAULT_MAX_CHAIN,
 ) -> Footing:
     """The parent of an incremental (the newest backup, or its full once the chain is long) or differential (a full).
 
-    Only backups of the same storage count, and of the method that incrementals of this engine stand on. Without a full,
-    a full is taken and said.
+    Only backups of the same storage count, and of the methods that incrementals of this engine stand on. Without a
+    full, a full is taken and said.
     """
     if wanted is BackupType.FULL:
         return Footing(BackupType.FULL)
-    if method is None:
+    if not methods:
         note = "IncrementalUnsupported: this release takes no incremental backups of this engine, so a Full is taken"
         return Footing(BackupType.FULL, note=note)
     fit = sorted(
-        (one for one in done if one.method is method and one.storage_uid == storage_uid),
+        (one for one in done if one.method in methods and one.storage_uid == storage_uid),
         key=lambda one: (one.completed, one.id),
     )
     fulls = {one.id: one for one in fit if one.type is BackupType.FULL}
     newest = fit[-1] if fit else None
     base = fulls.get(newest.base) if newest is not None else None
     if newest is None or base is None:
-        note = f"NoParent: no {method.lower()} full backup to take an {wanted} against, so a Full is taken"
+        known = " or ".join(sorted(methods)).lower()
+        note = f"NoParent: no {known} full backup to take an {wanted} against, so a Full is taken"
         return Footing(BackupType.FULL, note=note.replace("an Differential", "a Differential"))
     if wanted is BackupType.DIFFERENTIAL:
         return Footing(wanted, _as_parent(base))

@@ -58,6 +58,18 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
+class DataPlace:
+    """The volume of a server's data directory, as the pod that uses it has it. `user`: whom its files belong to; None
+    where nobody says it."""
+
+    claim: str
+    mount_path: str
+    node: str
+    sub_path: str | None = None
+    user: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StartJob:
     """Create one Job; creating it twice is harmless, since its name says which run and attempt it is."""
 
@@ -73,6 +85,8 @@ class StartJob:
     """Room that the work needs, where the template says nothing of scratch."""
     target_claim: str | None = None
     """The claim that is restored into."""
+    data: DataPlace | None = None
+    """The volume of the database itself, to be read."""
 
 
 @dataclass(frozen=True, slots=True)

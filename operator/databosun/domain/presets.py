@@ -214,7 +214,7 @@ def _continuous(
         synchronous=asked.synchronous,
     )
     known = CAPABILITIES.get(engine) if engine else None
-    if known and known.log_onto is not None:
+    if known and known.log_onto:
         return found, ()
     if known and known.managed:
         return None, (

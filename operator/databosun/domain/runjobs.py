@@ -14,7 +14,7 @@ from databosun.api.backuptasks import RecoverTask
 from databosun.api.request import DatabaseTarget, Request, SecretUse, StorageTarget, Task
 from databosun.api.v1alpha1.common import PodTemplate
 from databosun.domain.names import attempt_job_name, recover_job_name
-from databosun.domain.plan import Plan, StartJob
+from databosun.domain.plan import DataPlace, Plan, StartJob
 from databosun.domain.requests import store_secrets
 from databosun.domain.run import Conclude, Recover, Start, decide_run
 from databosun.domain.running import LOOK_AFTER_START, RunState, go_on, references
@@ -34,6 +34,7 @@ class JobOrder:
     storage_uid: str | None = None
     storage_claim: str | None = None
     pod_template: PodTemplate | None = None
+    data: DataPlace | None = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -119,7 +120,7 @@ def attempt_job(
         image=order.image,
         job=task,
     )
-    return _job(state, order, attempt_job_name(state.ref.name, step.number), request, **room)
+    return _job(state, order, attempt_job_name(state.ref.name, step.number), request, data=order.data, **room)
 
 
 def look_for(

@@ -31,9 +31,11 @@ from databosun.domain.plan import (
     LABEL_RUN_UID,
     LABEL_TASK,
     MANAGED_BY,
+    DataPlace,
     Owner,
     StartJob,
 )
+from databosun.kube.datavolume import beside, data_mount, data_volume
 
 UID = 65532
 BACKSTOP = timedelta(minutes=2)
@@ -136,7 +138,7 @@ def pod_spec(order: StartJob, template: PodTemplate, defaults: JobDefaults, scra
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": _pod_security(defaults),
+        "securityContext": _pod_security(defaults, order.data),
         "containers": [_container(order, template, defaults, scratch)],
         "volumes": _volumes(order, scratch),
     }
@@ -145,7 +147,7 @@ def pod_spec(order: StartJob, template: PodTemplate, defaults: JobDefaults, scra
     optional = {
         "nodeSelector": template.node_selector,
         "tolerations": template.tolerations,
-        "affinity": template.affinity,
+        "affinity": beside(order.data, template.affinity),
         "priorityClassName": template.priority_class_name,
         "serviceAccountName": template.service_account_name,
         "imagePullSecrets": secrets or None,
@@ -153,7 +155,7 @@ def pod_spec(order: StartJob, template: PodTemplate, defaults: JobDefaults, scra
     return spec | {key: value for key, value in optional.items() if value}
 
 
-def _pod_security(defaults: JobDefaults) -> dict[str, Any]:
+def _pod_security(defaults: JobDefaults, data: DataPlace | None) -> dict[str, Any]:
     security: dict[str, Any] = {
         "runAsNonRoot": True,
         "fsGroupChangePolicy": "OnRootMismatch",
@@ -161,6 +163,8 @@ def _pod_security(defaults: JobDefaults) -> dict[str, Any]:
     }
     if defaults.fixed_uid:
         security |= {"runAsUser": UID, "runAsGroup": UID, "fsGroup": UID}
+    if data is not None and data.user is not None:
+        security["runAsUser"] = data.user
     return security
 
 
@@ -174,6 +178,8 @@ def _container(order: StartJob, template: PodTemplate, defaults: JobDefaults, sc
         mounts.append({"name": "storage", "mountPath": VOLUME_PATH})
     if order.target_claim is not None:
         mounts.append({"name": "restore", "mountPath": RESTORE_PATH})
+    if order.data is not None:
+        mounts.append(data_mount(order.data))
     resources = template.resources or DEFAULT_RESOURCES
     return {
         "name": "agent",
@@ -225,6 +231,8 @@ def _volumes(order: StartJob, scratch: Scratch) -> list[dict[str, Any]]:
         volumes.append({"name": "storage", "persistentVolumeClaim": {"claimName": order.storage_claim}})
     if order.target_claim is not None:
         volumes.append({"name": "restore", "persistentVolumeClaim": {"claimName": order.target_claim}})
+    if order.data is not None:
+        volumes.append(data_volume(order.data))
     return volumes
 
 

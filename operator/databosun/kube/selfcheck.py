@@ -63,6 +63,7 @@ REQUIRED: Final = (
     Right(r.DEPLOYMENTS, (*_READ, "create", "update", "delete")),
     Right(r.PODS, (*_READ, "patch")),
     Right(r.PODS, ("get",), "log"),
+    Right(r.PERSISTENT_VOLUME_CLAIMS, ("get",)),
     Right(r.EVENTS, ("create", "list")),
     Right(r.NAMESPACES, ("get",)),
     Right(r.CRDS, ("get",), scope=Scope.CLUSTER),

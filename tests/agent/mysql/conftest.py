@@ -80,6 +80,7 @@ def target_of(
     tls: TLSMode = TLSMode.DISABLE,
     ca: Path | None = None,
     engine: EngineName = EngineName.MARIADB,
+    mount: Path | None = None,
 ) -> Target:
     """How an agent would be told to reach it."""
     described = DatabaseTarget(
@@ -91,6 +92,7 @@ def target_of(
         port=server.port,
         database=database,
         tls=tls,
+        data_mount=str(mount) if mount else None,
     )
     return Target(described, Credentials(user, password, ca=ca))
 

@@ -79,7 +79,8 @@ def test_the_database_that_speaks_for_a_server_goes_on_doing_so() -> None:
         (EngineName.POSTGRESQL, Method.AUTO, "orders", "OneDatabaseOnly"),
         (EngineName.MARIADB, Method.AUTO, None, None),
         (EngineName.MARIADB, Method.LOGICAL, None, None),
-        (EngineName.MARIADB, Method.PHYSICAL, None, "LogicalHasNoLog"),
+        (EngineName.MARIADB, Method.PHYSICAL, None, None),
+        (EngineName.MYSQL, Method.PHYSICAL, None, "LogicalHasNoLog"),
         (EngineName.MARIADB, Method.LOGICAL, "orders", "OneDatabaseOnly"),
     ],
 )

@@ -40,10 +40,10 @@ def test_the_image_is_of_the_servers_own_series_and_the_newest_where_that_is_unk
 
 
 def test_without_incrementals_a_full_is_taken_and_said() -> None:
-    footing = choose_parent(BackupType.INCREMENTAL, None, (), "store")
+    footing = choose_parent(BackupType.INCREMENTAL, (), (), "store")
     assert footing.type is BackupType.FULL
     assert (footing.note or "").startswith("IncrementalUnsupported")
-    missing = choose_parent(BackupType.INCREMENTAL, Method.LOGICAL, (), "store")
+    missing = choose_parent(BackupType.INCREMENTAL, [Method.LOGICAL], (), "store")
     assert (missing.note or "").startswith("NoParent: no logical full")
 
 

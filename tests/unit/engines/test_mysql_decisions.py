@@ -179,7 +179,7 @@ def test_a_version_that_is_not_served_is_named_with_what_is(dialect: Dialect, ve
 @pytest.mark.parametrize("engine", EngineName)
 def test_what_is_not_shipped_is_not_claimed(engine: EngineName) -> None:
     """The operator plans by the one, the agent acts by the other."""
-    if CAPABILITIES[engine].log_onto is not None:
+    if CAPABILITIES[engine].log_onto:
         assert load_archiver(engine)
         return
     with pytest.raises(UserFault, match="does not archive") as caught:

@@ -13,7 +13,8 @@ from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.base import Parent
-from databosun.engines.postgresql.choose import begins_too_early, choose_method
+from databosun.engines.choosing import choose_method
+from databosun.engines.postgresql.choose import begins_too_early
 from databosun.engines.postgresql.faults import guarded, login_fault, server_fault, tool_fault
 from databosun.engines.postgresql.fingerprint import Table, expected_lines, quote, verify_script
 from databosun.engines.postgresql.incremental import decide_chain

@@ -160,9 +160,17 @@ class Replication(Model):
 
 
 class DataVolume(Model):
-    """The claim that holds the data directory."""
+    """The claim that holds the data directory. Jobs mount it read-only, where the server's own pod mounts it."""
 
-    claim_name: Name = Field(description="Name of the PersistentVolumeClaim.")
+    claim_name: Name = Field(
+        description="Name of the PersistentVolumeClaim. A running pod must use it: Jobs go to the node of that pod."
+        " ReadWriteOncePod is refused, since it lets no second pod read it."
+    )
+    run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
+        default=None,
+        description="User (uid) that the server's files belong to, and that Jobs run as where they read them. Absent:"
+        " the one that the server's pod runs as (securityContext.runAsUser). The image mariadb says none: it is 999.",
+    )
 
 
 _VERSION = r"^[0-9]+(\.[0-9]+)*$"
@@ -174,6 +182,14 @@ class DatabaseSpec(Model):
     model_config = rules(
         cel("self.engine == 'RDS' || has(self.connection)", "connection is required unless engine is RDS"),
         cel("(self.engine == 'RDS') == has(self.rds)", "rds is required by engine RDS, and for that engine only"),
+        cel(
+            "!has(self.dataVolume) || self.engine == 'MariaDB'",
+            "dataVolume is for engine MariaDB only: physical backups of the others do not read files",
+        ),
+        cel(
+            "!has(self.dataVolume) || !has(self.connection) || has(self.connection.host)",
+            "dataVolume is the claim of one server: name that one in connection.host, not several in connection.hosts",
+        ),
     )
     engine: EngineName = Field(
         description="What the database is. This release backs up PostgreSQL (14 to 18), MariaDB (10.6 and later), and"
@@ -211,5 +227,7 @@ class DatabaseSpec(Model):
     replication: Replication | None = Field(default=None, description="How the database is replicated.")
     rds: RDSInstance | None = Field(default=None, description="The RDS instance or cluster; engine RDS only.")
     data_volume: DataVolume | None = Field(
-        default=None, description="Claim with the data directory, for physical backups that need to read it (MariaDB)."
+        default=None,
+        description="MariaDB: claim with the data directory of connection.host, which physical backups read. Absent:"
+        " backups are logical.",
     )

@@ -343,6 +343,29 @@ class Reason(StrEnum):
     DUMP_INCOMPLETE = "DumpIncomplete", "Report it with the message: the dump lacks what the server has."
     HISTORY_NOT_DUMPED = "HistoryNotDumped", "Nothing: the history of system-versioned tables is in no dump."
     NOT_TRANSACTIONAL = "NotTransactional", "Turn the tables into InnoDB, or set consistency: Partial in the policy."
+    DATA_VOLUME_UNREADABLE = (
+        "DataVolumeUnreadable",
+        "Set spec.dataVolume.runAsUser to the user of the server's files, as the message names it.",
+    )
+    DATA_VOLUME_FOREIGN = (
+        "DataVolumeForeign",
+        "Name the claim of this very server's data directory in spec.dataVolume: what lies in it is another's.",
+    )
+    DATA_VOLUME_UNUSED = "DataVolumeUnused", "Wait for the server's pod: none that runs uses the claim."
+    DATA_VOLUME_EXCLUSIVE = (
+        "DataVolumeExclusive",
+        "Use a claim that more than one pod of a node may mount (not ReadWriteOncePod), or method Logical.",
+    )
+    REDO_OVERWRITTEN = (
+        "RedoOverwritten",
+        "Raise innodb_log_file_size: the server wrote more than that while its files were copied.",
+    )
+    ENCRYPTED_AT_REST = "EncryptedAtRest", "Use method Logical: the server's files are of no use without its keys."
+    STORAGE_ENGINE_UNSUPPORTED = (
+        "StorageEngineUnsupported",
+        "Use method Logical, or move the tables that the message names to InnoDB, into the data directory.",
+    )
+    MEMORY_TABLES = "MemoryTables", "Nothing: rows of MEMORY tables are in no file; a restored copy has them empty."
     REPLICA_UNFIT = "ReplicaUnfit", "Mend the replication, or grant SLAVE MONITOR so that its lag can be seen."
     ACCOUNTS_LEFT = (
         "AccountsLeft",

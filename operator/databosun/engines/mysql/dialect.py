@@ -116,6 +116,11 @@ class Dialect:
         return self.engine.value
 
     @property
+    def copies_files(self) -> bool:
+        """Whether physical backups are taken of it."""
+        return self.engine is EngineName.MARIADB
+
+    @property
     def identity_is_name(self) -> bool:
         """Whether what `identity` gives is one already."""
         return self.engine is EngineName.MYSQL

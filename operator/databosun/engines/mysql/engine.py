@@ -10,18 +10,20 @@ from typing import Any
 from databosun.api.result import Finding, ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import UserFault
 from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.choosing import choose_method
 from databosun.engines.mysql.checks.artefacts import inspect_artefacts
-from databosun.engines.mysql.dialect import Dialect
+from databosun.engines.mysql.connect import Session
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.hooks import run_sql_hook
 from databosun.engines.mysql.incremental import back_up_incremental
 from databosun.engines.mysql.logical import back_up_logical
+from databosun.engines.mysql.physical.findings import unsupported
+from databosun.engines.mysql.physical.take import back_up_physical
 from databosun.engines.mysql.preflight import examine
+from databosun.engines.mysql.recovery.chain import recover_chain
 from databosun.engines.mysql.recovery.facts import read_backup, read_chain, room_for
 from databosun.engines.mysql.recovery.handover import hand_over_steps
-from databosun.engines.mysql.recovery.logical import recover_logical
 from databosun.engines.mysql.restore_doc import restore_markdown
 from databosun.engines.mysql.server import choose_session, gather_server
 
@@ -60,14 +62,20 @@ class SqlEngine:
             facts = gather_server(session)
             incremental = plan.type is not BackupType.FULL
             findings = examine(session, facts, {plan.method}, incremental=incremental, consistency=plan.consistency)
-            _demand_possible(plan.method, findings)
+            choice = choose_method(plan.method, target.database.database, [*findings, *_no_files(session)])
             refused: tuple[str, ...] = ()
             captured = None
             if incremental:
                 captured, refused = back_up_incremental(session, facts, plan, sink)
-            captured = captured or back_up_logical(session, facts, plan, sink)
-        told = tuple(f"{one.reason}: {one.message}" for one in findings if not one.blocks and one.reason in _TOLD)
-        return replace(captured, notes=(*_method_note(plan.method, session.dialect), *refused, *captured.notes, *told))
+            if captured is None:
+                take = back_up_physical if choice.method is Method.PHYSICAL else back_up_logical
+                captured = take(session, facts, plan, sink)
+        told = tuple(
+            f"{one.reason}: {one.message}"
+            for one in findings
+            if not one.blocks and one.reason in _TOLD and captured.method is Method.LOGICAL
+        )
+        return replace(captured, notes=(*choice.notes, *refused, *captured.notes, *told))
 
     def run_hook(self, target: Target, hook: Hook) -> None:
         """Run one `sql` hook within its timeout."""
@@ -92,23 +100,15 @@ class SqlEngine:
 
     def recover(self, plan: RecoveryPlan, source: Source) -> AbstractContextManager[Copy]:
         """Restore a chain into a server of our own."""
-        return recover_logical(plan, source)
+        return recover_chain(plan, source)
 
 
-def _demand_possible(method: Method, findings: Sequence[Finding]) -> None:
-    if method is Method.SNAPSHOT:
-        message = "method is Snapshot, which exists for RDS only; expected Auto or Logical"
-        raise UserFault(Reason.UNSUPPORTED_METHOD, message)
-    obstacle = next((one for one in findings if method.value in one.blocks), None)
-    if obstacle is not None:
-        fix = f"; to mend it: {obstacle.fix}" if obstacle.fix else ""
-        raise UserFault(obstacle.reason, f"{obstacle.message}{fix}")
-
-
-def _method_note(method: Method, dialect: Dialect) -> tuple[str, ...]:
-    if method is not Method.AUTO:
-        return ()
-    return (f"{Reason.AUTO_METHOD}: Logical, because this release takes no physical backups of {dialect.name}",)
+def _no_files(session: Session) -> list[Finding]:
+    """Why Auto is not Physical where the data directory is out of reach; of an explicit Physical the preflight says
+    it."""
+    if session.dialect.copies_files and session.target.database.data_mount is not None:
+        return []
+    return [unsupported(session.target.database)]
 
 
 ENGINE: Engine = SqlEngine()

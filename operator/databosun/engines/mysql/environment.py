@@ -12,7 +12,8 @@ from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.server import ServerFacts
 
-_TOLD = ("binlog_format", "log_bin", "max_allowed_packet", "server_id", "sql_mode")
+_OF_FILES = ("innodb_data_file_path", "innodb_undo_tablespaces")
+_TOLD = (*_OF_FILES, "binlog_format", "log_bin", "max_allowed_packet", "server_id", "sql_mode")
 
 # Plugins that were loaded from a file: what was built in is built into the copy as well.
 _PLUGINS = """
@@ -46,7 +47,7 @@ def gather_environment(
     }
 
 
-def copied_settings(environment: Mapping[str, Any], dialect: Dialect) -> dict[str, str]:
-    """The settings that a copy takes over."""
+def copied_settings(environment: Mapping[str, Any], dialect: Dialect, *, files: bool) -> dict[str, str]:
+    """The settings that a copy takes over. `files`: of its files themselves, which follow more of them."""
     settings = environment.get("settings") or {}
-    return {name: str(settings[name]) for name in dialect.copied if name in settings}
+    return {name: str(settings[name]) for name in (*dialect.copied, *(_OF_FILES if files else ())) if name in settings}

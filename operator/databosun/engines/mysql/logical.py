@@ -24,7 +24,7 @@ from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.dumpcheck import DumpCheck, ScriptCheck
 from databosun.engines.mysql.environment import gather_environment
 from databosun.engines.mysql.faults import guarded
-from databosun.engines.mysql.fingerprint import expected_lines, list_tables, verify_script
+from databosun.engines.mysql.fingerprint import Table, expected_lines, list_tables, verify_script
 from databosun.engines.mysql.logplace import place_in_log
 from databosun.engines.mysql.positions import BASE_FILE, Mark, backup_position
 from databosun.engines.mysql.relay import Relay
@@ -108,7 +108,7 @@ def back_up_logical(session: Session, facts: ServerFacts, plan: Plan, sink: Sink
         objects=objects,
         schema_hash=None if changed else before.hash,
         client_versions=dict(run.versions),
-        notes=(*_notes(plan), *left, *changed),
+        notes=(*fingerprint_notes(plan), *left, *changed),
     )
 
 
@@ -130,16 +130,15 @@ def _dump(
         if missing_from(current.inventory, check.inventory):
             raise SafetyStop(Reason.DUMP_INCOMPLETE, f"{run.dialect.dump} ended well, and its dump lacks {said}")
         raise WorldFault(Reason.SCHEMA_CHANGED, f"dropped while the dump was on its way: {said}; the next one is whole")
-    objects = _count(run, connection) if run.plan.fingerprints else ()
+    objects = count_tables(run, connection, list_tables(connection, run.schemas)) if run.plan.fingerprints else ()
     # A log that lacks what was replicated is no place to go on from.
     mark = Mark(*check.log, gtid=check.gtid or "") if check.log and run.facts.logs_all else None
     return mark, at, objects
 
 
-def _count(run: Run, connection: Connection[Any]) -> tuple[ObjectCount, ...]:
-    """In the transaction that the dump began: it is open until the session ends."""
+def count_tables(run: Run, connection: Connection[Any], tables: Sequence[Table]) -> tuple[ObjectCount, ...]:
+    """In the transaction of the session, which is that of the backup's instant: it is open until the session ends."""
     run.say("count")
-    tables = list_tables(connection, run.schemas)
     with Counting(run.session, connection, tables) as counting:
         while not counting.done:
             counting.wait(_COUNT_LOOK_SECONDS)
@@ -214,7 +213,8 @@ def _demand_unchanged(plan: Plan, before: Definitions, after: Definitions) -> tu
     return (f"{Reason.SCHEMA_CHANGED}: {message}; restored, they may be those before or after it",)
 
 
-def _notes(plan: Plan) -> tuple[str, ...]:
+def fingerprint_notes(plan: Plan) -> tuple[str, ...]:
+    """What a backup says of itself where its rows were not to be counted."""
     if plan.fingerprints:
         return ()
     return (

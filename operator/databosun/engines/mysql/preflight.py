@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from pymysql.connections import Connection
@@ -10,14 +11,15 @@ from pymysql.connections import Connection
 from databosun.api.result import Finding
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.engines.mysql.connect import Row, Session, open_sql, quote, rows
+from databosun.engines.mysql.connect import Row, Session, opened, quote, rows
 from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import Grants, grant_statement, read_grants
+from databosun.engines.mysql.physical.findings import physical_findings, unsupported
 from databosun.engines.mysql.server import MAX_LAG, SYSTEM_SCHEMAS, ServerFacts
 
 _LOGICAL = [Method.LOGICAL.value, Method.AUTO.value]
-_PHYSICAL = [Method.PHYSICAL.value]
+_ANY = [*_LOGICAL, Method.PHYSICAL.value]
 _SHOWN = 3
 
 _UNSAFE_TABLES = """
@@ -36,22 +38,27 @@ def examine(
     session: Session, facts: ServerFacts, methods: Collection[Method], *, incremental: bool, consistency: str
 ) -> list[Finding]:
     """Findings for these methods, blocking ones first. `consistency`: Partial makes a warning of what it allows."""
+    database = session.target.database
     findings: list[Finding] = []
-    if Method.PHYSICAL in methods:
-        findings.append(_physical(session.dialect))
-    if set(methods) & {Method.AUTO, Method.LOGICAL}:
-        connection = open_sql(session)
-        try:
-            with guarded("reading privileges"):
-                grants = read_grants(connection, session.dialect)
-                findings += _dump_grants(session, facts, grants)
-                findings += _tables(connection, session.target.database.database, consistency)
-        finally:
-            connection.close()
-        findings += _replica(facts, session.dialect)
-        if incremental:
-            findings += binlog_findings(facts, grants, session.target.database.database, session.dialect)
+    with opened(session) as connection, guarded("reading privileges"):
+        grants = read_grants(connection, session.dialect)
+        files = database.database is None and (database.data_mount or database.data_problem) is not None
+        if Method.PHYSICAL in methods or (Method.AUTO in methods and files):
+            findings += _physical(session, connection, facts, grants)
+        if Method.LOGICAL in methods or (Method.AUTO in methods and (findings or not files)):
+            findings += _dump_grants(session, facts, grants)
+            findings += _tables(connection, database.database, consistency)
+    findings += _replica(facts, session.dialect)
+    if incremental:
+        findings += binlog_findings(facts, grants, database.database, session.dialect)
     return sorted(findings, key=lambda finding: not finding.blocks)
+
+
+def _physical(session: Session, connection: Connection[Any], facts: ServerFacts, grants: Grants) -> list[Finding]:
+    mount = session.target.database.data_mount
+    if mount is None or not session.dialect.copies_files:
+        return [unsupported(session.target.database)]
+    return physical_findings(session, connection, facts, grants, Path(mount))
 
 
 def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None, dialect: Dialect) -> list[Finding]:
@@ -91,14 +98,6 @@ def binlog_findings(facts: ServerFacts, grants: Grants, database: str | None, di
         fix = "SET GLOBAL binlog_format = 'MIXED'; and the same in the server's configuration"
         findings.append(Finding(reason=Reason.BINLOG_FORMAT, message=message, fix=fix))
     return findings
-
-
-def _physical(dialect: Dialect) -> Finding:
-    message = (
-        f"this release takes no physical backups of {dialect.name}, which read the data directory itself: a Job does "
-        "not have it; use Logical (or Auto), with Incremental backups of the binary log"
-    )
-    return Finding(reason=Reason.UNSUPPORTED_METHOD, message=message, fix="set method to Logical", blocks=_PHYSICAL)
 
 
 def _dump_grants(session: Session, facts: ServerFacts, grants: Grants) -> list[Finding]:
@@ -153,16 +152,16 @@ def _replica(facts: ServerFacts, dialect: Dialect) -> list[Finding]:
         fix = grant_statement([dialect.monitor], facts.user)
         if dialect.groups is not None:
             fix += " " + grant_statement(["SELECT"], facts.user, "performance_schema")
-        return [Finding(reason=Reason.REPLICA_UNFIT, message=message, fix=fix, blocks=_LOGICAL)]
+        return [Finding(reason=Reason.REPLICA_UNFIT, message=message, fix=fix, blocks=_ANY)]
     if facts.replica is None:
         return []
     if facts.replica.lag is None:
         message = f"{facts.host} is a replica that does not follow its primary: {facts.replica.problem}"
-        return [Finding(reason=Reason.REPLICA_UNFIT, message=message, fix=dialect.follow, blocks=_LOGICAL)]
+        return [Finding(reason=Reason.REPLICA_UNFIT, message=message, fix=dialect.follow, blocks=_ANY)]
     if facts.replica.lag > MAX_LAG:
         lag, most = facts.replica.lag.total_seconds(), MAX_LAG.total_seconds()
         message = f"{facts.host} lags {lag:.0f} s behind its primary; {most:.0f} s are allowed"
-        return [Finding(reason=Reason.REPLICA_UNFIT, message=message, blocks=_LOGICAL)]
+        return [Finding(reason=Reason.REPLICA_UNFIT, message=message, blocks=_ANY)]
     return []
 
 

@@ -79,7 +79,7 @@ class Relay:
             client = self._accept()
             if client is not None:
                 with client:
-                    self._greet(client)
+                    greet(client, self._upstream, self._plugin)
                     self._clean = self._pump(client)
         except (OSError, ssl.SSLError, ValueError) as error:
             self._fault = error
@@ -94,27 +94,6 @@ class Relay:
                 client.settimeout(None)
                 return client
         return None
-
-    def _greet(self, client: socket.socket) -> None:
-        """The server's part of the handshake; whoever reaches this socket is let in."""
-        up = self._upstream
-        offered = up.client_flag & up.server_capabilities & ~_NOT_OFFERED
-        payload = b"".join(
-            (
-                b"\x0a",
-                str(up.server_version).encode() + b"\0",
-                struct.pack("<I", up.thread_id()),
-                b"databosu\0",
-                struct.pack("<HBHHB", offered & 0xFFFF, _UTF8MB4, 2, offered >> 16, 21),
-                b"\0" * 10,
-                b"n-relay-salt\0",
-                self._plugin + b"\0",
-            )
-        )
-        client.sendall(_packet(payload, 0))
-        header = _exactly(client, 4)
-        _exactly(client, int.from_bytes(header[:3], "little"))
-        client.sendall(_packet(b"\0\0\0\2\0\0\0", header[3] + 1))
 
     def _pump(self, client: socket.socket) -> bool:
         """Carry bytes both ways until the client quits: True. Its goodbye is not passed on."""
@@ -138,6 +117,27 @@ class Relay:
                     return True
                 up.sendall(data)
         return False
+
+
+def greet(client: socket.socket, up: Connection[Any], plugin: bytes) -> None:
+    """The server's part of the handshake; whoever reaches this socket is let in."""
+    offered = up.client_flag & up.server_capabilities & ~_NOT_OFFERED
+    payload = b"".join(
+        (
+            b"\x0a",
+            str(up.server_version).encode() + b"\0",
+            struct.pack("<I", up.thread_id()),
+            b"databosu\0",
+            struct.pack("<HBHHB", offered & 0xFFFF, _UTF8MB4, 2, offered >> 16, 21),
+            b"\0" * 10,
+            b"n-relay-salt\0",
+            plugin + b"\0",
+        )
+    )
+    client.sendall(_packet(payload, 0))
+    header = _exactly(client, 4)
+    _exactly(client, int.from_bytes(header[:3], "little"))
+    client.sendall(_packet(b"\0\0\0\2\0\0\0", header[3] + 1))
 
 
 class _Framing:

@@ -20,7 +20,8 @@ from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded, number_of
 from databosun.engines.reaching import combined
 
-SYSTEM_SCHEMAS = ("information_schema", "performance_schema", "mysql", "sys")
+# The last is a folder that ext4 makes in a volume of its own, which the server takes for a schema.
+SYSTEM_SCHEMAS = ("information_schema", "performance_schema", "mysql", "sys", "#mysql50#lost+found")
 # A replica further behind than this is no better than no replica.
 MAX_LAG = timedelta(minutes=5)
 # The account may not ask: for a privilege on the server, or on a table of its own.
@@ -29,6 +30,7 @@ _HIDDEN = frozenset({1142, 1227})
 _LOGS_REPLICATED = ("log_replica_updates", "log_slave_updates")
 
 _SETTINGS = (
+    "aria_log_dir_path",
     "binlog_format",
     "character_set_server",
     "collation_server",
@@ -36,8 +38,13 @@ _SETTINGS = (
     "event_scheduler",
     "gtid_mode",
     "hostname",
+    "innodb_data_file_path",
+    "innodb_data_home_dir",
     "innodb_default_row_format",
+    "innodb_log_group_home_dir",
     "innodb_page_size",
+    "innodb_undo_directory",
+    "innodb_undo_tablespaces",
     "log_bin",
     *_LOGS_REPLICATED,
     "lower_case_table_names",
@@ -50,6 +57,7 @@ _SETTINGS = (
     "version_comment",
     "version_compile_machine",
     "version_compile_os",
+    "wsrep_on",
 )
 
 

@@ -25,7 +25,7 @@ _MARIADB_SERIES = re.compile(r"\b(\d+)\.(\d+)\.\d+-MariaDB")
 class Tool(Program):
     """One running program of the server's maker."""
 
-    TELLING = ("error", "Error", "ERROR", "Couldn't", "Got ", "Cannot")
+    TELLING: tuple[str, ...] = ("error", "Error", "ERROR", "Couldn't", "Got ", "Cannot")
 
     def fault(self, said: str, doing: str) -> DatabosunError:
         """What its last words mean."""
@@ -72,7 +72,7 @@ def tool_for(name: str, dialect: Dialect, series: tuple[int, int]) -> tuple[Path
     version = tool_version(program)
     found = series_in(version, dialect)
     if found is None or found < series:
-        raise _wrong(program, version, f"needs a client of {dialect.name} {series[0]}.{series[1]} or later")
+        raise wrong_tool(program, version, f"needs a client of {dialect.name} {series[0]}.{series[1]} or later")
     return program, version
 
 
@@ -81,7 +81,7 @@ def server_program(dialect: Dialect, series: tuple[int, int]) -> tuple[Path, str
     program = find_tool(dialect.server, dialect)
     version = tool_version(program)
     if series_in(version, dialect) != series:
-        raise _wrong(program, version, f"is restored into a server of {dialect.name} {series[0]}.{series[1]} only")
+        raise wrong_tool(program, version, f"is restored into a server of {dialect.name} {series[0]}.{series[1]} only")
     return program, version
 
 
@@ -100,7 +100,8 @@ def run_tool(argv: Sequence[str], home: Path, dialect: Dialect, pulse: Callable[
         tool.require_success(doing)
 
 
-def _wrong(program: Path, version: str, need: str) -> UserFault:
+def wrong_tool(program: Path, version: str, need: str) -> UserFault:
+    """The error for a program of another version than a backup needs."""
     message = (
         f"{program} is {version!r}, and this backup {need}; use the runner image of that series: set Database.spec."
         "version, or leave it and Database.spec.runner.image out"

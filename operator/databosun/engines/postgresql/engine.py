@@ -10,9 +10,10 @@ from typing import Any
 from databosun.api.result import ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
 from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.choosing import choose_method
 from databosun.engines.comparing import Compared, CompareScope
 from databosun.engines.postgresql.checks.artefacts import inspect_artefacts
-from databosun.engines.postgresql.choose import begins_too_early, choose_method
+from databosun.engines.postgresql.choose import begins_too_early
 from databosun.engines.postgresql.compare import compare_with_copy
 from databosun.engines.postgresql.connect import Session, choose_endpoint
 from databosun.engines.postgresql.faults import guarded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from databosun.api.quantities import humanize_bytes
-from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.engines.base import Source, StreamCheck
@@ -14,6 +14,8 @@ from databosun.engines.mysql.accounts import ENDING
 from databosun.engines.mysql.binlogfile import BinlogWalk
 from databosun.engines.mysql.dumpcheck import DumpCheck, ScriptCheck
 from databosun.engines.mysql.logical import DUMP, USERS
+from databosun.engines.mysql.physical.stream import CopyCheck
+from databosun.engines.mysql.physical.take import COPY
 from databosun.engines.mysql.positions import BASE_FILE, PIECES
 from databosun.engines.mysql.recovery.facts import Backup
 
@@ -35,8 +37,9 @@ def inspect_artefacts(backups: Sequence[Backup], source: Source, pulse: Callable
 
 def _expected(backup: Backup) -> tuple[str, ...]:
     """All of them; SafetyStop where the one that matters is not there."""
-    if backup.type is BackupType.FULL and DUMP not in backup.artefacts:
-        raise SafetyStop(Reason.ARTEFACT_CORRUPT, f"backup {backup.id} has no {DUMP}")
+    needed = COPY if backup.method is Method.PHYSICAL else DUMP
+    if backup.type is BackupType.FULL and needed not in backup.artefacts:
+        raise SafetyStop(Reason.ARTEFACT_CORRUPT, f"backup {backup.id} has no {needed}")
     return backup.artefacts
 
 
@@ -59,6 +62,8 @@ def _inspect(backup: Backup, name: str, source: Source, pulse: Callable[[], None
 def _check_of(name: str) -> StreamCheck | None:
     if name == DUMP:
         return DumpCheck(name)
+    if name == COPY:
+        return CopyCheck(name)
     if name == USERS:
         return ScriptCheck(name, ENDING.encode())
     return BinlogWalk(name) if name.startswith(PIECES) else None

@@ -16,6 +16,8 @@ from databosun.engines.mysql.recovery.private import PrivateServer
 from databosun.engines.recovered import RecoveredCopy, sync_files
 
 _OF_THE_COPY = ("ib_buffer_pool", "ddl_recovery-backup.log")
+# What mariadb-backup told itself of the copy.
+_OF_THE_PROGRAM = ("backup-my.cnf", "xtrabackup_*", "mariadb_backup_*")
 
 
 class RunningCopy(RecoveredCopy[PrivateServer]):
@@ -84,6 +86,9 @@ class RunningCopy(RecoveredCopy[PrivateServer]):
         self._server.stop(self._plan.pulse)
         for name in _OF_THE_COPY:
             (self._server.data / name).unlink(missing_ok=True)
+        for pattern in _OF_THE_PROGRAM:
+            for path in self._server.data.glob(pattern):
+                path.unlink()
         with self._syncing(), guarded("flushing the copy to disk"):
             sync_files(self._server.data)
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from databosun.api.v1alpha1.backup import Position
-from databosun.api.v1alpha1.backuppolicy import BackupType
+from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.engines.mysql.dialect import Dialect, dialect_of
 from databosun.engines.mysql.environment import copied_settings
+from databosun.engines.mysql.physical.program import UNPACKER, backup_program
 from databosun.engines.mysql.positions import BEGAN
 from databosun.engines.mysql.server import series_of
-from databosun.engines.mysql.tools import server_program
+from databosun.engines.mysql.tools import find_tool, server_program
 
 # Accounts that log in through them cannot be made without them. Others would act in the copy, or refuse its passwords.
 _LOADED_TYPES = frozenset({"AUTHENTICATION", "DATA TYPE", "FUNCTION"})
@@ -30,6 +31,7 @@ class Backup:
     id: str
     dialect: Dialect
     type: BackupType
+    method: Method
     version: str
     artefacts: tuple[str, ...]
     logical_bytes: int
@@ -66,13 +68,14 @@ def read_backup(manifest: Mapping[str, Any]) -> Backup:
         id=str(manifest["id"]),
         dialect=dialect,
         type=BackupType(manifest["type"]),
+        method=Method(manifest["method"]),
         version=str(manifest["database"]["engineVersion"]),
         artefacts=tuple(str(one["name"]) for one in manifest["artefacts"]),
         logical_bytes=int(manifest.get("logicalBytes") or sum(int(one["bytes"]) for one in manifest["artefacts"])),
         data_bytes=int(environment.get("bytes") or 0),
         schemas=tuple(environment.get("schemas") or ()),
         accounts=bool(environment.get("accounts")),
-        settings=copied_settings(environment, dialect),
+        settings=copied_settings(environment, dialect, files=manifest["method"] == Method.PHYSICAL),
         plugins=tuple(environment.get("plugins") or ()),
         tablespaces=dict(environment.get("tablespaces") or {}),
         objects={str(one["name"]): (int(one["rows"]), one.get("fingerprint")) for one in manifest.get("objects") or ()},
@@ -92,8 +95,11 @@ def read_chain(chain: Sequence[Mapping[str, Any]]) -> tuple[Backup, ...]:
 
 
 def demand_restorable(backup: Backup) -> None:
-    """UserFault(WrongToolVersion, PreloadMissing) before anything is fetched."""
+    """UserFault(WrongToolVersion, PreloadMissing, ToolMissing) before anything is fetched."""
     server_program(backup.dialect, backup.series)
+    if backup.method is Method.PHYSICAL:
+        backup_program(backup.dialect, backup.series)
+        find_tool(UNPACKER, backup.dialect)
     if not backup.accounts:
         return
     missing = [str(one["library"]) for one in backup.plugins if _needed(one) and not _has(backup, str(one["library"]))]
@@ -127,6 +133,12 @@ def _needed(plugin: Mapping[str, Any]) -> bool:
     return plugin.get("type") in _LOADED_TYPES
 
 
+def plugin_file(dialect: Dialect, library: str) -> Path | None:
+    """Where this image has a plug-in; None where it has not."""
+    folders = (os.environ.get(dialect.plugin_environment), *dialect.plugin_folders)
+    found = (Path(folder, library) for folder in folders if folder)
+    return next((path for path in found if path.is_file()), None)
+
+
 def _has(backup: Backup, library: str) -> bool:
-    folders = (os.environ.get(backup.dialect.plugin_environment), *backup.dialect.plugin_folders)
-    return any(folder and Path(folder, library).is_file() for folder in folders)
+    return plugin_file(backup.dialect, library) is not None

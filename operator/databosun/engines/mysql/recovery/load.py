@@ -19,7 +19,7 @@ _LOOK_SECONDS = 0.2
 _PIPE = -1  # subprocess.PIPE
 _GATHERED = 256 * 1024
 # What speaks of the pod or of the agent, not of the backup.
-_NOT_THE_BACKUPS = frozenset(
+NOT_THE_BACKUPS = frozenset(
     {Reason.SCRATCH_TOO_SMALL, Reason.TOOL_MISSING, Reason.WRONG_TOOL_VERSION, Reason.TOOL_KILLED, "Interrupted"}
 )
 
@@ -127,6 +127,6 @@ def _demand(tool: Tool, doing: str) -> None:
     try:
         tool.require_success(doing)
     except DatabosunError as fault:
-        if fault.reason in _NOT_THE_BACKUPS:
+        if fault.reason in NOT_THE_BACKUPS:
             raise
         raise SafetyStop(Reason.RECOVERY_FAILED, fault.message) from fault

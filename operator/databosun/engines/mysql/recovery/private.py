@@ -18,10 +18,13 @@ from databosun.engines.base import Credentials, Target
 from databosun.engines.mysql.connect import Endpoint, Session, open_sql, quote
 from databosun.engines.mysql.dialect import Dialect
 from databosun.engines.mysql.faults import guarded
+from databosun.engines.mysql.recovery.facts import plugin_file
 from databosun.engines.mysql.tools import environment_of, find_tool, run_tool, server_program
 from databosun.engines.privateserver import PrivateProcess
 
 _MIB = 1024**2
+# A plug-in of the original's that checks passwords asks for one that nobody needs on a socket of ours.
+_UNCHECKED = "SET GLOBAL strict_password_validation = 0;"
 
 
 class PrivateServer(PrivateProcess):
@@ -41,16 +44,29 @@ class PrivateServer(PrivateProcess):
         self.socket = self.folder / "socket"
         self.temporary = data.parent / "tmp"  # as large as the largest index that is built
         self.admin = f"databosun-{secrets.token_hex(8)}"
-        self._series = series
+        self.series = series
+        self._probe_as = "root"
         self._settings = settings
         self._plugins = plugins
 
+    def prepare(self) -> None:
+        """For files that are there already: this server is told who its administrator is when it starts, and sees no
+        plug-in but those that it is to load, whatever the files name."""
+        self._write_configuration()
+        with guarded(f"writing {self.folder}"):
+            plugins = self.folder / "plugins"
+            plugins.mkdir(mode=0o700)
+            for name in self._plugins:
+                if (path := plugin_file(self.dialect, name)) is not None:
+                    (plugins / name).symlink_to(path)
+            (self.folder / "init.sql").write_text("\n".join([_UNCHECKED, *(f"{one};" for one in self._taking_over())]))
+            with self._configuration().open("a") as file:
+                file.write(f"plugin-dir = {plugins}\ninit-file = {self.folder / 'init.sql'}\n")
+        self._probe_as = self.admin
+
     def install(self, pulse: Callable[[], None]) -> None:
         """Make a new, empty data directory."""
-        with guarded(f"writing {self.folder}"):
-            self.temporary.mkdir(mode=0o700)
-            (self.folder / "files").mkdir(mode=0o700)
-            self._configuration().write_text(self._written())
+        self._write_configuration()
         argv = [
             str(find_tool(self.dialect.installer, self.dialect)),
             f"--defaults-file={self._configuration()}",
@@ -64,7 +80,7 @@ class PrivateServer(PrivateProcess):
 
     def start(self, pulse: Callable[[], None]) -> None:
         """Start and wait until it answers. SafetyStop with its own words."""
-        program, _ = server_program(self.dialect, self._series)
+        program, _ = server_program(self.dialect, self.series)
         argv = [str(program), f"--defaults-file={self._configuration()}"]
         self.run(argv, environment_of(self.folder, self.dialect), self._answers, pulse)
 
@@ -76,13 +92,15 @@ class PrivateServer(PrivateProcess):
         connection = open_sql(self._session("root"), read_only=False)
         try:
             with guarded("preparing the copy"), connection.cursor() as cursor:
-                cursor.execute(f"CREATE USER '{self.admin}'@'localhost'")
-                for what in ("ALL PRIVILEGES ON *.*", f"PROXY ON {self.dialect.everyone}"):
-                    cursor.execute(f"GRANT {what} TO '{self.admin}'@'localhost' WITH GRANT OPTION")
-                for statement in tablespace_statements(tablespaces):
+                for statement in (*self._taking_over(), *tablespace_statements(tablespaces)):
                     cursor.execute(statement)
         finally:
             connection.close()
+
+    def _taking_over(self) -> tuple[str, ...]:
+        whom = f"'{self.admin}'@'localhost'"
+        rights = ("ALL PRIVILEGES ON *.*", f"PROXY ON {self.dialect.everyone}")
+        return (f"CREATE USER {whom}", *(f"GRANT {what} TO {whom} WITH GRANT OPTION" for what in rights))
 
     def connect(self, *, read_only: bool = True) -> Connection[Any]:
         """The administrator's session over the socket."""
@@ -108,6 +126,12 @@ class PrivateServer(PrivateProcess):
             message = f"the disk was full while the copy recovered ({self.said()}); raise podTemplate.scratch.size"
             return UserFault(Reason.SCRATCH_TOO_SMALL, message)
         return super().broken(code)
+
+    def _write_configuration(self) -> None:
+        with guarded(f"writing {self.folder}"):
+            self.temporary.mkdir(mode=0o700)
+            (self.folder / "files").mkdir(mode=0o700)
+            self._configuration().write_text(self._written())
 
     def _configuration(self) -> Path:
         return self.folder / "my.cnf"
@@ -141,7 +165,7 @@ class PrivateServer(PrivateProcess):
 
     def _answers(self) -> bool:
         try:
-            open_sql(self._session("root")).close()
+            open_sql(self._session(self._probe_as)).close()
         except DatabosunError:
             return False
         return True

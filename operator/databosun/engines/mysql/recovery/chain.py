@@ -1,4 +1,4 @@
-"""A chain becomes a running copy: a new server, the dump, the accounts, then the log that was taken after it."""
+"""A chain becomes a running copy: its full (a dump into a new server, or the files of one), then the log after it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from databosun.api.drill import PointKind
+from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.engines.base import Reached, RecoveryPlan, Source
@@ -24,6 +25,7 @@ from databosun.engines.mysql.recovery.facts import (
     loaded_plugins,
     read_chain,
 )
+from databosun.engines.mysql.recovery.files import unpack
 from databosun.engines.mysql.recovery.load import load_script, replay
 from databosun.engines.mysql.recovery.log import replay_log
 from databosun.engines.mysql.recovery.private import PrivateServer
@@ -33,7 +35,7 @@ _BY_LOG = (PointKind.LATEST, PointKind.TIME, PointKind.LSN, PointKind.GTID)
 
 
 @contextmanager
-def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]:
+def recover_chain(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]:
     """The copy runs while the block does."""
     backups = read_chain(plan.chain)
     base, last = backups[0], backups[-1]
@@ -48,11 +50,7 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
     waited, began = source.waited, time.monotonic()
     server = PrivateServer(plan.place / DATA, base.dialect, base.series, base.settings, loaded_plugins(base))
     try:
-        server.install(plan.pulse)
-        server.start(plan.pulse)
-        server.take_over(base.tablespaces)
-        seconds["start"] = time.monotonic() - began
-        _load(server, base, source, plan)
+        (_from_files if base.method is Method.PHYSICAL else _from_dump)(server, base, source, plan, seconds)
         seconds["fetch"] = source.waited - waited
         seconds["restore"] = time.monotonic() - began - seconds["start"] - seconds["fetch"]
         if len(backups) > 1:
@@ -66,6 +64,26 @@ def recover_logical(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]
         yield RunningCopy(server, backups, reached, seconds, _notes(base, plan), plan)
     finally:
         server.close()
+
+
+def _from_dump(
+    server: PrivateServer, base: Backup, source: Source, plan: RecoveryPlan, seconds: dict[str, float]
+) -> None:
+    began = time.monotonic()
+    server.install(plan.pulse)
+    server.start(plan.pulse)
+    server.take_over(base.tablespaces)
+    seconds["start"] = time.monotonic() - began
+    _load(server, base, source, plan)
+
+
+def _from_files(
+    server: PrivateServer, base: Backup, source: Source, plan: RecoveryPlan, seconds: dict[str, float]
+) -> None:
+    unpack(server, base, source, plan)
+    began = time.monotonic()
+    server.start(plan.pulse)
+    seconds["start"] = time.monotonic() - began
 
 
 def _load(server: PrivateServer, base: Backup, source: Source, plan: RecoveryPlan) -> None:

@@ -1,0 +1,1 @@
+"""Copies of the data directory itself, by mariadb-backup."""

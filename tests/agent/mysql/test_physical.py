@@ -1,0 +1,317 @@
+"""Copies of the data directory: of the very instant that they say, of the very server, and never half of one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.mysql.conftest import back_up, target_of
+from agent.mysql.test_consistency import BULK, writers
+from databosun.api.drill import CheckOutcome, Verdict
+from databosun.api.request import Problem
+from databosun.api.v1alpha1.backuppolicy import BackupType, Method
+from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault
+from databosun.engines.base import Target
+from databosun.engines.mysql import ENGINE
+from databosun.engines.mysql.physical import directory, take
+from databosun.engines.mysql.physical.program import PROGRAM
+from support.mariaserver import BACKUP_USER, MariaServer
+from support.mariayard import MariaFilesYard
+from support.pgserver import hand_over
+from support.recoveryyard import drilled
+from support.waiting import eventually
+
+pytestmark = pytest.mark.servers
+
+MONEY = (
+    "CREATE TABLE account (id INT PRIMARY KEY, balance BIGINT NOT NULL);\n"
+    "INSERT INTO account SELECT seq, 1000 FROM seq_1_to_200;\n"
+    "CREATE TABLE journal (id BIGINT PRIMARY KEY AUTO_INCREMENT, amount INT)"
+)
+OTHERS = (
+    "CREATE TABLE old (i INT) ENGINE = MyISAM;\nINSERT INTO old SELECT seq FROM seq_1_to_77;\n"
+    "CREATE TABLE aria (i INT) ENGINE = Aria;\nINSERT INTO aria SELECT seq FROM seq_1_to_88;\n"
+    "CREATE TABLE gone (i INT) ENGINE = MEMORY;\nINSERT INTO gone VALUES (1)"
+)
+
+
+def allow(server: MariaServer) -> None:
+    """What the backup's account needs beyond a dump."""
+    server.sql(f"GRANT RELOAD, PROCESS ON *.* TO '{BACKUP_USER}'@'%'")
+
+
+@pytest.fixture(scope="module")
+def shared(maria: MariaServer) -> MariaServer:
+    """The server of the session, whose account may copy it; its data stay as they were."""
+    allow(maria)
+    return maria
+
+
+@pytest.fixture
+def files_of(workplace: Path) -> Callable[[MariaServer], MariaFilesYard]:
+    """A store and pods around a server."""
+    return lambda server: MariaFilesYard(workplace, server=server)
+
+
+@pytest.fixture
+def limited(shared: MariaServer) -> Iterator[Target]:
+    """An account that may log in and nothing else."""
+    yield target_of(shared, user="limited", mount=shared.folder)
+    shared.sql("REVOKE ALL PRIVILEGES, GRANT OPTION FROM limited@'%'")
+
+
+def running() -> list[int]:
+    """Programs of ours that copy."""
+    found = subprocess.run(["pgrep", "-x", PROGRAM], capture_output=True, text=True, check=False).stdout
+    parents = {str(os.getpid())}
+    return [pid for pid in map(int, found.split()) if parents & set(_parents(pid))]
+
+
+def _parents(pid: int) -> list[str]:
+    try:
+        return [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1]]
+    except OSError:
+        return []
+
+
+def test_its_rows_are_those_of_its_instant_while_writers_go_on(
+    own_maria: Callable[..., MariaServer], files_of: Callable[[MariaServer], MariaFilesYard]
+) -> None:
+    """Fingerprints are taken in a transaction of the moment in which nothing can be committed, so a drill compares
+    exactly; and the binary log goes on from that very position."""
+    server = own_maria()
+    server.sql(f"{MONEY};\n{BULK};\n{OTHERS}", "shop")
+    (server.data / "lost+found").mkdir()
+    yard = files_of(server)
+    with writers(server) as done:
+        eventually("they write", lambda: done() > 50)
+        full = yard.back_up("orders-1")
+        then = done()
+        eventually("they went on", lambda: done() > then + 50)
+        yard.back_up("orders-2", on=full, type=BackupType.INCREMENTAL)
+    result = full.result.backup
+    assert result
+    assert result.method is Method.PHYSICAL
+    assert {"shop.account", "shop.journal", "shop.bulk"} <= {one.name for one in result.objects}
+    assert not {"shop.old", "shop.aria", "shop.gone"} & {one.name for one in result.objects}
+    assert [note.split(":")[0] for note in result.notes] == ["MemoryTables"]
+    found = drilled(yard.drill())
+    assert found.verdict is Verdict.PASSED, found
+    assert {one.outcome for one in found.checks} == {CheckOutcome.PASSED}, found.checks
+    pod = yard.pod()
+    restored = yard.restore("orders-2", pod=pod).result.restore
+    assert restored
+    data = pod.restored / restored.data_directory
+    assert not [one.name for one in data.iterdir() if one.name.startswith(("xtrabackup_", "backup-", "lost"))]
+    query = (
+        "SELECT (SELECT SUM(balance) FROM account), (SELECT COUNT(*) FROM old), (SELECT COUNT(*) FROM aria),"
+        " (SELECT COUNT(*) FROM gone), (SELECT COUNT(*) FROM journal) > 50, (SELECT COUNT(*) FROM mysql.global_priv"
+        " WHERE User LIKE 'databosun%')"
+    )
+    with served(data) as other:
+        assert other.sql(query, "shop") == [(200_000, 77, 88, 0, 1, 0)]
+
+
+class served:
+    """A server on a data directory."""
+
+    def __init__(self, data: Path) -> None:
+        self._server = MariaServer()
+        self._server.data = data
+
+    def __enter__(self) -> MariaServer:
+        self._server.configure()
+        hand_over(self._server.data)
+        self._server.start()
+        return self._server
+
+    def __exit__(self, *_: object) -> None:
+        self._server.remove()
+
+
+def test_auto_copies_files_where_it_can_and_says_why(shared: MariaServer, workplace: Path) -> None:
+    captured, sink = back_up(target_of(shared, mount=shared.folder), workplace, method=Method.AUTO)
+    assert captured.method is Method.PHYSICAL
+    assert captured.notes[0].startswith("AutoMethod: Physical, because")
+    assert take.COPY in {one["name"] for one in sink.artefacts}
+    probe = ENGINE.probe(target_of(shared, mount=shared.folder), [Method.AUTO], incremental=True)
+    assert probe.findings == []
+
+
+def test_auto_without_the_files_dumps_as_before_and_says_why(shared: MariaServer, workplace: Path) -> None:
+    captured, _ = back_up(target_of(shared), workplace, method=Method.AUTO)
+    assert captured.method is Method.LOGICAL
+    assert "spec.dataVolume does not say which claim holds it" in captured.notes[0]
+    assert ENGINE.probe(target_of(shared), [Method.AUTO], incremental=True).findings == []
+
+
+def test_auto_dumps_where_the_operator_could_not_find_the_volume(shared: MariaServer, workplace: Path) -> None:
+    target = target_of(shared)
+    problem = Problem(reason="DataVolumeUnused", message="no running pod uses claim x of spec.dataVolume")
+    target = Target(target.database.model_copy(update={"data_problem": problem}), target.credentials)
+    captured, _ = back_up(target, workplace, method=Method.AUTO)
+    assert captured.method is Method.LOGICAL
+    assert "DataVolumeUnused: no running pod uses claim x" in captured.notes[0]
+    with pytest.raises(UserFault, match="no running pod uses claim x") as caught:
+        back_up(target, workplace, "second", method=Method.PHYSICAL)
+    assert caught.value.reason == "DataVolumeUnused"
+
+
+def test_each_grant_is_asked_for_and_no_more_is_needed(shared: MariaServer, limited: Target, workplace: Path) -> None:
+    (missing,) = ENGINE.probe(limited, [Method.PHYSICAL], incremental=False).findings
+    assert (missing.reason, missing.blocks) == ("PermissionDenied", ["Physical"])
+    assert missing.fix == "GRANT RELOAD, PROCESS, BINLOG MONITOR, SELECT ON *.* TO 'limited'@'%';"
+    shared.sql(missing.fix)
+    assert ENGINE.probe(limited, [Method.PHYSICAL], incremental=False).findings == []
+    captured, _ = back_up(limited, workplace, method=Method.PHYSICAL)
+    assert captured.objects
+    assert captured.position.binlog
+    assert captured.position.gtid
+
+
+def test_another_servers_directory_is_refused_before_anything_is_read_of_it(
+    shared: MariaServer, own_maria: Callable[..., MariaServer], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = own_maria()
+    monkeypatch.setattr(directory, "directory_of", lambda _: other.data)
+    with pytest.raises(UserFault, match="is not the data directory of") as caught:
+        back_up(target_of(shared, mount=other.folder), workplace, method=Method.PHYSICAL)
+    assert caught.value.reason == "DataVolumeForeign"
+    assert not list((workplace / "b").iterdir())
+
+
+def test_a_directory_elsewhere_than_the_claim_is_refused(shared: MariaServer, workplace: Path) -> None:
+    with pytest.raises(UserFault, match="is not in it") as caught:
+        back_up(target_of(shared, mount=workplace), workplace, method=Method.PHYSICAL)
+    assert caught.value.reason == "DataVolumeForeign"
+
+
+def test_a_copy_of_the_directory_as_it_stands_is_not_taken_for_the_servers(
+    own_maria: Callable[..., MariaServer], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone of an idle server has its checkpoint, too. Only a backup's own trace is missing in it."""
+    server = own_maria()
+    allow(server)
+    clone = workplace / "clone"
+    shutil.copytree(server.data, clone)
+    monkeypatch.setattr(directory, "_another", lambda *_: None)
+    for module in (directory, take):
+        monkeypatch.setattr(module, "directory_of", lambda _: clone)
+    with pytest.raises(SafetyStop, match="not the data directory of this server") as caught:
+        back_up(target_of(server, mount=workplace), workplace, method=Method.PHYSICAL)
+    assert caught.value.reason == "DataVolumeForeign"
+
+
+def test_what_cannot_be_read_is_named_with_its_user_and_mode(shared: MariaServer) -> None:
+    """Found by a process of another user, as a Job is one."""
+    code = (
+        "import os, sys, pathlib\n"
+        "from databosun.engines.mysql.physical.directory import _cannot_read, _unreadable\n"
+        "os.setgroups([]); os.setgid(65000); os.setuid(65000)\n"
+        f"path = next(_unreadable(pathlib.Path({str(shared.data)!r})))\n"
+        "found = _cannot_read(path); print(found.message); print(found.fix)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    about = shared.data.stat()
+    assert f"owner {about.st_uid}:" in said
+    assert "mode 0" in said
+    assert "runs as 65000 with the groups 65000" in said
+    assert f"set spec.dataVolume.runAsUser to {about.st_uid}" in said
+
+
+def test_a_program_that_is_killed_leaves_no_backup_and_nothing_that_runs(shared: MariaServer, workplace: Path) -> None:
+    def kill(_name: str, count: int) -> None:
+        if count > 1_000_000:
+            for pid in running():
+                os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(WorldFault) as caught:
+        back_up(target_of(shared, mount=shared.folder), workplace, trap=kill, method=Method.PHYSICAL)
+    assert caught.value.reason == "ToolKilled"
+    assert running() == []
+    eventually("no session is left", lambda: sessions(shared) == 0)
+
+
+def test_a_server_that_stops_in_the_middle_ends_it(own_maria: Callable[..., MariaServer], workplace: Path) -> None:
+    server = own_maria()
+    allow(server)
+    server.sql(BULK, "shop")
+    once = threading.Event()
+
+    def stop(_name: str, count: int) -> None:
+        if count > 1_000_000 and not once.is_set():
+            once.set()
+            server.kill()
+
+    with pytest.raises(DatabosunError) as caught:
+        back_up(target_of(server, mount=server.folder), workplace, trap=stop, method=Method.PHYSICAL)
+    assert isinstance(caught.value, WorldFault), caught.value
+    assert running() == []
+
+
+def test_a_program_that_ends_well_without_its_word_is_no_success(
+    shared: MariaServer, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 0 and a whole stream are not enough."""
+    folder = workplace / "bin"
+    folder.mkdir()
+    fake = folder / PROGRAM
+    fake.write_text(
+        f'#!/bin/sh\ncase "$*" in *--version*) exec /usr/bin/{PROGRAM} "$@";; esac\n'
+        f'/usr/bin/{PROGRAM} "$@" 2> "$0.said"; code=$?\ngrep -v "completed OK" "$0.said" >&2\nexit $code\n'
+    )
+    fake.chmod(0o755)
+    for name in ("mariadb", "mbstream"):
+        (folder / name).symlink_to(f"/usr/bin/{name}")
+    monkeypatch.setenv("DATABOSUN_MARIADB_BIN", str(folder))
+    with pytest.raises(WorldFault, match="without `completed OK!`") as caught:
+        back_up(target_of(shared, mount=shared.folder), workplace, method=Method.PHYSICAL)
+    assert caught.value.reason == "ToolFailed"
+
+
+def test_it_waits_no_longer_for_a_lock_than_other_backups(shared: MariaServer, workplace: Path) -> None:
+    """The program itself would wait a year, and all DDL behind it."""
+    seen: list[str] = []
+    before = take._Instant.before
+
+    def spy(instant: take._Instant, statement: str) -> str:
+        sent = before(instant, statement)
+        seen.append(sent)
+        return sent
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(take._Instant, "before", spy)
+        back_up(target_of(shared, mount=shared.folder), workplace, method=Method.PHYSICAL)
+    waits = [one for one in seen if "lock_wait_timeout" in one]
+    assert waits == ["SET SESSION lock_wait_timeout=60"]
+
+
+def test_tables_of_engines_that_it_does_not_copy_are_refused_and_auto_dumps(
+    own_maria: Callable[..., MariaServer], workplace: Path
+) -> None:
+    server = own_maria()
+    allow(server)
+    outside = server.folder / "outside"
+    outside.mkdir()
+    hand_over(outside)
+    server.sql(f"CREATE TABLE far (i INT) DATA DIRECTORY '{outside}'", "shop")
+    target = target_of(server, mount=server.folder)
+    with pytest.raises(UserFault, match="shop/far") as caught:
+        back_up(target, workplace, method=Method.PHYSICAL)
+    assert caught.value.reason == "StorageEngineUnsupported"
+    captured, _ = back_up(target, workplace, "auto", method=Method.AUTO)
+    assert captured.method is Method.LOGICAL
+    assert "StorageEngineUnsupported" in captured.notes[0]
+
+
+def sessions(server: MariaServer) -> int:
+    """Of the backup's account."""
+    return int(server.sql(f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = '{BACKUP_USER}'")[0][0])
