@@ -10,6 +10,7 @@ import socketserver
 import struct
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,9 +26,14 @@ Document = dict[str, Any]
 class Refused(Exception):
     """An error of the server's."""
 
-    def __init__(self, code: int, said: str = "refused") -> None:
+    def __init__(self, code: int, said: str = "refused", name: str = "Refused") -> None:
         super().__init__(said)
         self.code = code
+        self.name = name
+
+
+class HungUp(Exception):
+    """It closes the connection instead of an answer."""
 
 
 class MongoPeer:
@@ -44,7 +50,6 @@ class MongoPeer:
         self.on: dict[str, Callable[[Document], Document]] = {}
         self.calls: list[Document] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.peer = self
         self.port: int = self._server.server_address[1]
         self.hello: Document = {"maxBsonObjectSize": 16 << 20, "maxMessageSizeBytes": 48_000_000, "maxWireVersion": 21,
                                 "maxWriteBatchSize": 100_000, "minWireVersion": 0, "readOnly": False,
@@ -53,7 +58,7 @@ class MongoPeer:
             self.hello |= {"setName": set_name, "me": self.name, "hosts": [self.name], "secondary": role == "secondary"}
         if role == "router":
             self.hello |= {"msg": "isdbgrid", "isWritablePrimary": True}
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._serve()
 
     @property
     def name(self) -> str:
@@ -83,9 +88,21 @@ class MongoPeer:
                 and (not space or (one["$db"], one[command]) == (database, name))]  # fmt: skip
 
     def close(self) -> None:
-        """Stop."""
+        """Stop, and hang up on everybody."""
         self._server.shutdown()
         self._server.server_close()
+        for connection in list(self._server.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def again(self) -> None:
+        """Start anew after `close`, at the same port."""
+        self._server = _Server(("127.0.0.1", self.port), _Handler)
+        self._serve()
+
+    def _serve(self) -> None:
+        self._server.peer = self
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def answer(self, command: Document) -> Document:
         """What it says to a command."""
@@ -100,7 +117,7 @@ class MongoPeer:
                 raise Refused(59, f"no such command: '{name}'")
             return {"ok": 1.0, **given(command)}
         except Refused as error:
-            return {"ok": 0.0, "code": error.code, "errmsg": str(error), "codeName": "Refused"}
+            return {"ok": 0.0, "code": error.code, "errmsg": str(error), "codeName": error.name}
 
     # --- commands
 
@@ -174,12 +191,25 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     peer: MongoPeer
 
+    def __init__(self, *given: Any) -> None:
+        self.connections = set[socket.socket]()
+        super().__init__(*given)
+
 
 class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         """Answer until the other side hangs up."""
-        connection: socket.socket = self.request
-        peer: MongoPeer = self.server.peer  # type: ignore[attr-defined]
+        server = self.server
+        assert isinstance(server, _Server)
+        server.connections.add(self.request)
+        try:
+            self._talk(self.request, server.peer)
+        except (HungUp, OSError):
+            return
+        finally:
+            server.connections.discard(self.request)
+
+    def _talk(self, connection: socket.socket, peer: MongoPeer) -> None:
         while head := _exactly(connection, _HEADER.size):
             length, number, _, code = _HEADER.unpack(head)
             body = _exactly(connection, length - _HEADER.size)

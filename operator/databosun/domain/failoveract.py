@@ -12,7 +12,7 @@ from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverPl
 from databosun.api.injection import FaultKind, InjectedFault
 from databosun.domain.failoverchaos import Injection, chosen_container
 
-ENDS_PODS = ("Patroni",)
+ENDS_PODS = ("Patroni", "ReplicaSet")
 """The providers whose forced failover is the end of the primary's pod."""
 
 

@@ -27,13 +27,15 @@ PROVIDERS: Mapping[str, EngineName] = {
     "Sentinel": EngineName.REDIS,
     "MariaDBReplication": EngineName.MARIADB,
     "Patroni": EngineName.POSTGRESQL,
+    "ReplicaSet": EngineName.MONGODB,
 }
 """What this release can make to fail over, and of which engine that is."""
 MODES: Mapping[str, tuple[FailoverMode, ...]] = {
     "MariaDBReplication": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
+    "ReplicaSet": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
 }
 """Where not in every mode. Nobody but Databosun promotes under MariaDBReplication: there, a fault would only leave the
-database without a primary."""
+database without a primary. To a replica set no fault was ever done."""
 LONGEST_FAULT = timedelta(hours=1)
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""

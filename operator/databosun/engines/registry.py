@@ -26,6 +26,7 @@ _FAILOVERS = {
     EngineName.REDIS: "databosun.engines.redis.failover",
     EngineName.MARIADB: "databosun.engines.mysql.failover",
     EngineName.POSTGRESQL: "databosun.engines.postgresql.failover",
+    EngineName.MONGODB: "databosun.engines.mongodb.failover",
 }
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
 _LIFECYCLES = {

@@ -68,6 +68,14 @@ def test_any_other_is_not(found: ActFacts, words: str) -> None:
     assert words in answer.message
 
 
+def test_the_primary_of_a_replica_set_is_the_pod_that_its_address_begins_with() -> None:
+    name, host = "orders-0.orders.shop.svc:27017", "orders-0.orders.shop.svc"
+    plan = make_plan("u", "ReplicaSet", FailoverMode.FORCED_FAILOVER, name, "o", [name, "o"])
+    asked = {"asked_member": name, "asked_host": host, "asked_plan_hash": plan.hash}
+    assert "orders-0" in pod_names(facts(**asked).asked).names
+    assert decide_act(facts(plan=plan, **asked), NOW) == EndPod("orders-0", "uid-1", first=True)
+
+
 def test_too_late_nothing_is_done() -> None:
     answer = decide_act(FACTS, NOW + timedelta(seconds=91))
     assert isinstance(answer, ActAnswer)

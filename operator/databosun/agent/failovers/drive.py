@@ -237,6 +237,8 @@ class Drive:
         self._read_back("ReadAfterRejoin")
         found.divergence = list(self.moves.divergence(found.plan))
         found.topology_after = self.provider.topology()
+        known = found.topology.notes if found.topology else ()
+        found.notes += [one for one in found.topology_after.notes if one not in known]
 
     def _read_back(self, event: str) -> None:
         found = self.found

@@ -58,31 +58,44 @@ def endpoints_of(host: str, port: int) -> tuple[Endpoint, ...]:
 
 
 @contextmanager
-def opened(target: Target, endpoint: Endpoint, *, silent: float = _SILENT_SECONDS) -> Iterator[Client]:
+def opened(
+    target: Target, endpoint: Endpoint, *, silent: float = _SILENT_SECONDS, patience: float = CONNECT_SECONDS
+) -> Iterator[Client]:
     """A client that is logged in. UserFault or WorldFault says what was refused and how to mend it.
 
-    `silent`: seconds that an answer may take.
+    `silent`: seconds that an answer may take; `patience`: to be let in.
     """
-    user = target.credentials.username
-    _knock(endpoint, target.database.tls)
-    with guarded(f"connection to {endpoint} as {user or 'nobody'}", user):
-        client = _client(target, endpoint, silent)
+    client = connected(target, endpoint, silent=silent, patience=patience)
     try:
-        with guarded(f"connection to {endpoint} as {user or 'nobody'}", user):
-            client.admin.command("ping")
         yield client
     finally:
         client.close()
 
 
-def _knock(endpoint: Endpoint, tls: TLSMode) -> None:
+def connected(
+    target: Target, endpoint: Endpoint, *, silent: float = _SILENT_SECONDS, patience: float = CONNECT_SECONDS
+) -> Client:
+    """The same, the caller's to close."""
+    user = target.credentials.username
+    _knock(endpoint, target.database.tls, patience)
+    with guarded(f"connection to {endpoint} as {user or 'nobody'}", user):
+        client = _client(target, endpoint, silent, patience)
+        try:
+            client.admin.command("ping")
+        except BaseException:
+            client.close()
+            raise
+    return client
+
+
+def _knock(endpoint: Endpoint, tls: TLSMode, patience: float) -> None:
     """The driver tells all that can be wrong with a network as one."""
     try:
         if endpoint.address is None:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as local:
                 local.connect(endpoint.host)
             return
-        plain = socket.create_connection((endpoint.address, endpoint.port), timeout=CONNECT_SECONDS)
+        plain = socket.create_connection((endpoint.address, endpoint.port), timeout=patience)
     except OSError as error:
         raise connect_fault(error, str(endpoint)) from error
     with plain:
@@ -103,14 +116,14 @@ def _shake_hands(plain: socket.socket, endpoint: Endpoint) -> None:
         raise no_tls_fault(str(endpoint)) from error
 
 
-def _client(target: Target, endpoint: Endpoint, silent: float) -> Client:
+def _client(target: Target, endpoint: Endpoint, silent: float, patience: float) -> Client:
     credentials, tls = target.credentials, target.database.tls
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     settings: dict[str, Any] = {
         "directConnection": True,
         "appname": APPLICATION,
-        "connectTimeoutMS": int(CONNECT_SECONDS * 1000),
-        "serverSelectionTimeoutMS": int(CONNECT_SECONDS * 1000),
+        "connectTimeoutMS": int(patience * 1000),
+        "serverSelectionTimeoutMS": int(patience * 1000),
         "socketTimeoutMS": max(1, int(silent * 1000)),
         "heartbeatFrequencyMS": 60_000,
         "retryReads": False,  # what is read twice would be in a stream twice
