@@ -17,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -47,12 +46,28 @@ FILL = (
     "CREATE TABLE orders (id BIGINT PRIMARY KEY, customer BIGINT NOT NULL, total DECIMAL(12, 2), KEY (customer));\n"
     f"INSERT INTO orders SELECT seq, 1 + seq * 7919 % {ROWS}, seq / 7 FROM seq_1_to_{ROWS}"
 )
+# In a process that has done nothing else. The program's own peak is looked up while it runs: what the kernel says of
+# ended children counts what they were before they became it.
 _PEAK = r"""
-import resource, sys
+import os, re, sys, threading, time
 from pathlib import Path
-import bench.bench_mariadb as its
-its.alone(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
-print(*(resource.getrusage(who).ru_maxrss // 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+from agent.mysql.conftest import back_up, target_of
+from databosun.api.v1alpha1.backuppolicy import Method
+class Where: port = int(sys.argv[2])
+def peak(process): return int(re.search(r"VmHWM:\s+(\d+)", (process / "status").read_text())[1]) // 1024
+seen = [0]
+def look():
+    while True:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"PPid:\t{os.getpid()}\n" in (process / "status").read_text():
+                    seen.append(peak(process))
+            except (OSError, TypeError):
+                pass
+        time.sleep(0.05)
+threading.Thread(target=look, daemon=True).start()
+back_up(target_of(Where(), mount=Path(sys.argv[3])), Path(sys.argv[4]), method=Method(sys.argv[1]))
+print(peak(Path("/proc/self")), max(seen))
 """
 
 
@@ -117,18 +132,6 @@ class Bench:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests'}"}
-
-
-def alone(method: str, port: int, data: Path, folder: Path) -> None:
-    """One backup into a folder, in a process that has done nothing else."""
-    from agent.mysql.conftest import back_up, target_of
-
-    class Where:
-        """The server, as `target_of` asks for it."""
-
-    server: Any = Where()
-    server.port = port
-    back_up(target_of(server, mount=data), folder, method=Method(method))
 
 
 @pytest.fixture(scope="module")
