@@ -73,12 +73,13 @@ class FailoverJob:
     mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER
     operator: Callable[[ActAsked], ActAnswer] | None = None
     fault: InjectedFault | None = None
+    uid: str = RUN
 
     def run(self, step: FailoverStep, plan: FailoverPlan | None = None, **more: Any) -> Result:
         """One Job."""
         probe = ProbeOrder(writes_per_second=more.pop("rate", 20.0), clients=more.pop("clients", 4))
         given: dict[str, Any] = {
-            "id": "test-1", "uid": RUN, "step": step, "mode": self.mode, "provider": self.provider, "plan": plan,
+            "id": "test-1", "uid": self.uid, "step": step, "mode": self.mode, "provider": self.provider, "plan": plan,
             "fault": self.fault, "probe": probe, "rejoin_seconds": 60.0, **more,
         }  # fmt: skip
         deadline = datetime.now(UTC) + timedelta(minutes=5)
@@ -90,7 +91,13 @@ class FailoverJob:
 
     def start(self, plan: FailoverPlan) -> subprocess.Popen[bytes]:
         """The switch, in a process of its own that may be killed."""
-        given = {"id": "test-1", "uid": RUN, "step": FailoverStep.SWITCH, "mode": self.mode, "provider": self.provider}
+        given = {
+            "id": "test-1",
+            "uid": self.uid,
+            "step": FailoverStep.SWITCH,
+            "mode": self.mode,
+            "provider": self.provider,
+        }
         task = FailoverTask.model_validate({**given, "plan": plan, "rejoin_seconds": 60.0})
         self.place.write(self.place.request(task, database=self.database))
         root = Path(__file__).resolve().parents[2]
@@ -108,7 +115,8 @@ class FailoverJob:
         assert found.primary
         assert found.candidate, found
         names = [one.name for one in found.topology.members]
-        return make_plan(RUN, found.topology.provider, self.mode, found.primary, found.candidate, names, self.fault)
+        what = found.topology.provider, self.mode, found.primary, found.candidate, names
+        return make_plan(self.uid, *what, self.fault, found.topology.shard)
 
     def switch(self, plan: FailoverPlan | None = None, **more: Any) -> FailoverResult:
         """A look, then the switch."""

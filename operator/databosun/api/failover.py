@@ -98,6 +98,9 @@ class Topology(Model):
     fencing: Line | None = Field(
         default=None, description="What keeps an old primary from taking writes (watchdog, min-replicas-to-write)."
     )
+    shard: Line | None = Field(
+        default=None, description="Where it is one of several that share the data: what it holds, such as slots 0-5460."
+    )
     notes: Annotated[list[Line], Field(max_length=16), first(16)] = Field(default_factory=list)
 
 
@@ -110,6 +113,7 @@ class FailoverPlan(Model):
     candidate: Line
     members: Annotated[list[Line], Field(max_length=MAX_MEMBERS)] = Field(description="Sorted.")
     fault: InjectedFault | None = Field(default=None, description="FaultInjection: what is done to the primary.")
+    shard: Line | None = Field(default=None, description="Where there are several: which one is moved.")
     hash: Line
 
 

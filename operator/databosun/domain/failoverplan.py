@@ -19,6 +19,7 @@ def make_plan(
     candidate: str,
     members: Iterable[str],
     fault: InjectedFault | None = None,
+    shard: str | None = None,
 ) -> FailoverPlan:
     """The plan. Lag and load are no part of it: they are guards, looked at anew each time."""
     named = {
@@ -28,6 +29,7 @@ def make_plan(
         "candidate": candidate,
         "members": sorted(set(members)),
         **({"fault": fault.dump()} if fault is not None else {}),
+        **({"shard": shard} if shard is not None else {}),
     }
     text = json.dumps({"run": run_uid, **named}, sort_keys=True)
     return FailoverPlan.model_validate({**named, "hash": hashlib.sha256(text.encode()).hexdigest()[:16]})

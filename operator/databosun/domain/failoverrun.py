@@ -87,7 +87,7 @@ def _plan(facts: FailoverFacts, step: Conclude, seen: FailoverResult, now: datet
         return refuse(facts, step.attempt, ending, now, **shown)
     members = [one.name for one in seen.topology.members]
     what = order.provider.provider, order.mode, seen.primary, seen.candidate
-    made = make_plan(facts.state.ref.uid, *what, members, order.fault)
+    made = make_plan(facts.state.ref.uid, *what, members, order.fault, seen.topology.shard)
     plan = PlannedFailover(
         **made.model_dump(), at=at, approval_needed=order.approval_needed, until=at + order.test.wait_for
     )

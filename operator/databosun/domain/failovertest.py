@@ -25,6 +25,7 @@ from databosun.domain.timing import OnlySchedule, Window, check_timing, read_lim
 SCHEDULE = "failover"
 PROVIDERS: Mapping[str, EngineName] = {
     "Sentinel": EngineName.REDIS,
+    "RedisCluster": EngineName.REDIS,
     "MariaDBReplication": EngineName.MARIADB,
     "Patroni": EngineName.POSTGRESQL,
     "ReplicaSet": EngineName.MONGODB,
@@ -33,9 +34,10 @@ PROVIDERS: Mapping[str, EngineName] = {
 MODES: Mapping[str, tuple[FailoverMode, ...]] = {
     "MariaDBReplication": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
     "ReplicaSet": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
+    "RedisCluster": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
 }
 """Where not in every mode. Nobody but Databosun promotes under MariaDBReplication: there, a fault would only leave the
-database without a primary. To a replica set no fault was ever done."""
+database without a primary. Under ReplicaSet and RedisCluster nobody has tried a fault yet."""
 LONGEST_FAULT = timedelta(hours=1)
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""

@@ -79,7 +79,8 @@ class ProbeError(Exception):
 
 
 class ProbeSession(Protocol):
-    """One connection of a client. `node`: the member that answers, by its name in the topology; None: not known."""
+    """One connection of a client. `node`: the member that answered last, by its name in the topology; None: not
+    known."""
 
     node: str | None
 

@@ -63,6 +63,17 @@ def test_one_that_stops_answering_is_told_by_what_it_answered() -> None:
     assert crowd.sample() == pytest.approx(10 / 0.11)
 
 
+def test_a_write_is_credited_to_whoever_answered_it_in_the_end() -> None:
+    class Moved(Server):
+        def write(self, seq: int) -> None:
+            super().write(seq)
+            self.node = "n2"
+
+    crowd = crowd_at(Moved(), clients=1)
+    crowd.sample()
+    assert {one.node for one in crowd.writes} == {"n2"}
+
+
 def test_what_a_thread_dies_of_is_raised() -> None:
     class Broken(Server):
         def write(self, seq: int) -> None:

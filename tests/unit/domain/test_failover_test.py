@@ -58,8 +58,8 @@ def test_of_windows_that_overlap_the_one_that_closes_last_counts() -> None:
 def test_a_plan_is_another_with_any_part_of_it_and_the_same_with_none() -> None:
     def plan(*, run: str = "u", mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER, **more: Any) -> str:
         given = {"provider": "Sentinel", "primary": "a", "candidate": "b", "members": ["a", "b"], **more}
-        what = given["provider"], mode, given["primary"], given["candidate"], given["members"], given.get("fault")
-        return make_plan(run, *what).hash
+        what = given["provider"], mode, given["primary"], given["candidate"], given["members"]
+        return make_plan(run, *what, given.get("fault"), given.get("shard")).hash
 
     others = [
         plan(run="v"),
@@ -71,6 +71,8 @@ def test_a_plan_is_another_with_any_part_of_it_and_the_same_with_none() -> None:
         plan(fault=InjectedFault(kind=FaultKind.NETWORK_PARTITION, duration="30s")),
         plan(fault=InjectedFault(kind=FaultKind.NETWORK_PARTITION, duration="31s")),
         plan(members=["a", "b", "c"]),
+        plan(shard="0-5460"),
+        plan(shard="0-5461"),
         plan(),
     ]
     assert len(set(others)) == len(others)

@@ -59,13 +59,14 @@ class Client:
         try:
             if self._session is None:
                 self._session = self.way.open(self.number)
-            node = self._session.node
             if self.reads:
                 self._session.read()
             else:
                 self._session.write(seq)
+            node = self._session.node  # now, since it may have been sent elsewhere
         except ProbeError as error:
             fate, kind = error.fate, error.kind
+            node = self._session.node if self._session else None
             self._examples.setdefault(kind, str(error)[:200])
             if error.broken:
                 self.close()

@@ -15,7 +15,7 @@ from databosun.agent.failovers.clients import MOST_SHARE, PATIENCE_SECONDS, Way,
 from databosun.agent.failovers.faults import FaultUnseen, Moves
 from databosun.agent.failovers.found import Found
 from databosun.agent.stop import Stopped
-from databosun.api.failover import FailoverResult, FailoverStage, Topology
+from databosun.api.failover import FailoverPlan, FailoverResult, FailoverStage, Topology
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.domain.failoverlimits import judge_limits
 from databosun.domain.failoverplan import make_plan
@@ -118,25 +118,16 @@ class Drive:
             *self.provider.examine(topology, candidate),
         ]
         names = [one.name for one in topology.members]
-        plan = make_plan(
-            task.uid,
-            topology.provider,
-            task.mode,
-            topology.primary or "",
-            candidate or found.plan.candidate,
-            names,
-            task.fault,
-        )
+        primary, chosen = topology.primary or "", candidate or found.plan.candidate
+        what = topology.provider, task.mode, primary, chosen, names
+        plan = make_plan(task.uid, *what, task.fault, topology.shard)
         failing = next((one for one in found.guards if not one.ok), None)
         if failing is not None:
             advice = f"; {failing.message}" if failing.message else ""
             message = f"guard {failing.name}: found {failing.observed}, expected {failing.limit}{advice}"
             raise Refused(FailoverReason.GUARD_FAILED, message)
         if plan.hash != found.plan.hash:
-            message = (
-                f"planned was {found.plan.primary} to {found.plan.candidate} of {', '.join(found.plan.members)}; found "
-                f"is {plan.primary} to {plan.candidate} of {', '.join(plan.members)}; nothing was moved: plan anew"
-            )
+            message = f"planned was {_told(found.plan)}; found is {_told(plan)}; nothing was moved: plan anew"
             raise Refused(FailoverReason.PLAN_CHANGED, message)
         return topology
 
@@ -284,3 +275,8 @@ class Drive:
     def _stage(self, stage: FailoverStage) -> AbstractContextManager[None]:
         self.found.ctx.progress.stage(stage)
         return self.found.ctx.phase(stage.lower())
+
+
+def _told(plan: FailoverPlan) -> str:
+    shard = f" (slots {plan.shard})" if plan.shard else ""
+    return f"{plan.primary} to {plan.candidate} of {', '.join(plan.members)}{shard}"

@@ -67,6 +67,9 @@ class PlannedFailover(Model):
         description="The node that is to take over. FaultInjection: one that could; who does is not Databosun's to say."
     )
     members: Annotated[list[Identifier], Field(max_length=MEMBERS), UNIQUE] = Field(description="All nodes.")
+    shard: Line | None = Field(
+        default=None, description="RedisCluster: the slots of the shard whose primary it is. All nodes are those of it."
+    )
     hash: Identifier = Field(
         description="Of all the above and this run. Where anything else is found right before the switch, it is"
         " refused."

@@ -1,5 +1,5 @@
-"""Failover tests of Redis and Valkey that Sentinels watch."""
+"""Failover tests of Redis and Valkey, under Sentinels or in a Cluster."""
 
-from databosun.engines.redis.failover.provider import FAILOVER
+from databosun.engines.redis.failover.open import FAILOVER
 
 __all__ = ["FAILOVER"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from databosun.api.failover import GuardResult
 from databosun.engines.redis.failover.nodes import Nodes, Place
-from databosun.engines.redis.failover.probe import GRANTS, Keys, lacking
+from databosun.engines.redis.failover.probe import CLUSTER_GRANTS, GRANTS, Keys, lacking
 from databosun.engines.redis.failover.sentinels import Word
 from databosun.engines.redis.resp import encode
 
 MOVER_GRANTS = "+info +ping +client|pause +client|unpause +client|kill +replicaof +config|rewrite"
+MOVES = (("CLIENT", "PAUSE", "x"), ("REPLICAOF", "127.0.0.1", "x"))
+"""Commands that do nothing, for those that a move needs."""
 
 
 def quorum_guard(word: Word | None) -> GuardResult:
@@ -25,23 +27,25 @@ def quorum_guard(word: Word | None) -> GuardResult:
     )
 
 
-def mover_guard(nodes: Nodes, places: Iterable[Place]) -> GuardResult:
+def mover_guard(
+    nodes: Nodes, places: Iterable[Place], asked: Sequence[Sequence[str]] = MOVES, grants: str = MOVER_GRANTS
+) -> GuardResult:
     """Whether the login may do what the move needs: grants are looked at before what is asked for is."""
-    asked = (("CLIENT", "PAUSE", "x"), ("REPLICAOF", "127.0.0.1", "x"))
     for place in places:
         with nodes.open(place) as wire:
             wire.send(b"".join(encode(*words) for words in asked))
             refused = [str(one) for one in wire.answers(len(asked)) if "NOPERM" in str(one)]
         if refused:
-            return _granted("grants", nodes.user, MOVER_GRANTS, refused)
-    return _granted("grants", nodes.user, MOVER_GRANTS, [])
+            return _granted("grants", nodes.user, grants, refused)
+    return _granted("grants", nodes.user, grants, [])
 
 
 def probe_guard(probe: Nodes, primary: Place, keys: Keys) -> GuardResult:
     """Whether clients may write what they are to write."""
     with probe.open(primary) as wire:
         refused = lacking(wire, keys)
-    return _granted("probeWritable", probe.user, GRANTS.format(table=keys.table), refused)
+    grants = CLUSTER_GRANTS if keys.together else GRANTS
+    return _granted("probeWritable", probe.user, grants.format(table=keys.table), refused)
 
 
 def _granted(name: str, user: str, grants: str, refused: list[str]) -> GuardResult:

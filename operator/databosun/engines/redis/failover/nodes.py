@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from databosun.domain.errors import UserFault
+from databosun.domain.errors import DatabosunError, UserFault
 from databosun.engines.base import Target
+from databosun.engines.reaching import combined
 from databosun.engines.redis.connect import CONNECT_SECONDS, endpoints_of, open_wire
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.reasons import Reason
@@ -92,9 +93,14 @@ class Nodes:
     pulse: Callable[[], None]
 
     def open(self, place: Place, seconds: float = CONNECT_SECONDS) -> Wire:
-        """Connect to the first of its addresses. UserFault, WorldFault."""
-        endpoint = endpoints_of(place.host, place.port)[0]
-        return open_wire(self.target, endpoint, self.pulse, seconds=seconds)
+        """Connect to the first of its addresses that answers. UserFault, WorldFault."""
+        errors = list[DatabosunError]()
+        for endpoint in endpoints_of(place.host, place.port):
+            try:
+                return open_wire(self.target, endpoint, self.pulse, seconds=seconds)
+            except DatabosunError as fault:
+                errors.append(fault)
+        raise combined(errors)
 
     def ask(self, place: Place) -> NodeFacts:
         """Look once."""

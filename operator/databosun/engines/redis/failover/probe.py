@@ -18,27 +18,30 @@ from databosun.engines.redis.failover.nodes import NodeFacts, Place, ask_node
 from databosun.engines.redis.resp import Reply, ReplyError, Wire, encode
 
 GRANTS = "~{table}:* +setbit +getbit +get +expireat +del +info +ping"
+CLUSTER_GRANTS = f"{GRANTS} +asking"
 WATCHED = "watch"
 # What a client does about: it looks for another node.
-_ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH")
+_ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "MOVED", "CLUSTERDOWN")
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one run, and when they go by themselves."""
+    """The keys of one run, and when they go by themselves. `together`: all in one slot of a cluster."""
 
     table: str
     run: str
     expires: int
+    together: bool = False
 
     @classmethod
-    def of(cls, site: Site) -> Keys:
+    def of(cls, site: Site, *, together: bool = False) -> Keys:
         """Those of a site."""
-        return cls(site.table, site.run, int(site.until.timestamp()) + 3600)
+        return cls(site.table, site.run, int(site.until.timestamp()) + 3600, together)
 
     def key(self, client: int | str) -> str:
         """The key of a client."""
-        return f"{self.table}:{self.run}:{client}"
+        run = f"{{{self.run}}}" if self.together else self.run
+        return f"{self.table}:{run}:{client}"
 
     def all(self) -> list[str]:
         """Every key that a run may have made."""
@@ -46,10 +49,13 @@ class Keys:
 
 
 class Session:
-    """One connection of one client."""
+    """One connection of one client. `asked`: it was sent here by ASK, and says so before each command."""
 
-    def __init__(self, wire: Wire, keys: Keys, client: int | str, node: str | None, seconds: float) -> None:
+    def __init__(
+        self, wire: Wire, keys: Keys, client: int | str, node: str | None, seconds: float, *, asked: bool = False
+    ) -> None:
         self.node = node
+        self._asked = asked
         self._wire = wire
         self._keys = keys
         self._key = keys.key(client)
@@ -83,6 +89,8 @@ class Session:
 
     def _call(self, *words: str | int) -> Reply:
         try:
+            if self._asked:
+                self._wire.call("ASKING", seconds=self._seconds)
             return self._wire.call(*words, seconds=self._seconds)
         except ReplyError as error:
             kind = str(error).partition(" ")[0]
@@ -181,8 +189,10 @@ def remove_keys(wire: Wire, keys: Keys) -> None:
 
 def lacking(wire: Wire, keys: Keys) -> list[str]:
     """What a client may not do, found without doing it: grants are looked at before a bit's number is."""
-    asked = (("SETBIT", keys.key(WATCHED), "x", 1), ("GETBIT", keys.key(WATCHED), "x"),
-             ("EXPIREAT", keys.key(WATCHED), "x"), ("GET", keys.key(WATCHED)))  # fmt: skip
+    asked = [("SETBIT", keys.key(WATCHED), "x", 1), ("GETBIT", keys.key(WATCHED), "x"),
+             ("EXPIREAT", keys.key(WATCHED), "x"), ("GET", keys.key(WATCHED))]  # fmt: skip
+    if keys.together:
+        asked.append(("ASKING",))
     wire.send(b"".join(encode(*words) for words in asked))
     return [
         str(one) for one in wire.answers(len(asked)) if isinstance(one, ReplyError) and str(one).startswith("NOPERM")

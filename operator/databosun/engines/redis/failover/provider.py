@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -13,22 +12,26 @@ from databosun.api.failover import (
     FailoverPlan,
     GuardResult,
     Member,
-    MemberRole,
     ProbePath,
     Topology,
 )
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.failover import (
-    Failover,
     FailoverFault,
-    FailoverProvider,
-    ProbeError,
     ProbeSession,
     Site,
     Watcher,
     probe_error,
 )
 from databosun.engines.redis.failover.guards import mover_guard, probe_guard, quorum_guard
+from databosun.engines.redis.failover.members import (
+    ask_or_why,
+    eviction_notes,
+    member_of,
+    not_following,
+    replica_problems,
+    wait_for_order,
+)
 from databosun.engines.redis.failover.nodes import NodeFacts, Nodes, Place
 from databosun.engines.redis.failover.probe import (
     WATCHED,
@@ -66,7 +69,7 @@ class SentinelProvider:
         self._word = word = self.sentinels.ask()
         known = {one.place: one for one in word.replicas}
         places = list(dict.fromkeys([*word.masters, *known]))
-        asked = {place: self._ask(place) for place in places}
+        asked = {place: ask_or_why(self.nodes, place) for place in places}
         self._facts = {place: said for place, said in asked.items() if isinstance(said, NodeFacts)}
         self.members |= {facts.run_id: str(place) for place, facts in self._facts.items()}
         masters = [place for place, facts in self._facts.items() if facts.master]
@@ -115,13 +118,7 @@ class SentinelProvider:
         old, master = Place.parse(plan.primary), self.sentinels.ask().master
         if master is None or master == old:
             return "the Sentinels name no other master"
-        leader, follower = self.nodes.ask(master), self.nodes.ask(old)
-        if follower.master:
-            return f"{old} is still a master"
-        if follower.master_place != master or not follower.link_up:
-            return f"{old} has no link to {master}"
-        behind = leader.offset - self.nodes.ask(old).offset
-        return f"{old} is {behind} bytes behind" if behind > 0 else None
+        return not_following(self.nodes, old, master)
 
     def divergence(self, plan: FailoverPlan) -> Sequence[str]:
         """None that could be told from heartbeats in the stream: what counts here are the writes."""
@@ -130,21 +127,9 @@ class SentinelProvider:
     def settle(self, plan: FailoverPlan | None, seconds: float) -> Sequence[str]:
         """A pause of ours runs out by itself within `PAUSE_SECONDS`, and the Sentinels demote a master that they have
         replaced: wait until there is one master, and it takes a write."""
-        until = time.monotonic() + seconds
-        said = ""
-        while time.monotonic() < until:
-            try:
-                topology = self.topology()
-                if topology.primary is not None and self._watched(topology.primary):
-                    return ()
-                said = "; ".join(topology.notes) or "the Sentinels and the nodes do not agree on a master"
-            except DatabosunError as fault:
-                said = fault.message
-            except ProbeError as error:
-                said = str(error)
-            time.sleep(0.2)
-        left = f"no master has taken a write for {seconds:.0f} s: {said}"
-        return (f"{left}; a pause of ours ends by itself within {PAUSE_SECONDS} s",)
+        disagreed = "the Sentinels and the nodes do not agree on a master"
+        left = wait_for_order(self.topology, self.watch, seconds, disagreed)
+        return [f"{one}; a pause of ours ends by itself within {PAUSE_SECONDS} s" for one in left]
 
     def prepare_probe(self) -> None:
         """Keys are made by the first write."""
@@ -172,13 +157,6 @@ class SentinelProvider:
         with self.probe.open(self._master()) as wire, guarded("reading the probe's keys back", self.probe.user):
             return read_bits(wire, self.keys, clients)
 
-    def _watched(self, master: str) -> bool:
-        session = self.watch(master, 1.0)
-        try:
-            return session.takes_writes()
-        finally:
-            session.close()
-
     def _master(self) -> Place:
         """Sentinels tell each other of a new master within seconds; until then it is the one that was promoted here."""
         until = time.monotonic() + AGREE_SECONDS
@@ -194,35 +172,10 @@ class SentinelProvider:
             self.site.pulse()
             time.sleep(0.2)
 
-    def _ask(self, place: Place) -> NodeFacts | str:
-        try:
-            return self.nodes.ask(place)
-        except UserFault:
-            raise
-        except DatabosunError as fault:
-            return fault.message
-
     def _member(self, place: Place, said: NodeFacts | str, known: KnownReplica | None, primary: Place | None) -> Member:
-        facts = said if isinstance(said, NodeFacts) else None
         leader = self._facts.get(primary) if primary else None
-        problems = [said] if isinstance(said, str) else []
-        replica = facts is not None and not facts.master
-        if replica and facts:
-            problems += self._problems(facts, known, leader, primary)
-        healthy = facts is not None and (facts.link_up or facts.master)
-        return Member(
-            name=str(place),
-            host=place.host,
-            port=place.port,
-            role=MemberRole.UNKNOWN if facts is None else MemberRole.REPLICA if replica else MemberRole.PRIMARY,
-            healthy=healthy,
-            state=None if facts is None else "link up" if facts.link_up else "link down",
-            lag_bytes=max(0, leader.offset - facts.offset) if replica and leader and facts else None,
-            lag_seconds=float(facts.silent_seconds) if replica and facts else None,
-            position=f"{facts.replid}:{facts.offset}" if facts else None,
-            promotable=bool(replica and healthy and not problems),
-            problems=problems,
-        )
+        problems = self._problems(said, known, leader, primary) if isinstance(said, NodeFacts) else []
+        return member_of(place, said, leader, problems)
 
     def _problems(
         self, facts: NodeFacts, known: KnownReplica | None, leader: NodeFacts | None, primary: Place | None
@@ -232,13 +185,7 @@ class SentinelProvider:
             found.append("the Sentinels do not reach it")
         if facts.priority == 0 or (known and known.priority == 0):
             found.append("replica-priority is 0: it is never promoted")
-        if not facts.link_up or facts.master_place != primary:
-            found.append(f"it has no link to {primary}")
-        if leader and facts.replid != leader.replid:
-            found.append("it has another history than the master")
-        if not facts.read_only:
-            found.append("replica-read-only is no: it may hold what its master never had")
-        return found
+        return found + replica_problems(facts, leader, primary)
 
     def _fencing(self, primary: Place | None) -> str | None:
         facts = self._facts.get(primary) if primary else None
@@ -250,33 +197,18 @@ class SentinelProvider:
             notes.append(f"the Sentinels name several masters: {', '.join(map(str, word.masters))}")
         if len(masters) > 1:
             notes.append(f"several nodes say that they are master: {', '.join(map(str, masters))}")
-        evicts = next((facts.evicts for facts in self._facts.values() if facts.evicts), None)
-        if evicts:
-            notes.append(f"maxmemory-policy {evicts} may evict the probe's keys, which would count as lost")
-        return notes
+        return notes + eviction_notes(self._facts.values())
 
 
-class SentinelFailover:
-    """Opens it."""
-
-    providers: tuple[str, ...] = (SENTINEL,)
-
-    @contextmanager
-    def open(self, site: Site, mode: FailoverMode) -> Iterator[FailoverProvider]:
-        """UserFault(ProviderUnsupported) for another provider, or without Sentinels."""
-        given = site.provider
-        if given.provider != SENTINEL:
-            message = f"Redis is failed over by provider {SENTINEL} in this release, not by {given.provider}"
-            raise UserFault(FailoverFault.PROVIDER_UNSUPPORTED, message)
-        if not given.endpoints or not given.master_name:
-            message = "provider Sentinel needs spec.replication.endpoints (host:port of each Sentinel) and masterName"
-            raise UserFault(FailoverFault.PROVIDER_UNSUPPORTED, message)
-        mover = replace(site.probe, credentials=site.operator.login)
-        places = [Place.parse(one) for one in given.endpoints]
-        sentinels = Sentinels(mover, places, given.master_name, site.operator.sentinel, site.pulse)
-        probe = Nodes(site.probe, lambda: None)
-        clients = Clients(site.probe, given.master_name)
-        yield SentinelProvider(site, sentinels, Nodes(mover, site.pulse), probe, Keys.of(site), clients)
-
-
-FAILOVER: Failover = SentinelFailover()
+def open_sentinel(site: Site) -> SentinelProvider:
+    """UserFault(ProviderUnsupported) without Sentinels."""
+    given = site.provider
+    if not given.endpoints or not given.master_name:
+        message = "provider Sentinel needs spec.replication.endpoints (host:port of each Sentinel) and masterName"
+        raise UserFault(FailoverFault.PROVIDER_UNSUPPORTED, message)
+    mover = replace(site.probe, credentials=site.operator.login)
+    places = [Place.parse(one) for one in given.endpoints]
+    sentinels = Sentinels(mover, places, given.master_name, site.operator.sentinel, site.pulse)
+    probe = Nodes(site.probe, lambda: None)
+    clients = Clients(site.probe, given.master_name)
+    return SentinelProvider(site, sentinels, Nodes(mover, site.pulse), probe, Keys.of(site), clients)
