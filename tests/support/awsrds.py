@@ -50,6 +50,7 @@ class Account:
     refusals: list[Refusal] = field(default_factory=list)
     calls: list[dict[str, str]] = field(default_factory=list)
     hook: Any = None
+    change: Any = None  # of (what was asked, the body): what is answered
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def client(self, region: str = REGION, service: str = "rds") -> Any:
@@ -72,7 +73,7 @@ class Account:
         """Forget everything."""
         self.states.clear()
         self.refusals.clear()
-        self.hook = None
+        self.hook = self.change = None
         urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST"))
         self.calls.clear()
 
@@ -97,6 +98,8 @@ class _Scripted(stand_in.Account):
             if not refused.after:
                 return _refusal(refused)
         answer = super().answer(asked, environ)
+        if action and account.change is not None:
+            answer = replace(answer, body=account.change(asked, answer.body))
         if refused is not None:
             return _refusal(refused)
         return replace(answer, body=self._changed(asked, answer.body)) if answer.status.startswith("200") else answer

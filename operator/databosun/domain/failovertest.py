@@ -29,15 +29,18 @@ PROVIDERS: Mapping[str, EngineName] = {
     "MariaDBReplication": EngineName.MARIADB,
     "Patroni": EngineName.POSTGRESQL,
     "ReplicaSet": EngineName.MONGODB,
+    "RDS": EngineName.RDS,
 }
 """What this release can make to fail over, and of which engine that is."""
 MODES: Mapping[str, tuple[FailoverMode, ...]] = {
     "MariaDBReplication": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
+    "RDS": (FailoverMode.FORCED_FAILOVER,),
     "ReplicaSet": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
     "RedisCluster": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
 }
 """Where not in every mode. Nobody but Databosun promotes under MariaDBReplication: there, a fault would only leave the
-database without a primary. Under ReplicaSet and RedisCluster nobody has tried a fault yet."""
+database without a primary. Under ReplicaSet and RedisCluster nobody has tried a fault yet. RDS has one order, which ends
+what clients are at."""
 LONGEST_FAULT = timedelta(hours=1)
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""

@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, ProbePath, ProviderTarget, Topology
+from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.errors import DatabosunError, UserFault
 from databosun.domain.ledger import Fate
 from databosun.engines.base import Credentials, Target
@@ -49,13 +50,26 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a server answers: its name, which TLS checks, and the address that the name led to."""
+
+    host: str
+    port: int
+    address: str
+
+
+def _nobody(engine: EngineName, _: Any) -> Writers:
+    raise TypeError(engine)
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """What is to fail over. `probe`: the way clients take, and their login, which is no administrator's.
 
     `run`: what is made at the database is named after it. `until`: nothing that is made may outlive it, where the
     engine can see to that. `pulse` raises where the agent is to stop: call it at least every second. `end`: ends a
     member as a lost node would, by its name and host, and returns once that is done (Declined, WorldFault); None: there
-    is nobody who could.
+    is nobody who could. `writers`: clients of a kind of server, for a provider that is none itself.
     """
 
     probe: Target
@@ -66,6 +80,7 @@ class Site:
     until: datetime
     pulse: Callable[[], None] = field(default=lambda: None)
     end: Callable[[str, str], None] | None = None
+    writers: Callable[[EngineName, Site], Writers] = field(default=_nobody)
 
 
 class ProbeError(Exception):
@@ -106,6 +121,39 @@ class Watcher(Protocol):
 
     def close(self) -> None:
         """Hang up; never raises."""
+        ...
+
+
+class WriterSession(ProbeSession, Watcher, Protocol):
+    """One connection of one client, or of a watcher."""
+
+    def close(self) -> None:
+        """Hang up; never raises."""
+        ...
+
+
+class Writers(Protocol):
+    """Clients of one kind of server, at whatever address that stands. UserFault, WorldFault, and ProbeError where
+    said."""
+
+    def lacking(self, spot: Spot) -> Sequence[GuardResult]:
+        """Whether they may have their table, and whether that would harm anybody."""
+        ...
+
+    def make(self, spot: Spot) -> None:
+        """Make the table; harmless where it is there."""
+        ...
+
+    def remove(self, spot: Spot) -> None:
+        """Remove it; harmless where it is not there."""
+        ...
+
+    def rows(self, spot: Spot, clients: Iterable[int]) -> Mapping[int, Collection[int]]:
+        """The numbers of the rows that the server holds, by client."""
+        ...
+
+    def connect(self, spot: Spot, client: int, seconds: float) -> WriterSession:
+        """A session, at a node that only the caller may know. ProbeError."""
         ...
 
 

@@ -12,7 +12,7 @@ from databosun.engines.base import Engine
 from databosun.engines.bridging import Bridge
 from databosun.engines.erasing import Erasing
 from databosun.engines.exporting import Exporting
-from databosun.engines.failover import Failover, FailoverFault
+from databosun.engines.failover import Failover, FailoverFault, Site, Writers
 from databosun.engines.lifecycle import LifecycleEngine
 
 _ARCHIVERS = {
@@ -27,6 +27,12 @@ _FAILOVERS = {
     EngineName.MARIADB: "databosun.engines.mysql.failover",
     EngineName.POSTGRESQL: "databosun.engines.postgresql.failover",
     EngineName.MONGODB: "databosun.engines.mongodb.failover",
+    EngineName.RDS: "databosun.engines.rds.failover",
+}
+_WRITERS = {
+    EngineName.MARIADB: "databosun.engines.mysql.failover.elsewhere",
+    EngineName.MYSQL: "databosun.engines.mysql.failover.elsewhere",
+    EngineName.POSTGRESQL: "databosun.engines.postgresql.failover.elsewhere",
 }
 _BRIDGES = {EngineName.POSTGRESQL: "databosun.engines.postgresql.bridge"}
 _LIFECYCLES = {
@@ -89,6 +95,12 @@ def load_failover(name: EngineName) -> Failover:
         raise UserFault(FailoverFault.PROVIDER_UNSUPPORTED, message)
     failover: Failover = import_module(_FAILOVERS[name]).FAILOVER
     return failover
+
+
+def load_writers(name: EngineName, site: Site) -> Writers:
+    """Clients of a kind of server for a provider that is none itself, `writers` in its module."""
+    writers: Writers = import_module(_WRITERS[name]).writers(name, site)
+    return writers
 
 
 def failover_providers() -> dict[str, EngineName]:

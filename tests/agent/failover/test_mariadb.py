@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
 
-from databosun.api.failover import FailoverMode, FailoverResult, FailoverStep, FailoverVerdict, MemberRole
+from databosun.api.failover import (
+    FailoverMode,
+    FailoverResult,
+    FailoverStep,
+    FailoverVerdict,
+    MemberRole,
+    ProviderTarget,
+)
+from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.errors import DatabosunError, WorldFault
+from databosun.domain.ledger import Fate
+from databosun.engines.base import Credentials, Target
+from databosun.engines.failover import Operator, ProbeError, Site, Spot
 from databosun.engines.mysql.failover import forced, switch
 from databosun.engines.mysql.failover.nodes import Nodes, Place, run
+from databosun.engines.registry import load_writers
 from support.failoverjob import RUN
-from support.mariafailover import MOVER, SCHEMA, MariaFailoverYard
+from support.mariafailover import MOVER, PROBE, PROBE_PASSWORD, SCHEMA, MariaFailoverYard
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -40,6 +53,33 @@ def test_a_move_loses_nothing_and_leaves_nothing(maria: MariaFailoverYard, tmp_p
     assert all(one.healthy for one in found.topology_after.members)
     eventually("the replicas have followed", lambda: maria.leftovers() == [])
     assert {kind.kind for client in found.clients for kind in client.errors} <= {"1290", "2013"}
+    _a_cloud_has_the_same_writers(maria)
+
+
+def _a_cloud_has_the_same_writers(maria: MariaFailoverYard) -> None:
+    """The second node is primary by now, and the third is none."""
+    target = Target(maria.database.model_copy(update={"engine": EngineName.RDS}), Credentials(PROBE, PROBE_PASSWORD))
+    site = Site(
+        target, Operator(target.credentials), ProviderTarget(provider="RDS"), SCHEMA, "cloud", datetime.now(UTC)
+    )
+    writers = load_writers(EngineName.MARIADB, site)
+    places = [Place.parse(maria.name(number)) for number in (1, 2)]
+    primary, replica = [Spot(place.host, place.port, place.host) for place in places]
+    assert all(one.ok for one in writers.lacking(primary))
+    writers.make(primary)
+    session = writers.connect(primary, 2, 2.0)
+    session.write(7)
+    assert session.takes_writes()
+    session.close()
+    maria.nodes[1].wait_for(maria.nodes[2])
+    other = writers.connect(replica, 2, 2.0)
+    assert not other.takes_writes()
+    with pytest.raises(ProbeError) as told:
+        other.write(8)
+    other.close()
+    assert (told.value.kind, told.value.fate) == ("1290", Fate.FAILED)
+    assert {client: list(rows) for client, rows in writers.rows(primary, [2]).items()} == {2: [7]}
+    writers.remove(primary)
 
 
 @pytest.mark.parametrize("mode", list(FailoverMode))

@@ -9,7 +9,7 @@ import pytest
 
 from databosun.api.failover import FailoverMode, GuardResult, ProviderTarget
 from databosun.api.injection import FaultKind, InjectedFault
-from databosun.api.request import DatabaseTarget
+from databosun.api.request import DatabaseTarget, RDSTarget
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.domain.errors import UserFault
@@ -19,7 +19,7 @@ from databosun.domain.failovertest import PROVIDERS, effective_failover, provide
 from databosun.domain.timing import window_at
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverFault, Operator, Site
-from databosun.engines.registry import load_failover
+from databosun.engines.registry import load_failover, load_writers
 
 BASE = {"databaseRef": {"name": "orders"}, "evidence": {"storageRef": {"name": "prod"}}}
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -88,12 +88,13 @@ def test_a_refusal_names_each_guard_with_what_was_found_and_what_to_do() -> None
 
 def test_what_the_operator_offers_is_what_an_agent_can_open() -> None:
     for provider, engine in PROVIDERS.items():
-        database = DatabaseTarget(namespace="n", name="d", uid="u", engine=engine, hosts=["h", "i"], port=1)
+        rds = RDSTarget(instance="i", region="r", engine="MariaDB", has_credentials=True)
+        database = DatabaseTarget(namespace="n", name="d", uid="u", engine=engine, hosts=["h", "i"], port=1, rds=rds)
         login = Credentials("u", "p")
         endpoint = "http://h:1" if provider == "Patroni" else "h:1"
         target = ProviderTarget(provider=provider, endpoints=[endpoint], master_name="m")
-        site = Site(Target(database, login), Operator(login), target, "probe", "run", NOON)
-        with load_failover(engine).open(site, FailoverMode.PLANNED_SWITCHOVER):
+        site = Site(Target(database, login), Operator(login), target, "probe", "run", NOON, writers=load_writers)
+        with load_failover(engine).open(site, FailoverMode.FORCED_FAILOVER):
             pass
         other = site.__class__(
             site.probe, site.operator, target.model_copy(update={"provider": "MHA"}), "probe", "run", NOON

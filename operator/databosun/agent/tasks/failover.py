@@ -27,7 +27,7 @@ from databosun.domain.ledgerlines import ledger_lines
 from databosun.domain.ledgerverdict import FailoverReason
 from databosun.engines.base import Credentials
 from databosun.engines.failover import FailoverProvider, Operator, Site
-from databosun.engines.registry import load_failover
+from databosun.engines.registry import load_failover, load_writers
 
 SETTLE_SECONDS = 90.0
 FAILOVER = "failover"
@@ -165,6 +165,7 @@ def _site(ctx: Context, task: FailoverTask, pulse: _Pulse) -> Site:
         until=ctx.request.deadline,
         pulse=pulse,
         end=Asking(ctx, plan, pulse).strike if forced and plan is not None else None,
+        writers=load_writers,
     )
 
 

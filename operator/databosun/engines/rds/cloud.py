@@ -32,10 +32,12 @@ MISSING = ("NotFound", "NotFoundFault")
 
 
 class AnswerError(Exception):
-    """What the API refused, by its own code: a caller may know better than `fault_of` what it means."""
+    """What the API refused, by its own code: a caller may know better than `fault_of` what it means. `status`: of HTTP;
+    below 500 nothing was done."""
 
-    def __init__(self, action: str, code: str, message: str) -> None:
+    def __init__(self, action: str, code: str, message: str, status: int = 400) -> None:
         super().__init__(f"{code}: {message}")
+        self.status = status
         self.action = action
         self.code = code
         self.message = message
@@ -62,9 +64,12 @@ class AnswerError(Exception):
 
 
 class Cloud:
-    """The RDS API as one login sees it. Methods raise AnswerError where it refuses, DatabosunError for all else."""
+    """The RDS API as one login sees it. Methods raise AnswerError where it refuses, DatabosunError for all else.
 
-    def __init__(self, target: Target, region: str | None = None) -> None:
+    `attempts`: 1 for what must not be done twice; a call whose answer was lost is sent again otherwise.
+    """
+
+    def __init__(self, target: Target, region: str | None = None, *, attempts: int | None = None) -> None:
         rds = rds_of(target)
         self.region = region or rds.region
         self.who = f"Secret {rds.secret}" if rds.secret else "the workload identity of the Job's service account"
@@ -78,7 +83,7 @@ class Cloud:
             config=Config(
                 connect_timeout=CONNECT_SECONDS,
                 read_timeout=READ_SECONDS,
-                retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+                retries={"total_max_attempts": attempts or ATTEMPTS, "mode": "standard"},
             ),
         )
 
@@ -88,7 +93,8 @@ class Cloud:
             answer: Mapping[str, Any] = getattr(self._client, action)(**given)
         except ClientError as error:
             said = error.response.get("Error", {})
-            raise AnswerError(_iam(action), said.get("Code", ""), said.get("Message", "")) from error
+            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 400)
+            raise AnswerError(_iam(action), said.get("Code", ""), said.get("Message", ""), status) from error
         except NoCredentialsError as error:
             message = (
                 "AWS was given no credentials: name a Secret in spec.rds.credentialsSecretRef, or a service account "

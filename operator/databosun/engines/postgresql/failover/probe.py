@@ -127,9 +127,9 @@ class Clients:
         return Session(self._line(host, port, seconds), self.table, 0, name)
 
     @contextmanager
-    def administer(self, host: str, port: int, doing: str) -> Iterator[Connection]:
+    def administer(self, endpoint: Endpoint, doing: str) -> Iterator[Connection]:
         """A session at a member that may define and read tables. UserFault, WorldFault."""
-        connection = connect(self.target, Endpoint(host, port, _address(host, port)), self.dbname)
+        connection = connect(self.target, endpoint, self.dbname)
         try:
             with guarded(doing):
                 connection.execute(
@@ -160,6 +160,11 @@ class Clients:
         except DatabosunError as fault:
             raise probe_error(fault) from fault
         return Line.open(self.target, endpoint, self.dbname, seconds)
+
+
+def endpoint_of(host: str, port: int) -> Endpoint:
+    """Where a name leads to."""
+    return Endpoint(host, port, _address(host, port))
 
 
 def _address(host: str, port: int, seconds: float | None = None) -> str | None:

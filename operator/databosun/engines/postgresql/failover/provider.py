@@ -23,7 +23,7 @@ from databosun.engines.failover import (
 from databosun.engines.postgresql.connect import Connection
 from databosun.engines.postgresql.failover.guards import cluster_guards, order_guard, reach_guard, table_guards
 from databosun.engines.postgresql.failover.look import PATRONI, Look, look
-from databosun.engines.postgresql.failover.probe import Clients, Table
+from databosun.engines.postgresql.failover.probe import Clients, Table, endpoint_of
 from databosun.engines.postgresql.failover.rest import Rest, open_rest
 from databosun.engines.postgresql.failover.switch import Members, Switch
 from databosun.engines.postgresql.failover.words import NodeFacts, lsn
@@ -183,7 +183,7 @@ class PatroniProvider:
         if one is None or one.role is not MemberRole.PRIMARY:
             told = "; ".join(topology.notes) or "no member leads and takes writes"
             raise WorldFault(FailoverFault.NO_PRIMARY, f"{doing}: {told}")
-        with self.clients.administer(one.host, one.port, f"{doing} at {one.name}") as connection:
+        with self.clients.administer(endpoint_of(one.host, one.port), f"{doing} at {one.name}") as connection:
             yield connection
 
     def _found(self) -> Look:
