@@ -211,13 +211,6 @@ def test_triggers_at_delete_are_refused_unless_listed(either: MariaKeeper) -> No
             "ForeignKeyCycle",
             "referred to, in the end, by rows of the same table",
         ),
-        (
-            "CREATE TABLE t (id INT, created_at DATETIME NOT NULL, PRIMARY KEY (id, created_at)) PARTITION BY RANGE"
-            " (YEAR(created_at)) (PARTITION p VALUES LESS THAN MAXVALUE)",
-            {"action": ActionType.DROP_PARTITION},
-            "RuleNotReadable",
-            "this release drops and detaches no partitions of M",
-        ),
     ],
 )
 def test_a_table_that_rows_cannot_be_taken_from_is_refused_by_name(

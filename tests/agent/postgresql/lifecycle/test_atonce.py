@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from databosun.agent.lifecycle import work
 from databosun.agent.lifecycle.ledger import Event, Ledger
+from databosun.agent.lifecycle.pacemaker import Pacemaker
 from databosun.api.lifecycle import ActionType, MaskMethod, MaskOrder
 from databosun.api.lifecycleresult import RuleState
 from databosun.engines.lifecycle import hash_key
@@ -55,6 +57,7 @@ def test_a_condition_of_the_row_alone_is_done_at_once(keeper: Keeper, at_once: l
         ("", {"where": "public.own(id)"}),
         ("", {"where": 'public.U&"\\006Fwn"(id)'}),
         ("", {"triggers": ["t"]}),
+        ("CREATE RULE r AS ON DELETE TO orders DO ALSO UPDATE one SET n = n + 1", {"triggers": ["r"]}),
         ("", {"cascades": ["items"]}),
         ("", {"action": ActionType.ARCHIVE, "cascades": ["items"]}),
         (
@@ -71,11 +74,11 @@ def test_what_asks_for_more_than_the_row_is_not_done_at_once(
     keeper: Keeper, at_once: list[str], before: str, more: dict[str, Any]
 ) -> None:
     keeper.sql(
-        "CREATE TABLE one AS SELECT 1;"
+        "CREATE TABLE one AS SELECT 1 AS n; GRANT ALL ON one TO keeper;"
         "CREATE FUNCTION own(bigint) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 0';"
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'"
     )
-    if "triggers" in more:
+    if more.get("triggers") == ["t"]:
         keeper.sql("CREATE TRIGGER t BEFORE DELETE ON orders FOR EACH ROW EXECUTE FUNCTION f()")
     if "cascades" in more:
         keeper.sql("CREATE TABLE items (id int PRIMARY KEY, order_id bigint REFERENCES orders ON DELETE CASCADE)")
@@ -103,6 +106,25 @@ def test_a_row_that_somebody_holds_is_soon_passed_over(
     assert result_of(ran).outcomes[0].failure is None
     assert at_once
     assert not any(line["event"] == "step" for line in ran.lines)  # nothing was given up for it
+
+
+def test_a_step_at_once_waits_briefly_and_any_other_as_long_as_it_may(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing, waits = rows.PostgreSQLRows._changing, set[str]()
+
+    @contextmanager
+    def noted(self: rows.PostgreSQLRows, *arguments: Any) -> Iterator[None]:
+        with changing(self, *arguments):
+            waits.add(str(self._connected().execute("SHOW lock_timeout").fetchone()))
+            yield
+
+    monkeypatch.setattr(rows.PostgreSQLRows, "_changing", noted)
+    some, throttle = {"max_rows_per_run": 100}, {"lock_timeout_milliseconds": 7000}
+    for asked, wait in ((rule(limits=some), "50ms"), (rule(where=OTHERS, limits=some), "7s")):
+        waits.clear()
+        assert result_of(keeper.enforce(asked, throttle=throttle)).outcomes[0].deleted == 100
+        assert waits == {f"('{wait}',)"}
 
 
 @pytest.mark.parametrize(
@@ -180,3 +202,15 @@ def test_chunks_that_overlap_take_no_more_than_the_limit_and_name_every_row(
             packed = archive.store.get(f"{archive.root}/audit/{link['number']:06d}.keys.zst", limit=1 << 24)
             named |= set(archive.unpack(packed).decode().split())
     assert named == {hash_key(HASH_KEY.encode(), [str(one)]) for one in gone}
+
+
+def test_a_chunk_that_is_open_when_the_time_is_up_is_closed(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "CHUNK_ROWS", 100)
+    before = keeper.ids()
+    monkeypatch.setattr(Pacemaker, "_up", lambda self: before - keeper.ids() != set())
+    batch = {"rows": 100, "target_milliseconds": 60_000, "pause_milliseconds": 0}
+    done = keeper.carry_out(rule(), batch=batch)["old-orders"]
+    assert (done.state, done.deleted, len(before - keeper.ids())) == (RuleState.LIMITED, 100, 100)
+    links = keeper.archive().links()[1:]
+    assert [link.get("rows", link.get("deleted")) for link in links] == [100, 100, 100, 0]
+    assert [link.get("of") for link in links] == [None, None, links[0]["number"], links[1]["number"]]

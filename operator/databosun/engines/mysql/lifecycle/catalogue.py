@@ -13,10 +13,11 @@ from typing import Any
 
 from pymysql.connections import Connection
 
-from databosun.api.lifecycle import ColumnFact, PartitioningFact, ReferenceFact, TableFact, TriggerFact
+from databosun.api.lifecycle import ColumnFact, ReferenceFact, TableFact, TriggerFact
 from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.mysql.connect import Row
 from databosun.engines.mysql.dialect import Dialect
+from databosun.engines.mysql.lifecycle.bounds import partitioning_of
 from databosun.engines.mysql.lifecycle.shapes import KEYABLE, TIMES, Column, Shape
 from databosun.engines.mysql.lifecycle.statements import literal, no_table, number, run, split
 
@@ -43,10 +44,6 @@ SELECT g.TRIGGER_SCHEMA, g.TRIGGER_NAME, g.EVENT_MANIPULATION, g.ACTION_TIMING, 
        g.DEFINER, g.SQL_MODE
 FROM information_schema.TRIGGERS AS g
 WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {name} ORDER BY g.TRIGGER_NAME
-"""
-_PARTITIONING = """
-SELECT p.PARTITION_METHOD, p.PARTITION_EXPRESSION FROM information_schema.PARTITIONS AS p
-WHERE p.TABLE_SCHEMA = {schema} AND p.TABLE_NAME = {name} AND p.PARTITION_NAME IS NOT NULL LIMIT 1
 """
 _FOREIGN: Mapping[EngineName, str] = {
     # There names are written as those of files are.
@@ -111,7 +108,8 @@ class Catalogue:
         columns = self._columns(schema, table)
         indexes = list(self._indexes(schema, table))
         key = _key(columns, indexes)
-        partitioning = self._partitioning(schema, table) if "partitioned" in str(row[4] or "") else None
+        partitioned = "partitioned" in str(row[4] or "")
+        partitioning = partitioning_of(self.connection, f"{schema}.{table}") if partitioned else None
         return TableFact(
             name=f"{schema}.{table}",
             kind=_kind(str(row[2]), row[3], partitioned=partitioning is not None),
@@ -211,10 +209,6 @@ class Catalogue:
             if table.triggers:
                 found += [str(row[5]) for row in self._ask(_TRIGGERS, *split(table.name)) if row[2] != "INSERT"]
         return found
-
-    def _partitioning(self, schema: str, table: str) -> PartitioningFact | None:
-        found = self._ask(_PARTITIONING, schema, table)
-        return PartitioningFact(strategy=str(found[0][0]).title(), columns=[str(found[0][1])]) if found else None
 
     def _references(self, schema: str, table: str) -> list[ReferenceFact]:
         found: dict[str, ReferenceFact] = {}

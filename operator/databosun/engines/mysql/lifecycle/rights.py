@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from databosun.api.lifecycle import ActionType
-from databosun.domain.lifecycle import DELETING, Step, needs_deleting_first
+from databosun.domain.lifecycle import BY_PARTITION, DELETING, Step, needs_deleting_first
 from databosun.engines.mysql.connect import quote
 from databosun.engines.mysql.grants import Grants, grant_statement
 from databosun.engines.mysql.lifecycle.statements import split
@@ -38,9 +38,22 @@ def lacking(grants: Grants, user: str, step: Step, *, calls: bool) -> Lacking:
             reads |= privilege == "SELECT"
             said = f"{privilege} ({quote(column)})" if column else privilege
             wanted.setdefault(table, []).append(said)
+    apart = _wanted_around(step, grants)
+    if apart and step.table is not None:
+        commands.append(grant_statement(apart, user, split(step.table.name)[0]))
     for table, privileges in wanted.items():
         commands.append(grant_statement(list(dict.fromkeys(privileges)), user, *split(table)))
     return Lacking(commands[:MOST_GRANTS], reads)
+
+
+def _wanted_around(step: Step, grants: Grants) -> list[str]:
+    """What is granted on a whole schema alone: to lock its tables, and to make one for the rows of a partition."""
+    if step.rule.action not in BY_PARTITION or step.table is None:
+        return []
+    schema = split(step.table.name)[0]
+    detached = ["CREATE", "INSERT", "ALTER", "DROP", "SELECT"]
+    wanted = ["LOCK TABLES", *(detached if step.rule.action is ActionType.DETACH_PARTITION else [])]
+    return [one for one in wanted if not grants.has(one, schema)]
 
 
 def _wanted(step: Step) -> Iterator[tuple[str, str, str | None]]:
@@ -50,7 +63,10 @@ def _wanted(step: Step) -> Iterator[tuple[str, str, str | None]]:
         return
     yield table.name, "SELECT", None
     yield table.name, "TRIGGER", None
-    if rule.action in DELETING:
+    if rule.action in BY_PARTITION:
+        yield table.name, "ALTER", None
+        yield table.name, "DROP", None
+    elif rule.action in DELETING:
         yield table.name, "DELETE", None
     known = {column.name for column in table.columns}
     for name in (*(mask.column for mask in rule.masks), rule.mark_column):

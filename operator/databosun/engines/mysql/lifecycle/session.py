@@ -29,10 +29,16 @@ from databosun.engines.lifecycle import (
 from databosun.engines.mysql.connect import Session, abandon, limit_statements, one, open_sql, version_of
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import read_grants
-from databosun.engines.mysql.lifecycle.calls import definitions_of
+from databosun.engines.mysql.lifecycle.calls import definitions_of, words_of
 from databosun.engines.mysql.lifecycle.catalogue import Catalogue
 from databosun.engines.mysql.lifecycle.conditions import working_condition
 from databosun.engines.mysql.lifecycle.counts import count, table_bytes
+from databosun.engines.mysql.lifecycle.partitions import (
+    MySQLPartitions,
+    count_partitions,
+    demand_no_query,
+    look_at_all,
+)
 from databosun.engines.mysql.lifecycle.rights import SEES_KEYS, lacking
 from databosun.engines.mysql.lifecycle.rows import MySQLRows
 from databosun.engines.mysql.lifecycle.statements import run, stepping, transaction
@@ -97,8 +103,12 @@ class MySQLSession:
         return MySQLRows(lambda: self._connection, step, self._scope, shape, lambda: self._definitions(step.rule))
 
     def partitions(self, step: Step) -> PartitionWork:
-        """There is no such work."""
-        raise self._no_partitions(step.rule)
+        """Work on partitions."""
+        self._allow_writes()
+        dialect = self._session.dialect
+        return MySQLPartitions(
+            lambda: self._connection, dialect, step, self._scope, lambda: self._definitions(step.rule)
+        )
 
     def indexes(self, step: Step) -> IndexWork:
         """There is no such work."""
@@ -131,14 +141,7 @@ class MySQLSession:
             self._connection.close()
 
     def _definitions(self, rule: RuleOrder) -> Definitions:
-        if rule.action in BY_PARTITION:
-            raise self._no_partitions(rule)
         return definitions_of(self._catalogue, rule, self._scope.order)
-
-    def _no_partitions(self, rule: RuleOrder) -> UserFault:
-        name = self._session.dialect.name
-        message = f"{rule.action} of rule {rule.name}: this release drops and detaches no partitions of {name}"
-        return UserFault(Reason.UNSUPPORTED_ENGINE, message)
 
     def _count(self, rule: RuleOrder, facts: RuleFacts) -> RuleFacts:
         step = next(one for one in make_plan(self._scope.order, [facts]).steps if one.rule.name == rule.name)
@@ -154,7 +157,13 @@ class MySQLSession:
         condition = working_condition(self._connection, step, self._scope)
         keyed = bool(step.table.primary_key)
         shape = self._catalogue.shape(step.table.name, rule.column) if keyed else None
-        return facts.model_copy(update={"counts": count(self._connection, step, condition, shape, self._scope.key)})
+        counted = count(self._connection, step, condition, shape, self._scope.key)
+        facts = facts.model_copy(update={"counts": counted})
+        if rule.action not in BY_PARTITION:
+            return facts
+        demand_no_query(step, words_of(rule, self._scope.order.holds, [step.table]))
+        facts = facts.model_copy(update={"partitions": look_at_all(self._connection, step, condition)})
+        return facts.model_copy(update={"counts": count_partitions(step, facts, self._scope)})
 
     def _allow_writes(self) -> None:
         if not self._writes:
