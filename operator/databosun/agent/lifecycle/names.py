@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -12,22 +11,12 @@ Naming = Future[list[str]]
 """One hash for each key, in their order; none at all without a key to hash with."""
 
 
-SWITCH_SECONDS = 0.0005  # a thread that hashes lets others in no sooner, and these ask the server many small questions
-
-
 class Names(ThreadPoolExecutor):
     """Of one run; what was begun is ended with it. `key`: to hash with."""
 
     def __init__(self, key: bytes | None) -> None:
         super().__init__(max_workers=1, thread_name_prefix="names")
         self._key = key
-        self._switch_seconds = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_SECONDS)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the thread."""
-        super().shutdown(wait, cancel_futures=cancel_futures)
-        sys.setswitchinterval(self._switch_seconds)
 
     def begin(self, keys: Sequence[Key]) -> Naming:
         """Hash them beside what the caller does next."""
