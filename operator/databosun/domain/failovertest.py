@@ -39,8 +39,8 @@ MODES: Mapping[str, tuple[FailoverMode, ...]] = {
     "RedisCluster": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
 }
 """Where not in every mode. Nobody but Databosun promotes under MariaDBReplication: there, a fault would only leave the
-database without a primary. Under ReplicaSet and RedisCluster nobody has tried a fault yet. RDS has one order, which ends
-what clients are at."""
+database without a primary. Under ReplicaSet and RedisCluster nobody has tried a fault yet. RDS has one order,
+which ends what clients are at."""
 LONGEST_FAULT = timedelta(hours=1)
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""
