@@ -7,9 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -18,10 +18,11 @@ from agent.mysql.test_consistency import BULK, writers
 from databosun.api.drill import CheckOutcome, Verdict
 from databosun.api.request import Problem
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
-from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault
+from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.engines.base import Target
 from databosun.engines.mysql import ENGINE
 from databosun.engines.mysql.physical import directory, take
+from databosun.engines.mysql.physical.doors import Doors
 from databosun.engines.mysql.physical.program import PROGRAM
 from support.mariaserver import BACKUP_USER, MariaServer
 from support.mariayard import MariaFilesYard
@@ -240,20 +241,34 @@ def test_a_program_that_is_killed_leaves_no_backup_and_nothing_that_runs(shared:
     eventually("no session is left", lambda: sessions(shared) == 0)
 
 
-def test_a_server_that_stops_in_the_middle_ends_it(own_maria: Callable[..., MariaServer], workplace: Path) -> None:
+def test_a_server_that_stops_in_the_middle_ends_it_at_once(
+    own_maria: Callable[..., MariaServer], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its volume may have to move with it; the program would go on to the end of the files."""
     server = own_maria()
     allow(server)
-    server.sql(BULK, "shop")
-    once = threading.Event()
+    opened: list[Doors] = []
+
+    class Watched(Doors):
+        """Known to the test."""
+
+        def __enter__(self) -> Self:
+            opened.append(self)
+            return super().__enter__()
+
+    monkeypatch.setattr(take, "Doors", Watched)
+    after: list[int] = []
 
     def stop(_name: str, count: int) -> None:
-        if count > 1_000_000 and not once.is_set():
-            once.set()
+        if count > 1_000_000:
+            after.append(count)
             server.kill()
+            eventually("the session is known to be gone", lambda: opened[0]._fault is not None)
 
-    with pytest.raises(DatabosunError) as caught:
+    with pytest.raises(WorldFault) as caught:
         back_up(target_of(server, mount=server.folder), workplace, trap=stop, method=Method.PHYSICAL)
-    assert isinstance(caught.value, WorldFault), caught.value
+    assert caught.value.reason == "ConnectionLost"
+    assert len(after) == 1
     assert running() == []
 
 

@@ -22,7 +22,8 @@ from typing import Any, Self
 import pymysql
 from pymysql.connections import Connection
 
-from databosun.domain.errors import DatabosunError
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.mysql.connect import Session, abandon, open_sql
 from databosun.engines.mysql.relay import greet
 
@@ -63,9 +64,14 @@ class Doors:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def demand_open(self) -> None:
-        """Raise what broke a session off, where one was."""
-        if self._fault is not None:
+        """Raise what broke a session off, or kept it from being opened, where one was. WorldFault, UserFault."""
+        if isinstance(self._fault, DatabosunError):
             raise self._fault
+        if self._fault is not None:
+            message = (
+                f"a session of the backup was broken off in the middle: {self._fault}; the next attempt starts anew"
+            )
+            raise WorldFault(Reason.CONNECTION_LOST, message) from self._fault
 
     def _accept(self) -> None:
         while not self._stop.is_set():
