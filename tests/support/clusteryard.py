@@ -19,6 +19,7 @@ from databosun.engines.redis.cluster import SLOTS, Shard, View, key_slot, parse_
 from databosun.engines.redis.failover import FAILOVER
 from databosun.engines.redis.failover.clusterlook import CLUSTER_MOVER_GRANTS
 from databosun.engines.redis.failover.probe import CLUSTER_GRANTS
+from databosun.engines.redis.faults import CLUSTER_NEEDED
 from databosun.engines.redis.resp import ReplyError
 from support.agentrun import Workplace
 from support.failoverjob import FailoverJob
@@ -59,7 +60,7 @@ class ClusterYard:
             f"user {REPLICATOR} on >{REPLICATOR} -@all +psync +replconf +ping",
             f"masteruser {REPLICATOR}", f"masterauth {REPLICATOR}",
         )  # fmt: skip
-        grants = CLUSTER_GRANTS.format(table=TABLE)
+        grants = f"{CLUSTER_GRANTS.format(table=TABLE)} {CLUSTER_NEEDED}"
         self.nodes = [
             Server(self.product, settings=(*settings, f"cluster-port {free_port()}"), grants=grants)
             for _ in range(2 * shards)
@@ -114,6 +115,10 @@ class ClusterYard:
         """That one's master and replica."""
         shard = self.shard()
         return self.named(f"127.0.0.1:{shard.master.port}"), self.named(f"127.0.0.1:{shard.replicas[0].port}")
+
+    def masters(self) -> list[Server]:
+        """Of the shards, by their lowest slots."""
+        return [self.named(f"127.0.0.1:{shard.master.port}") for shard in self.view(self.nodes[0]).shards]
 
     def master_of(self, key: str) -> Server:
         """Who serves a key."""

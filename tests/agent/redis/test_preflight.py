@@ -128,13 +128,6 @@ def test_a_replicas_instant_is_never_later_than_its_data(own_server: Callable[..
     assert int(replica.info("server")["server_time_usec"]) / 1e6 >= captured.snapshot_time.timestamp()
 
 
-def test_a_cluster_is_refused(own_server: Callable[..., Server], workshop: Workshop) -> None:
-    server = own_server(settings=["cluster-enabled yes", f"cluster-port {free_port()}"])
-    assert findings_of(target_of(server))["ClusterUnsupported"].blocks
-    with pytest.raises(UserFault, match="ClusterUnsupported"):
-        workshop.back_up(server)
-
-
 def test_other_methods_are_refused(servers: Callable[[str], Server], workshop: Workshop) -> None:
     server = servers("redis")
     assert findings_of(target_of(server), Method.LOGICAL)["UnsupportedMethod"].blocks == ["Logical"]

@@ -401,12 +401,24 @@ class Reason(StrEnum):
         "Nothing: the server began a history of its own (no data at its start, or writes lost at a failover); a full"
         " backup is taken.",
     )
-    CLUSTER_UNSUPPORTED = "ClusterUnsupported", "Nothing: this release backs up no Redis Cluster."
+    CLUSTER_CHANGED = (
+        "ClusterChanged",
+        "Nothing: the shards of a Redis Cluster changed while they were copied; the run is tried again.",
+    )
+    CLUSTER_UNSUPPORTED = (
+        "ClusterUnsupported",
+        "Turn continuous off and take full backups often: this release archives no commands of a Redis Cluster, and has"
+        " no rules for its keys.",
+    )
     COUNTED_AS_REPLICA = (
         "CountedAsReplica",
         "List the replicas in spec.connection.hosts: of a watched master, a backup would count as one of them.",
     )
     FROM_MASTER = "FromMaster", "Nothing, or list a replica: the backup was taken from the master, which forks for it."
+    KEYS_ASTRAY = (
+        "KeysAstray",
+        "Look at the cluster: keys lie at a shard that does not serve their slots, so that nobody can read them.",
+    )
     MEMORY_TOO_SMALL = "MemoryTooSmall", "Raise podTemplate.resources.limits.memory: the copy is loaded into memory."
     MODULES_UNSUPPORTED = "ModulesUnsupported", "Nothing: this release backs up no data of modules."
     NO_CHECKSUM = "NoChecksum", "Set rdbchecksum yes: the server's stream carries no checksum of its own."
@@ -415,6 +427,11 @@ class Reason(StrEnum):
         "Use a server version that this release serves; the message lists them.",
     )
     REPLICA_STALE = "ReplicaStale", "Look at the replica's link to its master; the run is tried again."
+    SHARDS_APART = (
+        "ShardsApart",
+        "Nothing: the shards of a Redis Cluster have no common point in time; the message says how far theirs are"
+        " apart.",
+    )
     SEVERAL_MASTERS = "SeveralMasters", "List the nodes of one database only: several masters answer, or are watched."
 
     # Amazon RDS.

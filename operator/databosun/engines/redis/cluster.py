@@ -37,6 +37,7 @@ class ClusterNode:
     port: int
     flags: frozenset[str]
     master: str | None
+    epoch: int
     slots: Ranges
     moving: tuple[int, ...]
 
@@ -100,6 +101,19 @@ def parse_view(text: bytes) -> View:
     return View(tuple(_parse_line(line.split()) for line in text.decode("utf-8", "replace").splitlines() if line))
 
 
+def served_by(ranges: Ranges) -> bytearray:
+    """A byte for each slot: 1 where it is one of these."""
+    served = bytearray(SLOTS)
+    for begin, end in ranges:
+        served[begin : end + 1] = b"\x01" * (end + 1 - begin)
+    return served
+
+
+def parse_ranges(text: str) -> Ranges:
+    """What `range_text` wrote. ValueError."""
+    return tuple((int(a), int(b or a)) for a, _, b in (part.partition("-") for part in text.split(",")))
+
+
 def range_text(ranges: Sequence[tuple[int, int]]) -> str:
     """`0-5460,10923`."""
     return ",".join(f"{a}-{b}" if a != b else str(a) for a, b in ranges)
@@ -147,6 +161,7 @@ def _parse_line(words: Sequence[str]) -> ClusterNode:
         port=int(port),
         flags=frozenset(words[2].split(",")),
         master=None if words[3] == "-" else words[3],
-        slots=tuple((int(a), int(b or a)) for a, _, b in (word.partition("-") for word in own)),
+        epoch=int(words[6]),
+        slots=parse_ranges(",".join(own)) if own else (),
         moving=tuple(int(word[1:].partition("-")[0]) for word in moving),
     )

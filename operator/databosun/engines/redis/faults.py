@@ -14,6 +14,7 @@ from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.resp import ReplyError
 
 NEEDED = "+psync +replconf +info +ping +pubsub|numsub"
+CLUSTER_NEEDED = "+psync +replconf +info +ping +cluster|nodes"
 
 _RULES: tuple[tuple[str, type[DatabosunError], str, str], ...] = (
     (

@@ -18,11 +18,11 @@ from databosun.engines.redis.log.place import piece_of
 from databosun.engines.redis.rdb import RdbCheck
 from databosun.engines.redis.rdbfacts import RdbFacts
 from databosun.engines.redis.reasons import Reason
+from databosun.engines.redis.recovery.facts import ARTEFACT
 from databosun.engines.redis.server import ServerFacts, gather_server, identity_of
 from databosun.engines.redis.sync import Synced, full_sync
 from databosun.engines.redis.topology import find_master
 
-ARTEFACT = "dump.rdb.zst"
 STAGE = "copy"
 CATCH_UP_SECONDS = 20.0
 LOOK_SECONDS = 0.1
@@ -31,7 +31,7 @@ WITH_TTL = " (with TTL)"
 
 def back_up(target: Target, facts: ServerFacts, plan: Plan, sink: Sink) -> Captured:
     """Copy from the server of `facts`, which must be fit for it."""
-    _demand_fresh(facts)
+    demand_fresh(facts)
 
     def pulse() -> None:
         sink.progress(STAGE)
@@ -40,18 +40,19 @@ def back_up(target: Target, facts: ServerFacts, plan: Plan, sink: Sink) -> Captu
             raise WorldFault(Reason.DEADLINE_EXCEEDED, message)
 
     sink.progress(STAGE)
-    reached = _reached(target, facts, pulse)
+    reached = reached_by(target, facts, pulse)
     check = RdbCheck(ARTEFACT, names=plan.fingerprints)
     with open_wire(target, facts.endpoint, pulse) as wire:
         writer = sink.open(ARTEFACT, compress=True, check=lambda: check)
         synced = full_sync(wire, facts, target.credentials.username, plan.deadline, writer.write)
         writer.finish()
     still = reached if reached and reached.replid == synced.replid else None
-    instant = still.now if still else _instant(facts, check.facts)
+    instant = still.now if still else instant_of(facts, check.facts)
     return _captured(target, facts, plan, check.facts, synced, instant)
 
 
-def _demand_fresh(facts: ServerFacts) -> None:
+def demand_fresh(facts: ServerFacts) -> None:
+    """WorldFault(ReplicaStale)."""
     if not facts.master and not facts.usable_replica:
         message = (
             f"the replica {facts.endpoint} has no link to its master, so its data may be of any age, and no other node "
@@ -60,7 +61,7 @@ def _demand_fresh(facts: ServerFacts) -> None:
         raise WorldFault(Reason.REPLICA_STALE, message)
 
 
-def _reached(target: Target, facts: ServerFacts, pulse: Callable[[], None]) -> ServerFacts | None:
+def reached_by(target: Target, facts: ServerFacts, pulse: Callable[[], None]) -> ServerFacts | None:
     """The master as it was, once the replica has all that it had then; None of a master, or where none can be asked.
 
     WorldFault(ReplicaStale): what a replica hears of its master may be old, however lately it heard it.
@@ -112,7 +113,7 @@ def _position(system: str, facts: ServerFacts, plan: Plan, synced: Synced) -> Po
     return position.model_copy(update={"start_lsn": begin, "lsn": end, "timeline": TIMELINE})
 
 
-def _instant(facts: ServerFacts, rdb: RdbFacts) -> datetime:
+def instant_of(facts: ServerFacts, rdb: RdbFacts) -> datetime:
     """Every write up to it is in the backup. A replica whose master could not be asked may be behind by as long as it
     has not heard of it, and by what was on its way."""
     saved = datetime.fromtimestamp(int(rdb.aux["ctime"]), UTC) if rdb.aux.get("ctime", "").isdigit() else facts.now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 
 from databosun.api.result import Finding
 from databosun.api.v1alpha1.backuppolicy import Method
@@ -19,7 +19,24 @@ _FIRST_FOREIGN = (7, 3)  # 7.4 was the first with a format of its own
 
 def examine(target: Target, facts: ServerFacts, methods: Collection[Method], *, incremental: bool) -> list[Finding]:
     """Findings for these methods, blocking ones first."""
-    findings = [*_methods(methods), *obstacles(target, facts)]
+    return _examined(target, methods, obstacles(target, facts), incremental=incremental)
+
+
+def examine_shards(
+    target: Target, sources: Iterable[ServerFacts], methods: Collection[Method], *, incremental: bool
+) -> list[Finding]:
+    """The same of all nodes that the shards of a cluster would be copied from; of each kind the first."""
+    found: dict[str, Finding] = {}
+    for facts in sources:
+        for one in obstacles(target, facts):
+            found.setdefault(one.reason, one)
+    return _examined(target, methods, list(found.values()), incremental=incremental)
+
+
+def _examined(
+    target: Target, methods: Collection[Method], found: Sequence[Finding], *, incremental: bool
+) -> list[Finding]:
+    findings = [*_methods(methods), *found]
     if target.database.database is not None:
         message = f"connection.database is {target.database.database}, but a backup of Redis holds all its databases"
         findings.append(Finding(reason=Reason.WHOLE_SERVER, message=message))
@@ -45,13 +62,6 @@ def _methods(methods: Collection[Method]) -> list[Finding]:
 
 def _server(facts: ServerFacts) -> list[Finding]:
     findings = []
-    if facts.cluster:
-        message = (
-            f"{facts.endpoint} is a node of a Cluster, whose shards have no common point in time; this release "
-            "backs up "
-            "single servers and replicated ones"
-        )
-        findings.append(Finding(reason=Reason.CLUSTER_UNSUPPORTED, message=message, blocks=_PHYSICAL))
     if facts.modules:
         message = (
             f"{facts.endpoint} has loaded modules ({', '.join(facts.modules)}), whose data no server without them "

@@ -18,12 +18,25 @@ SMALL_BACKLOG = 16 * 1024 * 1024
 def examine_archiving(target: Target, facts: ServerFacts) -> list[Finding]:
     """Findings for the node whose commands are followed: it serves the archiver as one of its replicas."""
     blocking = [one for one in obstacles(target, facts) if one.blocks]
-    return [*(one.model_copy(update={"blocks": CONTINUOUS}) for one in blocking), *_master(facts), *_backlog(facts)]
+    return [
+        *_cluster(facts),
+        *(one.model_copy(update={"blocks": CONTINUOUS}) for one in blocking),
+        *_master(facts),
+        *_backlog(facts),
+    ]
 
 
 def demand_archivable(target: Target, facts: ServerFacts) -> None:
     """UserFault with the statement that mends it, where something stands in the way."""
     demand_nothing_blocks(examine_archiving(target, facts))
+
+
+def _cluster(facts: ServerFacts) -> list[Finding]:
+    if not facts.cluster:
+        return []
+    message = f"{facts.endpoint} is a node of a Cluster, whose commands this release does not archive"
+    fix = "-- set continuous.enabled to false, and take full backups as often as the recovery point asks for"
+    return [Finding(reason=Reason.CLUSTER_UNSUPPORTED, message=message, fix=fix, blocks=CONTINUOUS)]
 
 
 def _master(facts: ServerFacts) -> list[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import anycrc
 
 from databosun.domain.errors import WorldFault
+from databosun.engines.redis.cluster import Ranges
 from databosun.engines.redis.rdbfacts import RdbFacts
 from databosun.engines.redis.rdbformat import Damaged
 from databosun.engines.redis.rdbparser import Parser
@@ -19,9 +20,9 @@ _SUM_BYTES = 8
 class RdbCheck:
     """`StreamCheck` of `engines/base.py`. WorldFault(FormatCheckFailed), UserFault(RdbVersionUnsupported, Modules…)."""
 
-    def __init__(self, what: str, *, names: bool) -> None:
+    def __init__(self, what: str, *, names: bool, slots: Ranges = ()) -> None:
         self._what = what
-        self._parser = Parser(names=names)
+        self._parser = Parser(names=names, slots=slots)
         self._crc = anycrc.Model("CRC64-REDIS")
         self._sum = 0
         self._tail = b""

@@ -31,7 +31,8 @@ class Keyspace:
 
 @dataclass
 class RdbFacts:
-    """What the stream said. `checksummed`: it carries its own checksum, which was right."""
+    """What the stream said. `checksummed`: it carries its own checksum, which was right. `strays`: keys outside the
+    slots that they should lie in, where any were named."""
 
     magic: str = ""
     version: int = 0
@@ -39,6 +40,7 @@ class RdbFacts:
     databases: dict[int, Keyspace] = field(default_factory=dict)
     functions: int = 0
     checksummed: bool = False
+    strays: int = 0
     bytes: int = 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Generator
 
 from databosun.domain.errors import UserFault
 from databosun.engines.redis import rdbformat as rdb
+from databosun.engines.redis.cluster import Ranges, key_slot, served_by
 from databosun.engines.redis.rdbfacts import Keyspace, RdbFacts, name_hash
 from databosun.engines.redis.rdbformat import Damaged, after_string, length_at, string_of
 from databosun.engines.redis.reasons import Reason
@@ -22,12 +23,14 @@ class Parser:
     """Fed in order with pieces of any size; holds one of them, and of a key at most a mebibyte.
 
     At the end of the stream `finish` is given zeros, so that headers can be read without looking where the bytes end.
+    `slots`: those that keys are to lie in.
     """
 
-    def __init__(self, *, names: bool) -> None:
+    def __init__(self, *, names: bool, slots: Ranges = ()) -> None:
         self.facts = RdbFacts()
         self.ended = False
         self._names = names
+        self._served = served_by(slots) if slots else None
         self._buffer, self._at, self._base = b"", 0, 0
         self._last = False
         self._space = Keyspace()
@@ -115,7 +118,7 @@ class Parser:
         """The many keys whose value is one string, as far as the buffer holds them whole: the way that must be fast."""
         buffer, at, limit = self._buffer, self._at, len(self._buffer) - GUARD
         named, lasting, single = self._space.names is not None, self._lasting, rdb.ONE_STRING
-        keys = expires = names = 0
+        served, keys, expires, names = self._served, 0, 0, 0
         while at <= limit:
             kind = buffer[at]
             if kind == rdb.EXPIRES_MS:
@@ -130,8 +133,11 @@ class Parser:
             value = at + 2 + first if first < 64 else after_string(buffer, at + 1)
             if value > limit or (end := after_string(buffer, value)) > limit:
                 break
-            if named and lasting:
-                names += name_hash(buffer[at + 2 : value] if first < 64 else string_of(buffer[at + 1 : value]))
+            if (named and lasting) or served:
+                name = buffer[at + 2 : value] if first < 64 else string_of(buffer[at + 1 : value])
+                if named and lasting:
+                    names += name_hash(name)
+                self.facts.strays += served is not None and not served[key_slot(name)]
             keys, lasting, at = keys + 1, True, end
         self._at, self._lasting = at, lasting
         self._space.add(keys, expires, names)
@@ -159,15 +165,16 @@ class Parser:
     def _key(self) -> _Steps:
         yield from self._room()
         size = after_string(self._buffer, self._at) - self._at
-        named = self._space.names is not None and self._lasting
-        raw = None
-        if named:
+        named, raw = self._space.names is not None and self._lasting, None
+        if named or self._served:
             raw = yield from self._take(size)
-            if raw is None:
+            if raw is None and named:
                 self._space.names = None  # a name that is not kept whole cannot be compared: none of its database is
         else:
             yield from self._go(self._at + size)
-        self._space.add(1, 0, 0 if raw is None else name_hash(string_of(raw)))
+        name = None if raw is None else string_of(raw)
+        self.facts.strays += bool(name is not None and self._served and not self._served[key_slot(name)])
+        self._space.add(1, 0, name_hash(name) if named and name is not None else 0)
         self._lasting = True
 
     def _take(self, size: int) -> Generator[None, bytes, bytes | None]:
@@ -267,8 +274,7 @@ class Parser:
             yield from self._room()
             raw = yield from self._take(after_string(self._buffer, self._at) - self._at)
             texts.append(string_of(raw).decode("utf-8", "replace") if raw is not None else "")
-        if texts[0] in _TELLING:
-            self.facts.aux[texts[0]] = texts[1]
+        self.facts.aux |= {texts[0]: texts[1]} if texts[0] in _TELLING else {}
 
 
 _TELLING = frozenset(

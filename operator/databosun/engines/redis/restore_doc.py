@@ -6,8 +6,7 @@ The fenced `bash` blocks are one script, in order; the tests run them.
 from __future__ import annotations
 
 from databosun.engines.base import RestoreDoc
-from databosun.engines.redis.full import ARTEFACT
-from databosun.engines.redis.recovery.facts import Backup, read_backup
+from databosun.engines.redis.recovery.facts import ARTEFACT, Backup, read_backup
 from databosun.engines.redis.recovery.handover import in_parts
 from databosun.engines.redis.recovery.private import APPEND_FOLDER, APPEND_NAME, FILE
 from databosun.engines.redis.restore_doc_log import log_blocks

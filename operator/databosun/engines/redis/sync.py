@@ -27,11 +27,14 @@ _SPARE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """The point that the RDB shows: everything up to `offset` of the history `replid`."""
+    """The point that the RDB shows: everything up to `offset` of the history `replid`. It lies between `asked` and
+    `told`, instants of the monotonic clock: the server names it when it begins."""
 
     replid: str
     offset: int
     bytes: int
+    asked: float = 0.0
+    told: float = 0.0
 
 
 def full_sync(
@@ -46,7 +49,9 @@ def full_sync(
             wire.call("REPLCONF", "rdb-only", "1")
         if facts.product == "Valkey" and int(facts.version.split(".")[0]) >= int(_VALKEY_LIKE[0]):
             wire.call("REPLCONF", "version", _VALKEY_LIKE)
+        asked = time.monotonic()
         said = wire.call("PSYNC", "?", "-1", seconds=until - time.monotonic())
+        told = time.monotonic()
     except ReplyError as error:
         raise reply_fault(error, doing, user) from error
     words = said.split() if isinstance(said, bytes) else []
@@ -61,7 +66,7 @@ def full_sync(
         count = _sized(wire, int(header[1:]), until, write)
     else:
         raise WorldFault(Reason.PROTOCOL_ERROR, f"{doing}: it began the RDB with {header!r}; expected $ and a length")
-    return Synced(words[1].decode(), int(words[2]), count)
+    return Synced(words[1].decode(), int(words[2]), count, asked, told)
 
 
 def _sized(wire: Wire, size: int, until: float, write: Callable[[memoryview], object]) -> int:

@@ -17,7 +17,7 @@ from databosun.engines.redis.recovery.programs import check_rdb
 from databosun.engines.redis.resp import ReplyError
 
 _NOT_OURS = frozenset({"Interrupted", "DeadlineExceeded"})
-_LONG = 86400.0
+LONG = 86400.0
 
 
 def builtin_checks(level: Level, scene: Scene) -> tuple[Check, ...]:
@@ -27,12 +27,12 @@ def builtin_checks(level: Level, scene: Scene) -> tuple[Check, ...]:
         return ()
     checks = [
         Check(name="server-ready", type=CheckType.SERVER_READY),
-        Check(name="keys", type=CheckType.ROW_COUNT, timeout_seconds=_LONG),
+        Check(name="keys", type=CheckType.ROW_COUNT, timeout_seconds=LONG),
     ]
     if level is not Level.RESTORE:
-        checks.append(Check(name="structure", type=CheckType.ENGINE_INTEGRITY, timeout_seconds=_LONG))
+        checks.append(Check(name="structure", type=CheckType.ENGINE_INTEGRITY, timeout_seconds=LONG))
         if scene.backup.names and not scene.server.replay:
-            checks.append(Check(name="names", type=CheckType.ROW_HASH, timeout_seconds=_LONG))
+            checks.append(Check(name="names", type=CheckType.ROW_HASH, timeout_seconds=LONG))
     return tuple(checks)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from databosun.api.quantities import humanize_bytes
 from databosun.domain.errors import UserFault
+from databosun.engines.redis.cluster import Ranges, parse_ranges
 from databosun.engines.redis.reasons import Reason
 
+ARTEFACT = "dump.rdb.zst"
 # The server itself, its buffers, and what the allocator loses; the agent beside it.
 _OWN_BYTES = 128 * 1024 * 1024
 _LIMIT_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -22,7 +24,8 @@ class Backup:
     """One backup. `counts`: keys and keys with a time to live, by database; `names`: fingerprints, where taken.
 
     `offset`, `lsn`: where it ends in its server's history, and in the shipped log, which is needed from `start_lsn` on.
-    `selected`: the database that the next command there goes to.
+    `selected`: the database that the next command there goes to. `slots`: of a shard of a cluster, whose `folder` below
+    the data it has to itself; `strays`: keys that lay outside of them already when it was taken.
     """
 
     id: str
@@ -40,6 +43,10 @@ class Backup:
     functions: int = 0
     selected: int = 0
     snapshot_time: str = ""
+    artefact: str = ARTEFACT
+    folder: str = ""
+    slots: Ranges = ()
+    strays: int = 0
 
     @property
     def label(self) -> str:
@@ -71,6 +78,38 @@ def read_backup(manifest: Mapping[str, Any]) -> Backup:
         selected=max(0, int(environment.get("selected") or 0)),
         snapshot_time=str(manifest.get("snapshotTime") or ""),
     )
+
+
+def shards_of(manifest: Mapping[str, Any]) -> tuple[Backup, ...]:
+    """Each shard of a cluster's backup as a backup of its own; none where it is of a single server."""
+    whole = read_backup(manifest)
+    found: Sequence[Mapping[str, Any]] = (manifest.get("environment") or {}).get("shards") or ()
+    return tuple(
+        replace(
+            whole,
+            product=str(one["product"]),
+            version=str(one["version"]),
+            magic=str(one["rdb"]["magic"]),
+            rdb_version=int(one["rdb"]["version"]),
+            offset=f"{one['replid']}:{one['offset']}",
+            logical_bytes=int(one["logicalBytes"]),
+            memory=int(one["usedMemory"]),
+            counts={int(number): (int(db["keys"]), int(db["expires"])) for number, db in one["databases"].items()},
+            names={int(number): str(db["names"]) for number, db in one["databases"].items() if db.get("names")},
+            functions=int(one["functions"]),
+            artefact=shard_artefact(slots),
+            folder=shard_artefact(slots).partition("/")[0],
+            slots=slots,
+            strays=int(one["strays"]),
+        )
+        for one in found
+        for slots in [parse_ranges(str(one["slots"]))]
+    )
+
+
+def shard_artefact(slots: Ranges) -> str:
+    """Where a shard's RDB is, by its lowest slot."""
+    return f"shard-{slots[0][0]:05d}/{ARTEFACT}"
 
 
 def same_format(backup: Backup, file: Path) -> bool:

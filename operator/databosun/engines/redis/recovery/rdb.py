@@ -15,7 +15,6 @@ from databosun.engines.base import Reached, RecoveryPlan, Source
 from databosun.engines.filelog import TIMELINE
 from databosun.engines.inflate import inflated
 from databosun.engines.redis.faults import guarded
-from databosun.engines.redis.full import ARTEFACT
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.recovery.copy import Loaded, RunningCopy
 from databosun.engines.redis.recovery.facts import Backup, demand_memory, read_backup, relative_times, same_format
@@ -45,7 +44,7 @@ def recover_rdb(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]:
     data = plan.place / _DATA
     seconds: dict[str, float] = {"replay": 0.0}
     before, began = source.waited, time.monotonic()
-    _lay_out(backup, source, data, plan)
+    lay_out(backup, source, data, plan)
     seconds["fetch"] = source.waited - before
     seconds["restore"] = max(0.0, time.monotonic() - began - seconds["fetch"])
     reached = Reached(Position(offset=backup.offset, lsn=backup.lsn, timeline=TIMELINE if backup.lsn else None))
@@ -53,7 +52,7 @@ def recover_rdb(plan: RecoveryPlan, source: Source) -> Iterator[RunningCopy]:
     try:
         if plan.verify:
             began = time.monotonic()
-            _verify(server, data / FILE, backup, plan)
+            verify(server, data / FILE, backup, plan)
             seconds["verify"] = time.monotonic() - began
         if replay:
             began = time.monotonic()
@@ -76,10 +75,11 @@ def room_for(backup: Backup) -> int:
     return backup.logical_bytes + _SPARE_BYTES
 
 
-def _lay_out(backup: Backup, source: Source, data: Path, plan: RecoveryPlan) -> None:
+def lay_out(backup: Backup, source: Source, data: Path, plan: RecoveryPlan) -> None:
+    """The RDB as a file in a folder that is not there yet."""
     with guarded(f"writing below {data}"):
         data.mkdir(parents=True, mode=0o700)
-        with source.open(backup.id, ARTEFACT) as reader, (data / FILE).open("wb") as file:
+        with source.open(backup.id, backup.artefact) as reader, (data / FILE).open("wb") as file:
             (data / FILE).chmod(0o600)
             for piece in inflated(reader, plan.pulse):
                 file.write(piece)
@@ -96,12 +96,12 @@ def _lay_out_log(backup: Backup, data: Path, plan: RecoveryPlan) -> Reached:
     return write_commands(plan, backup, folder / f"{APPEND_NAME}.1.incr.aof")
 
 
-def _verify(server: PrivateServer, file: Path, backup: Backup, plan: RecoveryPlan) -> None:
+def verify(server: PrivateServer, file: Path, backup: Backup, plan: RecoveryPlan) -> None:
     """The server's own checker reads every object. SafetyStop(ArtefactCorrupt)."""
     code, said = check_rdb(server.program, file, server.folder, plan.pulse)
     if code:
         words = " | ".join(said.split("\n")[-6:]).strip()
-        message = f"{server.program.label} finds {ARTEFACT} of backup {backup.id} damaged: {words}"
+        message = f"{server.program.label} finds {backup.artefact} of backup {backup.id} damaged: {words}"
         raise SafetyStop(Reason.ARTEFACT_CORRUPT, message)
 
 
