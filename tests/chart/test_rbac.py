@@ -89,6 +89,14 @@ def test_it_may_have_faults_done_only_where_that_is_asked_for(helm: Helm) -> Non
     assert not IN_SCOPE & orders
 
 
+def test_it_may_have_another_instance_lead_only_where_that_is_asked_for(helm: Helm) -> None:
+    group = "postgresql.cnpg.io"
+    words = rights(group, "clusters", "get") | rights(group, "clusters/status", "patch")
+    found = within(helm.render(rbac={"cloudNativePG": True}).rights(OPERATOR), None)
+    assert found == IN_SCOPE | CRDS | words
+    assert not IN_SCOPE & words
+
+
 @pytest.mark.parametrize("scope", ["default", "namespaced"])
 def test_nobody_gets_a_right_on_secrets_or_on_everything(scope: str, request: pytest.FixtureRequest) -> None:
     rendered: Rendered = request.getfixturevalue(scope)

@@ -467,6 +467,7 @@ BROKEN = [
     Broken("FailoverTest", "cut-off", "for that mode only", put=(("mode", "ForcedFailover"),)),
     Broken("FailoverTest", "cut-off", "duration is required by kind NetworkPartition", drop=("fault.duration",)),
     Broken("FailoverTest", "cut-off", "and for that kind only", put=(("fault.kind", "PodDelete"),)),
+    Broken("FailoverTest", "monthly", "minHealthyReplicas 0 is for", put=(("guards.minHealthyReplicas", 0),)),
     Broken("FailoverTest", "killed", "container is for kind ContainerKill only", put=(("fault.kind", "PodDelete"),)),
     Broken("LifecycleRun", "by-hand", "notAfter is required in a LifecycleRun made by hand", drop=("notAfter",)),
     Broken("Inquiry", "records", "exactly one of records and comparison is required", drop=("records",)),

@@ -25,6 +25,7 @@ def payments(place: Place) -> PatroniPods:
     for file in ("database.yaml", "planned.yaml", "forced.yaml"):
         pods.example(file)
     pods.example("forced.yaml", "payments-lossy", maxLag="5m")
+    pods.example("forced.yaml", "payments-fault", {"mode": "FaultInjection", "fault": {"kind": "PodDelete"}})
     place.ready("failovertests", "payments-planned")
     return pods
 
@@ -56,6 +57,27 @@ def test_the_pod_of_the_primary_is_ended_and_another_member_takes_over(payments:
     assert payments.leader() != primary
     assert payments.left() == ""
     held_against_the_rows(payments, "payments-forced", found)
+
+
+def test_a_fault_to_the_pod_of_the_primary_is_consented_to_by_name_and_shows_who_takes_writes(
+    payments: PatroniPods,
+) -> None:
+    payments.place.wait("all members are there", payments.whole, 300)
+    plan, before = payments.plan("payments-fault"), payments.uids()
+    assert plan["fault"] == {"kind": "PodDelete"}
+    assert payments.uids() == before, "it was done without consent"
+    payments.consent("payments-fault")
+    found = payments.ended("payments-fault")
+    assert found["phase"] == "Passed", found
+    after = payments.uids()
+    assert {member for member in MEMBERS if before[member] != after[member]} == {plan["primary"]}
+    assert f"the pod {plan['primary']} was deleted" in payments.place.events("payments-fault")["FaultDone"]
+    result = found["result"]
+    assert ("promotionMilliseconds" in result) is (payments.leader() != plan["primary"])
+    assert ("recoveredMilliseconds" in result) is (payments.leader() == plan["primary"])
+    assert (result["lost"], result["rejoinLost"], result.get("splitBrain", [])) == (0, 0, [])
+    assert payments.left() == ""
+    held_against_the_rows(payments, "payments-fault", found)
 
 
 def test_what_the_primary_had_sent_to_nobody_is_counted_to_the_row(payments: PatroniPods) -> None:

@@ -24,6 +24,7 @@ from support.mariaserver import MariaServer
 from support.waiting import eventually
 
 SCHEMA = "databosun_probe"
+BY_REPLICATION = ProviderTarget(provider="MariaDBReplication")
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 PROBE, PROBE_PASSWORD = "probe", "pr0be: it"
 MOVER, MOVER_PASSWORD = "mover", "m0ves: it"
@@ -85,13 +86,17 @@ class MariaFailoverYard:
         with FAILOVER.open(replace(site, **more), FailoverMode.PLANNED_SWITCHOVER) as opened:
             yield opened
 
-    def job(self, folder: Path, mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER) -> FailoverJob:
+    def job(
+        self,
+        folder: Path,
+        mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER,
+        provider: ProviderTarget = BY_REPLICATION,
+    ) -> FailoverJob:
         """A test of it."""
         secrets = {
             "database": {"username": PROBE, "password": PROBE_PASSWORD},
             "failover": {"username": MOVER, "password": MOVER_PASSWORD},
         }
-        provider = ProviderTarget(provider="MariaDBReplication")
         return FailoverJob(Workplace(folder, secrets=secrets), self.database, provider, mode)
 
     def demand_two(self) -> None:

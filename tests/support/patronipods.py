@@ -54,13 +54,15 @@ class PatroniPods(FailoverRuns):
             self.place.stack.kubectl("rollout", "status", "-n", self.place.namespace, kind, "--timeout=300s")
         self.sql(self.leader(), _KEEP)
 
-    def example(self, file: str, name: str | None = None, **guards: Any) -> None:
-        """Apply an object of `examples/failover`; as it stands there, or by another name and with other guards."""
+    def example(self, file: str, name: str | None = None, spec: Object | None = None, **guards: Any) -> None:
+        """Apply an object of `examples/failover`; as it stands there, or by another name, with another spec and other
+        guards."""
         text = (ROOT / "examples/failover" / file).read_text().replace(".shop.svc", f".{self.place.namespace}.svc")
         body: Object = yaml.safe_load(text)
         del body["metadata"]["namespace"]
         if name is not None:
             body["metadata"]["name"] = name
+            body["spec"].update(spec or {})
             body["spec"]["guards"].update(guards)
         self.place.apply(body)
 

@@ -210,11 +210,18 @@ class PatroniYard:
 
     def configure(self, **more: object) -> None:
         """Change what holds for the whole cluster, and wait until every member has heard."""
-        request = urllib.request.Request(f"{self.leader.url}/config", json.dumps(more).encode(), method="PATCH")
+        self._order("PATCH", "/config", more)
+
+    def hand_over(self, leader: str, candidate: str) -> None:
+        """Have Patroni do so; returns when it has."""
+        self._order("POST", "/switchover", {"leader": leader, "candidate": candidate}, seconds=60)
+
+    def _order(self, method: str, path: str, words: Mapping[str, object], seconds: float = _ANSWER_SECONDS) -> None:
+        request = urllib.request.Request(f"{self.leader.url}{path}", json.dumps(words).encode(), method=method)
         token = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         token.add_password(None, self.leader.url, MOVER, MOVER_PASSWORD)
         opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(token))
-        opener.open(request, timeout=_ANSWER_SECONDS).close()
+        opener.open(request, timeout=seconds).close()
 
     @property
     def database(self) -> DatabaseTarget:

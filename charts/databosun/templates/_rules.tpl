@@ -49,6 +49,15 @@ Backups with deletionPolicy Delete) and of Databases (the finalizer while a repl
   resources: [pods]
   verbs: [delete]
 {{- end }}
+{{- if .Values.rbac.cloudNativePG }}
+# Failover tests of CloudNativePG: who its instances are, and who is to lead.
+- apiGroups: [postgresql.cnpg.io]
+  resources: [clusters]
+  verbs: [get]
+- apiGroups: [postgresql.cnpg.io]
+  resources: [clusters/status]
+  verbs: [patch]
+{{- end }}
 {{- if .Values.rbac.chaosMesh }}
 # The faults ContainerKill and NetworkPartition, which Chaos Mesh does.
 - apiGroups: [chaos-mesh.org]

@@ -183,12 +183,20 @@ class FailoverMeasured(Model):
     )
 
 
+class ProviderMember(Model):
+    """A member that the provider names, and where it is just now."""
+
+    name: str
+    host: str
+
+
 class ProviderTarget(Model):
-    """What decides which node is the primary."""
+    """What decides which node is the primary. `members`: CloudNativePG, as the operator found them."""
 
     provider: str
     endpoints: list[str] = Field(default_factory=list, max_length=16)
     master_name: str | None = None
+    members: list[ProviderMember] = Field(default_factory=list, max_length=MAX_MEMBERS)
 
 
 class GuardLimits(Model):

@@ -14,16 +14,19 @@ from pydantic import ValidationError
 from databosun.api.failover import ActAnswer, ActAsked, FailoverPlan
 from databosun.api.injection import InjectedFault
 from databosun.api.request import ANSWER_ANNOTATION
+from databosun.controllers.cnpg import denied_cluster
 from databosun.controllers.context import Context
 from databosun.domain.failoveract import (
     ActFacts,
     EndPod,
+    HandOver,
     Inject,
     LookAgain,
     PodFound,
     Withdraw,
     decide_act,
     fault_of,
+    hands_over,
     pod_names,
 )
 from databosun.domain.failoverchaos import (
@@ -35,10 +38,11 @@ from databosun.domain.failoverchaos import (
     injection_name,
     read_injection,
 )
+from databosun.domain.failovercnpg import ClusterFacts, handover
 from databosun.domain.plan import ANNOTATION_ENDS, LABEL_TASK
 from databosun.kube.errors import AlreadyExists, Conflict
 from databosun.kube.port import Access
-from databosun.kube.resources import NETWORK_CHAOS, POD_CHAOS, PODS, Resource
+from databosun.kube.resources import CNPG_CLUSTERS, NETWORK_CHAOS, POD_CHAOS, PODS, Resource
 
 LOOK = timedelta(seconds=2)
 _OF_THE_LINE = ("ts", "level", "event")
@@ -64,7 +68,8 @@ def answered(agent: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One question of one agent. `against`: what speaks against it now; `owner`: the run, for what is made for it."""
+    """One question of one agent. `against`: what speaks against it now; `owner`: the run, for what is made for it;
+    `cluster`: of CloudNativePG, as it is now."""
 
     context: Context
     agent: Mapping[str, Any]
@@ -72,6 +77,7 @@ class Act:
     plan: FailoverPlan
     against: str | None
     owner: Mapping[str, Any]
+    cluster: ClusterFacts | None = None
 
     async def look(self, tell: Callable[[str], Awaitable[None]], now: datetime) -> bool:
         """One look: act, `tell` people, then answer. Whether that is all. Killed between any two of them, the next look
@@ -79,8 +85,9 @@ class Act:
         facts = await self._facts()
         decided = decide_act(facts, now)
         agent = self.agent
-        if isinstance(decided, EndPod | Inject) and decided.first:
-            agent = await self._annotate(agent, ANNOTATION_ENDS, decided.uid)
+        if isinstance(decided, EndPod | Inject | HandOver) and decided.first:
+            struck = decided.cluster.uid if isinstance(decided, HandOver) else decided.uid
+            agent = await self._annotate(agent, ANNOTATION_ENDS, struck)
         if isinstance(decided, EndPod):
             with suppress(Conflict):  # another one bears its name: it is gone
                 await self.context.kube.delete(
@@ -88,11 +95,13 @@ class Act:
                 )
             message = f"the pod {decided.name} was deleted"
             decided = ActAnswer(plan_hash=self.plan.hash, done=True, message=message)
+        if isinstance(decided, HandOver):
+            await self._hand_over(decided, now)
         if isinstance(decided, Inject):
             await self._inject(decided)
         if isinstance(decided, Withdraw):
             await self._withdraw(decided.injection)
-        if isinstance(decided, Inject | Withdraw | LookAgain):
+        if isinstance(decided, Inject | HandOver | Withdraw | LookAgain):
             return False
         if decided.done:
             await tell(f"{decided.message}, as plan {self.plan.hash} has it")
@@ -107,6 +116,9 @@ class Act:
     async def _facts(self) -> ActFacts:
         fault = fault_of(self.plan)
         chaos, begun = _resource(fault), self.agent["metadata"].get("annotations", {}).get(ANNOTATION_ENDS)
+        if hands_over(self.plan):
+            denied = await denied_cluster(self.context, self._namespace, patch=True)
+            return ActFacts(self.asked, self.plan, None, begun, denied, self.against, cluster=self.cluster)
         denied, injection = await self._denied(chaos), None
         if fault is not None and chaos is not None and (denied is None or begun is not None):
             injection = await self._injection(fault, chaos)
@@ -150,6 +162,13 @@ class Act:
         body = injection_body(self.plan, fault, inject.name, inject.container, self.owner)
         with suppress(AlreadyExists):
             await self.context.kube.create(chaos, self._namespace, body)
+
+    async def _hand_over(self, decided: HandOver, now: datetime) -> None:
+        found = decided.cluster
+        with suppress(Conflict):  # it has changed meanwhile: look again
+            await self.context.kube.patch_status(
+                CNPG_CLUSTERS, self._namespace, found.name, handover(decided.candidate, now), found.resource_version
+            )
 
     async def _withdraw(self, found: Injection) -> None:
         with suppress(Conflict):  # it has just been done, or is gone

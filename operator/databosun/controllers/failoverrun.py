@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.failover import FailoverPlan, FailoverStep
+from databosun.api.failover import FailoverPlan, FailoverStep, GuardResult
 from databosun.api.request import SecretUse
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
@@ -16,6 +16,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read
 from databosun.controllers.acting import LOOK, Act, answered, asked_in
+from databosun.controllers.cnpg import find_cluster
 from databosun.controllers.consent import consents_now
 from databosun.controllers.handmade import hand_made
 from databosun.controllers.jobs import newest_line
@@ -28,7 +29,8 @@ from databosun.domain.attempt import JobSeen, Limits
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.consent import Consent, in_force
 from databosun.domain.errors import UserFault
-from databosun.domain.failoveract import fault_of
+from databosun.domain.failoveract import is_asked
+from databosun.domain.failovercnpg import CLOUD_NATIVE_PG, ClusterFacts, cluster_guards
 from databosun.domain.failoverguards import Backups, Circumstances, backup_guards, broken, not_yet
 from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
 from databosun.domain.failoverrun import decide_failover
@@ -61,6 +63,7 @@ class FailoverOrdered(Ordering):
     backups: Backups = field(default_factory=Backups)
     consent: Consent | None = None
     moved: datetime | None = None
+    cluster: ClusterFacts | None = None
 
 
 class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
@@ -85,7 +88,14 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
             # A look leaves nothing in the store.
             state = replace(state, facts=replace(state.facts, recoverable=False))
         facts = FailoverFacts(
-            state, seen.spec, seen.status, ordered.order, ordered.backups, ordered.consent, ordered.moved
+            state,
+            seen.spec,
+            seen.status,
+            ordered.order,
+            ordered.backups,
+            ordered.consent,
+            ordered.moved,
+            _cluster_guards(ordered),
         )
         return decide_failover(facts, now)
 
@@ -99,7 +109,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         if seen.status.step is not FailoverStep.SWITCH or plan is None:
             return None
         given = FailoverPlan.model_validate(plan.model_dump())
-        if fault_of(given) is None or current.pod is None or current.pod.terminated:
+        if not is_asked(given) or current.pod is None or current.pod.terminated:
             return None
         asked = asked_in(await newest_line(kube, current, seen.meta.namespace, "act"))
         if asked is None:
@@ -116,7 +126,8 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         meta = seen.meta
         owner = {"apiVersion": FAILOVER_TEST_RUNS.api_version, "kind": FAILOVER_TEST_RUNS.kind}
         owner |= {"name": meta.name, "uid": meta.uid, "namespace": meta.namespace}
-        over = await Act(self._context, agent, asked, given, _against(live, plan, now), owner).look(tell, now)
+        against = _against(live, plan, now)
+        over = await Act(self._context, agent, asked, given, against, owner, live.cluster).look(tell, now)
         return None if over else now + LOOK
 
     async def gather(self, seen: SeenFailoverRun, *, begins: bool) -> FailoverOrdered:
@@ -145,6 +156,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
                 backups=_backups(database),
             )
             ordered = await self._with_storage(ordered, database, test, effective)
+            ordered = await self._with_cluster(ordered, database)
         except UserFault as fault:
             return replace(ordered, doomed=ordered.doomed or Doomed(fault.reason, fault.message))
         if not live:
@@ -162,6 +174,15 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         order = self._order(database, test, storage, effective)
         ordered = stored_in(replace(ordered, order=order), storage, None)
         return replace(ordered, blocked=ordered.blocked or _not_probed(database))
+
+    async def _with_cluster(self, ordered: FailoverOrdered, database: SeenDatabase) -> FailoverOrdered:
+        """CloudNativePG: its Cluster says who its members are, and the operator where."""
+        order, replication = ordered.order, database.spec.replication
+        if order is None or order.provider.provider != CLOUD_NATIVE_PG or replication is None:
+            return ordered
+        found = await find_cluster(self._context, database.meta.namespace, replication.cluster_name or "")
+        provider = order.provider.model_copy(update={"members": list(found.members)})
+        return replace(ordered, order=replace(order, provider=provider), cluster=found.facts)
 
     @staticmethod
     def _doomed(
@@ -235,7 +256,12 @@ def _against(ordered: FailoverOrdered, plan: PlannedFailover, now: datetime) -> 
     needed = plan.approval_needed or ordered.order.approval_needed
     seen = Circumstances(needed, ordered.consent, ordered.moved, ordered.blocked)
     waits = not_yet(ordered.order.test, seen, now)
-    return waits.message if waits else broken(backup_guards(ordered.order.test.backups, ordered.backups, now))
+    held = [*backup_guards(ordered.order.test.backups, ordered.backups, now), *_cluster_guards(ordered)]
+    return waits.message if waits else broken(held)
+
+
+def _cluster_guards(ordered: FailoverOrdered) -> tuple[GuardResult, ...]:
+    return cluster_guards(ordered.cluster) if ordered.cluster is not None else ()
 
 
 def _backups(database: SeenDatabase) -> Backups:

@@ -11,8 +11,9 @@ from ipaddress import ip_address
 from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverPlan
 from databosun.api.injection import FaultKind, InjectedFault
 from databosun.domain.failoverchaos import Injection, chosen_container
+from databosun.domain.failovercnpg import CLOUD_NATIVE_PG, ClusterFacts
 
-ENDS_PODS = ("Patroni", "ReplicaSet")
+ENDS_PODS = ("Patroni", "ReplicaSet", "StatefulSet", CLOUD_NATIVE_PG)
 """The providers whose forced failover is the end of the primary's pod."""
 
 
@@ -33,7 +34,7 @@ class PodFound:
 class ActFacts:
     """What was found. `begun`: the uid of the pod that was to be struck by the word written down before; `denied`: what
     the operator would need there and has not, None: nothing; `against`: a guard that does not hold, an approval that is
-    gone, a closed window; `injection`: the fault that was ordered of Chaos Mesh."""
+    gone, a closed window; `injection`: the fault that was ordered of Chaos Mesh; `cluster`: that of CloudNativePG."""
 
     asked: ActAsked
     plan: FailoverPlan
@@ -42,6 +43,7 @@ class ActFacts:
     denied: str | None
     against: str | None
     injection: Injection | None = None
+    cluster: ClusterFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,16 @@ class Inject:
     name: str
     uid: str
     container: str | None
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Have another instance of this very Cluster lead, as long as that is as it was found. `first`: written down
+    before."""
+
+    cluster: ClusterFacts
+    candidate: str
     first: bool
 
 
@@ -83,7 +95,7 @@ class Names:
     address: str | None = None
 
 
-Act = EndPod | Inject | Withdraw | LookAgain | ActAnswer
+Act = EndPod | Inject | HandOver | Withdraw | LookAgain | ActAnswer
 
 
 def fault_of(plan: FailoverPlan) -> InjectedFault | None:
@@ -93,6 +105,16 @@ def fault_of(plan: FailoverPlan) -> InjectedFault | None:
     if plan.mode is FailoverMode.FORCED_FAILOVER and plan.provider in ENDS_PODS:
         return InjectedFault(kind=FaultKind.POD_DELETE)
     return None
+
+
+def hands_over(plan: FailoverPlan) -> bool:
+    """Whether the operator is to have another instance lead: who may write to a Cluster's status is no agent."""
+    return plan.provider == CLOUD_NATIVE_PG and plan.mode is FailoverMode.PLANNED_SWITCHOVER
+
+
+def is_asked(plan: FailoverPlan) -> bool:
+    """Whether the operator has a part in this plan at all."""
+    return hands_over(plan) or fault_of(plan) is not None
 
 
 def pod_names(asked: ActAsked) -> Names:
@@ -105,6 +127,8 @@ def pod_names(asked: ActAsked) -> Names:
 def decide_act(facts: ActFacts, now: datetime) -> Act:
     """Do it, or answer."""
     fault = fault_of(facts.plan)
+    if hands_over(facts.plan):
+        return _decide_handover(facts, now)
     if fault is None or fault.kind is FaultKind.POD_DELETE:
         return _decide_end(facts, now)
     return _decide_injection(facts, now)
@@ -150,13 +174,35 @@ def _decide_injection(facts: ActFacts, now: datetime) -> Act:
     return Inject(pod.name, pod.uid, found.container, first=facts.begun is None)
 
 
-def _against(facts: ActFacts) -> str | None:
-    asked, plan, pod = facts.asked, facts.plan, facts.pod
-    if (asked.plan_hash, asked.member) != (plan.hash, plan.primary) or fault_of(plan) is None:
+def _decide_handover(facts: ActFacts, now: datetime) -> HandOver | ActAnswer:
+    """Told twice is told once: who is to lead is written down, and stays the same."""
+    asked, plan, cluster = facts.asked, facts.plan, facts.cluster
+    if facts.begun is not None and cluster is not None and plan.candidate in (cluster.target, cluster.current):
+        return _answer(facts, f"Cluster {cluster.name} was told to switch over to {plan.candidate}", done=True)
+    if now > asked.not_after:
+        return _answer(facts, _late(asked))
+    why = _unplanned(facts) or facts.denied
+    if why is not None or cluster is None:
+        return _answer(facts, why or "the Cluster is not there any more")
+    if (cluster.current, cluster.target) != (plan.primary, plan.primary) or plan.candidate not in cluster.names:
+        told = f"Cluster {cluster.name} is led by {cluster.current}, to be led by {cluster.target}"
+        return _answer(facts, f"{told}, of {', '.join(cluster.names)}; the plan is {plan.primary} to {plan.candidate}")
+    return HandOver(cluster, plan.candidate, first=facts.begun is None)
+
+
+def _unplanned(facts: ActFacts) -> str | None:
+    asked, plan = facts.asked, facts.plan
+    if (asked.plan_hash, asked.member) != (plan.hash, plan.primary) or not is_asked(plan):
         told = f"{asked.member} of plan {asked.plan_hash} was asked for"
         return f"{told}; the plan is {plan.hash}, {plan.mode} of {plan.primary}"
-    if facts.against is not None:
-        return facts.against
+    return facts.against
+
+
+def _against(facts: ActFacts) -> str | None:
+    asked, plan, pod = facts.asked, facts.plan, facts.pod
+    why = _unplanned(facts)
+    if why is not None:
+        return why
     if pod is None:
         return (
             f"no pod {asked.member} is in the namespace of the Database; this is for members that are pods there, known"

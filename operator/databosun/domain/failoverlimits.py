@@ -9,6 +9,8 @@ def judge_limits(topology: Topology, candidate: str | None, limits: GuardLimits)
     """Each guard, with what was found; a value that nobody tells does not hold."""
     chosen = next((one for one in topology.members if one.name == candidate), None)
     found = [_one_primary(topology), _healthy(topology, limits.min_healthy_replicas)]
+    if limits.min_healthy_replicas == 0 and all(one.name == topology.primary for one in topology.members):
+        return found  # there is nobody who could take over, and nobody is asked for
     if limits.candidate_consistent:
         found.append(_consistent(topology, chosen))
     if limits.max_lag_bytes is not None and chosen is not None and chosen.lag_bytes is not None:

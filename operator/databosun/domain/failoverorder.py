@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from databosun.api.backuptasks import RecoverTask
-from databosun.api.failover import FailoverMode, FailoverPlan, FailoverStep, FailoverTask, ProviderTarget
+from databosun.api.failover import FailoverMode, FailoverPlan, FailoverStep, FailoverTask, GuardResult, ProviderTarget
 from databosun.api.injection import InjectedFault
 from databosun.api.request import DatabaseTarget
 from databosun.api.v1alpha1.failovertestrun import (
@@ -42,11 +42,12 @@ class FailoverOrder(JobOrder):
 @dataclass(frozen=True, slots=True)
 class FailoverFacts(Unfinished[FailoverTestRunSpec, FailoverTestRunStatus, FailoverOrder]):
     """One unfinished run. `consent`: the Approval of its plan; `moved`: when a test moved this database's primary
-    last."""
+    last; `provider_guards`: what the provider's own object in the cluster says."""
 
     backups: Backups = field(default_factory=Backups)
     consent: Consent | None = None
     moved: datetime | None = None
+    provider_guards: tuple[GuardResult, ...] = ()
 
 
 def look_job(facts: FailoverFacts, step: Start) -> StartJob:

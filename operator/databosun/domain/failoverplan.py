@@ -52,7 +52,8 @@ def describe_plan(plan: Planned) -> str:
     """What is to be done, for people."""
     if plan.fault is None:
         return f"{plan.candidate} is to take over from {plan.primary} ({plan.mode})"
-    return f"{describe_mode(plan.mode, plan.fault)} of {plan.primary}; {plan.candidate} could take over"
+    follows = "nobody could take over" if plan.candidate == plan.primary else f"{plan.candidate} could take over"
+    return f"{describe_mode(plan.mode, plan.fault)} of {plan.primary}; {follows}"
 
 
 def describe_mode(mode: FailoverMode, fault: InjectedFault | None) -> str:

@@ -77,16 +77,17 @@ def _looked(facts: FailoverFacts, step: Conclude, now: datetime) -> Plan:
 def _plan(facts: FailoverFacts, step: Conclude, seen: FailoverResult, now: datetime) -> Plan:
     """Write down what is to be moved; from here on it waits for all that a switch needs."""
     order, at = facts.ordered, now.replace(microsecond=0)
-    held = [*seen.guards, *backup_guards(order.test.backups, facts.backups, now)]
+    held = [*seen.guards, *backup_guards(order.test.backups, facts.backups, now), *facts.provider_guards]
     shown = {"guards": guards(held), "topology_before": topology(seen.topology)}
     why = broken(held)
     if why is not None:
         return refuse(facts, step.attempt, Ending(Reason.GUARD_FAILED, why, certain=True, refused=True), now, **shown)
-    if seen.topology is None or seen.primary is None or seen.candidate is None:
+    candidate = seen.candidate or _alone(facts, seen)
+    if seen.topology is None or seen.primary is None or candidate is None:
         ending = Ending(Reason.NO_CANDIDATE, f"nothing was moved: {seen.message}", certain=True, refused=True)
         return refuse(facts, step.attempt, ending, now, **shown)
     members = [one.name for one in seen.topology.members]
-    what = order.provider.provider, order.mode, seen.primary, seen.candidate
+    what = order.provider.provider, order.mode, seen.primary, candidate
     made = make_plan(facts.state.ref.uid, *what, members, order.fault, seen.topology.shard)
     plan = PlannedFailover(
         **made.model_dump(), at=at, approval_needed=order.approval_needed, until=at + order.test.wait_for
@@ -109,6 +110,13 @@ def _plan(facts: FailoverFacts, step: Conclude, seen: FailoverResult, now: datet
     return Plan(status=status, after=(PostEvent(Reason.FAILOVER_PLANNED, message),), wake_at=now)
 
 
+def _alone(facts: FailoverFacts, seen: FailoverResult) -> str | None:
+    """The primary itself, which is to come back: where there is no other, and the test asks for none."""
+    members = [one.name for one in seen.topology.members] if seen.topology is not None else []
+    asked = facts.ordered.test.guards.min_healthy_replicas
+    return seen.primary if asked == 0 and facts.ordered.fault is not None and members == [seen.primary] else None
+
+
 # --- waiting, and the one switch
 
 
@@ -124,7 +132,7 @@ def _wait_or_switch(facts: FailoverFacts, plan: PlannedFailover, now: datetime) 
     number = facts.status.attempts[-1].number if facts.status.attempts else 0
     if no is None:
         held = backup_guards(facts.ordered.test.backups, facts.backups, now)
-        why = broken(held)
+        why = broken([*held, *facts.provider_guards])
         no = Doomed(Reason.GUARD_FAILED, why) if why is not None else None
     if no is not None:
         return refuse(facts, number, Ending(no.reason, no.message, certain=True, refused=True), now)

@@ -16,6 +16,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.attempt import Limits
 from databosun.domain.database import RunOrder
 from databosun.domain.errors import UserFault
+from databosun.domain.failovercnpg import CLOUD_NATIVE_PG
 from databosun.domain.plan import CreateRun
 from databosun.domain.policyruns import Template, create_run
 from databosun.domain.presets import invalid_spec, read_span
@@ -23,24 +24,27 @@ from databosun.domain.requests import Named
 from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
 
 SCHEDULE = "failover"
-PROVIDERS: Mapping[str, EngineName] = {
-    "Sentinel": EngineName.REDIS,
-    "RedisCluster": EngineName.REDIS,
-    "MariaDBReplication": EngineName.MARIADB,
-    "Patroni": EngineName.POSTGRESQL,
-    "ReplicaSet": EngineName.MONGODB,
-    "RDS": EngineName.RDS,
+PROVIDERS: Mapping[str, tuple[EngineName, ...]] = {
+    "Sentinel": (EngineName.REDIS,),
+    "RedisCluster": (EngineName.REDIS,),
+    "MariaDBReplication": (EngineName.MARIADB,),
+    "Patroni": (EngineName.POSTGRESQL,),
+    "StatefulSet": (EngineName.POSTGRESQL, EngineName.MARIADB),
+    "ReplicaSet": (EngineName.MONGODB,),
+    "RDS": (EngineName.RDS,),
+    CLOUD_NATIVE_PG: (EngineName.POSTGRESQL,),
 }
-"""What this release can make to fail over, and of which engine that is."""
+"""What this release can make to fail over, and of which engines that is."""
 MODES: Mapping[str, tuple[FailoverMode, ...]] = {
     "MariaDBReplication": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
     "RDS": (FailoverMode.FORCED_FAILOVER,),
     "ReplicaSet": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
     "RedisCluster": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
+    "StatefulSet": (FailoverMode.FORCED_FAILOVER, FailoverMode.FAULT_INJECTION),
 }
 """Where not in every mode. Nobody but Databosun promotes under MariaDBReplication: there, a fault would only leave the
 database without a primary. Under ReplicaSet and RedisCluster nobody has tried a fault yet. RDS has one order,
-which ends what clients are at."""
+which ends what clients are at. In a StatefulSet there is nobody who could be ordered to hand over."""
 LONGEST_FAULT = timedelta(hours=1)
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""
@@ -108,14 +112,16 @@ def effective_failover(spec: FailoverTestSpec) -> EffectiveFailover:
 
 def provider_target(name: str, spec: DatabaseSpec, mode: FailoverMode) -> ProviderTarget:
     """What decides over the primary. UserFault says why this release cannot make it fail over, or not in this mode."""
-    replication, known = spec.replication, ", ".join(f"{one} ({engine})" for one, engine in PROVIDERS.items())
+    replication, known = spec.replication, _known()
     if replication is None:
         message = f"Database {name} says nothing in spec.replication; expected one of the providers {known}"
         raise UserFault(Reason.NO_PROVIDER, message)
-    engine = PROVIDERS.get(replication.provider)
-    if engine is None or engine is not spec.engine:
+    if spec.engine not in PROVIDERS.get(replication.provider, ()):
         message = f"Database {name} is {spec.engine} by {replication.provider}; this release tests {known}"
         raise UserFault(Reason.PROVIDER_UNSUPPORTED, message)
+    if replication.provider == CLOUD_NATIVE_PG and replication.cluster_name is None:
+        message = f"Database {name} is by {CLOUD_NATIVE_PG}; spec.replication.clusterName must name its Cluster"
+        raise UserFault(Reason.NO_PROVIDER, message)
     modes = MODES.get(replication.provider, tuple(FailoverMode))
     if mode not in modes:
         message = f"spec.mode is {mode}; a database by {replication.provider} is tested by {' or '.join(modes)}"
@@ -125,6 +131,10 @@ def provider_target(name: str, spec: DatabaseSpec, mode: FailoverMode) -> Provid
         endpoints=list(replication.endpoints or []),
         master_name=replication.master_name,
     )
+
+
+def _known() -> str:
+    return ", ".join(f"{one} ({', '.join(engines)})" for one, engines in PROVIDERS.items())
 
 
 def create_failover_run(database: Named, test: Named, order: RunOrder) -> CreateRun:

@@ -19,6 +19,9 @@ from databosun.domain.errors import DatabosunError, UserFault
 from databosun.domain.ledger import Fate
 from databosun.engines.base import Credentials, Target
 
+STATEFUL_SET = "StatefulSet"
+CLOUD_NATIVE_PG = "CloudNativePG"
+
 
 class FailoverFault(StrEnum):
     """Why a move was not made, or not to its end. Never renamed; `docs/how-to/failover-tests.md` says what to do."""
@@ -67,9 +70,8 @@ class Site:
     """What is to fail over. `probe`: the way clients take, and their login, which is no administrator's.
 
     `run`: what is made at the database is named after it. `until`: nothing that is made may outlive it, where the
-    engine can see to that. `pulse` raises where the agent is to stop: call it at least every second. `end`: ends a
-    member as a lost node would, by its name and host, and returns once that is done (Declined, WorldFault); None: there
-    is nobody who could. `writers`: clients of a kind of server, for a provider that is none itself.
+    engine can see to that. `pulse` raises where the agent is to stop: call it at least every second. `writers`: clients
+    of a kind of server, for a provider that is none itself.
     """
 
     probe: Target
@@ -79,7 +81,6 @@ class Site:
     run: str
     until: datetime
     pulse: Callable[[], None] = field(default=lambda: None)
-    end: Callable[[str, str], None] | None = None
     writers: Callable[[EngineName, Site], Writers] = field(default=_nobody)
 
 
@@ -225,6 +226,23 @@ class Failover(Protocol):
     def open(self, site: Site, mode: FailoverMode) -> AbstractContextManager[FailoverProvider]:
         """Begin. UserFault(ProviderUnsupported) before anything is asked of anybody."""
         ...
+
+
+def stateful_members(site: Site) -> list[tuple[str, int]]:
+    """Where each member of a StatefulSet is asked, by host and port. UserFault where nobody says so, or one twice."""
+    database = site.probe.database
+    found = []
+    for text in site.provider.endpoints or database.hosts:
+        host, colon, port = text.rpartition(":")
+        found.append((host, int(port)) if colon and port.isdigit() else (text, database.port))
+    if not found or len(set(found)) != len(found):
+        told = ", ".join(f"{host}:{port}" for host, port in found) or "none"
+        message = (
+            f"provider {STATEFUL_SET} needs every member in spec.replication.endpoints, once and by a name of its own, "
+            f"such as orders-0.orders.shop.svc:5432; found {told}"
+        )
+        raise UserFault(FailoverFault.PROVIDER_UNSUPPORTED, message)
+    return found
 
 
 def probe_error(fault: DatabosunError) -> ProbeError:

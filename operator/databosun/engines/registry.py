@@ -103,9 +103,9 @@ def load_writers(name: EngineName, site: Site) -> Writers:
     return writers
 
 
-def failover_providers() -> dict[str, EngineName]:
-    """What moves primaries in this release, and of which engine. Loads every driver there is."""
-    return {provider: name for name in _FAILOVERS for provider in load_failover(name).providers}
+def failover_providers() -> frozenset[tuple[str, EngineName]]:
+    """What moves primaries in this release, each with an engine of which. Loads every driver there is."""
+    return frozenset((provider, name) for name in _FAILOVERS for provider in load_failover(name).providers)
 
 
 def load_bridge(name: EngineName) -> Bridge:

@@ -82,6 +82,7 @@ EVENTS: Final = Resource("", "v1", "events", "Event")
 LEASES: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 DEPLOYMENTS: Final = Resource("apps", "v1", "deployments", "Deployment")
 NAMESPACES: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+CNPG_CLUSTERS: Final = Resource("postgresql.cnpg.io", "v1", "clusters", "Cluster")
 NETWORK_CHAOS: Final = Resource("chaos-mesh.org", "v1alpha1", "networkchaos", "NetworkChaos")
 POD_CHAOS: Final = Resource("chaos-mesh.org", "v1alpha1", "podchaos", "PodChaos")
 CRDS: Final = Resource(

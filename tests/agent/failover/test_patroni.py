@@ -20,6 +20,8 @@ from databosun.api.failover import (
     GuardResult,
     Member,
     MemberRole,
+    ProviderMember,
+    ProviderTarget,
 )
 from databosun.api.injection import FaultKind, InjectedFault
 from databosun.domain.failoverplan import make_plan
@@ -150,6 +152,58 @@ def test_a_killed_primary_is_replaced_and_its_downtime_measured(yard: PatroniYar
     assert found.settled
     assert yard.leader is not primary
     assert yard.writable() == [yard.leader.name]
+    assert yard.leftovers() == []
+
+
+def test_members_are_asked_who_is_primary_where_somebody_else_promotes(yard: PatroniYard, tmp_path: Path) -> None:
+    """Patroni is there, and nobody asks it: as with any tool of somebody else in a StatefulSet."""
+    job = yard.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    job.provider = ProviderTarget(provider="StatefulSet", endpoints=[f"{one.host}:{one.port}" for one in yard.nodes])
+    plan, primary = job.plan(), yard.leader
+    assert plan.primary == f"{primary.host}:{primary.port}"
+
+    def operator(asked: ActAsked) -> ActAnswer:
+        assert (asked.member, asked.host) == (plan.primary, primary.host)
+        primary.kill()
+        threading.Thread(target=lambda: come_back(yard, primary), daemon=True).start()
+        return ActAnswer(plan_hash=asked.plan_hash, done=True, message="killed")
+
+    job.operator = operator
+    found = job.switch(plan, rate=50.0)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    assert found.measured
+    assert (found.measured.lost, found.measured.split_brain) == (0, [])
+    assert found.measured.rejoin_seconds
+    assert found.candidate == f"{yard.leader.host}:{yard.leader.port}" != plan.primary
+    assert yard.leftovers() == []
+
+
+def test_a_cluster_of_cloudnativepg_is_handed_over_by_the_operators_word(yard: PatroniYard, tmp_path: Path) -> None:
+    """Patroni does what CloudNativePG's operator would do; agent and servers are as they are there."""
+    job = yard.job(tmp_path)
+    members = [ProviderMember(name=one.name, host=one.host) for one in yard.nodes]
+    job.provider = ProviderTarget(provider="CloudNativePG", members=members)
+    refused = job.run(FailoverStep.DISCOVER).failover
+    assert refused
+    assert [one.message for one in refused.guards if not one.ok] == [f'run `GRANT pg_monitor TO "{PROBE}";`']
+    yard.leader.sql(f"GRANT pg_monitor TO {PROBE}")
+    try:
+        plan, primary = job.plan(), yard.leader
+        assert (plan.provider, plan.primary) == ("CloudNativePG", primary.name)
+
+        def operator(asked: ActAsked) -> ActAnswer:
+            assert (asked.member, asked.plan_hash) == (primary.name, plan.hash)
+            yard.hand_over(primary.name, plan.candidate)
+            return ActAnswer(plan_hash=asked.plan_hash, done=True, message="told")
+
+        job.operator = operator
+        found = job.switch(plan, rate=50.0)
+    finally:
+        yard.leader.sql(f"REVOKE pg_monitor FROM {PROBE}")
+    assert found.verdict is FailoverVerdict.PASSED, found
+    assert found.measured
+    assert (found.measured.lost, found.measured.rejoin_lost, found.measured.split_brain) == (0, 0, [])
+    assert found.candidate == plan.candidate == yard.leader.name
     assert yard.leftovers() == []
 
 

@@ -120,6 +120,15 @@ def test_the_same_primary_counts_only_once_it_was_struck_and_is_back() -> None:
     assert one.rejoined(PLAN) == "b is the primary now, no more a"
 
 
+def test_a_forced_failover_is_none_where_the_same_primary_comes_back() -> None:
+    nodes = Nodes()
+    one = fault(nodes, lambda: ends(nodes), lambda: None, lambda: returns(nodes))
+    one.another = True
+    with pytest.raises(WorldFault, match="nobody was promoted: a was ended, started again") as error:
+        one.move(PLAN, lambda: None)
+    assert error.value.reason == FailoverFault.NOT_PROMOTED
+
+
 def test_one_that_was_started_again_between_two_looks_was_struck() -> None:
     nodes = Nodes()
     one = fault(nodes, lambda: setattr(nodes, "life", 1))
@@ -130,6 +139,15 @@ def test_a_fault_that_the_server_did_not_notice_is_none() -> None:
     nodes = Nodes()
     with pytest.raises(FaultUnseen, match="PodDelete\\) of a was done"):
         fault(nodes, lambda: None).move(PLAN, lambda: None)
+
+
+def test_an_order_that_nobody_carries_out_fails_and_is_no_fault_that_was_not_noticed() -> None:
+    nodes = Nodes()
+    one = fault(nodes, lambda: None, patience=0.2)
+    one.another = True
+    with pytest.raises(WorldFault, match="nobody was promoted, and a has gone on all the time") as error:
+        one.move(PLAN, lambda: None)
+    assert error.value.reason == FailoverFault.NOT_PROMOTED
 
 
 def test_where_nobody_takes_writes_any_more_that_is_said() -> None:

@@ -76,3 +76,13 @@ def test_bytes_are_told_to_the_last() -> None:
 def test_what_is_not_asked_for_is_not_judged() -> None:
     limits = GuardLimits(min_healthy_replicas=0, candidate_consistent=False)
     assert [one.name for one in judge_limits(topology(), None, limits)] == ["onePrimary", "minHealthyReplicas"]
+
+
+def test_a_primary_without_replicas_is_let_through_only_where_none_is_asked_for() -> None:
+    limits = GuardLimits(min_healthy_replicas=0, max_lag_seconds=5)
+    assert failing(topology(), None, limits) == []
+    assert failing(topology(), None, GuardLimits(max_lag_seconds=5)) == [
+        "minHealthyReplicas", "candidateConsistent", "maxLagSeconds",
+    ]  # fmt: skip
+    ill = topology(member("b", promotable=False, problems=["stopped"]))
+    assert failing(ill, None, limits) == ["candidateConsistent", "maxLagSeconds"]  # one is there, and could not

@@ -87,7 +87,7 @@ def test_a_refusal_names_each_guard_with_what_was_found_and_what_to_do() -> None
 
 
 def test_what_the_operator_offers_is_what_an_agent_can_open() -> None:
-    for provider, engine in PROVIDERS.items():
+    for provider, engine in ((provider, engine) for provider, engines in PROVIDERS.items() for engine in engines):
         rds = RDSTarget(instance="i", region="r", engine="MariaDB", has_credentials=True)
         database = DatabaseTarget(namespace="n", name="d", uid="u", engine=engine, hosts=["h", "i"], port=1, rds=rds)
         login = Credentials("u", "p")
@@ -125,6 +125,16 @@ def test_where_nobody_promotes_by_himself_no_fault_is_done() -> None:
     with pytest.raises(UserFault, match="is tested by PlannedSwitchover or ForcedFailover") as fault:
         provider_target("orders", database, FailoverMode.FAULT_INJECTION)
     assert fault.value.reason == FailoverFault.MODE_UNSUPPORTED
+
+
+def test_a_cluster_of_cloudnativepg_is_named() -> None:
+    given = {
+        "engine": "PostgreSQL",
+        "connection": {"host": "h", "credentialsSecretRef": {"name": "s"}},
+        "replication": {"provider": "CloudNativePG"},
+    }
+    with pytest.raises(UserFault, match=r"spec\.replication\.clusterName must name its Cluster"):
+        provider_target("orders", DatabaseSpec.model_validate(given), FailoverMode.PLANNED_SWITCHOVER)
 
 
 def test_a_partition_has_an_end() -> None:

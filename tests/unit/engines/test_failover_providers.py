@@ -7,4 +7,4 @@ from databosun.engines.registry import failover_providers
 
 
 def test_the_operator_takes_the_providers_that_the_agent_serves() -> None:
-    assert failover_providers() == PROVIDERS
+    assert failover_providers() == {(provider, name) for provider, names in PROVIDERS.items() for name in names}

@@ -47,13 +47,15 @@ class FaultUnseen(WorldFault):
 
 @dataclass
 class Fault:
-    """`strike` has it done to a member, by its name and host, and returns once that is done (Declined, WorldFault).
-    `patience`: seconds that nobody may take writes."""
+    """`strike` has the operator do its part to a member, by its name and host, and returns once that is done
+    (Declined, WorldFault).
+    `patience`: seconds that nobody may take writes. `another`: another member has to; the same again is none."""
 
     provider: FailoverProvider
     strike: Callable[[str, str], None]
     pulse: Callable[[], None]
     patience: float
+    another: bool = False
     _who: str | None = None
     _whole: frozenset[str] = field(default_factory=frozenset)
 
@@ -100,21 +102,22 @@ class Fault:
         began, lasts = time.monotonic(), self.patience
         if plan.fault is not None and plan.fault.duration is not None:
             lasts += parse_duration(plan.fault.duration).total_seconds()
-        seen = False
+        seen, what = False, f"{describe_mode(plan.mode, plan.fault)} of {plan.primary}"
         while (passed := time.monotonic() - began) < lasts:
             self.pulse()
             seen = seen or _struck(witness)
             who = self._takes_writes(plan.primary, seen=seen)
+            if who == plan.primary and self.another:
+                message = f"nobody was promoted: {who} was ended, started again, and takes writes"
+                raise WorldFault(FailoverFault.NOT_PROMOTED, message)
             if who is not None:
                 return who
-            what = f"{describe_mode(plan.mode, plan.fault)} of {plan.primary}"
-            if not seen and passed > UNSEEN_SECONDS:
+            if not seen and not self.another and passed > UNSEEN_SECONDS:
                 message = f"{what} was done, and {UNSEEN_SECONDS:.0f} s later the server has gone on all the time"
                 raise FaultUnseen(FailoverFault.FAULT_UNSEEN, message)
             time.sleep(LOOK_SECONDS)
-        message = (
-            f"no member takes writes {lasts:.0f} s after {what}: nobody was promoted, and {plan.primary} is not back"
-        )
+        then = f"{plan.primary} is not back" if seen else f"{plan.primary} has gone on all the time"
+        message = f"{what}: {lasts:.0f} s later nobody was promoted, and {then}"
         raise WorldFault(FailoverFault.NOT_PROMOTED, message)
 
     def _takes_writes(self, old: str, *, seen: bool) -> str | None:

@@ -22,6 +22,7 @@ from databosun.api.failover import (
 )
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import DatabosunError, UserFault
+from databosun.domain.failoveract import is_asked
 from databosun.domain.failoverlimits import judge_limits
 from databosun.domain.ledgerlines import ledger_lines
 from databosun.domain.ledgerverdict import FailoverReason
@@ -94,8 +95,9 @@ def _switch(
     ctx.started = True
     found = Found(ctx, task, plan)
     moves: Moves = provider
-    if task.mode is FailoverMode.FAULT_INJECTION:
-        moves = Fault(provider, Asking(ctx, plan, pulse).strike, pulse, task.abort_seconds)
+    if is_asked(plan):
+        another = task.mode is not FailoverMode.FAULT_INJECTION
+        moves = Fault(provider, Asking(ctx, plan, pulse).strike, pulse, task.abort_seconds, another)
     result = Drive(found, provider, moves, pulse.wind_up).run()
     if found.ordered is not None:
         lines = ledger_lines(found.crowd.writes, found.backs, [one for eye in found.crowd.sightings for one in eye])
@@ -149,7 +151,6 @@ def _reported(result: FailoverResult) -> Result:
 
 
 def _site(ctx: Context, task: FailoverTask, pulse: _Pulse) -> Site:
-    forced, plan = task.mode is FailoverMode.FORCED_FAILOVER, task.plan
     login = _login(ctx, "username", "password") or ctx.target.credentials
     operator = Operator(
         login=login,
@@ -164,7 +165,6 @@ def _site(ctx: Context, task: FailoverTask, pulse: _Pulse) -> Site:
         run=task.uid,
         until=ctx.request.deadline,
         pulse=pulse,
-        end=Asking(ctx, plan, pulse).strike if forced and plan is not None else None,
         writers=load_writers,
     )
 

@@ -157,6 +157,9 @@ class Replication(Model):
     master_name: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
         default=None, description="Name of the master set; with Sentinel."
     )
+    cluster_name: Name | None = Field(
+        default=None, description="Name of the Cluster object in the Database's namespace; with CloudNativePG."
+    )
 
 
 class DataVolume(Model):

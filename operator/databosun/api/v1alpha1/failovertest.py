@@ -55,8 +55,10 @@ class FailoverApproval(Model):
 class FailoverGuards(Model):
     """What must hold, at the start and again right before anything is moved; else the test is refused."""
 
-    min_healthy_replicas: Annotated[int, Field(ge=1, le=31)] = Field(
-        default=1, description="Replicas that run and follow the primary, the candidate among them."
+    min_healthy_replicas: Annotated[int, Field(ge=0, le=31)] = Field(
+        default=1,
+        description="Replicas that run and follow the primary, the candidate among them. 0, with FaultInjection only: a"
+        " primary that has none may be struck, too.",
     )
     max_lag_bytes: Quantity = Field(default="16Mi", description="How far the candidate may lie behind, in bytes.")
     max_lag: PositiveDuration = Field(default="10s", description="How far the candidate may lie behind, in time.")
@@ -154,6 +156,10 @@ class FailoverTestSpec(Model):
         cel(
             "(self.mode == 'FaultInjection') == has(self.fault)",
             "fault is required by mode FaultInjection, and for that mode only",
+        ),
+        cel(
+            "self.mode == 'FaultInjection' || self.guards.minHealthyReplicas > 0",
+            "guards.minHealthyReplicas 0 is for mode FaultInjection only",
         ),
     )
     database_ref: LocalRef = Field(

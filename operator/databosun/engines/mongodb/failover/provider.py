@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, Member, ProbePath, Topology
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.failover import (
-    Declined,
     Failover,
     FailoverFault,
     FailoverProvider,
@@ -69,15 +68,8 @@ class ReplicaSetProvider:
         return guards
 
     def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
-        """By an order to the primary, or by its end."""
-        switch, end = Switch(self.members, self._found(), self.site.pulse), self.site.end
-        if plan.mode is not FailoverMode.FORCED_FAILOVER:
-            return switch.planned(plan, ordered)
-        lead = self._found().facts.config.named(plan.primary)
-        if end is None or lead is None:
-            message = f"{plan.primary} cannot be ended from here: only the operator ends a pod"
-            raise Declined(FailoverFault.MODE_UNSUPPORTED, message)
-        return switch.forced(plan, ordered, lambda: end(plan.primary, lead.place[0]))
+        """By an order to the primary."""
+        return Switch(self.members, self._found(), self.site.pulse).planned(plan, ordered)
 
     def rejoined(self, plan: FailoverPlan) -> str | None:
         """It is a secondary again, and has what the primary had when it was asked."""

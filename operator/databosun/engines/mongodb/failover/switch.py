@@ -1,4 +1,4 @@
-"""The move itself, ordered or brought about, and who is primary after it.
+"""The move itself, as it is ordered, and who is primary after it.
 
 A primary that steps down stops writes, waits until a majority and one electable member have all it has, and only then
 lets go; where they have not in time, it goes on as primary. It hands over to the member of the highest priority. The
@@ -30,8 +30,6 @@ STEP_DOWN_SECONDS = 60
 """So long the old primary stands for no election; more than it may wait for its members."""
 SPARE_SECONDS = 15.0
 ELECTIONS = 2
-FAILOVER_SECONDS = 60.0
-"""Beside two elections: so long it may take until somebody is primary after the old one was ended."""
 _REPLY_SECONDS = CATCH_UP_SECONDS + 20.0
 
 
@@ -94,24 +92,6 @@ class Switch:
             f"no other member is primary {seconds:.0f} s after {old.name} was told to step down{said}; any member "
             "may be elected from now on: look at rs.status()"
         )
-        raise WorldFault(FailoverFault.NOT_PROMOTED, message)
-
-    def forced(self, plan: FailoverPlan, ordered: Callable[[], None], end: Callable[[], None]) -> str:
-        """Have the primary ended, and wait for whom the others elect."""
-        old = self._one(plan.primary)
-        ordered()
-        end()
-        seconds = ELECTIONS * self.look.facts.config.election + FAILOVER_SECONDS
-        found: list[str] = []
-
-        def another() -> bool:
-            found.extend(filter(None, [self._another(old)]))
-            return bool(found)
-
-        if wait(another, seconds, self.pulse):
-            return found[0]
-        again = " (it is primary again)" if self._leads(old) else ""
-        message = f"no other member is primary {seconds:.0f} s after {old.name} was ended{again}; look at rs.status()"
         raise WorldFault(FailoverFault.NOT_PROMOTED, message)
 
     def _frozen_seconds(self) -> float:

@@ -1,5 +1,5 @@
 """Failover tests of MariaDB's asynchronous replication."""
 
-from databosun.engines.mysql.failover.provider import FAILOVER
+from databosun.engines.mysql.failover.opening import FAILOVER
 
 __all__ = ["FAILOVER"]

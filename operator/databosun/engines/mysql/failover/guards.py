@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from databosun.api.failover import GuardResult
 from databosun.engines.mysql.connect import rows
@@ -14,21 +14,22 @@ from databosun.engines.mysql.faults import guarded
 MOVER_GRANTS = (
     "REPLICATION SLAVE", "REPLICATION SLAVE ADMIN", "BINLOG MONITOR", "SLAVE MONITOR", "READ_ONLY ADMIN", "RELOAD",
 )  # fmt: skip
+LOOK_GRANTS = ("BINLOG MONITOR", "SLAVE MONITOR")
 PROBE_GRANTS = ("SELECT", "INSERT", "CREATE", "DROP")
 _ALL = "ALL PRIVILEGES"
 _GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>\S+) TO ")
 
 
-def mover_guard(nodes: Nodes, places: Iterable[Place]) -> GuardResult:
+def mover_guard(nodes: Nodes, places: Iterable[Place], wanted: Sequence[str] = MOVER_GRANTS) -> GuardResult:
     """Whether the login may do what the move needs, on every server."""
     lacking: list[str] = []
     for place in places:
         granted = _granted(nodes, place, ("*.*",))
-        lacking = [] if _ALL in granted else [one for one in MOVER_GRANTS if one not in granted]
+        lacking = [] if _ALL in granted else [one for one in wanted if one not in granted]
         if lacking:
             break
     fix = f"GRANT {', '.join(lacking)} ON *.* TO '{nodes.user}'@'%';"
-    return _guard("grants", lacking, ", ".join(MOVER_GRANTS), fix)
+    return _guard("grants", lacking, ", ".join(wanted), fix)
 
 
 def probe_guard(probe: Nodes, primary: Place, tables: Tables) -> GuardResult:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import pymysql
 
 from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, Member, MemberRole, ProbePath, Topology
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.failover import (
-    Failover,
     FailoverFault,
-    FailoverProvider,
     ProbeSession,
     Site,
     Watcher,
@@ -25,7 +23,7 @@ from databosun.engines.mysql.connect import one
 from databosun.engines.mysql.failover.forced import ForcedSwitch
 from databosun.engines.mysql.failover.gtids import errant
 from databosun.engines.mysql.failover.guards import mover_guard, probe_guard
-from databosun.engines.mysql.failover.nodes import NodeFacts, Nodes, Place, members_of
+from databosun.engines.mysql.failover.nodes import NodeFacts, Nodes, Place
 from databosun.engines.mysql.failover.probe import Clients, Session, Tables, read_rows, told
 from databosun.engines.mysql.failover.switch import Switch
 from databosun.engines.mysql.faults import guarded
@@ -36,13 +34,18 @@ SETTLE_LOOK_SECONDS = 0.5
 
 @dataclass
 class MariaProvider:
-    """One primary and its replicas. `members`: who answers with which server id."""
+    """One primary and its replicas. `ways`: where clients look for the one that takes writes. `members`: who answers
+    with which server id."""
+
+    name: ClassVar[str] = MARIADB_REPLICATION
+    strict: ClassVar[bool] = True
 
     site: Site
     nodes: Nodes
     probe: Nodes
     tables: Tables
     places: tuple[Place, ...]
+    ways: tuple[Place, ...]
     members: dict[int, str] = field(default_factory=dict)
     _facts: dict[Place, NodeFacts] = field(default_factory=dict)
 
@@ -60,7 +63,7 @@ class MariaProvider:
         several = f"several servers take writes and follow nobody: {', '.join(map(str, primaries))}"
         return Topology(
             observed_at=datetime.now(UTC),
-            provider=MARIADB_REPLICATION,
+            provider=self.name,
             primary=str(primary) if primary else None,
             members=[self._member(place, asked[place], primary, leader) for place in self.places],
             synchronous="semi-synchronous" if leader and leader.semi_sync else "asynchronous",
@@ -141,7 +144,7 @@ class MariaProvider:
 
     def connect(self, path: ProbePath | None, client: int, seconds: float) -> ProbeSession:
         """Where a client is sent."""
-        connection = Clients(self.probe, self.places).open(path, seconds)
+        connection = Clients(self.probe, self.ways).open(path, seconds)
         try:
             (server_id,) = one(connection, "SELECT @@server_id")
         except (pymysql.MySQLError, OSError) as error:
@@ -193,7 +196,7 @@ class MariaProvider:
         following = facts.following if facts else None
         problems = [said] if isinstance(said, str) else []
         if facts is not None and not facts.primary:
-            problems += _problems(facts, primary, leader)
+            problems += _problems(facts, primary, leader, strict=self.strict)
         healthy = facts is not None and (facts.primary or (following is not None and following.problem is None))
         role = MemberRole.UNKNOWN if facts is None else MemberRole.PRIMARY if facts.primary else MemberRole.REPLICA
         return Member(
@@ -211,45 +214,24 @@ class MariaProvider:
         )
 
 
-def _problems(facts: NodeFacts, primary: Place | None, leader: NodeFacts | None) -> list[str]:
+def _problems(facts: NodeFacts, primary: Place | None, leader: NodeFacts | None, *, strict: bool) -> list[str]:
+    """`strict`: also what only a move of ours asks for."""
     found = []
     following = facts.following
     if following is None:
         return ["it follows nobody, and takes no writes"]
     if following.problem:
         found.append(f"replication does not run: {following.problem}"[:250])
-    if primary and (following.host, following.port) != (primary.host, primary.port):
+    if strict and primary and (following.host, following.port) != (primary.host, primary.port):
         found.append(f"it follows {following.host}:{following.port}, and not {primary}")
-    if not following.gtid:
+    if strict and not following.gtid:
         found.append("it does not replicate by GTID (MASTER_USE_GTID)")
-    if facts.channels > 1:
+    if strict and facts.channels > 1:
         found.append(f"it has {facts.channels} sources; one is expected")
-    if not facts.logs:
+    if strict and not facts.logs:
         found.append("it does not log what it replicates (log_bin, log_slave_updates)")
     if not facts.read_only:
         found.append("it takes writes (read_only is OFF): set it, or it will hold what its primary never had")
     if leader and (own := errant(facts.state, leader.state)):
         found.append(f"errant transactions, which the primary never had: {', '.join(own)}"[:250])
     return found
-
-
-class MariaFailover:
-    """Opens it."""
-
-    providers: tuple[str, ...] = (MARIADB_REPLICATION,)
-
-    @contextmanager
-    def open(self, site: Site, mode: FailoverMode) -> Iterator[FailoverProvider]:
-        """UserFault(ProviderUnsupported)."""
-        if site.provider.provider != MARIADB_REPLICATION:
-            message = (
-                f"MariaDB is failed over by provider {MARIADB_REPLICATION} in this release, not by "
-                f"{site.provider.provider}"
-            )
-            raise UserFault(FailoverFault.PROVIDER_UNSUPPORTED, message)
-        mover = replace(site.probe, credentials=site.operator.login)
-        places = tuple(members_of(site.probe))
-        yield MariaProvider(site, Nodes(mover), Nodes(site.probe), Tables.of(site), places)
-
-
-FAILOVER: Failover = MariaFailover()

@@ -42,12 +42,6 @@ class Look:
         """All that say they are one."""
         return [name for name, facts in self.said.items() if isinstance(facts, NodeFacts) and facts.primary]
 
-    @property
-    def lease(self) -> float:
-        """Seconds that a leader may be silent before another one is elected."""
-        ttl = self.config.get("ttl", 30)
-        return float(ttl) if isinstance(ttl, int | float) else 30.0
-
     def follows(self, name: str) -> bool:
         """By its own word, or by the leader's."""
         facts = self.said.get(name)

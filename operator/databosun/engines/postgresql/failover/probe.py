@@ -21,7 +21,35 @@ from databosun.engines.reaching import resolve
 STATEMENT_TIMEOUT = "30s"
 LOCK_TIMEOUT = "10s"
 _NAME_BYTES = 63
+_SAID = """
+SELECT r, (CASE WHEN r THEN coalesce(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn())
+                ELSE pg_catalog.pg_current_wal_lsn() END) - '0/0'::pg_catalog.pg_lsn,
+       pg_catalog.pg_last_wal_replay_lsn() - '0/0'::pg_catalog.pg_lsn,
+       EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()),
+       CASE WHEN r THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END,
+       EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE pid IS NOT NULL),
+       pg_catalog.current_setting('synchronous_standby_names')
+FROM (SELECT pg_catalog.pg_is_in_recovery()) AS one (r)
+"""
+_FOLLOWERS = """
+SELECT application_name, pg_catalog.host(client_addr) FROM pg_catalog.pg_stat_replication
+WHERE application_name IS NOT NULL AND client_addr IS NOT NULL
+"""
 _WHERE = "SELECT NOT pg_catalog.pg_is_in_recovery(), pg_catalog.inet_server_addr(), pg_catalog.inet_server_port()"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A server by its own word. `position`: what it has written, or received; `replayed` of that, a replica, and `age`:
+    seconds since its newest commit; `receives`: from whomever; `synchronous`: for whom its commits wait."""
+
+    recovers: bool
+    position: int | None
+    replayed: int | None
+    age: float | None
+    paused: bool
+    receives: bool
+    synchronous: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +110,28 @@ class Session:
     def takes_writes(self) -> bool:
         """By its word: what is not in recovery takes writes."""
         return self._line.ask(_WHERE)[0][0] == "t"
+
+    def say(self) -> Said:
+        """What any login may ask."""
+        recovers, position, replayed, age, paused, receives, synchronous = self._line.ask(_SAID)[0]
+        return Said(
+            recovers=recovers == "t",
+            position=None if position is None else int(position),
+            replayed=None if replayed is None else int(replayed),
+            age=None if age is None else float(age),
+            paused=paused == "t",
+            receives=receives == "t",
+            synchronous=synchronous or "",
+        )
+
+    def followers(self) -> dict[str, str]:
+        """The addresses of its replicas, by the names that they give themselves."""
+        return {name: host for name, host in self._line.ask(_FOLLOWERS) if name is not None and host is not None}
+
+    def address(self) -> str | None:
+        """Its own, as it was reached."""
+        address = self._line.ask(_WHERE)[0][1]
+        return address.partition("/")[0] if address else None
 
     def close(self) -> None:
         """Hang up."""

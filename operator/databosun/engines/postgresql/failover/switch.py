@@ -1,4 +1,4 @@
-"""The move itself, ordered or brought about, and who leads after it.
+"""The move itself, as it is ordered, and who leads after it.
 
 Patroni stops the primary before it lets another one lead, and a primary that stops sends its replicas all that it has:
 so nothing is lost, if the candidate is connected and takes what it is sent. That is looked at right before. Where the
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from databosun.api.failover import FailoverPlan
-from databosun.domain.errors import DatabosunError, WorldFault
+from databosun.domain.errors import WorldFault
 from databosun.engines.failover import Declined, FailoverFault
 from databosun.engines.postgresql.failover.rest import Answer, Rest
 from databosun.engines.postgresql.failover.words import (
@@ -28,9 +28,6 @@ from databosun.engines.postgresql.failover.words import (
 
 CATCH_UP_SECONDS = 5.0
 SWITCHOVER_SECONDS = 90.0
-LEASE_SHARE = 2
-FAILOVER_SECONDS = 60.0
-"""Beside the lease, twice: so long it may take until somebody leads."""
 LOOK_SECONDS = 0.1
 _DONE = 200
 _UNKNOWN = "status unknown"
@@ -118,23 +115,6 @@ class Switch:
         message = f"{plan.candidate} does not lead {SWITCHOVER_SECONDS:.0f} s after the order{said}; look at its log"
         raise WorldFault(FailoverFault.NOT_PROMOTED, message)
 
-    def forced(self, plan: FailoverPlan, lease: float, ordered: Callable[[], None], end: Callable[[], None]) -> str:
-        """Have the primary ended, and wait for whom Patroni lets lead."""
-        ordered()
-        end()
-        seconds = LEASE_SHARE * lease + FAILOVER_SECONDS
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.pulse()
-            if (new := self._another(plan.primary)) is not None:
-                return new
-            time.sleep(LOOK_SECONDS)
-        message = (
-            f"no other member leads {seconds:.0f} s after {plan.primary} was ended{self._again(plan.primary)}; look at "
-            "the logs of Patroni"
-        )
-        raise WorldFault(FailoverFault.NOT_PROMOTED, message)
-
     def _another(self, old: str) -> str | None:
         try:
             cluster = self.members.cluster()
@@ -144,14 +124,6 @@ class Switch:
         except WorldFault:
             return None
         return found.name if found is not None else None
-
-    def _again(self, old: str) -> str:
-        try:
-            found = self.members.leads(self.members.cluster())
-        except DatabosunError:
-            return ""
-        again = found is not None and found.name == old
-        return f": {old} was started again before its lease ran out, and leads" if again else ""
 
     def _catch_up(self, plan: FailoverPlan) -> None:
         """Until the candidate has received what the primary had written. Declined(NotCaughtUp)."""
