@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from databosun.domain.errors import WorldFault
@@ -33,8 +33,8 @@ class Synced:
     replid: str
     offset: int
     bytes: int
-    asked: float = 0.0
-    told: float = 0.0
+    asked: float = field(default=0.0, compare=False)
+    told: float = field(default=0.0, compare=False)
 
 
 def full_sync(
