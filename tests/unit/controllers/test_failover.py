@@ -330,7 +330,7 @@ async def test_what_came_back_with_a_clusters_backup_starts_nothing(drive: Drive
 
 @pytest.mark.parametrize(
     ("replication", "reason"),
-    [(None, "NoProvider"), ({"provider": "StatefulSet"}, "ProviderUnsupported")],
+    [(None, "NoProvider"), ({"provider": "GroupReplication"}, "ProviderUnsupported")],
 )
 async def test_what_cannot_be_made_to_fail_over_is_said_at_the_test_and_at_a_run(
     drive: Driver, replication: Object | None, reason: str
