@@ -181,12 +181,29 @@ def test_each_grant_is_asked_for_and_no_more_is_needed(shared: MariaServer, limi
 def test_another_servers_directory_is_refused_before_anything_is_read_of_it(
     shared: MariaServer, own_maria: Callable[..., MariaServer], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Two that were only just installed have one checkpoint, so that this alone does not tell them apart."""
     other = own_maria()
     monkeypatch.setattr(directory, "directory_of", lambda _: other.data)
+    monkeypatch.setattr(directory, "_checkpoint_said", lambda _: directory._checkpoint_in(other.data / "ib_logfile0"))
     with pytest.raises(UserFault, match="is not the data directory of") as caught:
         back_up(target_of(shared, mount=other.folder), workplace, method=Method.PHYSICAL)
     assert caught.value.reason == "DataVolumeForeign"
     assert not list((workplace / "b").iterdir())
+
+
+def test_a_directory_that_is_behind_its_server_is_refused(
+    own_maria: Callable[..., MariaServer], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older snapshot of the very volume."""
+    server = own_maria()
+    allow(server)
+    old = workplace / "old"
+    shutil.copytree(server.data, old)
+    server.stop()
+    server.start()
+    monkeypatch.setattr(directory, "directory_of", lambda _: old)
+    with pytest.raises(UserFault, match="the checkpoint in its ib_logfile0 is"):
+        back_up(target_of(server, mount=workplace), workplace, method=Method.PHYSICAL)
 
 
 def test_a_directory_elsewhere_than_the_claim_is_refused(shared: MariaServer, workplace: Path) -> None:
