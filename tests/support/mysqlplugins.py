@@ -27,9 +27,9 @@ def encrypt_log(server: MySQLServer) -> None:
     (folder / f"{_KEYRING}.cnf").write_text(json.dumps(settings))
     program = folder / "mysqld"
     script = Path(server.program).read_text()
-    for said, meant in (('$(readlink -f "$0")', server.program), ("$files/usr/sbin/mysqld", str(program))):
+    for said, meant in (('$(readlink -f "$0")', server.program), ('--argv0 "$program"', f'--argv0 "{program}"')):
         assert said in script
-        script = script.replace(said, meant, 1)  # of the second the name that it is called by comes first
+        script = script.replace(said, meant)
     program.write_text(script)
     program.chmod(0o755)
     server.program = str(program)
