@@ -158,7 +158,8 @@ class FailoverTestSpec(Model):
             "fault is required by mode FaultInjection, and for that mode only",
         ),
         cel(
-            "self.mode == 'FaultInjection' || self.guards.minHealthyReplicas > 0",
+            "self.mode == 'FaultInjection' || !has(self.guards) || !has(self.guards.minHealthyReplicas)"
+            " || self.guards.minHealthyReplicas > 0",
             "guards.minHealthyReplicas 0 is for mode FaultInjection only",
         ),
     )
