@@ -54,7 +54,7 @@ def shop(place: Place) -> Shop:
     host = f"mysql.{place.namespace}.svc"
     continuous = {"enabled": True, "maxLag": "5s"}
     place.apply(
-        # The status says the newest recoverable instant anew after a quarter of the RPO, and half a minute at the least.
+        # The status says the newest recoverable instant anew after a quarter of the RPO, half a minute at least.
         database_of("shop", host, engine="MySQL", objectives={"rpo": "1m"}),
         policy("shop", method="Auto", schedules=SCHEDULES, continuous=continuous),
     )
