@@ -59,24 +59,9 @@ class Story:
     base: tuple[str, ...] = ()
 
 
-_MARIADB = (
-    "mariadb",
-    "--no-defaults",
-    "--socket=/data/socket",
-    "--user=root",
-    "--batch",
-    "--skip-column-names",
-    "orders",
-)
-_MYSQL = (
-    "/opt/mysql/bin/mysql",
-    "--no-defaults",
-    "--socket=/data/socket",
-    "--user=root",
-    "--batch",
-    "--skip-column-names",
-    "orders",
-)
+_SQL = ("--no-defaults", "--socket=/data/socket", "--user=root", "--batch", "--skip-column-names", "orders")
+_MARIADB = ("mariadb", *_SQL)
+_MYSQL = ("/opt/mysql/bin/mysql", *_SQL)
 _MONGODB = (
     "/opt/databosun/bin/python",
     "-c",

@@ -6,7 +6,6 @@ load it again.
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from databosun.domain.drill import CheckReason
 from databosun.domain.errors import UserFault
 from databosun.engines.base import Reached, RecoveryPlan, Source
 from databosun.engines.checking import failed, passed
+from databosun.engines.recovered import sync_files
 from databosun.engines.redis.checks.artefacts import inspect_artefacts
 from databosun.engines.redis.checks.keys import asks_for_some, compare_keys, count_keys
 from databosun.engines.redis.checks.run import LONG, run_check
@@ -125,14 +125,8 @@ class ShardsCopy:
 
     def flush(self) -> None:
         """Have the files on disk, so that a measured time does not leave out what a server's volume waits for."""
-        with self._counted("sync"):
-            for folder, _, names in os.walk(self._plan.place / _DATA):
-                for path in (*(Path(folder, name) for name in names), Path(folder)):
-                    handle = os.open(path, os.O_RDONLY)
-                    try:
-                        os.fsync(handle)
-                    finally:
-                        os.close(handle)
+        with self._counted("sync"), guarded(f"flushing {self._plan.place}"):
+            sync_files(self._plan.place / _DATA)
 
     def finish(self) -> None:
         """Leave a folder a shard, from which a server of a cluster starts."""
