@@ -19,8 +19,8 @@ from typing import Any, cast
 
 import pytest
 
-from databosun.api.request import DatabaseTarget
 from databosun.api.result import Outcome
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.postgresql import ENGINE
 from databosun.storage.s3 import S3ObjectStore

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.base import Captured, Credentials, Parent, Plan, Target

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from databosun.agent.failovers.clients import PATIENCE_SECONDS, Crowd, Way
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.ledgerjudge import Span, judge
 from databosun.engines.base import Credentials, Target

@@ -26,7 +26,7 @@ from databosun.agent.redact import Redactor
 from databosun.agent.secrets import Secrets
 from databosun.agent.stop import Stop
 from databosun.api.backuptasks import CatalogTask
-from databosun.api.request import BackupRef
+from databosun.api.restoretasks import BackupRef
 from support.agentrun import Workplace, backup_task
 from support.fakeengine import FakeEngine
 from support.faraway import far_away

@@ -23,7 +23,7 @@ import pytest
 import zstandard
 from bson.raw_bson import RawBSONDocument
 
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.mongodb import ENGINE

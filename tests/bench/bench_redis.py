@@ -23,7 +23,7 @@ from typing import cast
 import pytest
 
 from agent.redis.conftest import Workshop, target_of
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.redis import ENGINE
 from support.agentrun import NAMESPACE, UID, Workplace, backup_task

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from databosun.api.request import ExportTask, Request
+from databosun.api.lifecycletasks import ExportTask
+from databosun.api.request import Request
 from databosun.kube.resources import Object
 from support.operator import Rig, conditions, dataexport
 from support.operator_scenarios import HOUR, KEYED, Driver, ready, runs_done, seeded

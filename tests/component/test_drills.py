@@ -7,7 +7,8 @@ from typing import Any
 
 from databosun.api.backuptasks import DeleteTask
 from databosun.api.drill import Level, Verdict
-from databosun.api.request import DrillTask, Request
+from databosun.api.request import Request
+from databosun.api.restoretasks import DrillTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import ANNOTATION_RUN_NOW
 from databosun.kube.resources import BACKUPS, Object

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from databosun.api.request import BridgeTask, DrillTask, EraseTask, Request, RestoreTask
+from databosun.api.lifecycletasks import EraseTask
+from databosun.api.request import Request
+from databosun.api.restoretasks import BridgeTask, DrillTask, RestoreTask
 from databosun.kube.resources import Object
 from support.operator import Rig, conditions, drill_run, erasure, lifecycle, restore, storage
 from support.operator_scenarios import HOUR, Driver, approval_of, ready, runs_done, seeded

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from databosun.api.request import InquireTask, Request
+from databosun.api.request import Request
+from databosun.api.restoretasks import InquireTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.recordpage import unpack
 from databosun.kube.resources import Object

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from databosun.api.backuptasks import ProbeTask
-from databosun.api.request import DrillTask, JointTask, Request
+from databosun.api.recordtasks import JointTask
+from databosun.api.request import Request
+from databosun.api.restoretasks import DrillTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import ANNOTATION_RUN_NOW, LABEL_DATABASE_UID
 from databosun.kube.resources import BACKUPS, Object

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from databosun.api.lifecycle import LifecycleMode, TriggerFact
-from databosun.api.request import LifecycleTask, Request
+from databosun.api.lifecycletasks import LifecycleTask
+from databosun.api.request import Request
 from databosun.api.result import Outcome, Result
 from databosun.kube.resources import APPROVALS, Object
 from support.operator import Rig, conditions, database, drill, lifecycle, lifecycle_run, storage

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from databosun.api.backuptasks import BackupTask, DeleteTask, ProbeTask
-from databosun.api.request import DrillTask, Request
+from databosun.api.request import Request
+from databosun.api.restoretasks import DrillTask
 from databosun.api.result import ManagedState, Outcome, ProbeResult, Result
 from databosun.domain.plan import FINALIZER_INSTANCES
 from databosun.kube.resources import Object

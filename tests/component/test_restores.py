@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from databosun.api.request import BridgeTask, Request, RestoreTask
+from databosun.api.request import Request
+from databosun.api.restoretasks import BridgeTask, RestoreTask
 from databosun.api.result import Outcome, Result
 from databosun.kube.resources import JOBS, Object
 from support.operator import Rig, backup, conditions, database, restore

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from databosun.api.drill import CheckOutcome, Level, PointKind, RecoveryPoint, Verdict
-from databosun.api.request import DrillTask
+from databosun.api.restoretasks import DrillTask
 from databosun.api.result import DrillResult, Outcome
 from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.domain.errors import UserFault, WorldFault

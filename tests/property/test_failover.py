@@ -23,8 +23,9 @@ from databosun.api.failover import (
     Topology,
 )
 from databosun.api.injection import FaultKind, InjectedFault
-from databosun.api.request import DatabaseTarget, Request, StorageTarget
+from databosun.api.request import Request
 from databosun.api.result import Outcome, Result
+from databosun.api.targets import DatabaseTarget, StorageTarget
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.api.v1alpha1.failovertestrun import FAILOVER_FINAL, FailoverTestRunSpec, FailoverTestRunStatus

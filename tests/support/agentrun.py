@@ -13,8 +13,9 @@ from typing import Any
 from databosun.agent.context import Paths
 from databosun.agent.main import run
 from databosun.api.backuptasks import BackupTask, ParentBackup
-from databosun.api.request import DatabaseTarget, Request, S3Target, SecretUse, StorageTarget, Task
+from databosun.api.request import Request, Task
 from databosun.api.result import Result, Summary
+from databosun.api.targets import DatabaseTarget, S3Target, SecretUse, StorageTarget
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.database import EngineName
 from support.fakeengine import FakeEngine

@@ -31,18 +31,10 @@ from databosun.api.backuptasks import (
 from databosun.api.comparison import Comparison
 from databosun.api.drill import Level, Rpo, RpoSource, Rto, Verdict
 from databosun.api.failover import FailoverTask
-from databosun.api.request import (
-    REQUEST_ANNOTATION,
-    BridgeTask,
-    DrillTask,
-    EraseTask,
-    ExportTask,
-    InquireTask,
-    JointTask,
-    LifecycleTask,
-    Request,
-    RestoreTask,
-)
+from databosun.api.lifecycletasks import EraseTask, ExportTask, LifecycleTask
+from databosun.api.recordtasks import JointTask
+from databosun.api.request import REQUEST_ANNOTATION, Request
+from databosun.api.restoretasks import BridgeTask, DrillTask, InquireTask, RestoreTask
 from databosun.api.result import (
     BackupResult,
     CatalogPage,

@@ -25,8 +25,8 @@ from databosun.agent.stop import Stop
 from databosun.agent.walfetch import WalFetcher
 from databosun.api.archive import GAP_EVENT, POSITION_EVENT, LogGap, PositionLine
 from databosun.api.backuptasks import ArchiveTask, DropSlotTask
-from databosun.api.request import DatabaseTarget
 from databosun.api.result import Finding
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.wal import parse_lsn, segment_name
 from databosun.engines.base import Credentials, Target

@@ -9,8 +9,9 @@ from typing import Any
 
 import psycopg
 
-from databosun.api.request import BridgeTask, DatabaseTarget, SelectionOrder
+from databosun.api.restoretasks import BridgeTask, SelectionOrder
 from databosun.api.result import RestoreResult
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from support.agentrun import NAMESPACE, Ran
 from support.pgsample import content

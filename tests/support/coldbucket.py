@@ -14,7 +14,7 @@ import boto3
 from hack.cloud import account as stand_in
 from hack.cloud.account import Answer, serving
 
-from databosun.api.request import S3Target
+from databosun.api.targets import S3Target
 from databosun.storage.s3 import S3Access, S3ObjectStore
 
 REGION = "us-east-1"

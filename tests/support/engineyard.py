@@ -13,8 +13,9 @@ from typing import Any, cast
 
 from databosun.api.backuptasks import BackupTask
 from databosun.api.drill import Check, Level
-from databosun.api.request import BackupRef, DatabaseTarget, DrillTask, RestoreTask
+from databosun.api.restoretasks import BackupRef, DrillTask, RestoreTask
 from databosun.api.result import Outcome
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines import registry

@@ -24,7 +24,8 @@ from databosun.api.lifecycle import (
     MaskOrder,
     RuleOrder,
 )
-from databosun.api.request import DatabaseTarget, EraseTask, ExportTask
+from databosun.api.lifecycletasks import EraseTask, ExportTask
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.erasure import subject_hash
 from databosun.engines.postgresql import ENGINE

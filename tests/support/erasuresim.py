@@ -11,7 +11,7 @@ from databosun.api.dataexport import ExportFile, ExportResult
 from databosun.api.erasure import ErasureResult
 from databosun.api.lifecycle import ColumnFact, LifecycleMode, RuleCounts, RuleFacts, TableFact
 from databosun.api.lifecycleresult import RuleOutcome, RuleState
-from databosun.api.request import EraseTask, ExportTask
+from databosun.api.lifecycletasks import EraseTask, ExportTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.erasure import erasure_hash, subject_hash
 

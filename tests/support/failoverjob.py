@@ -32,8 +32,8 @@ from databosun.api.failover import (
     ProviderTarget,
 )
 from databosun.api.injection import InjectedFault
-from databosun.api.request import DatabaseTarget
 from databosun.api.result import Outcome, Result
+from databosun.api.targets import DatabaseTarget
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import Claim, History, ReadBack
 from databosun.domain.ledgerlines import parse_ledger

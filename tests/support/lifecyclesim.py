@@ -17,7 +17,7 @@ from databosun.api.lifecycle import (
     TableFact,
 )
 from databosun.api.lifecycleresult import LifecycleResult, RuleFailure, RuleOutcome, RuleState
-from databosun.api.request import LifecycleTask
+from databosun.api.lifecycletasks import LifecycleTask
 from databosun.api.result import Outcome, Result
 from databosun.api.tiering import BucketFacts
 from databosun.domain.lifecycle import make_plan

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from databosun.api.failover import FailoverMode, FailoverPlan, ProviderTarget
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverProvider, Operator, Site

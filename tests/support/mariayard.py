@@ -16,7 +16,7 @@ import pymysql
 from pymysql.connections import Connection
 
 from databosun.api.drill import Check, CheckType
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName
 from support.engineyard import EngineYard

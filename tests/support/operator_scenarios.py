@@ -11,7 +11,9 @@ from typing import Any
 from databosun.api.backuptasks import BackupTask
 from databosun.api.failover import FailoverStep, FailoverTask
 from databosun.api.lifecycle import TriggerFact
-from databosun.api.request import BridgeTask, DrillTask, EraseTask, ExportTask, LifecycleTask, Request
+from databosun.api.lifecycletasks import EraseTask, ExportTask, LifecycleTask
+from databosun.api.request import Request
+from databosun.api.restoretasks import BridgeTask, DrillTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import (
     ANNOTATION_RUN_NOW,

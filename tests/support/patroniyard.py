@@ -20,7 +20,7 @@ import psycopg
 import yaml
 
 from databosun.api.failover import FailoverMode, ProviderTarget
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverProvider, Operator, Site

@@ -14,7 +14,8 @@ from typing import Any
 
 from databosun.agent import main as agent
 from databosun.agent.context import Paths
-from databosun.api.request import DatabaseTarget, S3Target, Task
+from databosun.api.request import Task
+from databosun.api.targets import DatabaseTarget, S3Target
 from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.postgresql.recovery.feeder import Feeder
 from support.agentrun import NAMESPACE, UID, Ran, Workplace, read

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from databosun.api.drill import Check, Level
-from databosun.api.request import BackupRef, DatabaseTarget, DrillTask, S3Target
+from databosun.api.restoretasks import BackupRef, DrillTask
 from databosun.api.result import DrillResult, Outcome
+from databosun.api.targets import DatabaseTarget, S3Target
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.postgresql import ENGINE
 from support.agekeys import AgeKey

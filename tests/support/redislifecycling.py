@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from databosun.api.lifecycle import ActionType, LimitsOrder, RuleOrder
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.lifecycle import Batch
 from databosun.engines.redis.lifecycle.faults import GRANTS

@@ -14,7 +14,8 @@ import zstandard
 from databosun.api.backuptasks import ValidateTask
 from databosun.api.lifecycle import ActionType, LifecycleMode, LifecycleOrder, LimitsOrder, RuleOrder
 from databosun.api.lifecycleresult import LifecycleResult, RuleOutcome
-from databosun.api.request import DatabaseTarget, LifecycleTask
+from databosun.api.lifecycletasks import LifecycleTask
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.storage.port import ObjectStore
 from databosun.storage.volume import VolumeStore

@@ -23,7 +23,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from databosun.api.request import S3Target
+from databosun.api.targets import S3Target
 from databosun.storage.s3 import Patience, S3Access, S3ObjectStore
 from support.waiting import eventually
 

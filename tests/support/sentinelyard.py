@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from databosun.api.failover import FailoverMode, ProviderTarget
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.errors import WorldFault
 from databosun.engines.base import Credentials, Target

@@ -8,7 +8,7 @@ from typing import Any
 from pymysql.connections import Connection
 
 from databosun.api.lifecycle import ActionType, ForeignKeys, MaskMethod, MaskOrder, RuleOrder
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.engines.mysql import ENGINE
 from support.erasing import ERASER, PEOPLE, SUBJECT, Forgetter, rule
 from support.mariaserver import BACKUP_USER, PASSWORD, MariaServer

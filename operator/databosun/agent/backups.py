@@ -10,7 +10,7 @@ from databosun.agent.context import Context
 from databosun.agent.fetch import ChainSource, FetchLane
 from databosun.agent.reasons import AgentReason
 from databosun.api.backuptasks import ParentBackup
-from databosun.api.request import BackupRef
+from databosun.api.restoretasks import BackupRef
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.storage.manifest import MAX_MANIFEST_BYTES, demand_signature
 from databosun.storage.names import artefact_name

@@ -21,21 +21,19 @@ from databosun.agent.secrets import Secrets
 from databosun.agent.stop import Stop
 from databosun.agent.stores import open_store
 from databosun.api.backuptasks import BackupTask, ProbeTask
+from databosun.api.recordtasks import RecordPlace
 from databosun.api.request import (
     ANSWER_PATH,
-    EVIDENCE,
     REQUEST_PATH,
     RESTORE_PATH,
     SCRATCH_PATH,
     SECRETS_PATH,
     TERMINATION_PATH,
     VOLUME_PATH,
-    DatabaseTarget,
-    DrillTask,
-    RecordPlace,
     Request,
-    StorageTarget,
 )
+from databosun.api.restoretasks import DrillTask
+from databosun.api.targets import EVIDENCE, DatabaseTarget, StorageTarget
 from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.errors import UserFault
 from databosun.engines.base import Credentials, Engine, Target

@@ -13,7 +13,7 @@ from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.api.drill import Verdict
 from databosun.api.evidence import Evidence, EvidenceBackup, EvidenceDatabase, MeasuredOn
-from databosun.api.request import BackupRef, BridgeTask, DrillTask, RestoreTask
+from databosun.api.restoretasks import BackupRef, BridgeTask, DrillTask, RestoreTask
 from databosun.api.result import DrillResult, RestoreResult
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.domain.sealing import digest_of

@@ -10,7 +10,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 
 from databosun.agent.context import Context
 from databosun.agent.secrets import NOTIFY
-from databosun.api.request import BridgeTask, RestoreTask
+from databosun.api.restoretasks import BridgeTask, RestoreTask
 from databosun.api.result import Result
 
 URL_FILE = "url"

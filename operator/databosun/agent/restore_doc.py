@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from databosun.api.quantities import humanize_bytes
-from databosun.api.request import VOLUME_PATH, StorageTarget
+from databosun.api.request import VOLUME_PATH
+from databosun.api.targets import StorageTarget
 from databosun.storage.layout import BackupFolder, Layout
 from databosun.storage.manifest import Manifest
 from databosun.storage.port import ObjectStore

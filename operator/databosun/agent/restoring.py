@@ -12,7 +12,7 @@ from databosun.agent.context import Context
 from databosun.agent.evidence import put_record
 from databosun.agent.until import Goal
 from databosun.api.drill import Check, CheckOutcome, CheckResult, Severity
-from databosun.api.request import BackupRef, BridgeTask, RestoreTask
+from databosun.api.restoretasks import BackupRef, BridgeTask, RestoreTask
 from databosun.api.result import RestoreResult
 from databosun.domain.drill import CheckReason
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import ERASURE, SUBJECT, SecretUse
+from databosun.api.targets import ERASURE, SUBJECT, SecretUse
 from databosun.domain.errors import UserFault
 
 NOTIFY = "notify"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from databosun.agent.secrets import Secrets
-from databosun.api.request import StorageTarget
+from databosun.api.targets import StorageTarget
 from databosun.domain.errors import UserFault
 from databosun.storage.port import ObjectStore
 from databosun.storage.reasons import StorageReason

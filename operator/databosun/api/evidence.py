@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from databosun.api.drill import CheckResult, Level, RecoveryPoint, Rpo, Rto, Verdict
-from databosun.api.request import PreviousEvidence
+from databosun.api.recordtasks import PreviousEvidence
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model

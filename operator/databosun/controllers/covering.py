@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from databosun.api.request import DatabaseTarget, SecretUse
+from databosun.api.targets import DatabaseTarget, SecretUse
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import PodTemplate
 from databosun.controllers import seen as read

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from databosun.api.quantities import parse_duration
-from databosun.api.request import SUBJECT, SecretUse
+from databosun.api.targets import SUBJECT, SecretUse
 from databosun.api.v1alpha1.dataexport import EXPORT_FINAL
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read

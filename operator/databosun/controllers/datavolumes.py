@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenDatabase

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.drill import Level, PointKind
-from databosun.api.request import PreviousEvidence
+from databosun.api.recordtasks import PreviousEvidence
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec, Selection, SelectPoint

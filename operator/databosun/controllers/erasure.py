@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.quantities import parse_duration
-from databosun.api.request import SUBJECT, PreviousEvidence, SecretUse
+from databosun.api.recordtasks import PreviousEvidence
+from databosun.api.targets import SUBJECT, SecretUse
 from databosun.api.v1alpha1.erasurerequest import ERASURE_FINAL, ErasurePhase
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from databosun.api.request import Request, SecretUse
+from databosun.api.request import Request
+from databosun.api.targets import SecretUse
 from databosun.api.v1alpha1.common import API_VERSION, PodTemplate
 from databosun.controllers.context import Context
 from databosun.controllers.jobs import Bench, observe

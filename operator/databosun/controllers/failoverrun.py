@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.failover import FailoverPlan, FailoverStep, GuardResult
-from databosun.api.request import SecretUse
+from databosun.api.targets import SecretUse
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.api.v1alpha1.failovertestrun import FAILOVER_FINAL, FailoverPhase, PlannedFailover

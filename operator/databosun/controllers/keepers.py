@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from databosun.api.request import MOST_ERASURES, KnownErasure
+from databosun.api.restoretasks import MOST_ERASURES, KnownErasure
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context

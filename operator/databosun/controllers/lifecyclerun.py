@@ -9,7 +9,8 @@ from typing import Any
 
 from databosun.api.lifecycle import LifecycleMode
 from databosun.api.quantities import format_duration
-from databosun.api.request import PreviousEvidence, SecretUse
+from databosun.api.recordtasks import PreviousEvidence
+from databosun.api.targets import SecretUse
 from databosun.api.v1alpha1.lifecyclerun import LIFECYCLE_FINAL
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read

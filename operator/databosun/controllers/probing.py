@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.backuptasks import ManagedLook, ProbeTask
-from databosun.api.request import DatabaseTarget, Request, SecretUse
+from databosun.api.request import Request
+from databosun.api.targets import DatabaseTarget, SecretUse
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import errand

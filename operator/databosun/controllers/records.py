@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from databosun.api.request import PreviousEvidence, RecordPlace, SecretUse
+from databosun.api.recordtasks import PreviousEvidence, RecordPlace
+from databosun.api.targets import SecretUse
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import candidates as found_backups
 from databosun.controllers import seen as read

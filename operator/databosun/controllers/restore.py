@@ -9,7 +9,7 @@ from typing import Any
 
 from databosun.api.drill import PointKind
 from databosun.api.quantities import parse_duration
-from databosun.api.request import DatabaseTarget, SecretUse
+from databosun.api.targets import DatabaseTarget, SecretUse
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason

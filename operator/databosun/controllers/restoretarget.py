@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from databosun.api.request import DatabaseTarget, SecretUse
+from databosun.api.targets import DatabaseTarget, SecretUse
 from databosun.api.v1alpha1.database import DatabaseSpec, EngineName
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read

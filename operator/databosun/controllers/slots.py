@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.backuptasks import DropSlotTask
-from databosun.api.request import Request, StorageTarget
+from databosun.api.request import Request
+from databosun.api.targets import StorageTarget
 from databosun.api.v1alpha1.recovery import Archiver
 from databosun.controllers import errand
 from databosun.controllers import seen as read

@@ -9,8 +9,8 @@ from typing import Any
 
 from databosun.api.backuptasks import BackupTask, ParentBackup, RecoverTask
 from databosun.api.quantities import humanize_bytes
-from databosun.api.request import SecretUse
 from databosun.api.result import BackupResult
+from databosun.api.targets import SecretUse
 from databosun.api.v1alpha1.backup import BackupPhase, BackupSpec, BackupStatus, Size
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hooks, Method
 from databosun.api.v1alpha1.conditions import ConditionType

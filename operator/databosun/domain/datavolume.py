@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from databosun.api.request import RESTORE_PATH, RUN_PATH, SCRATCH_PATH, VOLUME_PATH, Problem
+from databosun.api.request import RESTORE_PATH, RUN_PATH, SCRATCH_PATH, VOLUME_PATH
+from databosun.api.targets import Problem
 from databosun.api.v1alpha1.database import DataVolume
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.plan import LABEL_TASK, DataPlace

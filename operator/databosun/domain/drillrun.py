@@ -8,8 +8,10 @@ from typing import Any
 
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.drill import Check, Level, Verdict
-from databosun.api.request import DatabaseTarget, DrillTask, KnownErasure, PreviousEvidence, RecordPlace, SecretUse
+from databosun.api.recordtasks import PreviousEvidence, RecordPlace
+from databosun.api.restoretasks import DrillTask, KnownErasure
 from databosun.api.result import DrillResult
+from databosun.api.targets import DatabaseTarget, SecretUse
 from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.proving import ChosenBackup, StoredRecord, TargetPoint

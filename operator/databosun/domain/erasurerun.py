@@ -10,7 +10,9 @@ from typing import Any
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.erasure import ErasureResult
 from databosun.api.lifecycle import LifecycleMode, LifecycleOrder
-from databosun.api.request import DatabaseTarget, EraseTask, PreviousEvidence
+from databosun.api.lifecycletasks import EraseTask
+from databosun.api.recordtasks import PreviousEvidence
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.erasurerequest import ErasurePhase, ErasurePlan, ErasureRequestSpec, ErasureRequestStatus
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord
 from databosun.api.v1alpha1.proving import StoredRecord

@@ -8,7 +8,8 @@ from typing import Any
 
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.dataexport import ExportOrder, ExportResult
-from databosun.api.request import DatabaseTarget, ExportTask
+from databosun.api.lifecycletasks import ExportTask
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.dataexport import (
     MAX_FILES,
     DataExportSpec,

@@ -8,7 +8,7 @@ from datetime import datetime
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.failover import FailoverMode, FailoverPlan, FailoverStep, FailoverTask, GuardResult, ProviderTarget
 from databosun.api.injection import InjectedFault
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.failovertestrun import (
     FailoverPhase,
     FailoverTestRunSpec,

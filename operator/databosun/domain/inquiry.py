@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.quantities import parse_duration
-from databosun.api.request import Compare, InquireTask, ReadRecords
+from databosun.api.recordtasks import ReadRecords
+from databosun.api.restoretasks import Compare, InquireTask
 from databosun.api.v1alpha1.inquiry import InquiryPhase, InquirySpec, InquiryStatus
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.reasons import Reason

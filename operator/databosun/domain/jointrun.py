@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.backuptasks import RecoverTask
-from databosun.api.request import JointGroup, JointTask, PreviousEvidence
+from databosun.api.recordtasks import JointGroup, JointTask, PreviousEvidence
 from databosun.api.result import JointResult
 from databosun.api.v1alpha1.common import API_VERSION
 from databosun.api.v1alpha1.reasons import Reason

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from databosun.api.quantities import parse_duration
-from databosun.api.request import JointMember
+from databosun.api.recordtasks import JointMember
 from databosun.api.result import JointMemberResult, JointResult
 from databosun.api.v1alpha1.proving import MeasuredRpo, MeasuredRto, StoredRecord
 from databosun.api.v1alpha1.restoredrillrun import (

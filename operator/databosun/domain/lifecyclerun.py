@@ -9,7 +9,9 @@ from typing import Any
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.lifecycle import BatchOrder, LifecycleMode, LifecycleOrder, ThrottleOrder
 from databosun.api.lifecycleresult import LifecycleResult, RuleState
-from databosun.api.request import DatabaseTarget, LifecycleTask, PreviousEvidence
+from databosun.api.lifecycletasks import LifecycleTask
+from databosun.api.recordtasks import PreviousEvidence
+from databosun.api.targets import DatabaseTarget
 from databosun.api.tiering import TieringScope
 from databosun.api.v1alpha1.lifecyclerun import LifecyclePhase, LifecycleRunSpec, LifecycleRunStatus
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord, LifecyclePlanStatus

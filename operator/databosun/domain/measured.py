@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from databosun.api.drill import Check, CheckResult, CheckType, Operator, PointKind, RecoveryPoint, Rpo, Rto
 from databosun.api.quantities import format_duration, parse_duration
-from databosun.api.request import BackupRef
+from databosun.api.restoretasks import BackupRef
 from databosun.api.v1alpha1.proving import (
     Breakdown,
     ChosenBackup,

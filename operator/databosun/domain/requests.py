@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from databosun.api.quantities import parse_duration
-from databosun.api.request import (
+from databosun.api.targets import (
     ERASURE,
     EVIDENCE,
     CopyTarget,

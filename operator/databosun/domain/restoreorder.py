@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from databosun.api.drill import Check, Level
-from databosun.api.request import BridgeTask, DatabaseTarget, KnownErasure, RestoreTask, SelectionOrder
+from databosun.api.restoretasks import BridgeTask, KnownErasure, RestoreTask, SelectionOrder
+from databosun.api.targets import DatabaseTarget
 from databosun.api.tiering import ThawOrder
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.restore import RestoreSpec

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 from databosun.api.backuptasks import RecoverTask
-from databosun.api.request import DatabaseTarget, Request, SecretUse, StorageTarget, Task
+from databosun.api.request import Request, Task
+from databosun.api.targets import DatabaseTarget, SecretUse, StorageTarget
 from databosun.api.v1alpha1.common import PodTemplate
 from databosun.domain.names import attempt_job_name, recover_job_name
 from databosun.domain.plan import DataPlace, Plan, StartJob

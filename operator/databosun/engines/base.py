@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from databosun.api.drill import Check, CheckResult, Level, RecoveryPoint
-from databosun.api.request import DatabaseTarget
 from databosun.api.result import ProbeResult
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backup import HeldPart, ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
 

@@ -18,8 +18,8 @@ from databosun.api.request import (
     SECRETS_PATH,
     TERMINATION_PATH,
     VOLUME_PATH,
-    SecretUse,
 )
+from databosun.api.targets import SecretUse
 from databosun.api.v1alpha1.common import PodTemplate, Scratch
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault

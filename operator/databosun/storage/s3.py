@@ -15,7 +15,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
-from databosun.api.request import S3Target
+from databosun.api.targets import S3Target
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.storage.port import (
     DOWNLOAD_BELOW,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.ledger import Fate
 from databosun.engines.base import Credentials, Target

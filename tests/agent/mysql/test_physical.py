@@ -16,7 +16,7 @@ import pytest
 from agent.mysql.conftest import back_up, target_of
 from agent.mysql.test_consistency import BULK, writers
 from databosun.api.drill import CheckOutcome, Verdict
-from databosun.api.request import Problem
+from databosun.api.targets import Problem
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.engines.base import Target

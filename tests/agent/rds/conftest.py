@@ -11,8 +11,10 @@ import pytest
 
 from databosun.api.backuptasks import BackupTask, DeleteTask, ManagedLook, ProbeTask
 from databosun.api.drill import Level
-from databosun.api.request import BackupRef, CopyTarget, DatabaseTarget, DrillPlace, DrillTask, RDSTarget, Task
+from databosun.api.request import Task
+from databosun.api.restoretasks import BackupRef, DrillTask
 from databosun.api.result import DeletedBackup, Outcome
+from databosun.api.targets import CopyTarget, DatabaseTarget, DrillPlace, RDSTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.rds import cloud as api

@@ -10,7 +10,7 @@ import pytest
 
 from agent.rds.conftest import PLACE, Yard
 from databosun.api.drill import Check, CheckOutcome, CheckType, Level, PointKind, RecoveryPoint, Verdict
-from databosun.api.request import DrillTask, RestoreTask
+from databosun.api.restoretasks import DrillTask, RestoreTask
 from databosun.api.result import DrillResult, Outcome
 from databosun.api.v1alpha1.database import EngineName
 from support.agentrun import Ran

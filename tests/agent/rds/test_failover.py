@@ -18,7 +18,7 @@ import pytest
 
 from databosun.agent.failovers import drive
 from databosun.api.failover import FailoverMode, FailoverStep, FailoverVerdict, ProviderTarget
-from databosun.api.request import DatabaseTarget, RDSTarget
+from databosun.api.targets import DatabaseTarget, RDSTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverFault, Operator, ProbeError, Site

@@ -9,7 +9,7 @@ import pytest
 
 from agent.rds.conftest import PLACE, Yard
 from databosun.api.drill import Check, CheckType, Level, Verdict
-from databosun.api.request import CopyTarget
+from databosun.api.targets import CopyTarget
 from support.awsrds import CLUSTER_GROUP, OTHER_REGION, Account, clustered, production
 from support.mariasample import fill as fill_mariadb
 from support.mariaserver import PASSWORD, MariaServer

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from databosun.api.drill import RecoveryPoint
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.base import Captured, Credentials, Plan, RecoveryPlan, Target

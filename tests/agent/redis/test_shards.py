@@ -14,7 +14,7 @@ import zstandard
 
 from agent.redis.conftest import Workshop, plan_of
 from databosun.api.drill import Check, CheckOutcome, CheckResult, Level, PointKind, RecoveryPoint, Verdict
-from databosun.api.request import BackupRef, DrillTask
+from databosun.api.restoretasks import BackupRef, DrillTask
 from databosun.api.result import Outcome
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault

@@ -12,8 +12,10 @@ import pytest
 
 from databosun.agent.context import Paths
 from databosun.api.drill import Check, CheckOutcome, Level, Verdict
-from databosun.api.request import BackupRef, DatabaseTarget, DrillTask, RestoreTask, Task
+from databosun.api.request import Task
+from databosun.api.restoretasks import BackupRef, DrillTask, RestoreTask
 from databosun.api.result import Outcome
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.registry import load

@@ -11,8 +11,10 @@ from botocore.exceptions import ClientError
 
 from databosun.api.backuptasks import DeleteTask, RecoverTask, ValidateTask
 from databosun.api.drill import Level, Verdict
-from databosun.api.request import BackupRef, DrillTask, Immutable, RecordPlace, StorageTarget
+from databosun.api.recordtasks import RecordPlace
+from databosun.api.restoretasks import BackupRef, DrillTask
 from databosun.api.result import Outcome
+from databosun.api.targets import Immutable, StorageTarget
 from databosun.domain.errors import UserFault
 from databosun.storage.port import AlreadyExists, Retention
 from support.agentrun import Ran, Workplace, backup_task, child_of

@@ -18,7 +18,8 @@ from databosun.api.backuptasks import HoldTask, ValidateTask
 from databosun.api.drill import Level, Verdict
 from databosun.api.lifecycle import ActionType, LifecycleMode, LifecycleOrder, LimitsOrder, RuleOrder
 from databosun.api.lifecycleresult import LifecycleResult, RuleOutcome, RuleState
-from databosun.api.request import BackupRef, DrillTask, LifecycleTask, RestoreTask
+from databosun.api.lifecycletasks import LifecycleTask
+from databosun.api.restoretasks import BackupRef, DrillTask, RestoreTask
 from databosun.api.result import Outcome
 from databosun.api.tiering import Conflict, Kept, StorageClass, ThawOrder, TieringScope, TransitionOrder
 from databosun.api.v1alpha1.reasons import Reason

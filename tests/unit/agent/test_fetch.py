@@ -23,7 +23,7 @@ from databosun.agent.redact import Redactor
 from databosun.agent.secrets import Secrets
 from databosun.agent.stop import Stop, Stopped
 from databosun.api.backuptasks import CatalogTask
-from databosun.api.request import BackupRef
+from databosun.api.restoretasks import BackupRef
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
 from databosun.domain.sealing import canonical, digest_of
 from databosun.storage.manifest import Artefact, StoredFile

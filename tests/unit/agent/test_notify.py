@@ -17,8 +17,9 @@ from databosun.agent.redact import Redactor
 from databosun.agent.secrets import Secrets
 from databosun.agent.stop import Stop
 from databosun.api.drill import RecoveryPoint
-from databosun.api.request import BackupRef, RestoreTask, SecretUse
+from databosun.api.restoretasks import BackupRef, RestoreTask
 from databosun.api.result import Outcome, RestoreResult, Result
+from databosun.api.targets import SecretUse
 from databosun.domain.errors import UserFault
 from support.agentrun import NAMESPACE, PASSWORD, Workplace
 from support.clock import FakeClock

@@ -12,7 +12,8 @@ import pytest
 from databosun.agent.verify import Beside, verify
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.drill import Level, PointKind, RecoveryPoint, Verdict
-from databosun.api.request import BackupRef, DrillTask, JointGroup, JointMember, JointTask, RestoreTask
+from databosun.api.recordtasks import JointGroup, JointMember, JointTask
+from databosun.api.restoretasks import BackupRef, DrillTask, RestoreTask
 from databosun.api.result import Outcome
 from databosun.domain.sealing import digest_of
 from support.agentrun import Ran, Workplace, backup_task

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from databosun.agent.tasks import records
-from databosun.api.request import InquireTask, ReadRecords
+from databosun.api.recordtasks import ReadRecords
+from databosun.api.restoretasks import InquireTask
 from databosun.api.v1alpha1.inquiry import MAX_CONTENT, RecordsFound
 from databosun.domain.recordpage import unpack
 from support.agentrun import Workplace

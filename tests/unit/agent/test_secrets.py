@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from databosun.agent.secrets import Secrets
-from databosun.api.request import SecretUse
+from databosun.api.targets import SecretUse
 from databosun.domain.errors import UserFault
 
 USES = [

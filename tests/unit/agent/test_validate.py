@@ -11,8 +11,8 @@ import pytest
 
 from databosun.agent.tasks.validate import check_store, count
 from databosun.api.backuptasks import ValidateTask
-from databosun.api.request import Immutable
 from databosun.api.result import Outcome
+from databosun.api.targets import Immutable
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.storage.layout import Layout
 from databosun.storage.port import ObjectInfo, Undeleted

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from databosun.api.request import Problem
+from databosun.api.targets import Problem
 from databosun.api.v1alpha1.database import DataVolume
 from databosun.domain.datavolume import find_data_place
 from databosun.domain.plan import LABEL_TASK, DataPlace

@@ -10,8 +10,9 @@ import pytest
 
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.drill import Level, PointKind, RecoveryPoint, Rto, Verdict
-from databosun.api.request import DatabaseTarget, DrillTask, SecretUse, StorageTarget
+from databosun.api.restoretasks import DrillTask
 from databosun.api.result import DrillResult, Outcome, Result
+from databosun.api.targets import DatabaseTarget, SecretUse, StorageTarget
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.restoredrillrun import RestoreDrillRunSpec, RestoreDrillRunStatus

@@ -12,8 +12,9 @@ from databosun.api.backuptasks import RecoverTask
 from databosun.api.erasure import ErasureResult
 from databosun.api.lifecycle import LifecycleMode
 from databosun.api.lifecycleresult import RuleOutcome, RuleState
-from databosun.api.request import DatabaseTarget, EraseTask, SecretUse, StorageTarget
+from databosun.api.lifecycletasks import EraseTask
 from databosun.api.result import Outcome, Result
+from databosun.api.targets import DatabaseTarget, SecretUse, StorageTarget
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec, ErasureRequestStatus
 from databosun.domain.attempt import JobSeen, Limits, PodSeen

@@ -9,7 +9,7 @@ import pytest
 
 from databosun.api.failover import FailoverMode, GuardResult, ProviderTarget
 from databosun.api.injection import FaultKind, InjectedFault
-from databosun.api.request import DatabaseTarget, RDSTarget
+from databosun.api.targets import DatabaseTarget, RDSTarget
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.domain.errors import UserFault

@@ -22,8 +22,9 @@ from databosun.api.lifecycle import (
     ThrottleOrder,
 )
 from databosun.api.lifecycleresult import LifecycleResult, RuleFailure, RuleOutcome, RuleState
-from databosun.api.request import DatabaseTarget, LifecycleTask, SecretUse, StorageTarget
+from databosun.api.lifecycletasks import LifecycleTask
 from databosun.api.result import Outcome, Result
+from databosun.api.targets import DatabaseTarget, SecretUse, StorageTarget
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.lifecyclerun import LifecycleRunSpec, LifecycleRunStatus
 from databosun.domain.attempt import JobSeen, Limits, PodSeen

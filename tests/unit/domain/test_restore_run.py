@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from databosun.api.drill import PointKind, RecoveryPoint
-from databosun.api.request import BridgeTask, DatabaseTarget, StorageTarget
+from databosun.api.restoretasks import BridgeTask
 from databosun.api.result import Outcome, PlacedResult, RestoreResult, Result
+from databosun.api.targets import DatabaseTarget, StorageTarget
 from databosun.api.v1alpha1.database import EngineName
 from databosun.api.v1alpha1.proving import ChosenBackup, TargetPoint
 from databosun.api.v1alpha1.restore import RestorePhase, RestoreSpec, RestoreStatus

@@ -13,7 +13,7 @@ from databosun.agent.context import Context
 from databosun.agent.evidence import put_record, read_record
 from databosun.agent.reasons import AgentReason
 from databosun.api.erasure import ErasureDone, ErasureEntry
-from databosun.api.request import ERASURE, SUBJECT
+from databosun.api.targets import ERASURE, SUBJECT
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.erasure import FEWEST_KEY_BYTES, Erased, key_check
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault

@@ -16,7 +16,7 @@ from databosun.agent.context import Context
 from databosun.agent.erasures.book import demand_key, demand_same_key, read_ledger
 from databosun.agent.reasons import AgentReason
 from databosun.api.drill import CheckOutcome, CheckResult, CheckType, Severity
-from databosun.api.request import KnownErasure
+from databosun.api.restoretasks import KnownErasure
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.erasure import MARGIN, Erased, to_repeat
 from databosun.domain.errors import UserFault

@@ -19,7 +19,7 @@ from databosun.agent.context import Context
 from databosun.agent.encode import ZSTD_LEVEL
 from databosun.agent.evidence import invalid_record, put_record, read_record
 from databosun.agent.upload import put_verified
-from databosun.api.request import LifecycleTask
+from databosun.api.lifecycletasks import LifecycleTask
 from databosun.domain.sealing import digest_of
 from databosun.storage.layout import LifecycleFolder
 

@@ -17,7 +17,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.agent.stop import Stopped
 from databosun.api.lifecycle import ActionType, RuleFacts
 from databosun.api.lifecycleresult import ArchiveArtefact, RuleFailure, RuleOutcome, RuleState
-from databosun.api.request import LifecycleTask
+from databosun.api.lifecycletasks import LifecycleTask
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.lifecycle import BY_PARTITION, LifecyclePlan, Step
 from databosun.domain.refusal import Refusal

@@ -18,8 +18,8 @@ from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks.common import read_hold
 from databosun.api.lifecycle import RuleCounts, RuleFacts, RuleOrder
 from databosun.api.lifecycleresult import RuleState
+from databosun.api.lifecycletasks import LifecycleTask
 from databosun.api.quantities import humanize_bytes
-from databosun.api.request import LifecycleTask
 from databosun.api.tiering import BucketFacts, Conflict
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.bucketrules import TAG, Owner, conflicts, differences, merge, render, text_of

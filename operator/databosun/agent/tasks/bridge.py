@@ -25,7 +25,7 @@ from databosun.agent.recovering import Wanted, recovering
 from databosun.agent.restoring import first_good, run_checks, why_this, write_record
 from databosun.agent.timeline import timeline_of
 from databosun.api.drill import CheckType
-from databosun.api.request import BackupRef, BridgeTask
+from databosun.api.restoretasks import BackupRef, BridgeTask
 from databosun.api.result import Outcome, PlacedResult, RestoreResult, Result
 from databosun.domain.errors import DatabosunError, UserFault
 from databosun.engines.base import Target

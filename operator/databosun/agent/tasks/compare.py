@@ -14,7 +14,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
 from databosun.api.comparison import Comparison
 from databosun.api.drill import PointKind
-from databosun.api.request import Compare
+from databosun.api.restoretasks import Compare
 from databosun.domain.comparison import summarise
 from databosun.domain.errors import UserFault
 from databosun.engines.comparing import CompareScope, Comparing

@@ -38,7 +38,7 @@ from databosun.api.drill import (
     Severity,
     Verdict,
 )
-from databosun.api.request import DrillTask
+from databosun.api.restoretasks import DrillTask
 from databosun.api.result import DrillResult, Outcome, Result
 from databosun.api.v1alpha1.backup import Position
 from databosun.domain.drill import (

@@ -18,7 +18,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.api.erasure import ErasureEntry, ErasureResult
 from databosun.api.lifecycle import LifecycleMode, ThrottleOrder
 from databosun.api.lifecycleresult import RuleState
-from databosun.api.request import EraseTask, LifecycleTask
+from databosun.api.lifecycletasks import EraseTask, LifecycleTask
 from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.erasure import erasure_hash, erasure_verdicts, key_check, subject_hash

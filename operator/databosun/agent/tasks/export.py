@@ -19,7 +19,7 @@ from databosun.agent.lifecycle.parts import PartWriter
 from databosun.agent.reasons import AgentReason
 from databosun.api.dataexport import ExportFile, ExportOrder, ExportResult
 from databosun.api.lifecycle import ActionType, LifecycleOrder, LimitsOrder, RuleFacts, RuleOrder, TableFact
-from databosun.api.request import ExportTask
+from databosun.api.lifecycletasks import ExportTask
 from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.erasure import subject_hash

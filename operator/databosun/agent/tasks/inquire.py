@@ -5,7 +5,7 @@ from __future__ import annotations
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
 from databosun.agent.tasks import compare, records
-from databosun.api.request import InquireTask
+from databosun.api.restoretasks import InquireTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import UserFault
 

@@ -13,7 +13,7 @@ from databosun.agent.context import Context
 from databosun.agent.evidence import invalid_record, put_record, read_record
 from databosun.agent.reasons import AgentReason
 from databosun.api.evidence import Evidence, JointEvidence, JointEvidenceGroup, JointEvidenceMember
-from databosun.api.request import JointMember, JointTask
+from databosun.api.recordtasks import JointMember, JointTask
 from databosun.api.result import JointMemberResult, JointResult, Outcome, Result
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.joint import GroupFacts, JointTimes, MemberFacts, judge_joint, measure_joint

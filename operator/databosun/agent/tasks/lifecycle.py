@@ -16,7 +16,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.agent.stop import Stopped
 from databosun.api.lifecycle import ActionType, LifecycleMode, RuleFacts
 from databosun.api.lifecycleresult import LifecycleResult, RuleFailure, RuleOutcome, RuleState
-from databosun.api.request import LifecycleTask
+from databosun.api.lifecycletasks import LifecycleTask
 from databosun.api.result import Outcome, Result
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, WorldFault

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from databosun.agent.context import Context
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import ReadRecords
+from databosun.api.recordtasks import ReadRecords
 from databosun.api.v1alpha1.inquiry import RecordsFound
 from databosun.domain.errors import UserFault
 from databosun.storage.names import is_name

@@ -22,7 +22,7 @@ from databosun.agent.recovering import Wanted, recovering
 from databosun.agent.restoring import Restored, first_good, run_checks, why_this, write_record
 from databosun.agent.timeline import timeline_of
 from databosun.api.drill import Check, CheckOutcome, CheckResult, CheckType
-from databosun.api.request import BackupRef, RestoreTask
+from databosun.api.restoretasks import BackupRef, RestoreTask
 from databosun.api.result import Outcome, RestoreResult, Result
 from databosun.domain.drill import CheckReason
 from databosun.domain.errors import UserFault

@@ -10,8 +10,8 @@ from datetime import timedelta
 from databosun.agent.context import Context
 from databosun.agent.encode import Age
 from databosun.agent.reasons import AgentReason
-from databosun.api.request import Immutable
 from databosun.api.result import Outcome, Result, StorageResult
+from databosun.api.targets import Immutable
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.storage.layout import BackupId, Layout
 from databosun.storage.owner import claim

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from databosun.api.request import RDSTarget
+from databosun.api.targets import RDSTarget
 from databosun.api.v1alpha1.backup import HeldPart, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import SafetyStop

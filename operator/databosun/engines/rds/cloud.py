@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from databosun.api.request import RDSTarget
+from databosun.api.targets import RDSTarget
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.base import Target
 from databosun.engines.rds.reasons import Reason

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from databosun.api.drill import PointKind, RecoveryPoint
-from databosun.api.request import DrillPlace
+from databosun.api.targets import DrillPlace
 from databosun.api.v1alpha1.backup import HeldPart
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.engines.managed import Visit

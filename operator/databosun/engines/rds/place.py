@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from databosun.api.request import DrillPlace, RDSTarget
+from databosun.api.targets import DrillPlace, RDSTarget
 from databosun.domain.errors import UserFault
 from databosun.engines.rds.cloud import Cloud
 from databosun.engines.rds.reasons import Reason

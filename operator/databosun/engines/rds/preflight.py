@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from databosun.api.request import RDSTarget
 from databosun.api.result import Finding, ManagedState, ProbeResult
+from databosun.api.targets import RDSTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.errors import DatabosunError
 from databosun.engines.base import Target

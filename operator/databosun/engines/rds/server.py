@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from databosun.api.request import RDSTarget
+from databosun.api.targets import RDSTarget
 from databosun.domain.errors import UserFault
 from databosun.engines.rds.cloud import AnswerError, Cloud
 from databosun.engines.rds.reasons import Reason

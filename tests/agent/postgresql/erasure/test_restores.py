@@ -11,7 +11,7 @@ import pytest
 
 from databosun.api.drill import CheckOutcome, Level, Verdict
 from databosun.api.lifecycle import RuleOrder
-from databosun.api.request import KnownErasure, RestoreTask
+from databosun.api.restoretasks import KnownErasure, RestoreTask
 from databosun.api.result import Outcome
 from databosun.api.v1alpha1.backuppolicy import Method
 from support.agentrun import Ran, backup_task

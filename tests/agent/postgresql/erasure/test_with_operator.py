@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from databosun.api.backuptasks import BackupTask
-from databosun.api.request import DrillTask, EraseTask, Request
+from databosun.api.lifecycletasks import EraseTask
+from databosun.api.request import Request
+from databosun.api.restoretasks import DrillTask
 from databosun.api.result import Result
 from support.erasing import PEOPLE, SUBJECT, Forgetter
 from support.operator import Rig, conditions, database, drill_run, erasure, policy, storage

@@ -13,8 +13,8 @@ import pytest
 
 from databosun.api.lifecycle import ActionType
 from databosun.api.lifecycleresult import RuleState
-from databosun.api.request import S3Target
 from databosun.api.result import Outcome
+from databosun.api.targets import S3Target
 from support.agekeys import make_age_key
 from support.agentrun import Workplace
 from support.lifecyclekills import Agents, Kills, Load, open_agents, run_with_kills

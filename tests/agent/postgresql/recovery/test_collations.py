@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from databosun.api.drill import CheckOutcome, Verdict
-from databosun.api.request import RestoreTask
+from databosun.api.restoretasks import RestoreTask
 from databosun.api.result import Outcome
 from support.agentrun import backup_task
 from support.pgsample import ROLES

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from databosun.api.comparison import Comparison, TableDifference, TableState
-from databosun.api.request import Compare, DatabaseTarget, InquireTask
+from databosun.api.restoretasks import Compare, InquireTask
 from databosun.api.result import Outcome
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.postgresql.comparetables import bucket_query, list_shapes

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from databosun.api.drill import CheckOutcome, CheckResult, Level, Verdict
-from databosun.api.request import BackupRef
+from databosun.api.restoretasks import BackupRef
 from databosun.api.result import DrillResult, Outcome
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.errors import WorldFault

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from databosun.api.request import RestoreTask
+from databosun.api.restoretasks import RestoreTask
 from databosun.api.result import Outcome, RestoreResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.sealing import canonical, digest_of

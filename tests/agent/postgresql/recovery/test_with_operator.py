@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from databosun.api.backuptasks import BackupTask
-from databosun.api.request import DrillTask, Request, RestoreTask
+from databosun.api.request import Request
+from databosun.api.restoretasks import DrillTask, RestoreTask
 from databosun.api.result import Result
 from support.agekeys import make_age_key
 from support.operator import Rig, conditions, database, drill, drill_run, policy, restore, storage

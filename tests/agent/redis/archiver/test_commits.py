@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from databosun.api.drill import Level, PointKind, RecoveryPoint, Verdict
-from databosun.api.request import DrillTask
+from databosun.api.restoretasks import DrillTask
 from databosun.api.result import Outcome
 from databosun.domain.wal import format_lsn, parse_lsn
 from support.agekeys import make_age_key

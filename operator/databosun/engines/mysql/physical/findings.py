@@ -7,8 +7,8 @@ from typing import Any
 
 from pymysql.connections import Connection
 
-from databosun.api.request import DatabaseTarget
 from databosun.api.result import Finding
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault

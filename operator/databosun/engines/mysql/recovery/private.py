@@ -10,7 +10,7 @@ from typing import Any
 
 from pymysql.connections import Connection
 
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import TLSMode
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, ProbePath, Topology
-from databosun.api.request import RDSTarget
+from databosun.api.targets import RDSTarget
 from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.failover import (
