@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from databosun.api.v1alpha1.reasons import WHAT_TO_DO, Reason
+from databosun.api.v1alpha1.reasons.storage import StorageReasons
 
 PACKAGE = Path(__file__).resolve().parents[3] / "operator" / "databosun"
 FAULTS = {"UserFault", "WorldFault", "SafetyStop"}
@@ -49,7 +50,7 @@ def _candidates(node: ast.AST) -> list[ast.expr]:
 
 
 def test_every_reason_given_is_explained() -> None:
-    """Put it into `reasons.py` with what to do, then run `hack/crds/crds sync`."""
+    """Put it into a list of `api/v1alpha1/reasons/` with what to do, then run `hack/crds/crds sync`."""
     unknown = {
         f"{path.relative_to(PACKAGE)}: {reason}"
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -81,5 +82,12 @@ def test_reasons_are_found_in_the_source(source: str, found: list[str]) -> None:
 
 def test_a_reason_is_one_word_and_says_what_to_do() -> None:
     assert set(WHAT_TO_DO) == set(Reason)
+    assert set(Reason.__members__) == {reason.name for reason in Reason}, "two reasons with one word"
     assert not [reason for reason in Reason if not WORD.fullmatch(reason)]
     assert not [reason for reason, text in WHAT_TO_DO.items() if not re.fullmatch(r"[A-Z].*\.", text)]
+
+
+def test_a_reason_is_asked_for_by_the_enumeration_alone() -> None:
+    assert Reason.STORAGE_FULL in set(Reason)
+    with pytest.raises(AttributeError, match="ask Reason, not StorageReasons: StorageFull"):
+        _ = StorageReasons.STORAGE_FULL
