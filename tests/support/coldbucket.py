@@ -15,7 +15,8 @@ from hack.cloud import account as stand_in
 from hack.cloud.account import Answer, serving
 
 from databosun.api.targets import S3Target
-from databosun.storage.s3 import S3Access, S3ObjectStore
+from databosun.storage.s3 import S3ObjectStore
+from databosun.storage.s3_access import S3Access
 
 REGION = "us-east-1"
 ACCESS_KEY, SECRET_KEY = "AKDATABOSUNCOLD001", "cold-test-secret-key-17"

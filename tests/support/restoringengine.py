@@ -9,7 +9,7 @@ from typing import Any
 
 from databosun.api.drill import Check, CheckOutcome, CheckResult, Level
 from databosun.api.v1alpha1.backup import Position
-from databosun.engines.base import Reached, RecoveryPlan
+from databosun.engines.recovery import Reached, RecoveryPlan
 from support.fakeengine import FakeEngine
 
 

@@ -24,7 +24,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from databosun.api.targets import S3Target
-from databosun.storage.s3 import Patience, S3Access, S3ObjectStore
+from databosun.storage.s3 import S3ObjectStore
+from databosun.storage.s3_access import Patience, S3Access
 from support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.api.quantities import humanize_bytes
 from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import UserFault
-from databosun.engines.base import Copy, RecoveryPlan, Source
+from databosun.engines.recovery import Copy, RecoveryPlan, Source
 
 _LOG_ROOM = 5 * 1024**3  # what the server keeps of a log at a time (max_wal_size and a bit), and the spool
 

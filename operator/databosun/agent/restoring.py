@@ -16,7 +16,7 @@ from databosun.api.restoretasks import BackupRef, BridgeTask, RestoreTask
 from databosun.api.result import RestoreResult
 from databosun.domain.drill import CheckReason
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
-from databosun.engines.base import Copy
+from databosun.engines.recovery import Copy
 
 # What speaks against this backup, not against the target, the image or the request: the next candidate may be good.
 _NEXT = frozenset({"BackupMissing", "IdentityWrong"})

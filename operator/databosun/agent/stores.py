@@ -18,7 +18,8 @@ def open_store(target: StorageTarget, secrets: Secrets, mount: Path, *, hasty: b
     """
     if target.s3 is None:
         return _open_volume(target, mount)
-    from databosun.storage.s3 import HASTE, Patience, S3Access, S3ObjectStore
+    from databosun.storage.s3 import S3ObjectStore
+    from databosun.storage.s3_access import HASTE, Patience, S3Access
 
     return S3ObjectStore(
         S3Access(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from databosun.controllers.concerned import concerned, owner_of, owners_of
 from databosun.controllers.context import Context
-from databosun.controllers.matching import database_keys_of, drill_keys_of, policy_keys_of, same_server
 from databosun.domain.interlock import OPERATIONS, Active, Operation
 from databosun.domain.plan import (
-    ANNOTATION_FOR,
     LABEL_DATABASE_UID,
     LABEL_FINISHED,
     LABEL_STORAGE_UID,
@@ -35,8 +33,6 @@ from databosun.kube.resources import (
 from databosun.runtime.cache import FinishedRun, finished_run
 from databosun.runtime.queue import Key
 
-logger = logging.getLogger(__name__)
-
 KINDS = (
     DATABASES,
     BACKUP_STORAGES,
@@ -47,10 +43,8 @@ KINDS = (
     APPROVALS,
 )
 RUNS = frozenset(resource.kind for resource in RUN_KINDS)
-READERS = ("RestoreDrillRun", "Restore", "Inquiry", "FailoverTestRun", "ErasureRequest", "DataExport")
 LASTING = frozenset({"Inquiry", "ErasureRequest"})
 """Finished ones that are looked at again: an answer goes, and what an erasure left behind expires."""
-APPROVABLE = frozenset({"BackupPolicy", "Database", "ErasureRequest", "FailoverTestRun", "LifecyclePolicy", "Restore"})
 # More at once would each be slower, and come nearer to the time that a request may take.
 LISTS_AT_ONCE = 3
 OPERATION_OF = {
@@ -137,86 +131,8 @@ class Intake:
                 self._context.add(Key(kind, run.namespace, run.name), None)
 
     def _tell(self, kind: str, key: Key, body: Body) -> None:
-        for other in self._concerned(kind, key, body):
+        for other in concerned(self._context, kind, key, body):
             self._context.hint(other)
-
-    def _concerned(self, kind: str, key: Key, body: Body) -> Iterable[Key]:
-        cache, namespace = self._context.cache, key.namespace
-        policies: Iterable[Key]
-        if kind == "Database":
-            yield from self._of_database(key, body)
-        elif kind == "Deployment":
-            owner = owner_of(body["metadata"])
-            yield from [owner] if owner is not None else []
-        elif kind == "BackupStorage":
-            policies = cache.referring("BackupPolicy", namespace, f"storage:{key.name}")
-            yield from policies
-            yield from self._not_begun("Backup", namespace, f"storage:{key.name}")
-            yield from self._context.waiting.pop(key, ())
-            for kind in READERS:
-                yield from cache.keys(kind, namespace)
-            yield from self._of_lifecycles(namespace, f"storage:{key.name}")
-            yield from self._of_policies(policies)
-        elif kind == "BackupPolicy":
-            yield from database_keys_of(self._context, namespace, body)
-            yield from self._not_begun("Backup", namespace, f"policy:{key.name}")
-            yield from cache.referring("RestoreDrill", namespace, f"policy:{key.name}")
-        else:
-            yield from self._concerned_beside(kind, key, body)
-
-    def _concerned_beside(self, kind: str, key: Key, body: Body) -> Iterable[Key]:
-        """The same of what no backup needs."""
-        cache, namespace = self._context.cache, key.namespace
-        if kind == "RestoreDrill":
-            named = body.get("spec", {}).get("databaseRef", {}).get("name")
-            yield from [Key("Database", namespace, named)] if named else cache.keys("Database", namespace)
-            yield from self._not_begun("RestoreDrillRun", namespace, f"drill:{key.name}")
-        elif kind == "FailoverTest":
-            yield from cache.referring("FailoverTestRun", namespace, f"test:{key.name}")
-        elif kind == "LifecyclePolicy":
-            yield from self._not_begun("LifecycleRun", namespace, f"lifecycle:{key.name}")
-            if body.get("status", {}).get("archivedUntil"):  # what the Database can bring back at once
-                yield Key("Database", namespace, body.get("spec", {}).get("databaseRef", {}).get("name", ""))
-        elif kind == "Approval":
-            yield from self._approved(namespace, body.get("spec", {}).get("ref", {}))
-
-    def _of_database(self, key: Key, body: Body) -> Iterable[Key]:
-        """Whoever refers to a Database."""
-        namespace = key.namespace
-        policies = policy_keys_of(self._context, namespace, key.name)
-        yield from policies
-        yield from drill_keys_of(self._context, namespace, key.name)
-        yield from self._context.cache.referring("FailoverTest", namespace, f"database:{key.name}")
-        yield from self._of_lifecycles(namespace, f"database:{key.name}")
-        for resource in RUN_KINDS:
-            yield from self._not_begun(resource.kind, namespace, f"database:{key.name}")
-        yield from self._of_policies(policies)
-        yield from same_server(self._context, key, body)
-
-    def _approved(self, namespace: str, ref: Body) -> Iterable[Key]:
-        """What an Approval is about, and what waits for it."""
-        if ref.get("kind") in APPROVABLE:
-            yield Key(ref["kind"], namespace, ref["name"])
-        if ref.get("kind") == "LifecyclePolicy":
-            yield from self._not_begun("LifecycleRun", namespace, f"lifecycle:{ref['name']}")
-
-    def _of_policies(self, policies: Iterable[Key]) -> Iterable[Key]:
-        """Unfinished Backups that name a policy: one made by hand may name nothing else."""
-        for policy in policies:
-            yield from self._not_begun("Backup", policy.namespace, f"policy:{policy.name}")
-
-    def _of_lifecycles(self, namespace: str, name: str) -> Iterable[Key]:
-        """LifecyclePolicies that refer to it, and their runs that have not begun."""
-        for policy in self._context.cache.referring("LifecyclePolicy", namespace, name):
-            yield policy
-            yield from self._not_begun("LifecycleRun", namespace, f"lifecycle:{policy.name}")
-
-    def _not_begun(self, kind: str, namespace: str, name: str) -> Iterable[Key]:
-        """Runs that refer to it and have not begun; one that has begun goes by its Jobs and its deadlines."""
-        for key in self._context.cache.referring(kind, namespace, name):
-            known = self._context.cache.get(key) or {}
-            if not known.get("status", {}).get("attempts"):
-                yield key
 
     # --- lists
 
@@ -303,16 +219,3 @@ class Intake:
         for at in known.keys() - seen:
             if index.get(*at) is known[at]:
                 self._context.add(Key(resource.kind, *at), None)
-
-
-def owner_of(metadata: Body) -> Key | None:
-    """The object that a Job or pod works for."""
-    mark = metadata.get("annotations", {}).get(ANNOTATION_FOR, "")
-    parts = mark.split("/")
-    return Key(*parts) if len(parts) == 3 else None
-
-
-def owners_of(context: Context, run: FinishedRun) -> list[Key]:
-    """Database and policy of a finished run, where they are still the same ones."""
-    found = (context.cache.key_of(uid) for uid in (run.database_uid, run.policy_uid) if uid)
-    return [key for key in found if key is not None]

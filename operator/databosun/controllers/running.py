@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
 from databosun.controllers.apply import Applier
+from databosun.controllers.concerned import owners_of
 from databosun.controllers.context import Context
-from databosun.controllers.intake import owners_of
 from databosun.controllers.jobs import Bench, observe, read_progress
 from databosun.controllers.seen import Seen
 from databosun.controllers.strays import let_go_of_pods

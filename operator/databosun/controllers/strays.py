@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from databosun.controllers.apply import Applier
+from databosun.controllers.concerned import owner_of
 from databosun.controllers.context import Context
-from databosun.controllers.intake import owner_of
 from databosun.controllers.jobs import release_of
 from databosun.domain.plan import FINALIZER_RESULT, LABEL_RUN_UID
 from databosun.kube.resources import NAMESPACES, OWN_KINDS, PODS

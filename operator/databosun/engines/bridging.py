@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from databosun.api.drill import Check, CheckResult, Level
 from databosun.api.result import PlacedResult
-from databosun.engines.base import Copy, Target
+from databosun.engines.base import Target
+from databosun.engines.recovery import Copy
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from databosun.api.comparison import TableDifference
-from databosun.engines.base import Copy, Target
+from databosun.engines.base import Target
+from databosun.engines.recovery import Copy
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from databosun.api.erasure import ErasureEntry
-from databosun.engines.base import Copy
+from databosun.engines.recovery import Copy
 
 
 @dataclass(frozen=True, slots=True)

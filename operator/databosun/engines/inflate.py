@@ -9,7 +9,7 @@ import zstandard
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
-from databosun.engines.base import ArtefactReader
+from databosun.engines.recovery import ArtefactReader
 
 BUFFER_BYTES = 1024 * 1024
 

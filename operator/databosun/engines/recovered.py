@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from databosun.api.drill import Check, CheckResult
-from databosun.engines.base import Reached, RecoveryPlan
+from databosun.engines.recovery import Reached, RecoveryPlan
 
 
 class Killable(Protocol):

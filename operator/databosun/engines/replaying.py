@@ -11,7 +11,7 @@ from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.wal import format_lsn, parse_lsn
-from databosun.engines.base import LogSupply, RecoveryPlan
+from databosun.engines.recovery import LogSupply, RecoveryPlan
 
 
 def demand_log(plan: RecoveryPlan, backup: str, *, positioned: bool) -> LogSupply:

@@ -1,5 +1,5 @@
 """What a metric is, and those of the operator itself, declared once: name, meaning, labels. Those of objects stand in
-`objectfamilies.py`; `docs/reference/metrics.md` is made from both.
+`objectfamilies.py`, joined from lists by kind; `docs/reference/metrics.md` is made from both.
 
 Labels are bounded: by the number of objects of our kinds, or by a set known in advance. What is said of an object comes
 from its status alone, so the first scrape after a restart is as right as any, and a series ends with its object.

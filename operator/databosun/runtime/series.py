@@ -7,7 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from databosun.api.quantities import parse_duration
-from databosun.runtime import objectfamilies as f
+from databosun.runtime import lifecyclefamilies as lifecycles
+from databosun.runtime import objectfamilies as objects
+from databosun.runtime import protectionfamilies as protection
+from databosun.runtime import provingfamilies as proving
 from databosun.runtime.families import Family
 
 Body = Mapping[str, Any]
@@ -21,47 +24,61 @@ class Row(NamedTuple):
     values: tuple[float | None, ...]
 
 
-_INFO = (f.DATABASE_INFO,)
+_INFO = (protection.DATABASE_INFO,)
 _DATABASE = (
-    f.DATABASE_PROTECTED,
-    f.DATABASE_REACHABLE,
-    f.RECOVERY_POINT,
-    f.RPO_OBJECTIVE,
-    f.RTO_OBJECTIVE,
-    f.BACKUP_SIZE,
+    protection.DATABASE_PROTECTED,
+    protection.DATABASE_REACHABLE,
+    protection.RECOVERY_POINT,
+    protection.RPO_OBJECTIVE,
+    protection.RTO_OBJECTIVE,
+    protection.BACKUP_SIZE,
 )
-_LOG = (f.CONTINUOUS_HEALTHY, f.LOG_GAPS)
+_LOG = (protection.CONTINUOUS_HEALTHY, protection.LOG_GAPS)
 _RULED_OUT = frozenset({"OneDatabaseOnly", "LogicalHasNoLog"})
-_PROOF = (f.PROVEN, f.LAST_PROVEN, f.DRILL_FAILED, f.DRILL_OVERDUE, f.RTO_MEASURED, f.RESTORE_ESTIMATE)
-_FAILED_OVER = (f.FAILOVER_DOWNTIME, f.FAILOVER_LOST)
-_DRILL = (f.DRILL_DATABASES, f.DRILL_PROVEN, f.DRILL_FAILING, f.DRILL_BACKUPS, f.DRILL_BACKUPS_DRILLED, f.DRILL_RTO_P95)
-_JOINT = (f.JOINT_SECONDS, f.JOINT_TOO_SLOW)
-_DRILL_RUNS = (f.DRILL_RUNS,)
-_FAILOVER = (f.FAILOVER_FAILED, f.FAILOVER_LAST_PASSED)
-_FAILOVER_RUNS = (f.FAILOVER_RUNS,)
+_PROOF = (
+    protection.PROVEN,
+    protection.LAST_PROVEN,
+    protection.DRILL_FAILED,
+    protection.DRILL_OVERDUE,
+    protection.RTO_MEASURED,
+    protection.RESTORE_ESTIMATE,
+)
+_FAILED_OVER = (protection.FAILOVER_DOWNTIME, protection.FAILOVER_LOST)
+_DRILL = (
+    proving.DRILL_DATABASES,
+    proving.DRILL_PROVEN,
+    proving.DRILL_FAILING,
+    proving.DRILL_BACKUPS,
+    proving.DRILL_BACKUPS_DRILLED,
+    proving.DRILL_RTO_P95,
+)
+_JOINT = (proving.JOINT_SECONDS, proving.JOINT_TOO_SLOW)
+_DRILL_RUNS = (proving.DRILL_RUNS,)
+_FAILOVER = (proving.FAILOVER_FAILED, proving.FAILOVER_LAST_PASSED)
+_FAILOVER_RUNS = (proving.FAILOVER_RUNS,)
 _NOT_FAILED_OVER = frozenset({"Failed", "Aborted", "Inconclusive"})
 _OVERDUE = frozenset({"ProofTooOld", "DrillOverdue"})
-_PROTECTION = (f.LAST_SUCCESS, f.CONSECUTIVE_FAILURES, f.MISSED_SLOTS)
+_PROTECTION = (protection.LAST_SUCCESS, protection.CONSECUTIVE_FAILURES, protection.MISSED_SLOTS)
 _POLICY = (
-    f.EXPECTED_INTERVAL,
-    f.RETENTION_BLOCKED,
-    f.POLICY_BACKUPS,
-    f.POLICY_PROVEN,
-    f.POLICY_HELD,
-    f.POLICY_BYTES,
-    f.PENDING_DELETIONS,
+    protection.EXPECTED_INTERVAL,
+    protection.RETENTION_BLOCKED,
+    protection.POLICY_BACKUPS,
+    protection.POLICY_PROVEN,
+    protection.POLICY_HELD,
+    protection.POLICY_BYTES,
+    protection.PENDING_DELETIONS,
 )
-_STORAGE = (f.STORAGE_REACHABLE, f.LAST_VALIDATED)
+_STORAGE = (protection.STORAGE_REACHABLE, protection.LAST_VALIDATED)
 _RULE = (
-    f.LIFECYCLE_REMAINING,
-    f.LIFECYCLE_OLDEST,
-    f.LIFECYCLE_RATE,
-    f.LIFECYCLE_INFLOW,
-    f.LIFECYCLE_PROCESSED,
-    f.LIFECYCLE_HELD,
+    lifecycles.LIFECYCLE_REMAINING,
+    lifecycles.LIFECYCLE_OLDEST,
+    lifecycles.LIFECYCLE_RATE,
+    lifecycles.LIFECYCLE_INFLOW,
+    lifecycles.LIFECYCLE_PROCESSED,
+    lifecycles.LIFECYCLE_HELD,
 )
-_LIFECYCLE = (f.LIFECYCLE_BEHIND, f.LIFECYCLE_APPROVED, f.LIFECYCLE_ENFORCED)
-_STALLED = (f.STALLED,)
+_LIFECYCLE = (lifecycles.LIFECYCLE_BEHIND, lifecycles.LIFECYCLE_APPROVED, lifecycles.LIFECYCLE_ENFORCED)
+_STALLED = (objects.STALLED,)
 
 
 def database_series(body: Body) -> tuple[Row, ...]:
@@ -76,7 +93,7 @@ def database_series(body: Body) -> tuple[Row, ...]:
         str(objectives.get("tier") or spec.get("tier", "")),
         str(spec.get("environment", "")),
     )
-    protection = (
+    values = (
         1.0 if _condition(status, "Protected") == "True" else 0.0,
         _verdict(status, "Reachable"),
         _timestamp((status.get("recovery") or {}).get("latest")) or 0.0,
@@ -98,7 +115,7 @@ def database_series(body: Body) -> tuple[Row, ...]:
     )
     rows = (
         Row(_INFO, info, (1.0,)),
-        Row(_DATABASE, (namespace, name), protection),
+        Row(_DATABASE, (namespace, name), values),
         Row(_LOG, (namespace, name), _log(status)),
         Row(_PROOF, (namespace, name), _proof(status)),
         Row(_FAILED_OVER, (namespace, name), _failed_over(status)),

@@ -6,16 +6,12 @@ import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
-from obstore.store import S3Store
 
-from databosun.api.targets import S3Target
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.storage.port import (
     DOWNLOAD_BELOW,
@@ -37,11 +33,11 @@ from databosun.storage.s3_tiers import S3Tiers
 from databosun.storage.tiering import Tiered
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig, S3Config
+    pass
+from databosun.storage.s3_access import S3Access, open_store
 
 WINDOW_BYTES = 8 * 1024 * 1024
 WINDOWS_AHEAD = 6
-AMAZON = "Amazon S3"
 # Known attributes that obstore returns beside the user's own metadata.
 _ATTRIBUTES = {
     "Content-Disposition",
@@ -53,45 +49,13 @@ _ATTRIBUTES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Bounds on one request; the library retries 5xx, throttling and lost connections within them."""
-
-    connect: timedelta = timedelta(seconds=10)
-    request: timedelta = timedelta(seconds=120)  # a part of 16 MiB at 140 kB/s
-    retries: int = 6
-    retry_for: timedelta = timedelta(seconds=120)
-
-
-HASTE = Patience(timedelta(seconds=5), timedelta(seconds=60), 1, timedelta(seconds=10))
-
-
-@dataclass(frozen=True, slots=True)
-class S3Access:
-    """How to reach a bucket; without keys by workload identity. `secret`, `ca_secret`: Secrets, for messages."""
-
-    target: S3Target
-    access_key: str | None = field(default=None, repr=False)
-    secret_key: str | None = field(default=None, repr=False)
-    ca: Path | None = None
-    secret: str | None = None
-    ca_secret: str | None = None
-    patience: Patience = Patience()
-    part_bytes: int | None = None
-
-    @property
-    def place(self) -> Place:
-        """For messages."""
-        return Place(self.target.endpoint or AMAZON, self.target.bucket, self.secret, self.ca_secret)
-
-
 class S3ObjectStore:
     """`ObjectStore` on an S3 bucket. Every upload carries SHA-256 checksums that the server verifies on arrival."""
 
     def __init__(self, access: S3Access) -> None:
         self._access = access
         self._place = access.place
-        self._store = _open(access)
+        self._store = open_store(access)
         self._extra = S3Extra(access)
         self._tiers = S3Tiers(self._extra)
 
@@ -280,41 +244,3 @@ class _Faults(contextlib.AbstractContextManager[None]):
         if isinstance(error, FileNotFoundError) and refusal.code != "NoSuchBucket":
             return ObjectMissing(self._key, str(self._place))
         return fault_of(refusal, self._place, self._key)
-
-
-def _open(access: S3Access) -> S3Store:
-    target, patience = access.target, access.patience
-    client: ClientConfig = {
-        "connect_timeout": patience.connect,
-        "timeout": patience.request,
-        "user_agent": "databosun",
-    }
-    if target.endpoint and target.endpoint.startswith("http://"):
-        client["allow_http"] = True
-    if access.ca:
-        client["root_certificate"] = access.ca.read_bytes()
-    retry: RetryConfig = {
-        "max_retries": patience.retries,
-        "retry_timeout": patience.retry_for,
-        "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=10), "base": 2},
-    }
-    config: S3Config = {
-        "region": target.region,
-        "virtual_hosted_style_request": not target.force_path_style,
-        "checksum_algorithm": "SHA256",
-    }
-    if target.endpoint:
-        config["endpoint"] = _endpoint(target)
-    if access.access_key and access.secret_key:
-        config["access_key_id"] = access.access_key
-        config["secret_access_key"] = access.secret_key
-    return S3Store(target.bucket, config=config, client_options=client, retry_config=retry)
-
-
-def _endpoint(target: S3Target) -> str:
-    """The endpoint, with the bucket in its host name where path style is not forced: obstore takes it as it is."""
-    endpoint = (target.endpoint or "").rstrip("/")
-    if target.force_path_style:
-        return endpoint
-    scheme, _, host = endpoint.partition("://")
-    return f"{scheme}://{target.bucket}.{host}"

@@ -23,7 +23,7 @@ from databosun.storage.s3_errors import Refusal, fault_of
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from databosun.storage.s3 import S3Access
+    from databosun.storage.s3_access import S3Access
 
 BATCH = 1000  # of DeleteObjects: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 _NO_LOCK = {"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest", "NotImplemented"}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from databosun.domain.errors import UserFault, WorldFault
+from databosun.domain.errors import WorldFault
 from databosun.storage.port import (
     PART_BYTES,
     AlreadyExists,
@@ -29,6 +29,7 @@ from databosun.storage.port import (
     Undeleted,
 )
 from databosun.storage.reasons import StorageReason
+from databosun.storage.volume_errors import fault_of, no_folder, no_locks
 from databosun.storage.volume_files import SIDECAR, TemporaryFile, flush_folder, locked, sidecar
 
 TEMPORARY = ".databosun-tmp"
@@ -69,7 +70,7 @@ class VolumeStore:
     ) -> None:
         """Write a small object in one step."""
         if retention:
-            raise self._no_locks()
+            raise no_locks(self.describe())
         self._put(key, data, metadata, Condition(absent=if_absent))
 
     def replace(self, key: str, data: bytes, *, etag: str) -> None:
@@ -157,7 +158,7 @@ class VolumeStore:
 
     def retain(self, key: str, retention: Retention) -> None:
         """A folder cannot lock."""
-        raise self._no_locks()
+        raise no_locks(self.describe())
 
     def locked_until(self, key: str) -> datetime | None:
         """Never locked."""
@@ -249,31 +250,14 @@ class VolumeStore:
             yield
         except (FileNotFoundError, NotADirectoryError) as error:
             if not self._root.is_dir():
-                message = f"{self.describe()} is not there; correct spec.volume.path or create the folder"
-                raise UserFault(StorageReason.NO_BUCKET, message) from error
+                raise no_folder(self.describe()) from error
             raise ObjectMissing(key, self.describe()) from error
         except OSError as error:
-            raise self.fault(key, error) from error
-
-    def fault(self, key: str, error: OSError) -> UserFault | WorldFault:
-        """The error to raise for what the file system said about a key."""
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            message = (
-                f"{self.describe()} denies access to {key}: {error.strerror}; the Jobs run as uid and fsGroup 65532"
-            )
-            return UserFault(StorageReason.ACCESS_DENIED, message)
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            message = f"{self.describe()} is full ({error.strerror}) at {key}; enlarge the claim or keep fewer backups"
-            return WorldFault(StorageReason.FULL, message)
-        return WorldFault(StorageReason.FAILED, f"{self.describe()} failed at {key}: {error.strerror or error}")
+            raise fault_of(self.describe(), key, error) from error
 
     def _listing_failed(self, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            raise self.fault(str(error.filename), error) from error
-
-    def _no_locks(self) -> UserFault:
-        message = f"{self.describe()} has no object lock; drop spec.immutability, or use a bucket that has it"
-        return UserFault(StorageReason.LOCK_UNSUPPORTED, message)
+            raise fault_of(self.describe(), str(error.filename), error) from error
 
     def _path(self, key: str) -> Path:
         if not key or any(part in {"", ".", "..", TEMPORARY} for part in key.split("/")) or key.endswith(SIDECAR):
@@ -301,7 +285,7 @@ class VolumeWriter:
         try:
             self._file.write(data)
         except OSError as error:
-            raise self._store.fault(self._key, error) from error
+            raise fault_of(self._store.describe(), self._key, error) from error
 
     def close(self) -> None:
         """Flush to disk and appear."""

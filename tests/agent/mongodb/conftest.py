@@ -15,9 +15,10 @@ from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
-from databosun.engines.base import Captured, Credentials, Parent, Plan, RecoveryPlan, Target
+from databosun.engines.base import Captured, Credentials, Parent, Plan, Target
 from databosun.engines.mongodb import ENGINE
 from databosun.engines.mongodb.positions import BASE_FILE
+from databosun.engines.recovery import RecoveryPlan
 from support.foldersink import FolderSink, Trap
 from support.foldersource import FolderSource
 from support.mongopeer import MongoPeer

@@ -18,8 +18,8 @@ from bson.timestamp import Timestamp
 from agent.mongodb.conftest import Workshop
 from databosun.api.drill import Check, CheckOutcome, Level, PointKind, RecoveryPoint
 from databosun.domain.errors import SafetyStop, UserFault
-from databosun.engines.base import Copy
 from databosun.engines.mongodb import ENGINE
+from databosun.engines.recovery import Copy
 from support.mongosample import ORDERS, content
 from support.mongoserver import BACKUP_USER, PASSWORD, MongoServer, programs
 from support.pgserver import open_folder

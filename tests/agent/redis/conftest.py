@@ -14,7 +14,8 @@ from databosun.api.drill import RecoveryPoint
 from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
-from databosun.engines.base import Captured, Credentials, Plan, RecoveryPlan, Target
+from databosun.engines.base import Captured, Credentials, Plan, Target
+from databosun.engines.recovery import RecoveryPlan
 from databosun.engines.redis import ENGINE
 from support.foldersink import FolderSink, Trap
 from support.foldersource import FolderSource

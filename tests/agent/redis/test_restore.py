@@ -14,7 +14,8 @@ import zstandard
 from agent.redis.conftest import Workshop
 from databosun.api.drill import Check, CheckOutcome, Level, PointKind, RecoveryPoint
 from databosun.domain.errors import SafetyStop, UserFault
-from databosun.engines.base import Copy, RestoreDoc
+from databosun.engines.base import RestoreDoc
+from databosun.engines.recovery import Copy
 from databosun.engines.redis import ENGINE
 from databosun.engines.redis.recovery.facts import demand_memory, read_backup
 from support.redisdoc import followed, tools_of

@@ -18,7 +18,8 @@ from databosun.api.restoretasks import BackupRef, DrillTask
 from databosun.api.result import Outcome
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
-from databosun.engines.base import Captured, Copy, Credentials, RestoreDoc, Target
+from databosun.engines.base import Captured, Credentials, RestoreDoc, Target
+from databosun.engines.recovery import Copy
 from databosun.engines.redis import ENGINE
 from databosun.engines.redis.cluster import SLOTS, Ranges, key_slot, parse_ranges
 from databosun.engines.redis.preflight_archiving import examine_archiving

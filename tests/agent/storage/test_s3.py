@@ -16,7 +16,8 @@ from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.storage.layout import Layout
 from databosun.storage.owner import Claimant, Claimed, claim
 from databosun.storage.port import AlreadyExists, ObjectMissing
-from databosun.storage.s3 import Patience, S3ObjectStore
+from databosun.storage.s3 import S3ObjectStore
+from databosun.storage.s3_access import Patience
 from databosun.storage.verify import Written, verify_object
 from support.fakeengine import MEBIBYTE, stream_of
 from support.faultproxy import fault_proxy

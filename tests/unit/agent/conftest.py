@@ -11,9 +11,10 @@ import pytest
 
 from databosun.agent.children import Children
 from databosun.agent.log import Log
-from databosun.agent.pipeline import Lane, PipelineSink
+from databosun.agent.pipeline import Lane
 from databosun.agent.progress import Progress
 from databosun.agent.redact import Redactor
+from databosun.agent.sink import PipelineSink
 from databosun.agent.stop import Stop
 from databosun.storage.volume import VolumeStore
 from support.agentrun import Workplace

@@ -16,11 +16,12 @@ from databosun.agent.children import Children
 from databosun.agent.context import Context
 from databosun.agent.fetch import ChainSource
 from databosun.agent.log import Log
-from databosun.agent.pipeline import Lane, PipelineSink
+from databosun.agent.pipeline import Lane
 from databosun.agent.progress import Progress
 from databosun.agent.reasons import AgentReason
 from databosun.agent.redact import Redactor
 from databosun.agent.secrets import Secrets
+from databosun.agent.sink import PipelineSink
 from databosun.agent.stop import Stop, Stopped
 from databosun.api.backuptasks import CatalogTask
 from databosun.api.restoretasks import BackupRef

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from databosun.agent.pipeline import CHUNKS_AHEAD, PipelineSink, PipelineWriter, Stored
+from databosun.agent.pipeline import CHUNKS_AHEAD, PipelineWriter, Stored
+from databosun.agent.sink import PipelineSink
 from databosun.agent.stop import Stopped
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.storage.port import Buffer

@@ -12,7 +12,6 @@ import pytest
 from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.domain.wal import WalPoint, format_lsn, lsn_of
-from databosun.engines.base import RecoveryPlan
 from databosun.engines.mysql.binlogevents import HEADER, MAGIC, Event, Groups, Kind, events_of, read_event
 from databosun.engines.mysql.binlogfeed import GATHERED, Broken, Feed
 from databosun.engines.mysql.binlogway import File, Place, behind_gap, first_place, may_resume, read_place
@@ -20,6 +19,7 @@ from databosun.engines.mysql.dialect import MARIADB, Dialect
 from databosun.engines.mysql.logged import Gtids, logged_of
 from databosun.engines.mysql.positions import number_of_file
 from databosun.engines.mysql.recovery.log import begins_behind
+from databosun.engines.recovery import RecoveryPlan
 from databosun.engines.replaying import Aim
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

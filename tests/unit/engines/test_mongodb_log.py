@@ -18,7 +18,6 @@ from databosun.api.v1alpha1.backuppolicy import BackupType
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, UserFault, WorldFault
 from databosun.domain.wal import WalPoint, format_lsn, lsn_of, parse_lsn, segment_name
-from databosun.engines.base import RecoveryPlan
 from databosun.engines.filelog import SEGMENT_BYTES
 from databosun.engines.mongodb.oplogfeed import Feed
 from databosun.engines.mongodb.oplogway import (
@@ -33,6 +32,7 @@ from databosun.engines.mongodb.oplogway import (
 from databosun.engines.mongodb.positions import FILE_SECONDS, Mark, backup_position, file_of, first_in
 from databosun.engines.mongodb.recovery.facts import Backup
 from databosun.engines.mongodb.recovery.log import LogEntries, replay_log
+from databosun.engines.recovery import RecoveryPlan
 
 BEGAN = 1_800_000_000  # the first second of a file
 NUMBER = BEGAN // FILE_SECONDS

@@ -13,8 +13,9 @@ import pytest
 from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.domain.wal import format_lsn, lsn_of, segment_name
-from databosun.engines.base import LogPiece, RecoveryPlan
+from databosun.engines.base import LogPiece
 from databosun.engines.filelog import SEGMENT_BYTES
+from databosun.engines.recovery import RecoveryPlan
 from databosun.engines.redis.connect import Endpoint
 from databosun.engines.redis.log import files
 from databosun.engines.redis.log.commands import Walker

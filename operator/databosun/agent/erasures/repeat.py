@@ -20,8 +20,8 @@ from databosun.api.restoretasks import KnownErasure
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.erasure import MARGIN, Erased, to_repeat
 from databosun.domain.errors import UserFault
-from databosun.engines.base import Copy
 from databosun.engines.erasing import Repeated
+from databosun.engines.recovery import Copy
 from databosun.engines.registry import load_erasing
 
 CHECK = "erasures"

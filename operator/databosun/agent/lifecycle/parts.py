@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from databosun.agent.context import Context
-from databosun.agent.pipeline import Lane, PipelineSink, Stored
+from databosun.agent.pipeline import Lane, Stored
 from databosun.agent.progress import Progress
 from databosun.agent.reasons import AgentReason
+from databosun.agent.sink import PipelineSink
 from databosun.domain.errors import SafetyStop
 from databosun.engines.lifecycle import Capture, Feed, Key, RowWork
 from databosun.storage.names import stored_name

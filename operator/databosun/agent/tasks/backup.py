@@ -10,9 +10,10 @@ from databosun.agent.chain import Member, engine_parent, fetch_chain
 from databosun.agent.compose import Taken, compose_manifest, result_of, stored_file
 from databosun.agent.context import Context
 from databosun.agent.hooks import run_hooks
-from databosun.agent.pipeline import Lane, PipelineSink, Stored
+from databosun.agent.pipeline import Lane, Stored
 from databosun.agent.reasons import AgentReason
 from databosun.agent.restore_doc import render
+from databosun.agent.sink import PipelineSink
 from databosun.agent.tasks.common import DurableBackup, put_hold, read_durable
 from databosun.agent.upload import put_verified
 from databosun.api.backuptasks import BackupTask

@@ -10,73 +10,45 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 
 from databosun.agent.backups import Chosen, choose, identities_of
 from databosun.agent.context import Context
 from databosun.agent.damage import damaged
+from databosun.agent.drilled import Drilled, conclude, rpo_of, rto_of
 from databosun.agent.erasures.repeat import notes_of, outstanding, repeat
-from databosun.agent.evidence import RECORDED, compose_evidence, put_record, read_drill
+from databosun.agent.evidence import read_drill
 from databosun.agent.fetch import ChainSource, FetchLane
 from databosun.agent.readable import demand_readable
 from databosun.agent.reasons import AgentReason
 from databosun.agent.recovering import Wanted, recovering
 from databosun.agent.stop import Stopped
-from databosun.agent.until import Goal
 from databosun.api.drill import (
     Check,
     CheckOutcome,
     CheckResult,
     CheckType,
     Level,
-    PointKind,
-    RecoveryPoint,
-    Rpo,
-    Rto,
     Severity,
     Verdict,
 )
 from databosun.api.restoretasks import DrillTask
-from databosun.api.result import DrillResult, Outcome, Result
-from databosun.api.v1alpha1.backup import Position
+from databosun.api.result import Outcome, Result
 from databosun.domain.drill import (
     NEGATIVE_CONTROL,
     Blame,
     Broken,
     CheckReason,
-    DrillFacts,
-    Newest,
-    decide_rpo,
-    judge,
-    only_collation_differs,
 )
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
-from databosun.engines.base import Copy
+from databosun.engines.recovery import Copy
 
 # The user can do nothing that would make this very backup restore: it fails, whoever is to be blamed.
 _OF_THE_BACKUP = frozenset(
     {"IdentityWrong", "BackupMissing", "PointNotReached", "TablespaceCreated", "ErasureNotRepeatable"}
 )
 _PASSES = frozenset({Verdict.PASSED, Verdict.PARTIAL})
-
-
-@dataclass
-class Drilled:
-    """What a drill has found so far."""
-
-    started: datetime
-    began: float = field(default_factory=time.monotonic)
-    chosen: Chosen | None = None
-    reached_level: Level | None = None
-    checks: list[CheckResult] = field(default_factory=list)
-    until: RecoveryPoint = field(default_factory=RecoveryPoint)
-    position: Position | None = None
-    rto: Rto | None = None
-    rpo: Rpo | None = None
-    notes: list[str] = field(default_factory=list)
-    broken: Broken | None = None
 
 
 def run(ctx: Context) -> Result:
@@ -101,7 +73,7 @@ def run(ctx: Context) -> Result:
         for one in ctx.managed.warnings:
             ctx.log.warning("left", message=one)
             found.notes.append(one)
-    return _conclude(ctx, task, found)
+    return conclude(ctx, task, found)
 
 
 def _drill(ctx: Context, task: DrillTask, found: Drilled) -> None:
@@ -135,12 +107,12 @@ def _restore(ctx: Context, task: DrillTask, found: Drilled, chosen: Chosen, plac
     with ctx.phase("restore"), recovering(ctx, wanted) as (copy, goal):
         ready = time.monotonic() - found.began
         copy.flush()
-        found.rto = _rto(task, copy, found.started, ready)
+        found.rto = rto_of(task, copy, found.started, ready)
         if ctx.managed is not None:
             available = round(found.rto.seconds - found.rto.start - found.rto.sync, 3)
             found.rto = found.rto.model_copy(update={"available": available})
         found.until, found.position, found.notes = goal.until, copy.reached.position, list(copy.notes)
-        found.rpo = _rpo(task, found, goal, copy)
+        found.rpo = rpo_of(task, found, goal, copy)
         if copy.seconds.get("verify"):
             check = Check(name="files", type=CheckType.ENGINE_INTEGRITY)
             found.checks.append(_result(check, CheckOutcome.PASSED, "as in the server's own manifest"))
@@ -181,34 +153,6 @@ def _failed(result: CheckResult) -> bool:
     return result.outcome is CheckOutcome.FAILED
 
 
-def _rto(task: DrillTask, copy: Copy, started: datetime, ready: float) -> Rto:
-    """Wall clock from the start to the first answer, without what was verified on the way; then the flush."""
-    seconds = {name: round(value, 3) for name, value in copy.seconds.items()}
-    verify, sync = seconds.get("verify", 0.0), seconds.get("sync", 0.0)
-    phases = {name: seconds.get(name, 0.0) for name in ("fetch", "restore", "replay", "start")}
-    # Selecting, judging the log, writing configurations: part of getting at the data.
-    phases["fetch"] = round(phases["fetch"] + max(0.0, ready - verify - sum(phases.values())), 3)
-    # Scheduling, the image, the start of the pod; the two clocks may differ by a little.
-    queue = round(max(0.0, (started - task.ordered_at).total_seconds()), 3) if task.ordered_at else 0.0
-    total = round(queue + ready - verify + sync, 3)
-    met = None if task.rto_seconds is None else total <= task.rto_seconds
-    return Rto(seconds=total, objective=task.rto_seconds, met=met, queue=queue, sync=sync, verify=verify, **phases)
-
-
-def _rpo(task: DrillTask, found: Drilled, goal: Goal, copy: Copy) -> Rpo | None:
-    """None for a point in the past: what was left out on purpose is no loss."""
-    if task.until.kind not in (PointKind.NONE, PointKind.LATEST) or found.chosen is None:
-        return None
-    newest = Newest(
-        started=found.started,
-        last_commit=copy.reached.last_commit,
-        snapshot=found.chosen.last.manifest.snapshot_time,
-        log=(goal.covers or copy.reached.covers) if task.until.kind is PointKind.LATEST else None,
-        heartbeat=task.heartbeat,
-    )
-    return decide_rpo(newest, task.rpo_seconds)
-
-
 def _control(ctx: Context, chosen: Chosen) -> CheckResult:
     """Read a damaged copy of the artefacts; noticing it is what passes."""
     check = Check(name=NEGATIVE_CONTROL, type=CheckType.ENGINE_INTEGRITY)
@@ -221,65 +165,6 @@ def _control(ctx: Context, chosen: Chosen) -> CheckResult:
     failed = _result(check, CheckOutcome.FAILED, "nothing was noticed")
     message = "a bit was flipped in a copy of an artefact, and reading it back did not fail"
     return failed.model_copy(update={"reason": CheckReason.CONTROL_PASSED, "message": message})
-
-
-def _conclude(ctx: Context, task: DrillTask, found: Drilled) -> Result:
-    verified = task.backup.verified or ctx.public_key is not None
-    judged = judge(DrillFacts(task.level, found.reached_level, found.checks, found.broken, verified))
-    # What a cloud restores to a point in time comes of its own backups, and says nothing of this one.
-    own = ctx.managed is None or task.until.kind is PointKind.NONE
-    proven = (
-        own
-        and task.level is not Level.ARTIFACT
-        and (
-            judged.verdict is Verdict.PASSED
-            or (judged.verdict is Verdict.PARTIAL and verified and only_collation_differs(found.checks))
-        )
-    )
-    result = DrillResult(
-        id=task.id,
-        verdict=judged.verdict,
-        reason=judged.reason,
-        message=judged.message,
-        backup=task.backup.id,
-        level_asked=task.level,
-        level_reached=judged.level,
-        checks=found.checks,
-        rto=found.rto,
-        rpo=found.rpo,
-        ordered_at=(task.ordered_at or found.started) if found.rto else None,
-        until=found.until,
-        reached=found.position,
-        proven=proven,
-        notes=found.notes,
-    )
-    if judged.verdict in RECORDED:
-        with ctx.phase("evidence"):
-            completed = ctx.clock()
-            evidence = compose_evidence(ctx, task, found.chosen, result, (found.started, completed))
-            records = ctx.of_records(task.record)
-            key = records.layout.drill(task.backup.database, task.id)
-            sha256 = put_record(records, key, evidence.dump(), task.record.lock_seconds)
-            written = {
-                "evidence": records.store.url(key),
-                "evidence_sha256": sha256,
-                "evidence_storage": records.storage.name,
-                "completed_at": completed,
-            }
-            result = result.model_copy(update=written)
-    return _report(result)
-
-
-def _report(result: DrillResult) -> Result:
-    """A drill that reached a verdict has done its work, also where the verdict is Failed."""
-    outcome = {Verdict.REFUSED: Outcome.REFUSED, Verdict.ERROR: Outcome.FAILED}.get(result.verdict, Outcome.SUCCEEDED)
-    return Result(
-        outcome=outcome,
-        reason=result.reason,
-        message=result.message,
-        retryable=result.verdict is Verdict.ERROR,
-        drill=result,
-    )
 
 
 def _blame(error: DatabosunError) -> Blame:

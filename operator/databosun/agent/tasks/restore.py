@@ -26,7 +26,7 @@ from databosun.api.restoretasks import BackupRef, RestoreTask
 from databosun.api.result import Outcome, RestoreResult, Result
 from databosun.domain.drill import CheckReason
 from databosun.domain.errors import UserFault
-from databosun.engines.base import Copy
+from databosun.engines.recovery import Copy
 
 DATA, TABLESPACES = "data", "tablespaces"
 _STAGE = ".databosun-restore-"

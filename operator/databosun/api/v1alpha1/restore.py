@@ -10,9 +10,9 @@ from pydantic import Field
 from databosun.api.drill import Level
 from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate, SecretKeyRef
-from databosun.api.v1alpha1.database import Connection, CredentialsRef
-from databosun.api.v1alpha1.fields import Identifier, Line, Message, Name, PositiveDuration, Time, first
+from databosun.api.v1alpha1.fields import Identifier, Line, Message, PositiveDuration, Time, first
 from databosun.api.v1alpha1.proving import ChosenBackup, CopyCheck, CopyCheckResult, StoredRecord, TargetPoint
+from databosun.api.v1alpha1.restoretarget import TARGET_NAME, RestoreTarget
 from databosun.api.v1alpha1.run import Failure, Progress, RunStatus
 from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, matches, one_each, rules
 from databosun.api.v1alpha1.transition import Thaw
@@ -37,12 +37,6 @@ class RestorePhase(StrEnum):
 
 
 RESTORE_FINAL = frozenset(RestorePhase) - {RestorePhase.PENDING, RestorePhase.RUNNING, RestorePhase.STAGED}
-_TARGET = (
-    "(has(self.target.volume) ? self.target.volume.claimName : has(self.target.databaseRef) ?"
-    " self.target.databaseRef.name : has(self.target.connection.host) ? self.target.connection.host :"
-    " self.target.connection.hosts[0])"
-)
-"""The name that `confirm` repeats."""
 
 
 class RestoreFrom(Model):
@@ -59,56 +53,6 @@ class RestoreFrom(Model):
         description="The newest Backup of this Database that reaches back to the wanted point and whose artefacts"
         " verify.",
     )
-
-
-class VolumeTarget(Model):
-    """A claim of the same namespace that takes the data directory."""
-
-    claim_name: Name = Field(description="Name of the PersistentVolumeClaim.")
-
-
-class RestoreTarget(Model):
-    """Where it is restored to."""
-
-    model_config = rules(
-        cel(
-            "(has(self.volume) ? 1 : 0) + (has(self.databaseRef) ? 1 : 0) + (has(self.connection) ? 1 : 0) == 1",
-            "exactly one of volume, databaseRef and connection is required",
-        ),
-        cel(
-            "!has(self.credentialsSecretRef) || has(self.databaseRef)",
-            "credentialsSecretRef goes with databaseRef; a connection has credentials of its own",
-        ),
-    )
-    volume: VolumeTarget | None = Field(
-        default=None,
-        description="A volume that takes a recovered, promoted, cleanly stopped data directory, to be handed to a"
-        " server; the steps stand in status.handOver. Exactly one of volume, databaseRef and connection.",
-    )
-    database_ref: LocalRef | None = Field(
-        default=None,
-        description="The running server of this Database, the source itself (in place) or another one: each database is"
-        " restored beside what is there, checked, and renamed into its place in the end. Its role must be allowed to"
-        " create databases.",
-    )
-    credentials_secret_ref: CredentialsRef | None = Field(
-        default=None,
-        description="Log in to the Database of databaseRef with this Secret instead of its own: the role that takes"
-        " backups seldom may create databases.",
-    )
-    connection: Connection | None = Field(
-        default=None, description="The same for a running server that has no Database object."
-    )
-
-    @property
-    def named(self) -> str:
-        """What `confirm` repeats."""
-        if self.volume is not None:
-            return self.volume.claim_name
-        if self.database_ref is not None:
-            return self.database_ref.name
-        connection = self.connection
-        return (connection.host or (connection.hosts or [""])[0]) if connection else ""
 
 
 class Selection(Model):
@@ -154,7 +98,7 @@ class RestoreSpec(Model):
             "at most one of pointInTime, lsn, restorePoint, gtid and until can be given",
         ),
         cel(
-            f"self.overwrite != 'Replace' || (has(self.confirm) && self.confirm == {_TARGET})",
+            f"self.overwrite != 'Replace' || (has(self.confirm) && self.confirm == {TARGET_NAME})",
             "overwrite: Replace needs confirm with the name of the target: of the claim, the Database, or the host",
         ),
         cel(

@@ -11,7 +11,7 @@ from databosun.api.result import Finding, ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
-from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.base import Captured, Engine, Plan, RestoreDoc, Sink, Target
 from databosun.engines.mongodb.checks.artefacts import inspect_artefacts
 from databosun.engines.mongodb.connect import Client, opened
 from databosun.engines.mongodb.faults import guarded
@@ -24,6 +24,7 @@ from databosun.engines.mongodb.recovery.handover import hand_over_steps
 from databosun.engines.mongodb.recovery.logical import recover_logical
 from databosun.engines.mongodb.restore_doc import restore_markdown
 from databosun.engines.mongodb.server import choose_source, read_more
+from databosun.engines.recovery import Copy, RecoveryPlan, Source
 
 # Findings that belong to the backup itself, not only to the server.
 _TOLD = frozenset({Reason.WHOLE_SERVER})

@@ -10,7 +10,7 @@ from typing import Any
 from databosun.api.result import Finding, ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.base import Captured, Engine, Plan, RestoreDoc, Sink, Target
 from databosun.engines.choosing import choose_method
 from databosun.engines.mysql.checks.artefacts import inspect_artefacts
 from databosun.engines.mysql.connect import Session
@@ -26,6 +26,7 @@ from databosun.engines.mysql.recovery.facts import read_backup, read_chain, room
 from databosun.engines.mysql.recovery.handover import hand_over_steps
 from databosun.engines.mysql.restore_doc import restore_markdown
 from databosun.engines.mysql.server import choose_session, gather_server
+from databosun.engines.recovery import Copy, RecoveryPlan, Source
 
 # Findings that belong to the backup itself, not only to the server: what it does not hold.
 _TOLD = frozenset({Reason.HISTORY_NOT_DUMPED, Reason.NOT_TRANSACTIONAL})

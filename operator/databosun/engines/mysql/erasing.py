@@ -14,7 +14,6 @@ from databosun.api.erasure import ErasureEntry
 from databosun.api.lifecycle import TableFact
 from databosun.domain.errors import WorldFault
 from databosun.domain.lifecycle import Child, Step
-from databosun.engines.base import Copy
 from databosun.engines.erasing import Repeated
 from databosun.engines.lifecycle import LifecycleScope, RuleFault
 from databosun.engines.mysql.connect import one, quote
@@ -29,6 +28,7 @@ from databosun.engines.mysql.lifecycle.statements import change, named, run, spl
 from databosun.engines.mysql.lifecycle.subjects import is_findable, tell_subject, text_of
 from databosun.engines.mysql.quiet import Quiet
 from databosun.engines.mysql.recovery.copy import RunningCopy
+from databosun.engines.recovery import Copy
 from databosun.engines.repeating import BATCH, Place, repeat_in
 
 

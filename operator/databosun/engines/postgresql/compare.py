@@ -17,7 +17,7 @@ from psycopg import sql
 from databosun.api.comparison import TableDifference, TableState
 from databosun.domain.comparison import RowCounts, as_bags, by_key, differing, rows_of
 from databosun.domain.errors import UserFault, WorldFault
-from databosun.engines.base import Copy, Target
+from databosun.engines.base import Target
 from databosun.engines.comparing import Compared, CompareScope
 from databosun.engines.postgresql.comparetables import Shape, bucket_query, list_shapes, row_query
 from databosun.engines.postgresql.connect import (
@@ -31,6 +31,7 @@ from databosun.engines.postgresql.connect import (
 from databosun.engines.postgresql.faults import guarded
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.recovery.copy import RunningCopy
+from databosun.engines.recovery import Copy
 
 PARTS = 1024
 # Two numbers of eight bytes a row on either side, in Python: about 100 MiB.

@@ -9,7 +9,7 @@ from typing import Any
 
 from databosun.api.result import ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
-from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.base import Captured, Engine, Plan, RestoreDoc, Sink, Target
 from databosun.engines.choosing import choose_method
 from databosun.engines.comparing import Compared, CompareScope
 from databosun.engines.postgresql.checks.artefacts import inspect_artefacts
@@ -29,6 +29,7 @@ from databosun.engines.postgresql.recovery.physical import recover_physical
 from databosun.engines.postgresql.recovery.place import room_for
 from databosun.engines.postgresql.restore_doc import restore_markdown
 from databosun.engines.postgresql.server import ServerFacts, gather_server
+from databosun.engines.recovery import Copy, RecoveryPlan, Source
 
 
 class PostgreSQL:

@@ -15,7 +15,6 @@ from databosun.api.erasure import ErasureEntry
 from databosun.api.lifecycle import TableFact
 from databosun.domain.errors import WorldFault
 from databosun.domain.lifecycle import Child, Step
-from databosun.engines.base import Copy
 from databosun.engines.erasing import Repeated
 from databosun.engines.lifecycle import LifecycleScope, RuleFault
 from databosun.engines.postgresql.connect import Connection, prepare_session
@@ -27,6 +26,7 @@ from databosun.engines.postgresql.lifecycle.rows import PostgreSQLRows
 from databosun.engines.postgresql.lifecycle.statements import stepping
 from databosun.engines.postgresql.lifecycle.subjects import tell_subject
 from databosun.engines.postgresql.recovery.copy import RunningCopy
+from databosun.engines.recovery import Copy
 from databosun.engines.repeating import BATCH, Place, repeat_in
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from databosun.api.drill import Check, CheckResult, CheckType, Level
 from databosun.domain.drill import CheckReason
 from databosun.domain.errors import WorldFault
-from databosun.engines.base import Reached, Target
+from databosun.engines.base import Target
 from databosun.engines.checking import (
     compare_age,
     compare_canary,
@@ -25,6 +25,7 @@ from databosun.engines.rds.instances import Instance
 from databosun.engines.rds.reasons import Reason
 from databosun.engines.rds.sql import Session, SqlError, dialect_of
 from databosun.engines.rds.waiting import Patience
+from databosun.engines.recovery import Reached
 
 R = TypeVar("R")
 SERVER, TABLES, ROWS = "server", "tables", "rows"

@@ -14,7 +14,7 @@ from databosun.api.result import Finding, ProbeResult
 from databosun.api.v1alpha1.backup import HeldPart, Position
 from databosun.api.v1alpha1.backuppolicy import Hook, Method
 from databosun.domain.errors import SafetyStop, UserFault
-from databosun.engines.base import Captured, Copy, Engine, Plan, Reached, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.base import Captured, Engine, Plan, RestoreDoc, Sink, Target
 from databosun.engines.managed import Origin, Tended, Visit
 from databosun.engines.rds import instances, snapshots
 from databosun.engines.rds.backup import NOTE, back_up
@@ -29,6 +29,7 @@ from databosun.engines.rds.restore_doc import restore_markdown
 from databosun.engines.rds.server import AVAILABLE, GONE, Server, describe, recall
 from databosun.engines.rds.snapshots import OF_CLUSTER, OF_INSTANCE
 from databosun.engines.rds.waiting import Patience
+from databosun.engines.recovery import Copy, Reached, RecoveryPlan, Source
 
 UNCLAIMED_AFTER = timedelta(days=2)
 NO_LOGIN = "the RDS engine was asked without a login to AWS"

@@ -10,7 +10,8 @@ from typing import Any
 from databosun.api.result import Finding, ProbeResult
 from databosun.api.v1alpha1.backuppolicy import BackupType, Hook, Method
 from databosun.domain.errors import UserFault
-from databosun.engines.base import Captured, Copy, Engine, Plan, RecoveryPlan, RestoreDoc, Sink, Source, Target
+from databosun.engines.base import Captured, Engine, Plan, RestoreDoc, Sink, Target
+from databosun.engines.recovery import Copy, RecoveryPlan, Source
 from databosun.engines.redis.checks.artefacts import inspect_artefacts
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.full import back_up

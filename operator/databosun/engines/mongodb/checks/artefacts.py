@@ -9,13 +9,14 @@ from bson.timestamp import Timestamp
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, WorldFault
-from databosun.engines.base import Source, StreamCheck
+from databosun.engines.base import StreamCheck
 from databosun.engines.inflate import inflated
 from databosun.engines.mongodb.bsonwalk import BsonWalk, OplogWalk
 from databosun.engines.mongodb.namespaces import METADATA, Described, artefact_of
 from databosun.engines.mongodb.positions import BASE_FILE, OPLOG
 from databosun.engines.mongodb.recovery.facts import Backup
 from databosun.engines.mongodb.recovery.load import read_described
+from databosun.engines.recovery import Source
 
 Pulse = Callable[[], None]
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pymongo.errors import OperationFailure
 
 from databosun.api.drill import Check, CheckResult, Level
-from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.mongodb.checks.run import builtin_checks, run_check
 from databosun.engines.mongodb.checks.scene import Scene
 from databosun.engines.mongodb.faults import NO_SUCH_COMMAND, guarded
 from databosun.engines.mongodb.recovery.facts import Backup
 from databosun.engines.mongodb.recovery.private import PrivateServer
 from databosun.engines.recovered import RecoveredCopy, sync_files
+from databosun.engines.recovery import Reached, RecoveryPlan
 
 
 class RunningCopy(RecoveredCopy[PrivateServer]):

@@ -17,7 +17,6 @@ from pymongo.errors import PyMongoError
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, WorldFault
-from databosun.engines.base import ArtefactReader, Source
 from databosun.engines.inflate import inflated
 from databosun.engines.mongodb.bsonwalk import Splitter
 from databosun.engines.mongodb.connect import Client
@@ -34,6 +33,7 @@ from databosun.engines.mongodb.recovery.facts import Backup
 from databosun.engines.mongodb.replay.apply import Replay
 from databosun.engines.mongodb.replay.definitions import Catalogue, create
 from databosun.engines.mongodb.replay.entries import wall_of
+from databosun.engines.recovery import ArtefactReader, Source
 
 _AT_ONCE = 1000
 _AT_ONCE_BYTES = 8 * 1024 * 1024

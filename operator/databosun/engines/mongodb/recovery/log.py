@@ -11,13 +11,13 @@ from bson.timestamp import Timestamp
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.domain.wal import FILE_SPAN, lsn_of
-from databosun.engines.base import LogSupply, RecoveryPlan
 from databosun.engines.mongodb.bsonwalk import Splitter
 from databosun.engines.mongodb.connect import CODEC
 from databosun.engines.mongodb.positions import file_of, format_ts
 from databosun.engines.mongodb.recovery.facts import Backup
 from databosun.engines.mongodb.replay.apply import Replay
 from databosun.engines.mongodb.replay.entries import wall_of
+from databosun.engines.recovery import LogSupply, RecoveryPlan
 from databosun.engines.replaying import Aim, demand_log
 
 _CHUNK = 1024 * 1024

@@ -12,7 +12,6 @@ from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.domain.wal import format_lsn
-from databosun.engines.base import Reached, RecoveryPlan, Source
 from databosun.engines.filelog import TIMELINE
 from databosun.engines.mongodb.positions import format_ts
 from databosun.engines.mongodb.recovery.copy import RunningCopy
@@ -24,6 +23,7 @@ from databosun.engines.mongodb.recovery.programs import Server, find_server
 from databosun.engines.mongodb.replay.apply import Replay
 from databosun.engines.mongodb.replay.entries import wall_of
 from databosun.engines.mongodb.server import FERRETDB
+from databosun.engines.recovery import Reached, RecoveryPlan, Source
 
 DATA = "data"
 

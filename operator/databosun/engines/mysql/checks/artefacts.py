@@ -8,7 +8,7 @@ from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, WorldFault
-from databosun.engines.base import Source, StreamCheck
+from databosun.engines.base import StreamCheck
 from databosun.engines.inflate import inflated
 from databosun.engines.mysql.accounts import ENDING
 from databosun.engines.mysql.binlogfile import BinlogWalk
@@ -18,6 +18,7 @@ from databosun.engines.mysql.physical.stream import CopyCheck
 from databosun.engines.mysql.physical.take import COPY
 from databosun.engines.mysql.positions import BASE_FILE, PIECES
 from databosun.engines.mysql.recovery.facts import Backup
+from databosun.engines.recovery import Source
 
 
 def inspect_artefacts(backups: Sequence[Backup], source: Source, pulse: Callable[[], None]) -> str:

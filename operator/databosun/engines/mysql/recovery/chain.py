@@ -12,7 +12,6 @@ from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
-from databosun.engines.base import Reached, RecoveryPlan, Source
 from databosun.engines.inflate import inflated
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.logical import DUMP, USERS
@@ -29,6 +28,7 @@ from databosun.engines.mysql.recovery.files import unpack
 from databosun.engines.mysql.recovery.load import load_script, replay
 from databosun.engines.mysql.recovery.log import replay_log
 from databosun.engines.mysql.recovery.private import PrivateServer
+from databosun.engines.recovery import Reached, RecoveryPlan, Source
 
 DATA = "data"
 _BY_LOG = (PointKind.LATEST, PointKind.TIME, PointKind.LSN, PointKind.GTID)

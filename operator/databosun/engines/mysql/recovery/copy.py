@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from databosun.api.drill import Check, CheckResult, Level
-from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.mysql.checks.run import builtin_checks, run_check
 from databosun.engines.mysql.checks.scene import Scene
 from databosun.engines.mysql.connect import quote
@@ -14,6 +13,7 @@ from databosun.engines.mysql.fingerprint import list_tables
 from databosun.engines.mysql.recovery.facts import Backup
 from databosun.engines.mysql.recovery.private import PrivateServer
 from databosun.engines.recovered import RecoveredCopy, sync_files
+from databosun.engines.recovery import Reached, RecoveryPlan
 
 _OF_THE_COPY = ("ib_buffer_pool", "ddl_recovery-backup.log")
 # What mariadb-backup told itself of the copy.

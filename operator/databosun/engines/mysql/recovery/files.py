@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop
-from databosun.engines.base import RecoveryPlan, Source
 from databosun.engines.inflate import inflated
 from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.physical.program import (
@@ -20,6 +19,7 @@ from databosun.engines.mysql.recovery.load import NOT_THE_BACKUPS
 from databosun.engines.mysql.recovery.private import PrivateServer
 from databosun.engines.mysql.tools import environment_of, find_tool
 from databosun.engines.program import bound
+from databosun.engines.recovery import RecoveryPlan, Source
 
 _PIPE = -1  # subprocess.PIPE
 _MEMORY = "256M"

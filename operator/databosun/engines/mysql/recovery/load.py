@@ -9,11 +9,11 @@ from typing import Self
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop
-from databosun.engines.base import ArtefactReader
 from databosun.engines.inflate import inflated
 from databosun.engines.mysql.recovery.private import PrivateServer
 from databosun.engines.mysql.tools import Tool, environment_of, find_tool
 from databosun.engines.program import bound
+from databosun.engines.recovery import ArtefactReader
 
 _LOOK_SECONDS = 0.2
 _PIPE = -1  # subprocess.PIPE

@@ -13,7 +13,6 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.gtid import is_of, lacking
 from databosun.domain.wal import format_lsn, next_file, parse_lsn
-from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.filelog import TIMELINE
 from databosun.engines.mysql.binlogevents import MAGIC, Event, Kind
 from databosun.engines.mysql.faults import guarded
@@ -22,6 +21,7 @@ from databosun.engines.mysql.recovery.facts import Backup
 from databosun.engines.mysql.recovery.load import Replay
 from databosun.engines.mysql.recovery.logevents import LogEvents, Step
 from databosun.engines.mysql.recovery.private import PrivateServer
+from databosun.engines.recovery import Reached, RecoveryPlan
 from databosun.engines.replaying import Aim, demand_log
 
 _CHUNK = 1024 * 1024

@@ -9,9 +9,9 @@ from itertools import groupby
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import lsn_of
-from databosun.engines.base import LogSupply
 from databosun.engines.mysql.binlogevents import FIRST, Event, Groups, Kind, events_of, has_checksums
 from databosun.engines.mysql.logged import Logged
+from databosun.engines.recovery import LogSupply
 
 _CHUNK = 1024 * 1024
 _NUMBER = slice(8, 16)  # of a segment's name: that of the server's file

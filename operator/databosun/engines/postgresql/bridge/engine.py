@@ -8,7 +8,7 @@ from typing import Any
 from databosun.api.drill import Check, Level
 from databosun.api.result import PlacedResult
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
-from databosun.engines.base import Copy, Target
+from databosun.engines.base import Target
 from databosun.engines.bridging import Bridge, BridgeOrder, Found, StagedCopy, Standing
 from databosun.engines.postgresql.bridge import databases, tables
 from databosun.engines.postgresql.bridge.handover import hand_over_steps
@@ -19,6 +19,7 @@ from databosun.engines.postgresql.faults import guarded
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.recovery.copy import RunningCopy
 from databosun.engines.postgresql.recovery.facts import read_backup
+from databosun.engines.recovery import Copy
 
 
 class PostgreSQLBridge:

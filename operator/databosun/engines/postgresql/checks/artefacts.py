@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from databosun.api.quantities import humanize_bytes
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.domain.errors import SafetyStop, WorldFault
-from databosun.engines.base import ArtefactReader, Source, StreamCheck
+from databosun.engines.base import StreamCheck
 from databosun.engines.postgresql.dumpcheck import DumpCheck, GlobalsCheck
 from databosun.engines.postgresql.filemanifest import demand_covered, demand_whole
 from databosun.engines.postgresql.logical import GLOBALS
@@ -16,6 +16,7 @@ from databosun.engines.postgresql.recovery.facts import Backup
 from databosun.engines.postgresql.recovery.place import MANIFEST
 from databosun.engines.postgresql.recovery.unpack import inflate
 from databosun.engines.postgresql.tarcheck import TarCheck
+from databosun.engines.recovery import ArtefactReader, Source
 
 _DEFAULT_SEGMENT = 16 * 1024 * 1024
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from psycopg import sql
 
 from databosun.api.drill import Check, CheckResult, Level
-from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.postgresql.checks.run import builtin_checks, run_check
 from databosun.engines.postgresql.checks.scene import Scene
 from databosun.engines.postgresql.recovery.facts import Backup
@@ -15,6 +14,7 @@ from databosun.engines.postgresql.recovery.place import Place, make_movable
 from databosun.engines.postgresql.recovery.private import PrivateServer
 from databosun.engines.postgresql.recovery.programs import run_tool
 from databosun.engines.recovered import RecoveredCopy
+from databosun.engines.recovery import Reached, RecoveryPlan
 
 _REFRESH_SINCE = 15
 

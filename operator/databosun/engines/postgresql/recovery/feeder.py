@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from databosun.engines.base import LogSupply
+from databosun.engines.recovery import LogSupply
 
 _THERE, _NONE, _ABORT = b"0\n", b"1\n", b"126\n"
 _LOOK_MILLISECONDS = 1000

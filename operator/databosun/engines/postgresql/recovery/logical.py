@@ -13,7 +13,6 @@ from typing import Any
 from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backup import Position
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
-from databosun.engines.base import Reached, RecoveryPlan, Source
 from databosun.engines.postgresql.faults import guarded
 from databosun.engines.postgresql.fingerprint import quote
 from databosun.engines.postgresql.logical import GLOBALS
@@ -24,6 +23,7 @@ from databosun.engines.postgresql.recovery.place import Place
 from databosun.engines.postgresql.recovery.private import PrivateServer
 from databosun.engines.postgresql.recovery.programs import environment, run_tool
 from databosun.engines.postgresql.recovery.unpack import inflate, unpack
+from databosun.engines.recovery import Reached, RecoveryPlan, Source
 
 _SUPERUSER = "postgres"
 _MOST_JOBS = 8

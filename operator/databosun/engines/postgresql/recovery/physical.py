@@ -12,7 +12,6 @@ from databosun.api.drill import PointKind, RecoveryPoint
 from databosun.api.v1alpha1.backup import Position
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.wal import format_lsn, parse_history, parse_history_name, parse_lsn
-from databosun.engines.base import Reached, RecoveryPlan, Source
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.recovery.configuration import recovery_settings
 from databosun.engines.postgresql.recovery.control import Control, read_control
@@ -29,6 +28,7 @@ from databosun.engines.postgresql.recovery.feeder import Feeder
 from databosun.engines.postgresql.recovery.place import Place, lay_out, make_private, verify_files
 from databosun.engines.postgresql.recovery.private import EndedEarly, PrivateServer
 from databosun.engines.postgresql.recovery.tail import demand_complete_tail
+from databosun.engines.recovery import Reached, RecoveryPlan, Source
 
 _ANY_SUPERUSER = "postgres"
 

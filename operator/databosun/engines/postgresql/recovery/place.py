@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from databosun.domain.errors import DatabosunError, SafetyStop, WorldFault
-from databosun.engines.base import Source
 from databosun.engines.postgresql.faults import guarded
 from databosun.engines.postgresql.filemanifest import manifest_files
 from databosun.engines.postgresql.reasons import Reason
@@ -19,6 +18,7 @@ from databosun.engines.postgresql.recovery.checksums import compare_checksums
 from databosun.engines.postgresql.recovery.facts import Backup
 from databosun.engines.postgresql.recovery.programs import run_tool
 from databosun.engines.postgresql.recovery.unpack import unpack
+from databosun.engines.recovery import Source
 
 MANIFEST = "backup_manifest"
 AUTO_CONF = "postgresql.auto.conf"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import PAGE_HEADER, SEGMENT_HEADER, format_lsn, segment_name
-from databosun.engines.base import LogSupply
 from databosun.engines.postgresql.reasons import Reason
+from databosun.engines.recovery import LogSupply
 
 _BLOCK = 8192
 _LENGTH_BYTES = 4

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from databosun.api.quantities import humanize_bytes
 from databosun.domain.errors import SafetyStop, WorldFault
-from databosun.engines.base import Source
 from databosun.engines.inflate import inflated
+from databosun.engines.recovery import Source
 from databosun.engines.redis.cluster import range_text
 from databosun.engines.redis.rdb import RdbCheck
 from databosun.engines.redis.reasons import Reason

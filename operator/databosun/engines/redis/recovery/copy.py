@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from databosun.api.drill import Check, CheckResult, Level
-from databosun.engines.base import Reached, RecoveryPlan
 from databosun.engines.recovered import RecoveredCopy, sync_files
+from databosun.engines.recovery import Reached, RecoveryPlan
 from databosun.engines.redis.checks.run import builtin_checks, run_check
 from databosun.engines.redis.checks.scene import Scene
 from databosun.engines.redis.faults import guarded

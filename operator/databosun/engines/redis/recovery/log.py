@@ -15,8 +15,8 @@ from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import SafetyStop, WorldFault
 from databosun.domain.wal import format_lsn, lsn_of, parse_segment
-from databosun.engines.base import LogSupply, Reached, RecoveryPlan
 from databosun.engines.filelog import SEGMENT_BYTES, TIMELINE
+from databosun.engines.recovery import LogSupply, Reached, RecoveryPlan
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.log.commands import Step, Walker
 from databosun.engines.redis.log.files import HEAD, read_came, read_head

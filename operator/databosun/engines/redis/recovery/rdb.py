@@ -11,9 +11,9 @@ from pathlib import Path
 from databosun.api.drill import PointKind
 from databosun.api.v1alpha1.backup import Position
 from databosun.domain.errors import SafetyStop, UserFault
-from databosun.engines.base import Reached, RecoveryPlan, Source
 from databosun.engines.filelog import TIMELINE
 from databosun.engines.inflate import inflated
+from databosun.engines.recovery import Reached, RecoveryPlan, Source
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.recovery.copy import Loaded, RunningCopy

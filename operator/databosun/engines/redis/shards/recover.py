@@ -17,9 +17,9 @@ from databosun.api.drill import Check, CheckOutcome, CheckResult, CheckType, Lev
 from databosun.api.v1alpha1.backup import Position
 from databosun.domain.drill import CheckReason
 from databosun.domain.errors import UserFault
-from databosun.engines.base import Reached, RecoveryPlan, Source
 from databosun.engines.checking import failed, passed
 from databosun.engines.recovered import sync_files
+from databosun.engines.recovery import Reached, RecoveryPlan, Source
 from databosun.engines.redis.checks.artefacts import inspect_artefacts
 from databosun.engines.redis.checks.keys import asks_for_some, compare_keys, count_keys
 from databosun.engines.redis.checks.run import LONG, run_check
