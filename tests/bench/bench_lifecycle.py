@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from databosun.agent.main import collect_seldom
 from databosun.api.lifecycle import ActionType, MaskMethod, MaskOrder, RuleOrder
 from support.lifecycling import DATABASE, Keeper, make_keeper, prepare, result_of, rule
 from support.pgserver import Server
@@ -36,7 +37,8 @@ OLD = "created_at < '2025-12-01 12:00Z'"
 
 @pytest.fixture(scope="module")
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
-    """A server as production has it: what is committed is on disk."""
+    """A server as production has it: what is committed is on disk. The agent's process is as its own `main` makes it."""
+    collect_seldom()
     server = Server(MAJOR, settings={"fsync": "on", "shared_buffers": "'512MB'", "max_wal_size": "'8GB'"})
     server.init()
     server.configure()

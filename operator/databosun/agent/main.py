@@ -6,6 +6,7 @@ the pod's grace period, whatever the task hangs in.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -37,12 +38,20 @@ from databosun.engines import registry
 from databosun.engines.base import Engine
 
 GRACE_SECONDS = 15.0  # half of a pod's default grace period: time to abort uploads, and time left to report
+COLLECT_AFTER = 50_000  # objects: rows are tuples by the hundred thousand, and to look for cycles among them took a third
 LOOK_SECONDS = 30.0  # wall clocks jump; the deadline is compared anew at least this often
 
 
 def main() -> None:
     """`databosun agent`: exits with 0 where the outcome is Succeeded and its message was written, else with 1."""
+    collect_seldom()
     leave(run(Paths(), sys.stdout))
+
+
+def collect_seldom() -> None:
+    """Look for cycles of objects once there are many new ones, and never among what was imported."""
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
 
 
 def leave(code: int) -> NoReturn:
