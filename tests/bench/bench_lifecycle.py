@@ -37,8 +37,8 @@ OLD = "created_at < '2025-12-01 12:00Z'"
 
 @pytest.fixture(scope="module")
 def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
-    """A server as production has it: what is committed is on disk. The agent's process is as its own `main` makes it."""
-    collect_seldom()
+    """A server as production has it: what is committed is on disk."""
+    collect_seldom()  # as an agent of its own does
     server = Server(MAJOR, settings={"fsync": "on", "shared_buffers": "'512MB'", "max_wal_size": "'8GB'"})
     server.init()
     server.configure()

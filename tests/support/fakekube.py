@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from databosun.kube.answers import Call
-from databosun.kube.errors import AlreadyExists, Conflict, NotFound
+from databosun.kube.errors import AlreadyExists, BadRequest, Conflict, NotFound
 from databosun.kube.port import Access, Propagation
 from databosun.kube.resources import Object, Resource
 
@@ -185,6 +185,9 @@ class FakeKube:
     ) -> bytes:
         if ("pods", namespace, name) not in self.objects:
             raise NotFound(f"pods {name} is not there")
+        pod = self.objects[("pods", namespace, name)]
+        if container is None and len(pod.get("status", {}).get("containerStatuses", [])) > 1:
+            raise BadRequest(f"a container name must be specified for pod {name}")
         return self.logs.get((namespace, name), b"")
 
     async def denied(self, wanted: Sequence[Access]) -> tuple[Access, ...]:

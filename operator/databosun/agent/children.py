@@ -15,8 +15,7 @@ from databosun.agent.reasons import AgentReason
 from databosun.agent.redact import Redactor
 from databosun.agent.stop import Stop, Stopped
 from databosun.domain.errors import UserFault, WorldFault
-
-STDERR_KEPT = 16 * 1024
+from databosun.engines.lastwords import LastWords
 
 
 class Child:
@@ -26,7 +25,7 @@ class Child:
         self.process = process
         self.name = name
         self._redactor = redactor
-        self._said = bytearray()
+        self._said = LastWords()
         self._drain = threading.Thread(target=self._read_stderr, name=f"{name}-stderr", daemon=True)
         self._drain.start()
 
@@ -43,7 +42,7 @@ class Child:
     @property
     def said(self) -> str:
         """The end of its standard error, redacted."""
-        return self._redactor.text(bytes(self._said).decode(errors="replace")).strip()
+        return self._redactor.text(self._said.text).strip()
 
     def wait(self) -> None:
         """Wait for its end. WorldFault(ToolFailed) with its last words unless it ended with 0."""
@@ -64,8 +63,7 @@ class Child:
     def _read_stderr(self) -> None:
         stream = self.process.stderr
         while stream and (data := os.read(stream.fileno(), 4096)):
-            self._said += data
-            del self._said[:-STDERR_KEPT]
+            self._said.hear(data)
 
 
 class Children:

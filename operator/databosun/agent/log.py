@@ -36,7 +36,11 @@ class Log:
     def exception(self, event: str, error: BaseException) -> None:
         """A failure with its traceback."""
         trace = "".join(traceback.format_exception(error))
-        self._write("error", event, {"error": f"{type(error).__name__}: {error}", "traceback": trace[-MAX_FIELD:]})
+        self._write(
+            "error",
+            event,
+            {"error": f"{type(error).__name__}: {error}", "traceback": self.redactor.text(trace)[-MAX_FIELD:]},
+        )
 
     def document(self, event: str, document: dict[str, Any]) -> None:
         """A document for machines, its lists and objects as they are, redacted."""

@@ -38,7 +38,9 @@ from databosun.engines import registry
 from databosun.engines.base import Engine
 
 GRACE_SECONDS = 15.0  # half of a pod's default grace period: time to abort uploads, and time left to report
-COLLECT_AFTER = 50_000  # objects: rows are tuples by the hundred thousand, and to look for cycles among them took a third
+COLLECT_AFTER = (
+    50_000  # objects: rows are tuples by the hundred thousand, and to look for cycles among them took a third
+)
 LOOK_SECONDS = 30.0  # wall clocks jump; the deadline is compared anew at least this often
 
 

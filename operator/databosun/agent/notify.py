@@ -49,7 +49,7 @@ def _document(ctx: Context, task: RestoreTask | BridgeTask, result: Result) -> b
         "outcome": str(result.outcome),
         "staged": found.staged if found else False,
         "reason": result.reason,
-        "message": result.message[:2000],
+        "message": ctx.log.redactor.text(result.message)[:2000],
         "retryable": result.retryable,
         "backup": found.backup if found else None,
         "lastCommit": found.last_commit.isoformat() if found and found.last_commit else None,

@@ -13,9 +13,10 @@ from databosun.api.archive import POSITION_EVENT, PositionLine
 from databosun.api.request import REQUEST_ANNOTATION
 from databosun.api.result import Summary
 from databosun.controllers.context import Context
+from databosun.controllers.jobs import agent_status
 from databosun.domain.archiving import Hindrance
 from databosun.domain.errors import WorldFault
-from databosun.domain.plan import LABEL_ARCHIVER
+from databosun.domain.plan import AGENT_CONTAINER, LABEL_ARCHIVER
 from databosun.kube.errors import NotFound
 from databosun.kube.resources import PODS
 from databosun.runtime.queue import Key
@@ -64,7 +65,9 @@ async def _newest_line(context: Context, namespace: str, pod: str) -> PositionLi
     """Pods of a Deployment never bear a name again, so that the name stands for the uid; and the line says whose log it
     is."""
     for lines in (SHORT, LONG):
-        log = await context.kube.pod_log(namespace, pod, container="agent", tail_lines=lines, limit_bytes=LOG_BYTES)
+        log = await context.kube.pod_log(
+            namespace, pod, container=AGENT_CONTAINER, tail_lines=lines, limit_bytes=LOG_BYTES
+        )
         read = log.splitlines()
         for text in reversed(read):
             line = _parse(text)
@@ -90,7 +93,7 @@ def _parse(text: bytes) -> PositionLine | None:
 def _hindrance(pod: Mapping[str, Any]) -> Hindrance | None:
     """Why a pod does not run: what the agent said when it ended, or what keeps its container from starting."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
-    container: Mapping[str, Any] = next(iter(status.get("containerStatuses", [])), {})
+    container = agent_status(status)
     state = container.get("state", {})
     if "running" in state:
         return None

@@ -15,6 +15,7 @@ from databosun.api.v1alpha1.run import Progress
 from databosun.domain.attempt import JobSeen, PodSeen
 from databosun.domain.errors import WorldFault
 from databosun.domain.plan import (
+    AGENT_CONTAINER,
     ANNOTATION_DEADLINE,
     FINALIZER_RESULT,
     LABEL_ATTEMPT,
@@ -22,7 +23,7 @@ from databosun.domain.plan import (
     LABEL_TASK,
     ReleasePod,
 )
-from databosun.kube.errors import NotFound
+from databosun.kube.errors import BadRequest, NotFound
 from databosun.kube.port import KubePort
 from databosun.kube.resources import EVENTS, JOBS, PODS
 
@@ -156,7 +157,7 @@ async def _warning(kube: KubePort, metadata: Mapping[str, Any]) -> str | None:
 
 async def _observe_pod(kube: KubePort, pod: Mapping[str, Any], *, logs: bool) -> PodSeen:
     metadata, status = pod["metadata"], pod.get("status", {})
-    container: dict[str, Any] = next(iter(status.get("containerStatuses", [])), {})
+    container = agent_status(status)
     state = container.get("state", {})
     ended = state.get("terminated") or (
         container.get("lastState", {}).get("terminated") if status.get("phase") == "Failed" else None
@@ -196,6 +197,11 @@ async def _observe_pod(kube: KubePort, pod: Mapping[str, Any], *, logs: bool) ->
     )
 
 
+def agent_status(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a pod's status says of the agent's container, whatever others put beside it; empty before it says so."""
+    return next((one for one in status.get("containerStatuses", []) if one["name"] == AGENT_CONTAINER), {})
+
+
 def _true_condition(status: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
     return next(
         (item for item in status.get("conditions", []) if item["type"] == kind and item["status"] == "True"), None
@@ -224,9 +230,13 @@ async def _result(kube: KubePort, metadata: Mapping[str, Any], summary: Summary)
     """The full result from the end of the pod's log, its digest checked; None where it cannot be had."""
     try:
         log = await kube.pod_log(
-            metadata["namespace"], metadata["name"], tail_lines=summary.result_lines + 5, limit_bytes=RESULT_LOG_BYTES
+            metadata["namespace"],
+            metadata["name"],
+            container=AGENT_CONTAINER,
+            tail_lines=summary.result_lines + 5,
+            limit_bytes=RESULT_LOG_BYTES,
         )
-    except NotFound:
+    except (NotFound, BadRequest):  # neither gets better by waiting
         return None
     document = b"".join(_chunks(log.splitlines(), summary.result_lines))
     if hashlib.sha256(document).hexdigest() != summary.result_sha256:
@@ -270,8 +280,10 @@ async def newest_line(kube: KubePort, job: JobSeen, namespace: str, event: str) 
     if job.pod is None or not job.pod.started or job.pod.terminated:
         return None
     try:
-        log = await kube.pod_log(namespace, job.pod.name, tail_lines=20, limit_bytes=64 * 1024)
-    except WorldFault:
+        log = await kube.pod_log(
+            namespace, job.pod.name, container=AGENT_CONTAINER, tail_lines=20, limit_bytes=64 * 1024
+        )
+    except (WorldFault, BadRequest):
         return None
     found = (record for line in reversed(log.splitlines()) if (record := _json(line)).get("event") == event)
     return next(found, None)

@@ -12,6 +12,7 @@ from databosun.api.v1alpha1.backup import Proof
 from databosun.api.v1alpha1.common import PodTemplate
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "databosun"}
+AGENT_CONTAINER = "agent"  # of our pods; others may have put theirs beside it
 LABEL_RUN_UID = "databosun.io/run-uid"
 LABEL_TASK = "databosun.io/task"
 LABEL_ATTEMPT = "databosun.io/attempt"

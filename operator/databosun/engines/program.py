@@ -16,8 +16,8 @@ from typing import IO, Self
 
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, WorldFault
+from databosun.engines.lastwords import LastWords
 
-STDERR_KEPT = 16 * 1024
 GRACE_SECONDS = 5.0
 _POLL_MILLISECONDS = 1000
 
@@ -49,7 +49,7 @@ class Program:
         stdin: int = subprocess.DEVNULL,
     ) -> None:
         self.name = Path(argv[0]).name
-        self._tail = bytearray()
+        self._tail = LastWords()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - a list of arguments, no shell
                 list(argv),
@@ -167,7 +167,7 @@ class Program:
 
     def stderr_tail(self) -> str:
         """The last words of the program, without its notices."""
-        lines = bytes(self._tail).decode("utf-8", "replace").splitlines()
+        lines = self._tail.text.splitlines()
         telling = [line for line in lines if any(word in line for word in self.TELLING)]
         return " ".join(telling or lines[-5:])
 
@@ -210,5 +210,4 @@ class Program:
     def _read_stderr(self) -> None:
         stream = self._process.stderr
         while stream is not None and (chunk := os.read(stream.fileno(), 4096)):
-            self._tail += chunk
-            del self._tail[:-STDERR_KEPT]
+            self._tail.hear(chunk)

@@ -24,6 +24,7 @@ from databosun.api.v1alpha1.common import PodTemplate, Scratch
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import (
+    AGENT_CONTAINER,
     ANNOTATION_DEADLINE,
     ANNOTATION_FOR,
     FINALIZER_RESULT,
@@ -182,7 +183,7 @@ def _container(order: StartJob, template: PodTemplate, defaults: JobDefaults, sc
         mounts.append(data_mount(order.data))
     resources = template.resources or DEFAULT_RESOURCES
     return {
-        "name": "agent",
+        "name": AGENT_CONTAINER,
         "image": order.image,
         "imagePullPolicy": defaults.pull_policy,
         "args": ["agent"],

@@ -42,6 +42,16 @@ def test_many_words_are_drained_and_kept_in_part(parts: Parts) -> None:
     assert len(child.said) <= 16 * 1024
 
 
+def test_a_secret_that_the_bound_cuts_through_is_not_told(parts: Parts) -> None:
+    secret = "hunter2-" * 40
+    parts.redactor.learn([secret])
+    # Whatever the bound cuts is in the middle of a secret.
+    child = parts.children.spawn(["sh", "-c", f"for i in $(seq 80); do echo {secret} >&2; done; exit 1"])
+    with pytest.raises(WorldFault, match=r"\[redacted\]"):
+        child.wait()
+    assert "hunter2" not in child.said
+
+
 def test_a_program_that_the_image_lacks_is_named(parts: Parts) -> None:
     with pytest.raises(UserFault, match=r"ToolMissing: this image has no program no-such-tool"):
         parts.children.spawn(["/usr/bin/no-such-tool"])

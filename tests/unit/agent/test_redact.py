@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from databosun.agent.log import Log
 from databosun.agent.redact import MASK, SHORTEST, Redactor
 
 secrets = st.text(min_size=SHORTEST, max_size=40).filter(lambda text: text.strip() == text and text not in MASK)
@@ -76,3 +78,9 @@ def test_a_word_that_the_request_shows_anyway_leaves_documents_whole() -> None:
     redactor.learn_words(["2026", "42"])
     assert redactor.document({"at": "2026-04-01T00:00:42Z"}) == {"at": "2026-04-01T00:00:42Z"}
     assert redactor.text("in 2026") == f"in {MASK}"
+
+
+def test_a_long_traceback_is_masked_before_it_is_cut() -> None:
+    secret, out = "hunter2-" * 1000, io.StringIO()
+    Log(out, Redactor([secret])).exception("failed", ValueError(f"no {secret}"))
+    assert "hunter2" not in out.getvalue()
