@@ -92,7 +92,8 @@ class Capture:
     """Rows of one snapshot, remembered to be written out and then deleted: lists side by side, since there are many.
 
     `table`: the one they lie in. `marks`: what is another for each row once anything in it is: a hash of all of it, or
-    its version. `places`: where each lay, for an engine that finds rows so; `file`: what they lay in.
+    its version. `places`: where each lay, for an engine that finds rows so; `file`: what they lay in; `since`: the
+    first transaction whose rows cannot be among them; `reader`: the session outside which none of these means anything.
     """
 
     table: str
@@ -100,6 +101,8 @@ class Capture:
     marks: Sequence[str] = ()
     places: Sequence[str] = ()
     file: int = 0
+    since: int = 0
+    reader: object = None
 
     def listed(self, begin: int, rows: int) -> dict[Key, str]:
         """The marks of so many from one on, by their keys."""

@@ -379,5 +379,7 @@ def test_an_answer_that_is_lost_after_the_commit_is_not_taken_for_a_row_that_sta
     ran = keeper.enforce(ARCHIVE, batch=SMALL)
     outcome = result_of(ran).outcomes[0]
     gone = before - keeper.ids()
-    assert (outcome.changed, outcome.deleted) == (0, len(gone))
+    assert outcome.deleted == len(gone)
+    # What another session of PostgreSQL captured is archived again, but for the two steps that were done.
+    assert (0 < outcome.changed < len(gone)) if keeper.engine is EngineName.POSTGRESQL else outcome.changed == 0
     assert set(keeper.archive().rows()) == gone

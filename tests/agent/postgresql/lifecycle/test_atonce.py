@@ -17,11 +17,13 @@ from databosun.api.lifecycleresult import RuleState
 from databosun.engines.lifecycle import hash_key
 from databosun.engines.postgresql.lifecycle import rows
 from databosun.engines.postgresql.lifecycle.atonce import AtOnce
+from databosun.engines.postgresql.lifecycle.rowsql import MOST_MEANWHILE, still_telling
 from support.lifecycling import HASH_KEY, Keeper, result_of, rule
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 WAITED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'keeper' AND wait_event_type = 'Lock'"
+LIMITS = "SELECT concat_ws('/', current_setting('lock_timeout'), current_setting('statement_timeout'))"
 OTHERS = "EXISTS (SELECT FROM public.orders AS o WHERE o.id = orders.id)"
 
 
@@ -114,14 +116,14 @@ def test_a_step_at_once_waits_briefly_and_any_other_as_long_as_it_may(
     changing, waits = rows.PostgreSQLRows._changing, set[str]()
 
     @contextmanager
-    def noted(self: rows.PostgreSQLRows, *arguments: Any) -> Iterator[None]:
-        with changing(self, *arguments):
-            waits.add(str(self._connected().execute("SHOW lock_timeout").fetchone()))
+    def noted(self: rows.PostgreSQLRows, *arguments: Any, **more: Any) -> Iterator[None]:
+        with changing(self, *arguments, **more):
+            waits.add(str(self._connected().execute(LIMITS).fetchone()))
             yield
 
     monkeypatch.setattr(rows.PostgreSQLRows, "_changing", noted)
     some, throttle = {"max_rows_per_run": 100}, {"lock_timeout_milliseconds": 7000}
-    for asked, wait in ((rule(limits=some), "50ms"), (rule(where=OTHERS, limits=some), "7s")):
+    for asked, wait in ((rule(limits=some), "50ms/5s"), (rule(where=OTHERS, limits=some), "7s/1h")):
         waits.clear()
         assert result_of(keeper.enforce(asked, throttle=throttle)).outcomes[0].deleted == 100
         assert waits == {f"('{wait}',)"}
@@ -156,18 +158,20 @@ def test_a_row_that_changes_while_it_is_waited_for_is_asked_anew(
 
 
 @pytest.mark.parametrize("where", ["status = 'closed'", f"status = 'closed' AND {OTHERS}"], ids=["at once", "locked"])
+@pytest.mark.parametrize("event", ["written anew", "another session"])
 def test_no_row_is_taken_for_one_that_was_archived_since_it_lies_where_that_did(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, where: str
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, where: str, event: str
 ) -> None:
+    """The same versions in other places; or a server that may have lost what it had done, and number it anew."""
     keeper.sql("CREATE INDEX other_way ON orders (id DESC)")
     monkeypatch.setattr(work, "FIRST_PART", 100)
     write, times = Ledger.write, []
 
-    def written(self: Ledger, rule: str, event: Event, keys: Any = (), **more: Any) -> int:
-        number = write(self, rule, event, keys, **more)
-        if event is Event.ARCHIVED and not times:
+    def written(self: Ledger, rule: str, what: Event, keys: Any = (), **more: Any) -> int:
+        number = write(self, rule, what, keys, **more)
+        if what is Event.ARCHIVED and not times:
             times.append(number)
-            keeper.sql("CLUSTER orders USING other_way")  # the same versions, in other places
+            keeper.sql("CLUSTER orders USING other_way") if event == "written anew" else keeper.cut()
         return number
 
     before, approved = keeper.ids(), keeper.look(rule(action=ActionType.ARCHIVE, where=where)).plan_hash
@@ -176,6 +180,24 @@ def test_no_row_is_taken_for_one_that_was_archived_since_it_lies_where_that_did(
     done = result_of(ran).outcomes[0]
     assert (done.failure, done.state, done.changed) == (None, RuleState.COMPLETED, 100)
     assert before - keeper.ids() == set(keeper.archive().rows())
+
+
+def test_a_step_at_once_that_takes_too_long_in_all_is_done_passing_by(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, at_once: list[str]
+) -> None:
+    monkeypatch.setattr(rows, "LONGEST", 1)
+    doomed = {one for one in keeper.ids() if one % 3 and one % 200 >= 90}
+    ran = keeper.enforce(rule())
+    assert (result_of(ran).outcomes[0].failure, not keeper.ids() & doomed) == (None, True)
+    assert at_once
+    assert not any(line["event"] == "step" for line in ran.lines)
+
+
+def test_a_version_is_told_by_its_number_until_that_comes_round() -> None:
+    """Numbers of transactions are of 32 bits in a row, and without end in a snapshot."""
+    since, now = 3 * 2**32 + 1000, 3 * 2**32 + 2000
+    early, due, later = "999", str(1000), str(2000 + MOST_MEANWHILE + 1)
+    assert still_telling({early, due, "1500", later, str(2**32 - 1)}, since, now) == {early, later, str(2**32 - 1)}
 
 
 def test_chunks_that_overlap_take_no_more_than_the_limit_and_name_every_row(

@@ -18,7 +18,7 @@ from databosun.engines.postgresql.lifecycle.rowsql import UNLOCKED, Places, RowS
 from databosun.engines.postgresql.lifecycle.shapes import Position
 
 # Types whose texts have no comma: a list of such is read in a tenth of the time that one of JSON takes.
-_PLAIN = re.compile(r"smallint|integer|bigint|numeric(?:\(.*\))?|uuid|date|timestamp.*")
+_PLAIN = re.compile(r"smallint|integer|bigint|numeric(?:\(.*\))?|uuid|date|timestamp(?:\(\d\))? with(?:out)? time zone")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,15 @@ from databosun.engines.postgresql.lifecycle.catalogue import split
 from databosun.engines.postgresql.lifecycle.conditions import source_of, working_condition
 from databosun.engines.postgresql.lifecycle.counts import age_of, along, instant, readable
 from databosun.engines.postgresql.lifecycle.masks import Mask, masks_of
-from databosun.engines.postgresql.lifecycle.rowsql import LOCKED, UNLOCKED, Places, RowSQL, join_places, split_places
+from databosun.engines.postgresql.lifecycle.rowsql import (
+    LOCKED,
+    UNLOCKED,
+    Places,
+    RowSQL,
+    join_places,
+    split_places,
+    still_telling,
+)
 from databosun.engines.postgresql.lifecycle.shapes import Position, Shape, leaves
 from databosun.engines.postgresql.lifecycle.statements import no_table, number, one, stepping
 from databosun.engines.postgresql.lifecycle.watch import watch_of
@@ -34,10 +42,14 @@ from databosun.engines.postgresql.lifecycle.watch import watch_of
 # Rows are read by key and by place: for many at once the server would rather read the whole table.
 _BY_PLACE = "SET LOCAL enable_seqscan = off"
 _BRIEFLY = sql.SQL(
-    "SELECT pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('lock_timeout', {}::text, true)"
+    "SELECT pg_catalog.set_config('enable_seqscan', 'off', true), "
+    "pg_catalog.set_config('lock_timeout', {}::text, true), pg_catalog.set_config('statement_timeout', {}::text, true)"
 )
-MOST_BRIEF = 50  # milliseconds that a step at once waits for others, while others may wait for it
-_IN_THE_WAY = ("55P03", "40P01")  # lock_not_available, deadlock_detected
+MOST_BRIEF = 50  # milliseconds that a step at once waits for one row, while others may wait for it
+LONGEST = 5000  # milliseconds of all of it: it may come upon many such rows, one after the other
+_IN_THE_WAY = ("55P03", "40P01", "57014")  # lock_not_available, deadlock_detected, query_canceled
+_UNDER_WAY = sql.SQL("pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::int8")
+_NEXT = sql.SQL("SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8")
 PASSING_BY = 10  # steps that pass over what others hold, after one that came upon it
 # Between one form and the next the store reads back what it was given.
 _PATIENT = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
@@ -83,7 +95,8 @@ class PostgreSQLRows:
         deletes = step.rule.action in (ActionType.DELETE, ActionType.PURGE, ActionType.ARCHIVE)
         self._at_once = deletes and self._condition.alone and self._watch.plain
         self._passing_by = 0
-        self._brief = min(MOST_BRIEF, scope.lock_milliseconds)
+        limits = min(MOST_BRIEF, scope.lock_milliseconds), min(LONGEST, int(scope.statement_seconds * 1000))
+        self._briefly = _BRIEFLY.format(*limits)
 
     @property
     def definition(self) -> str:
@@ -116,30 +129,45 @@ class PostgreSQLRows:
                 version = sql.SQL("{}.xmin::text").format(self._condition.alias)
                 key = [statements.text_of(name) for name in shape.key]
                 picked = self._pick(statements.pick(rows, self._after, UNLOCKED, [version, *key]))
-                file = number(one(self._connected(), sql.SQL("SELECT {}").format(statements.file()))[0])
+                file, since = one(self._connected(), sql.SQL("SELECT {}, {}").format(statements.file(), _UNDER_WAY))
                 if picked.count:
                     write("jsonl", self._feed(statements.json_lines(picked.places)))
                     write("copy", self._feed(statements.copy_text(picked.places)))
             if picked.count:
                 self._after = picked.last
                 versions, *keys = picked.lists
-                return Capture(shape.path, list(zip(*keys, strict=True)), versions, split_places(picked.places), file)
+                return Capture(
+                    shape.path,
+                    list(zip(*keys, strict=True)),
+                    versions,
+                    split_places(picked.places),
+                    number(file),
+                    number(since),
+                    self._connected(),
+                )
             self._leaf, self._after = self._leaf + 1, None
         return Capture(self._table.name)
 
     def release(self, capture: Capture, begin: int, rows: int) -> Batch:
-        """Delete those that are still as they were."""
+        """Delete those that are still as they were. Nothing where the session is another by now: they are archived
+        again by it."""
         shape, places = self._shape(capture), capture.places[begin : begin + rows]
-        where, versions = join_places(places), set(capture.marks[begin : begin + rows])
+        if capture.reader is not self._connected():
+            return Batch(len(places))
+        where = join_places(places)
+
+        def versions() -> set[str]:
+            marks = set(capture.marks[begin : begin + rows])
+            return still_telling(marks, capture.since, number(one(self._connected(), _NEXT)[0]))
 
         def at_once() -> tuple[Key, ...]:
-            with self._changing(shape, self._brief):
-                return self._listed(AtOnce(shape, self._condition).release(where, versions, capture.file))
+            with self._changing(shape, briefly=True):
+                return self._listed(AtOnce(shape, self._condition).release(where, versions(), capture.file))
 
         def locked() -> tuple[Key, ...]:
             statements = RowSQL(shape, self._condition)
             with self._changing(shape):
-                same = one(self._connected(), statements.unchanged(where, versions, capture.file))[0]
+                same = one(self._connected(), statements.unchanged(where, versions(), capture.file))[0]
                 return self._keys(statements.delete(str(same))) if same is not None else ()
 
         return Batch(len(places), self._quickest(at_once, locked))
@@ -160,11 +188,11 @@ class PostgreSQLRows:
         return Left(number(row[0]), instant(row[1]))
 
     @contextmanager
-    def _changing(self, shape: Shape, lock_milliseconds: int | None = None) -> Iterator[None]:
+    def _changing(self, shape: Shape, *, briefly: bool = False) -> Iterator[None]:
         """A transaction that changes rows. Committed where what the rule stands on is as it was."""
         with stepping(f"working on {shape.full_name}"), self._connected().transaction():
             self._watch.begin(shape.path)
-            self._connected().execute(_BY_PLACE if lock_milliseconds is None else _BRIEFLY.format(lock_milliseconds))
+            self._connected().execute(self._briefly if briefly else _BY_PLACE)
             yield
             self._watch.demand_same(shape.path)
 
@@ -181,7 +209,7 @@ class PostgreSQLRows:
         return locked()
 
     def _take_at_once(self, shape: Shape, rows: int) -> Batch:
-        with self._changing(shape, self._brief):
+        with self._changing(shape, briefly=True):
             count, *more = one(self._connected(), AtOnce(shape, self._condition).take(rows, self._after))
         if not number(count):
             return Batch(0)

@@ -20,6 +20,8 @@ Places = str
 LOCKED = sql.SQL("FOR UPDATE SKIP LOCKED")
 UNLOCKED = sql.SQL("")
 _ROW = sql.Identifier("databosun_row")
+_ROUND = 2**32
+MOST_MEANWHILE = 2**24  # transactions of others during one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class RowSQL:
     def as_captured(self, versions: Collection[str], file: int) -> sql.Composed:
         """That what lies somewhere is the row that lay there at the capture. A change makes another version elsewhere,
         and what comes to lie there later is of a transaction that had not ended by then. Only who writes the whole
-        table anew changes rows and keeps both; that makes another file."""
+        table anew changes rows and keeps both; that makes another file. It holds within one session: a server that
+        failed over, or came back from a crash, numbers transactions anew that nobody kept."""
         return sql.SQL("{alias}.xmin = ANY ({versions}::xid[]) AND (SELECT {file}) = {known}").format(
             alias=self.condition.alias,
             versions=sql.Literal(f"{{{','.join(versions)}}}"),
@@ -225,6 +228,13 @@ class RowSQL:
 
     def texts_of(self, names: Sequence[str]) -> list[sql.Composed]:
         return [self.text_of(name) for name in names]
+
+
+def still_telling(versions: Collection[str], since: int, now: int) -> set[str]:
+    """The versions of a capture that no later row can have: transactions are numbered round and round. `since`, `now`:
+    the first that was under way at the capture, and the next one to begin, as they are numbered without end."""
+    span = now - since + MOST_MEANWHILE
+    return {one for one in versions if (int(one) - since) % _ROUND >= span}
 
 
 def split_places(places: Places) -> tuple[str, ...]:
