@@ -21,7 +21,7 @@ FAULTS = (
     InjectedFault(kind=FaultKind.CONTAINER_KILL),
     InjectedFault(kind=FaultKind.NETWORK_PARTITION, duration="30s"),
 )
-POD = PodFound("n", "0", ("h",), "StatefulSet s", deleting=False, agent=False, containers=("c",))
+POD = PodFound("n", "0", ("h",), "StatefulSet s", deleting=False, agent=False, containers=("c",), claims=frozenset("c"))
 ACTIONS = (
     "look",
     "look",

@@ -45,9 +45,13 @@ def asks(drive: Driver, request: Request) -> str | None:
 
 
 def member(name: str, namespace: str = NAMESPACE, owner: Object = OWNER) -> Object:
-    """A pod that its owner brings back."""
+    """A pod that its owner brings back, with the data in a claim."""
     metadata = {"name": name, "namespace": namespace, "ownerReferences": [owner | {"controller": True}]}
-    spec = {"containers": [{"name": "postgresql", "image": "x"}], "hostname": name, "subdomain": "orders"}
+    spec = {
+        "containers": [{"name": "postgresql", "image": "x", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+        "hostname": name, "subdomain": "orders",
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": f"data-{name}"}}],
+    }  # fmt: skip
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 

@@ -116,6 +116,16 @@ class Server:
         eventually("its master sees it", lambda: "state=online" in master.info("replication").get("slave0", ""))
         return self
 
+    def keep(self) -> None:
+        """Write all to a file from now on, also after a restart, and return once that is whole."""
+        self.calls([("CONFIG", "SET", "appendonly", "yes"), ("CONFIG", "REWRITE")])
+
+        def whole() -> bool:
+            said = self.info("persistence")
+            return said["aof_rewrite_in_progress"] == said["aof_rewrite_scheduled"] == "0"
+
+        eventually("all is in its file", whole)
+
     def log(self) -> str:
         """What it logged."""
         return (self.folder / "log").read_text()

@@ -241,6 +241,7 @@ class ActAnswer(Model):
     plan_hash: Line
     done: bool
     message: Message
+    guard: GuardResult | None = Field(default=None, description="Not done: the guard that did not hold, if it was one.")
 
 
 class FailoverTask(Model):

@@ -39,6 +39,7 @@ from databosun.domain.failoverchaos import (
     read_injection,
 )
 from databosun.domain.failovercnpg import ClusterFacts, handover
+from databosun.domain.failoverkept import claims_of
 from databosun.domain.plan import ANNOTATION_ENDS, LABEL_TASK
 from databosun.kube.errors import AlreadyExists, Conflict
 from databosun.kube.port import Access
@@ -105,7 +106,7 @@ class Act:
             return False
         if decided.done:
             await tell(f"{decided.message}, as plan {self.plan.hash} has it")
-        await self._annotate(agent, ANSWER_ANNOTATION, decided.model_dump_json(by_alias=True))
+        await self._annotate(agent, ANSWER_ANNOTATION, decided.model_dump_json(by_alias=True, exclude_none=True))
         return True
 
     @property
@@ -204,4 +205,5 @@ def _found(body: Mapping[str, Any]) -> PodFound:
         deleting="deletionTimestamp" in metadata,
         agent=LABEL_TASK in metadata.get("labels", {}),
         containers=tuple(one["name"] for one in spec.get("containers", ())),
+        claims=claims_of(spec),
     )

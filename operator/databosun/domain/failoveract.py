@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
 
-from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverPlan
+from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverPlan, GuardResult
 from databosun.api.injection import FaultKind, InjectedFault
 from databosun.domain.failoverchaos import Injection, chosen_container
 from databosun.domain.failovercnpg import CLOUD_NATIVE_PG, ClusterFacts
+from databosun.domain.failoverkept import claim_guard
 
 ENDS_PODS = ("Patroni", "ReplicaSet", "StatefulSet", CLOUD_NATIVE_PG)
 """The providers whose forced failover is the end of the primary's pod."""
@@ -19,7 +20,8 @@ ENDS_PODS = ("Patroni", "ReplicaSet", "StatefulSet", CLOUD_NATIVE_PG)
 
 @dataclass(frozen=True, slots=True)
 class PodFound:
-    """The pod of the primary. `owner`: what makes another one in its place; `addresses`: its own."""
+    """The pod of the primary. `owner`: what makes another one in its place; `addresses`: its own; `claims`: those of
+    its containers that write to what outlives the pod."""
 
     name: str
     uid: str
@@ -28,6 +30,7 @@ class PodFound:
     deleting: bool
     agent: bool
     containers: tuple[str, ...] = ()
+    claims: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ def _decide_end(facts: ActFacts, now: datetime) -> EndPod | ActAnswer:
     why = _against(facts)
     if why is not None or pod is None:
         return _answer(facts, why or "it is gone")
-    return EndPod(pod.name, pod.uid, first=True)
+    return _unkept(facts, pod) or EndPod(pod.name, pod.uid, first=True)
 
 
 def _decide_injection(facts: ActFacts, now: datetime) -> Act:
@@ -171,7 +174,8 @@ def _decide_injection(facts: ActFacts, now: datetime) -> Act:
     found = chosen_container(facts.plan.fault, pod.containers)
     if found.refused is not None:
         return _answer(facts, f"the pod {pod.name} {found.refused}")
-    return Inject(pod.name, pod.uid, found.container, first=facts.begun is None)
+    unkept = _unkept(facts, pod, found.container)
+    return unkept or Inject(pod.name, pod.uid, found.container, first=facts.begun is None)
 
 
 def _decide_handover(facts: ActFacts, now: datetime) -> HandOver | ActAnswer:
@@ -230,6 +234,14 @@ def _against_pod(facts: ActFacts, pod: PodFound) -> str | None:
     return facts.denied
 
 
+def _unkept(facts: ActFacts, pod: PodFound, container: str | None = None) -> ActAnswer | None:
+    guard = claim_guard(facts.plan, fault_of(facts.plan), pod.name, pod.claims, container)
+    if guard is None or guard.ok:
+        return None
+    message = f"guard {guard.name}: found {guard.observed}, expected {guard.limit}; {guard.message}"
+    return _answer(facts, message, guard=guard)
+
+
 def _port(member: str) -> str:
     return member.rpartition(":")[2]
 
@@ -246,5 +258,5 @@ def _late(asked: ActAsked) -> str:
     return f"the operator came to it after {asked.not_after.isoformat()}, too late"
 
 
-def _answer(facts: ActFacts, message: str, *, done: bool = False) -> ActAnswer:
-    return ActAnswer(plan_hash=facts.asked.plan_hash, done=done, message=message)
+def _answer(facts: ActFacts, message: str, *, done: bool = False, guard: GuardResult | None = None) -> ActAnswer:
+    return ActAnswer(plan_hash=facts.asked.plan_hash, done=done, message=message, guard=guard)

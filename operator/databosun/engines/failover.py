@@ -40,7 +40,12 @@ class FailoverFault(StrEnum):
 
 
 class Declined(UserFault):
-    """Nothing was moved, and nothing will be: a test that ends so is refused."""
+    """Nothing was moved, and nothing will be: a test that ends so is refused. `guard`: the one that did not hold, where
+    it was one that only the operator can ask."""
+
+    def __init__(self, reason: str, message: str, guard: GuardResult | None = None) -> None:
+        super().__init__(reason, message)
+        self.guard = guard
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,11 +274,15 @@ def test_a_server_that_is_killed_and_started_in_place_stays_primary_and_what_tha
 
 def test_what_the_operator_declines_is_refused_and_nothing_moves(yard: PatroniYard, tmp_path: Path) -> None:
     job = yard.job(tmp_path, FailoverMode.FORCED_FAILOVER)
-    job.operator = lambda asked: ActAnswer(plan_hash=asked.plan_hash, done=False, message="it may not delete pods")
+    guard = GuardResult(name="dataOnClaim", ok=False, observed="no claim", limit="a claim")
+    job.operator = lambda asked: ActAnswer(
+        plan_hash=asked.plan_hash, done=False, message="it may not delete pods", guard=guard
+    )
     plan, primary = job.plan(), yard.leader
     found = job.switch(plan)
     assert (found.verdict, found.reason, found.ordered_at) == (FailoverVerdict.REFUSED, "NotEnded", None), found
     assert "it may not delete pods" in found.message
+    assert [one for one in found.guards if not one.ok] == [guard]
     assert yard.leader is primary
     assert yard.leftovers() == []
 

@@ -90,6 +90,8 @@ def test_a_fault_to_the_master_shows_whom_the_sentinels_promote_and_that_it_stay
     sentinel: SentinelYard, tmp_path: Path
 ) -> None:
     """Nothing is ordered of anybody: the Sentinels find out by themselves."""
+    for node in sentinel.nodes:
+        node.keep()
     job = sentinel.job(tmp_path, FailoverMode.FAULT_INJECTION)
     job.fault = InjectedFault(kind=FaultKind.POD_DELETE)
     plan = job.plan()
@@ -111,6 +113,31 @@ def test_a_fault_to_the_master_shows_whom_the_sentinels_promote_and_that_it_stay
     assert measured.write_downtime_seconds > 1.5  # down-after-milliseconds is 2000
     assert _is_master(sentinel.named(found.candidate or ""))
     assert found.settled
+
+
+def test_a_master_that_would_forget_is_not_struck_for_its_replicas_would_copy_that(
+    sentinel: SentinelYard, tmp_path: Path
+) -> None:
+    """Ended and started again before a Sentinel misses it, it is master, and empty, and so are all soon."""
+    job = sentinel.job(tmp_path, FailoverMode.FAULT_INJECTION)
+    job.fault = InjectedFault(kind=FaultKind.POD_DELETE)
+    plan = job.plan()
+    master = sentinel.named(plan.primary)
+    for number in range(500):
+        master.call("SET", f"kept:{number}", "1")
+
+    def operator(asked: ActAsked) -> ActAnswer:
+        master.stop()
+        master.start()
+        return ActAnswer(plan_hash=asked.plan_hash, done=True, message="started again")
+
+    job.operator = operator
+    found = job.switch(plan, rejoin_seconds=1.0)
+    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed"), found
+    (failing,) = [one for one in found.guards if not one.ok]
+    assert (failing.name, failing.observed) == ("appendOnly", "appendonly no")
+    assert [node.call("EXISTS", "kept:0") for node in sentinel.nodes] == [1, 1, 1]
+    assert found.ordered_at is None
 
 
 def test_topology_names_who_is_what(sentinel: SentinelYard) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from databosun.domain.failoverchaos import CHAOS_GROUP, CHAOS_VERSION
-from databosun.kube.resources import NETWORK_CHAOS, Object
+from databosun.kube.resources import NETWORK_CHAOS, POD_CHAOS, Object
 from support.agentrun import NAMESPACE
 from support.chaoskube import Fault, Mode
-from support.failoveracts import RUN, answer, begin, members, told
+from support.failoveracts import RUN, answer, begin, member, members, told
 from support.operator import Rig
 from support.operator_scenarios import HOUR, Driver, approval_of, runs_done
 
 MODE = "FaultInjection"
+STATEFUL: Object = {"provider": "StatefulSet", "endpoints": ["n1.orders:5432", "n2.orders:5432"]}
 END, CUT = {"kind": "PodDelete"}, {"kind": "NetworkPartition", "duration": "30s"}
 
 
@@ -100,6 +101,19 @@ async def test_what_is_not_there_or_not_allowed_is_said(
     assert words in said["message"]
     assert len(await members(drive)) == 1
     assert await injections(drive) == []
+
+
+@pytest.mark.parametrize("fault", [END, {"kind": "ContainerKill"}], ids=lambda one: str(one["kind"]))
+async def test_what_would_take_the_data_with_it_is_not_done_and_the_guard_is_told(
+    drive: Driver, fault: dict[str, Any]
+) -> None:
+    pod = member("n1")
+    pod["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    await begin(drive, pod, STATEFUL, mode=MODE, fault=fault)
+    said = await answer(drive)
+    assert (said["done"], said["guard"]["name"], said["guard"]["ok"]) == (False, "dataOnClaim", False)
+    assert len(await members(drive)) == 1
+    assert [one async for one in drive.rig.kube.list(POD_CHAOS, NAMESPACE)] == []
 
 
 @pytest.mark.parametrize("mode", list(Mode))

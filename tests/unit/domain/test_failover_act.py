@@ -22,14 +22,16 @@ from databosun.domain.failoveract import (
     pod_names,
 )
 from databosun.domain.failoverchaos import Injection, injection_body, read_injection
+from databosun.domain.failoverkept import claims_of
 from databosun.domain.failoverplan import make_plan
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PLAN = make_plan("u", "Patroni", FailoverMode.FORCED_FAILOVER, "orders-0", "orders-1", ["orders-0", "orders-1"])
 ASKED = ActAsked(plan_hash=PLAN.hash, member="orders-0", host="10.0.0.7", not_after=NOW + timedelta(seconds=90))
 POD = PodFound(
-    "orders-0", "uid-1", ("10.0.0.7", "orders-0.orders.shop.svc"), "StatefulSet orders", deleting=False, agent=False
-)
+    "orders-0", "uid-1", ("10.0.0.7", "orders-0.orders.shop.svc"), "StatefulSet orders", deleting=False, agent=False,
+    claims=frozenset({"postgresql"}),
+)  # fmt: skip
 FACTS = ActFacts(ASKED, PLAN, POD, begun=None, denied=None, against=None)
 
 
@@ -164,6 +166,63 @@ def test_what_cannot_be_done_is_refused_and_says_why(found: ActFacts, words: str
     assert isinstance(said, ActAnswer)
     assert not said.done
     assert words in said.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "claims"),
+    [
+        (InjectedFault(kind=FaultKind.POD_DELETE), frozenset[str]()),
+        (KILL, frozenset[str]()),
+        (KILL, frozenset({"metrics"})),  # the container that is killed is another one
+    ],
+)
+def test_what_would_take_the_data_with_it_is_refused_by_a_guard(fault: InjectedFault, claims: frozenset[str]) -> None:
+    found = faulty(fault)
+    assert found.pod
+    said = decide_act(replace(found, pod=replace(found.pod, claims=claims)), NOW)
+    assert isinstance(said, ActAnswer)
+    assert (said.done, said.guard and (said.guard.name, said.guard.ok)) == (False, ("dataOnClaim", False))
+    assert "writes to no persistentVolumeClaim" in said.message
+    assert not isinstance(decide_act(found, NOW), ActAnswer)
+
+
+def test_a_partition_ends_nothing_and_needs_no_claim() -> None:
+    found = faulty(CUT)
+    assert found.pod
+    assert isinstance(decide_act(replace(found, pod=replace(found.pod, claims=frozenset())), NOW), Inject)
+
+
+@pytest.mark.parametrize(
+    ("provider", "candidate", "ended"),
+    [
+        ("Patroni", "orders-1", True),  # made anew from the one that leads then
+        ("Patroni", "orders-0", False),  # the only one
+        ("StatefulSet", "orders-1", False),
+        ("ReplicaSet", "orders-1", False),  # empty, it may vote all the same
+        ("CloudNativePG", "orders-1", False),
+    ],
+)
+def test_a_forced_failover_takes_data_with_it_only_where_an_empty_member_never_leads(
+    provider: str, candidate: str, ended: bool
+) -> None:
+    plan = make_plan("u", provider, FailoverMode.FORCED_FAILOVER, "orders-0", candidate, ["orders-0", "orders-1"])
+    found = facts(plan=plan, asked_plan_hash=plan.hash, pod_claims=frozenset())
+    assert isinstance(decide_act(found, NOW), EndPod) is ended
+
+
+def test_a_claim_counts_where_a_container_may_write_to_it() -> None:
+    claim = {"persistentVolumeClaim": {"claimName": "c"}}
+    volumes = [
+        {"name": "data", **claim}, {"name": "fixed", "persistentVolumeClaim": {"claimName": "c", "readOnly": True}},
+        {"name": "tmp", "emptyDir": {}}, {"name": "gone", "ephemeral": {"volumeClaimTemplate": {}}},
+    ]  # fmt: skip
+    mounts = {
+        "db": [{"name": "tmp"}, {"name": "data"}], "reads": [{"name": "data", "readOnly": True}],
+        "fixed": [{"name": "fixed"}], "scratch": [{"name": "tmp"}, {"name": "gone"}], "bare": [],
+    }  # fmt: skip
+    containers = [{"name": name, "volumeMounts": of} for name, of in mounts.items()]
+    assert claims_of({"volumes": volumes, "containers": containers}) == {"db"}
+    assert claims_of({"containers": [{"name": "db"}]}) == frozenset()
 
 
 def test_members_named_by_an_address_are_found_and_the_address_must_be_the_members_own() -> None:

@@ -52,7 +52,7 @@ class Asking:
         ctx.log.info("answered", done=answer.done, message=answer.message)
         if not answer.done:
             message = f"{member} was not struck, and nothing was moved: {answer.message}"
-            raise Declined(FailoverFault.NOT_ENDED, message)
+            raise Declined(FailoverFault.NOT_ENDED, message, answer.guard)
 
     def _answer(self) -> ActAnswer | None:
         try:

@@ -64,6 +64,7 @@ class Drive:
             return found.refused(refused.reason, refused.message)
         except Declined as declined:
             found.ordered = found.ordered_at = None
+            found.guards += [declined.guard] if declined.guard is not None else []
             self._clean_up()
             return found.refused(declined.reason, declined.message)
         except Stopped as stopped:

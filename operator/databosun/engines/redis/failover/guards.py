@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from databosun.api.failover import GuardResult
-from databosun.engines.redis.failover.nodes import Nodes, Place
+from databosun.engines.redis.failover.nodes import NodeFacts, Nodes, Place
 from databosun.engines.redis.failover.probe import CLUSTER_GRANTS, GRANTS, Keys, lacking
 from databosun.engines.redis.failover.sentinels import Word
 from databosun.engines.redis.resp import encode
@@ -24,6 +24,21 @@ def quorum_guard(word: Word | None) -> GuardResult:
         observed=quorum or "OK",
         limit="OK of SENTINEL CKQUORUM",
         message=None if quorum is None else "start the Sentinels that are away; they could not agree",
+    )
+
+
+def kept_guard(master: NodeFacts | None) -> GuardResult:
+    """Whether a master that a fault ends comes back with all it had: else it is back, empty or of yesterday, before any
+    Sentinel has missed it, and its replicas copy that."""
+    forgets = master.forgets if master is not None else "no master"
+    return GuardResult(
+        name="appendOnly",
+        ok=forgets is None,
+        observed=forgets or "appendonly yes",
+        limit="appendonly yes on the master, written without errors and not just being rewritten",
+        message=None
+        if forgets is None
+        else "set appendonly yes in the configuration of every node, on a volume that outlives its pod",
     )
 
 

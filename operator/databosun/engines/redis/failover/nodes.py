@@ -41,7 +41,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """One look. `offset`: what it has of its master's stream, or has streamed itself."""
+    """One look. `offset`: what it has of its master's stream, or has streamed itself; `forgets`: why it may come back
+    with less than it acknowledged when it is started again, None: it writes all of it to a file."""
 
     run_id: str
     sentinel: bool
@@ -55,6 +56,7 @@ class NodeFacts:
     priority: int
     demands_replicas: bool
     evicts: str | None
+    forgets: str | None
 
 
 def ask_node(wire: Wire, seconds: float = CONNECT_SECONDS) -> NodeFacts:
@@ -82,7 +84,19 @@ def parse_node(text: bytes) -> NodeFacts:
         priority=int(said.get("slave_priority", "100")),
         demands_replicas="min_slaves_good_slaves" in said or "min_replicas_good_replicas" in said,
         evicts=policy if policy != "noeviction" and said.get("maxmemory", "0") != "0" else None,
+        forgets=_forgets(said),
     )
+
+
+def _forgets(said: Mapping[str, str]) -> str | None:
+    """While the append-only file is written anew, the old one may be of a time when it was off, or of another master:
+    INFO does not tell those from a rewrite that does no harm."""
+    if said.get("aof_enabled") != "1":
+        return "appendonly no"
+    if said.get("aof_last_write_status", "ok") != "ok":
+        return f"aof_last_write_status {said['aof_last_write_status']}"
+    busy = [name for name in ("aof_rewrite_in_progress", "aof_rewrite_scheduled") if said.get(name, "0") != "0"]
+    return f"{busy[0]} {said[busy[0]]}" if busy else None
 
 
 @dataclass(frozen=True, slots=True)

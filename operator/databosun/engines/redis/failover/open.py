@@ -27,7 +27,7 @@ class RedisFailover:
         if site.provider.provider == CLUSTER:
             yield open_cluster(site)
         elif site.provider.provider == SENTINEL:
-            yield open_sentinel(site)
+            yield open_sentinel(site, mode)
         else:
             known = " or ".join(self.providers)
             message = f"Redis is failed over by provider {known} in this release, not by {site.provider.provider}"

@@ -23,7 +23,7 @@ from databosun.engines.failover import (
     Watcher,
     probe_error,
 )
-from databosun.engines.redis.failover.guards import mover_guard, probe_guard, quorum_guard
+from databosun.engines.redis.failover.guards import kept_guard, mover_guard, probe_guard, quorum_guard
 from databosun.engines.redis.failover.members import (
     ask_or_why,
     eviction_notes,
@@ -51,7 +51,8 @@ AGREE_SECONDS = 10.0
 
 @dataclass
 class SentinelProvider:
-    """One master set. `members`: who answered with which run id, so that a client knows whom it talks to."""
+    """One master set. `members`: who answered with which run id, so that a client knows whom it talks to; `struck`:
+    the master is to be struck by a fault."""
 
     site: Site
     sentinels: Sentinels
@@ -59,6 +60,7 @@ class SentinelProvider:
     probe: Nodes
     keys: Keys
     clients: Clients
+    struck: bool = False
     members: dict[str, str] = field(default_factory=dict)
     _word: Word | None = None
     _promoted: Place | None = None
@@ -94,12 +96,13 @@ class SentinelProvider:
         return next((str(one.place) for one in ranked if str(one.place) in fit), None)
 
     def examine(self, topology: Topology, candidate: str | None) -> Sequence[GuardResult]:
-        """Quorum, grants, and the candidate."""
+        """Quorum, grants, and, where the master may be started again, whether it keeps what it has."""
         primary = Place.parse(topology.primary) if topology.primary else None
         return [
             quorum_guard(self._word),
             mover_guard(self.nodes, self._facts),
             *([probe_guard(self.probe, primary, self.keys)] if primary else []),
+            *([kept_guard(self._facts.get(primary) if primary else None)] if self.struck else []),
         ]
 
     def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
@@ -200,7 +203,7 @@ class SentinelProvider:
         return notes + eviction_notes(self._facts.values())
 
 
-def open_sentinel(site: Site) -> SentinelProvider:
+def open_sentinel(site: Site, mode: FailoverMode) -> SentinelProvider:
     """UserFault(ProviderUnsupported) without Sentinels."""
     given = site.provider
     if not given.endpoints or not given.master_name:
@@ -211,4 +214,5 @@ def open_sentinel(site: Site) -> SentinelProvider:
     sentinels = Sentinels(mover, places, given.master_name, site.operator.sentinel, site.pulse)
     probe = Nodes(site.probe, lambda: None)
     clients = Clients(site.probe, given.master_name)
-    return SentinelProvider(site, sentinels, Nodes(mover, site.pulse), probe, Keys.of(site), clients)
+    struck = mode is FailoverMode.FAULT_INJECTION
+    return SentinelProvider(site, sentinels, Nodes(mover, site.pulse), probe, Keys.of(site), clients, struck)
