@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -24,6 +25,8 @@ from databosun.engines.mysql import ENGINE
 from databosun.engines.mysql.physical import directory, take
 from databosun.engines.mysql.physical.doors import Doors
 from databosun.engines.mysql.physical.program import PROGRAM
+from databosun.engines.mysql.physical.spool import Spool
+from support.mariasample import fill
 from support.mariaserver import BACKUP_USER, MariaServer
 from support.mariayard import MariaFilesYard
 from support.pgserver import hand_over
@@ -312,18 +315,109 @@ def test_a_program_that_ends_well_without_its_word_is_no_success(
 def test_it_waits_no_longer_for_a_lock_than_other_backups(shared: MariaServer, workplace: Path) -> None:
     """The program itself would wait a year, and all DDL behind it."""
     seen: list[str] = []
+    with seeing(lambda _, sent: seen.extend(sent)):
+        back_up(target_of(shared, mount=shared.folder), workplace, method=Method.PHYSICAL)
+    waits = [int(one.rpartition("=")[2]) for one in seen if "lock_wait_timeout" in one]
+    assert len(waits) == 4
+    assert max(waits) == 60
+    assert seen[seen.index("BACKUP STAGE BLOCK_COMMIT") - 1].endswith("lock_wait_timeout=15")
+
+
+@contextmanager
+def seeing(see: Callable[[str, Sequence[str]], object]) -> Iterator[None]:
+    """Told of each statement of the program, and what is sent for it, before it is."""
     before = take._Instant.before
 
-    def spy(instant: take._Instant, statement: str) -> str:
+    def spy(instant: take._Instant, statement: str) -> tuple[str, ...]:
         sent = before(instant, statement)
-        seen.append(sent)
+        see(statement, sent)
         return sent
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(take._Instant, "before", spy)
-        back_up(target_of(shared, mount=shared.folder), workplace, method=Method.PHYSICAL)
-    waits = [one for one in seen if "lock_wait_timeout" in one]
-    assert waits == ["SET SESSION lock_wait_timeout=60"]
+        yield
+
+
+class Commits:
+    """`stopped`: the server has no commit go through just now."""
+
+    def __init__(self, server: MariaServer) -> None:
+        self._server = server
+        self._last = ""
+        self.stopped = False
+        server.sql("CREATE OR REPLACE TABLE tick (i INT)", "shop")
+
+    def see(self, statement: str, _: Sequence[str]) -> None:
+        """A statement that follows says that BLOCK_COMMIT has been answered."""
+        self.stopped = statement != take._END and (self.stopped or self._last == take._BLOCK_COMMIT)
+        self._last = statement
+
+    def demand(self, seconds: float) -> None:
+        """One that goes through within so long."""
+        with self._server.connect("shop", read_timeout=seconds) as connection, connection.cursor() as cursor:
+            cursor.execute("INSERT INTO tick VALUES (1)")
+
+
+@pytest.fixture(scope="module")
+def talkative() -> Iterator[MariaServer]:
+    """A server that logs to a table, which is copied while nothing can be committed: more than is kept in memory."""
+    server = MariaServer(settings={"log-output": "TABLE", "slow-query-log": "ON", "long-query-time": "0"})
+    server.init()
+    server.start()
+    fill(server)
+    allow(server)
+    for _ in range(6):
+        server.sql(f"SELECT '{'x' * 1_000_000}'")
+    yield server
+    server.remove()
+
+
+def test_no_commit_waits_for_the_store(talkative: MariaServer, workplace: Path) -> None:
+    """It may take minutes over what it is given."""
+    commits = Commits(talkative)
+
+    def trap(_name: str, _count: int) -> None:
+        if commits.stopped:
+            commits.demand(seconds=5)
+
+    with seeing(commits.see):
+        captured, sink = back_up(
+            target_of(talkative, mount=talkative.folder), workplace, trap=trap, method=Method.PHYSICAL
+        )
+    assert captured.objects
+    assert {one["name"] for one in sink.artefacts} >= {take.COPY}
+    assert list((workplace / "scratch").iterdir()) == []
+
+
+def test_a_scratch_that_is_too_small_for_it_is_said(talkative: MariaServer, workplace: Path) -> None:
+    with pytest.raises(UserFault, match=r"raise podTemplate\.scratch\.size") as caught:
+        back_up(
+            target_of(talkative, mount=talkative.folder), workplace, method=Method.PHYSICAL, scratch_bytes=1_000_000
+        )
+    assert caught.value.reason == "ScratchTooSmall"
+    Commits(talkative).demand(seconds=5)
+    eventually("no session is left", lambda: sessions(talkative) == 0)
+
+
+def test_the_server_does_not_wait_for_a_copy_that_stands_still(
+    talkative: MariaServer, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where this process is stopped, or its node is gone: the server itself ends it."""
+    commits = Commits(talkative)
+    monkeypatch.setitem(take._MOST_SECONDS, take._BLOCK_COMMIT, 2)
+    put = Spool.put
+
+    def stuck(spool: Spool, data: bytes, write: Callable[[bytes], object]) -> None:
+        if commits.stopped:
+            commits.demand(seconds=30)
+            commits.stopped = False
+        put(spool, data, write)
+
+    monkeypatch.setattr(Spool, "put", stuck)
+    with seeing(commits.see), pytest.raises(WorldFault, match="nothing could be committed") as caught:
+        back_up(target_of(talkative, mount=talkative.folder), workplace, method=Method.PHYSICAL)
+    assert caught.value.reason == "LockTimeout"
+    eventually("no session is left", lambda: sessions(talkative) == 0)
 
 
 def test_tables_of_engines_that_it_does_not_copy_are_refused_and_auto_dumps(

@@ -2,7 +2,7 @@
 
 What holds for `relay.py` holds here: no password in a file or an argument, TLS as the spec says. Beyond that, what the
 program says is seen before the server sees it: so the instant of the copy can be looked at from a session of our own
-while no commit can happen, and no wait for a lock is longer than ours.
+while no commit can happen, and no wait for a lock, nor for us, is longer than we say.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -36,9 +36,10 @@ _HEADER = 4
 
 class Doors:
     """Serves one program while the block runs. `socket_path` is for its `--socket`. `before`: told of each statement
-    before the server is, in a thread of its session; what it returns is sent instead."""
+    before the server is, in a thread of its session; what it returns is sent instead, in order: the program gets the
+    answer to the last one."""
 
-    def __init__(self, session: Session, before: Callable[[str], str]) -> None:
+    def __init__(self, session: Session, before: Callable[[str], Sequence[str]]) -> None:
         self._session = session
         self._before = before
         self._folder = Path(tempfile.mkdtemp(prefix="bosun-doors-"))
@@ -94,7 +95,7 @@ class Doors:
             try:
                 greet(client, upstream, self._session.dialect.relay_plugin)
                 clean = self._pump(client, upstream)
-            except (OSError, ssl.SSLError, ValueError) as error:
+            except (OSError, ssl.SSLError, ValueError, pymysql.MySQLError) as error:
                 self._fault = self._fault or error
                 return
             if clean:
@@ -127,15 +128,17 @@ class Doors:
                     del said[:size]
                     if packet[_HEADER:] == bytes([_QUIT]):
                         return True
-                    up.sendall(self._seen(packet))
+                    up.sendall(self._seen(packet, upstream))
         return False
 
-    def _seen(self, packet: bytes) -> bytes:
-        """The packet as the server is to have it."""
+    def _seen(self, packet: bytes, upstream: Connection[Any]) -> bytes:
+        """The packet as the server is to have it, once it has had what comes before it."""
         if packet[_HEADER : _HEADER + 1] != bytes([_QUERY]):
             return packet
         statement = packet[_HEADER + 1 :].decode("utf-8", "replace")
-        wanted = self._before(statement)
+        *first, wanted = self._before(statement)
+        for one in first:  # no answer is outstanding: the program waits for each
+            upstream.query(one)
         if wanted == statement:
             return packet
         payload = bytes([_QUERY]) + wanted.encode()

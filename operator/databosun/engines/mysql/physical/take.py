@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from databosun.engines.mysql.logplace import place_in_log
 from databosun.engines.mysql.physical.directory import LOST_AND_FOUND, backup_trace, directory_of
 from databosun.engines.mysql.physical.doors import Doors
 from databosun.engines.mysql.physical.program import COMMON, PROGRAM, BackupTool, backup_program
+from databosun.engines.mysql.physical.spool import Spool
 from databosun.engines.mysql.physical.stream import CopyCheck
 from databosun.engines.mysql.positions import BASE_FILE, Mark, backup_position
 from databosun.engines.mysql.server import SYSTEM_SCHEMAS, ServerFacts
@@ -39,9 +41,17 @@ _CHUNK = 256 * 1024
 _MOST_THREADS = 2
 # The program would wait a year for a lock; all who come after it, and want it too, wait behind it.
 _WAIT = re.compile(r"\s*SET SESSION lock_wait_timeout\s*=\s*\d+\s*", re.IGNORECASE)
-_WAIT_AS_WE_DO = "SET SESSION lock_wait_timeout=60"
-# From BLOCK_COMMIT until here nothing is committed.
-_END = "BACKUP STAGE END"
+_WAIT_SECONDS = 60
+# The stages in which others wait, and for how many seconds at most: the server itself ends a session that is silent for
+# longer, also where this process stands still or its node is gone, and goes on.
+_BLOCK_DDL, _BLOCK_COMMIT, _END = "BACKUP STAGE BLOCK_DDL", "BACKUP STAGE BLOCK_COMMIT", "BACKUP STAGE END"
+_MOST_SECONDS = {_BLOCK_DDL: 300, _BLOCK_COMMIT: 15, _END: 2147483}
+_WAITED = {
+    _BLOCK_DDL: "nobody could write to tables that follow no transactions (MyISAM, Aria), nor define any: turn large "
+    "ones into InnoDB",
+    _BLOCK_COMMIT: "nothing could be committed: see whether the disk of the server, the Job's scratch or its processor "
+    "are overloaded",
+}
 _SNAPSHOT_SECONDS = 5.0
 _KINDS = "SELECT CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME), t.ENGINE FROM information_schema.TABLES AS t " \
     "WHERE t.TABLE_SCHEMA NOT IN %s AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"  # fmt: skip
@@ -52,10 +62,13 @@ def back_up_physical(session: Session, facts: ServerFacts, plan: Plan, sink: Sin
     """Copy the data directory of the server; whatever `connection.database` says, all of it."""
     run = Run(session, facts, plan, sink)
     run.say("prepare")
-    with opened(session) as connection:
+    with Spool(plan.scratch, plan.scratch_bytes) as spool, opened(session) as connection:
         environment = gather_environment(connection, run.dialect, facts, facts.schemas)
-        instant = _Instant(connection, directory_of(facts))
-        told = _copy(run, instant)
+        instant = _Instant(connection, directory_of(facts), spool)
+        try:
+            told = _copy(run, instant)
+        except WorldFault as fault:
+            raise instant.told(fault) from fault
         at = instant.demand() - ((facts.replica.lag if facts.replica else None) or timedelta(0))
         mark = _mark(run, connection, told.get("binlog_info"))
         objects, left = _count(run, connection) if plan.fingerprints else ((), ())
@@ -87,22 +100,46 @@ class _Instant:
 
     connection: Connection[Any]
     data: Path
+    spool: Spool
 
     def __post_init__(self) -> None:
         self._before = backup_trace(self.data)
         self._at: datetime | None = None
         self._why = f"{PROGRAM} ended without `{_END}`"
+        self._stage: tuple[str, float] = "", 0.0
 
-    def before(self, statement: str) -> str:
+    def before(self, statement: str) -> tuple[str, ...]:
         """What is sent to the server instead of a statement of the program."""
         if _WAIT.fullmatch(statement):
-            return _WAIT_AS_WE_DO
-        if statement.strip().upper() == _END and self._at is None:
-            try:
-                self._look()
-            except (pymysql.MySQLError, OSError) as error:  # the server must not be kept waiting for it
-                self._why = f"its instant could not be read: {' '.join(map(str, error.args))}"
-        return statement
+            return (f"SET SESSION lock_wait_timeout={_WAIT_SECONDS}",)
+        stage = statement.strip().upper()
+        if stage not in _MOST_SECONDS:
+            return (statement,)
+        if stage == _BLOCK_COMMIT:
+            self.spool.hold()  # first: the store may take long over what it is given just now
+        if stage == _END:
+            if self._at is None:
+                try:
+                    self._look()
+                except (pymysql.MySQLError, OSError) as error:  # the server must not be kept waiting for it
+                    self._why = f"its instant could not be read: {' '.join(map(str, error.args))}"
+            self.spool.let_go()
+        self._stage = stage, time.monotonic()
+        most = _MOST_SECONDS[stage]
+        limits = f"SET SESSION wait_timeout={most}, lock_wait_timeout={min(_WAIT_SECONDS, most)}"
+        return limits, statement
+
+    def told(self, fault: WorldFault) -> WorldFault:
+        """Why the copy failed: where the server has let itself go, that."""
+        stage, since = self._stage
+        late = stage in _WAITED and time.monotonic() - since >= _MOST_SECONDS[stage]
+        if not late or fault.reason == Reason.LOCK_TIMEOUT:
+            return fault
+        message = (
+            f"the copy had not got beyond `{stage}` after {_MOST_SECONDS[stage]} s, so the server was let go and it is "
+            f"not kept; meanwhile {_WAITED[stage]}; the next attempt starts anew"
+        )
+        return WorldFault(Reason.LOCK_TIMEOUT, message)
 
     def demand(self) -> datetime:
         """When it was. SafetyStop where the directory that was copied did not show this server's backup."""
@@ -144,9 +181,10 @@ def _copy(run: Run, instant: _Instant) -> dict[str, str]:
         writer = run.sink.open(COPY, compress=True, check=lambda: check)
         with BackupTool(bound(argv), env=environment_of(Path(home), run.dialect), cwd=Path(home), capture=True) as tool:
             while data := tool.read(_CHUNK, pulse):
-                writer.write(data)
+                instant.spool.put(data, writer.write)
                 pulse()  # the program itself notices only in the end that the server is gone
             tool.require_completed(f"copying the data directory with {PROGRAM}")
+        instant.spool.finish(writer.write)
         writer.finish()
     if _FULL not in check.told["checkpoints"]:
         raise SafetyStop(Reason.FORMAT_CHECK_FAILED, f"{COPY} says {check.told['checkpoints']!r}, and not {_FULL}")
