@@ -267,8 +267,9 @@ class Agents:
                 self.bucket.deleted.append(id)
             return good.model_copy(update={"deleted": [DeletedBackup(id=id, deleted=True) for id in task.ids]})
         if isinstance(task, HoldTask):
-            self.bucket.held |= dict.fromkeys(task.ids, task.reason)
-            return good.model_copy(update={"held": list(task.ids)})
+            there = [id for id in task.ids if (task.database, id) in self.bucket.backups]
+            self.bucket.held |= dict.fromkeys(there, task.reason)
+            return good.model_copy(update={"held": there})
         return good.model_copy(update=self._look(task))
 
     def _at_the_server(self, request: Request, task: BackupTask | DropSlotTask) -> dict[str, object]:

@@ -105,7 +105,7 @@ class HoldTask(Model):
     task: Literal["hold"] = "hold"
     database: str
     ids: list[str] = Field(max_length=200)
-    reason: str | None = Field(description="None removes the hold.")
+    reason: str | None = Field(default=None, description="Absent: the hold is removed.")
 
 
 class CatalogTask(Model):

@@ -111,10 +111,11 @@ class StorageResult(Model):
 
 
 class DeletedBackup(Model):
-    """What became of one backup's data."""
+    """What became of one backup's data. `absent`: none were there, so nothing was deleted."""
 
     id: str
     deleted: bool
+    absent: bool = False
     locked_until: Instant | None = None
     message: str | None = None
 

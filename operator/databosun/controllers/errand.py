@@ -10,7 +10,7 @@ from databosun.api.request import Request
 from databosun.api.targets import SecretUse
 from databosun.api.v1alpha1.common import API_VERSION, PodTemplate
 from databosun.controllers.context import Context
-from databosun.controllers.jobs import Bench, observe
+from databosun.controllers.jobs import Bench, observe, over_by
 from databosun.controllers.seen import Meta
 from databosun.domain.attempt import Ending, JobSeen, Limits, judge
 from databosun.domain.plan import Action, DeleteJob, Owner, StartJob
@@ -25,11 +25,13 @@ LOOK_AGAIN = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """The Job that should be there now, if it is; how it ended, if it did; and everything that is over and may go."""
+    """The Job that should be there now, if it is; how it ended, if it did; and everything that is over and may go.
+    `alone`: no other pod of this task may be at work any more, not even one on its way out."""
 
     job: JobSeen | None
     ending: Ending | None
     leftovers: tuple[Action, ...]
+    alone: bool = True
 
 
 async def look(context: Context, key: Key, meta: Meta, task: str, job_name: str) -> Errand:
@@ -50,8 +52,10 @@ async def look(context: Context, key: Key, meta: Meta, task: str, job_name: str)
         pod = bench.pod_of(job)
         over += Bench([], [pod] if pod else []).releases()
         over.append(DeleteJob(meta.namespace, job["metadata"]["name"], job["metadata"]["uid"]))
-    over += Bench([], bench.orphans(task)).releases()
-    return Errand(current, ending, tuple(over))
+    orphans = bench.orphans(task)
+    over += Bench([], orphans).releases()
+    alone = all(over_by(one["metadata"]) <= context.clock.now() for one in (*gone, *orphans))
+    return Errand(current, ending, tuple(over), alone)
 
 
 async def dismiss(context: Context, meta: Meta, job: JobSeen) -> tuple[Action, ...]:

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from databosun.api.backuptasks import DeleteTask
-from databosun.api.request import Request
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.backuppolicy import BackupCounts, PendingDeletions
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.controllers import errand, holds
-from databosun.controllers import seen as read
+from databosun.controllers.carrying import carry_out, delete_object, unknown_storage
 from databosun.controllers.context import Context
-from databosun.controllers.covering import login_of
-from databosun.controllers.facts import cached_storage
-from databosun.controllers.judging import judge
+from databosun.controllers.holds import Holds, wanted_hold
+from databosun.controllers.judging import Judged, judge
 from databosun.controllers.matching import readers_of
+from databosun.controllers.policies import still_so
 from databosun.controllers.seen import SeenBackup, SeenPolicy
-from databosun.domain.attempt import DEADLINE_MARGIN
+from databosun.domain.closure import stood_on
 from databosun.domain.conditions import Wanted
 from databosun.domain.deletion import Blocked, Go, Nothing, Wait
-from databosun.domain.names import task_job_name
-from databosun.domain.plan import Action, DeleteObject
+from databosun.domain.plan import Action
 from databosun.domain.policy import RetentionSummary
 from databosun.domain.presets import EffectivePolicy
-from databosun.domain.requests import storage_target
 from databosun.domain.retention import RetentionPlan, failed_records_to_trim
 from databosun.kube.merge import merge_patch
-from databosun.kube.resources import BACKUPS
+from databosun.kube.resources import BACKUP_POLICIES, BACKUPS
 from databosun.runtime.queue import Key
 
 FAILED_RECORDS_KEPT = 10
-MAX_PER_JOB = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +46,7 @@ class Expiry:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._holds = Holds(context)
         self._looked: dict[str, int] = {}
 
     def wanted(self, seen: SeenPolicy, now: datetime) -> bool:
@@ -71,13 +65,16 @@ class Expiry:
     def _signature(self, seen: SeenPolicy) -> int:
         return hash(tuple((run.name, run.version) for run in self._context.finished.of_policy(seen.meta.uid)))
 
-    async def look(self, key: Key, seen: SeenPolicy, effective: EffectivePolicy, now: datetime) -> Expired:
-        """Read the records and decide, to the second: that is how a plan is shown and compared."""
+    async def look(self, key: Key, seen: SeenPolicy, effective: EffectivePolicy, now: datetime) -> Expired | None:
+        """Read the records and decide, to the second: that is how a plan is shown and compared. None: the policy is
+        another by now than this process had seen, and nothing was done by what it was."""
         now = now.replace(microsecond=0)
         signature = self._signature(seen)
         judged = await judge(self._context, seen, effective, now)
+        held = seen.spec.legal_hold
+        if judged.moves(policy_holds=held) and not await still_so(self._context, [(BACKUP_POLICIES, seen.meta)]):
+            return None
         mine, plan, decision = judged.mine, judged.plan, judged.decision
-        storage = cached_storage(self._context, seen.meta.namespace, seen.spec.storage_ref.name)
         by_name = {one.meta.name: one for one in mine}
         readers = readers_of(self._context, seen.meta.namespace, decision.ids) if isinstance(decision, Go) else []
         go = isinstance(decision, Go) and not seen.spec.suspend and not readers
@@ -87,14 +84,13 @@ class Expiry:
                 await self._mark(by_name[name])
         else:
             await self._write_expiry(by_name.values(), plan)
-        # What a person is deleting has a Job of its own.
-        marked = [one for one in mine if one.status.phase is BackupPhase.DELETING and not one.meta.deleting]
-        carry = await self._carry_out(key, seen, marked, now)
-        settled = await holds.settle(
-            self._context, key, seen.meta, "BackupPolicy", mine, storage, policy_holds=seen.spec.legal_hold, now=now
-        )
+        marked = await self._marked(judged)
+        carry = await carry_out(self._context, key, seen, _may_go(judged, marked, policy_holds=held), now)
+        # Of what a Job may be deleting right now, nobody could say that a hold came in time.
+        calm = mine if carry.quiet else [one for one in mine if one.status.phase is not BackupPhase.DELETING]
+        settled = await self._holds.settle(key, seen, calm, now)
         trim = tuple(
-            _delete(by_name[name])
+            delete_object(by_name[name])
             for name in failed_records_to_trim(judged.facts, FAILED_RECORDS_KEPT)
             if name in by_name
         )
@@ -103,7 +99,8 @@ class Expiry:
             self._looked.pop(seen.meta.uid, None)
         else:
             self._looked[seen.meta.uid] = signature
-        condition = _condition(decision, carry.problem or settled.problem, readers, suspended=seen.spec.suspend)
+        problem = carry.problem or settled.problem or unknown_storage(judged.lost)
+        condition = _condition(decision, problem, readers, suspended=seen.spec.suspend)
         summary = RetentionSummary(condition, _changes(decision, mine, plan, now if busy else None))
         wakes = [
             plan.next_change,
@@ -115,6 +112,18 @@ class Expiry:
         wake_at = min((at for at in wakes if at is not None), default=None)
         after = (*carry.after, *settled.after, *trim)
         return Expired(summary, (*carry.before, *settled.before), after, wake_at)
+
+    async def _marked(self, judged: Judged) -> list[SeenBackup]:
+        """What is to be deleted; but what a backup stands on that was given back for a hold is given back with it: its
+        data are whole, since none goes before what stands on it."""
+        # What a person is deleting has a Job of its own.
+        marked = [one for one in judged.mine if one.status.phase is BackupPhase.DELETING and not one.meta.deleting]
+        kept = {fact.id for fact in judged.facts if fact.held and fact.succeeded and not fact.deleting}
+        needed = stood_on(judged.facts, kept)
+        for one in marked:
+            if one.meta.name in needed:
+                await self._patch(one, one.status.model_copy(update={"phase": BackupPhase.SUCCEEDED}).dump())
+        return [one for one in marked if one.meta.name not in needed]
 
     async def _mark(self, one: SeenBackup) -> None:
         """Write phase Deleting: from here on nobody takes this backup for good."""
@@ -141,94 +150,16 @@ class Expiry:
         body = await self._context.kube.patch_status(BACKUPS, meta.namespace, meta.name, patch, meta.resource_version)
         self._context.took("Backup", body)
 
-    async def _carry_out(self, key: Key, seen: SeenPolicy, marked: Sequence[SeenBackup], now: datetime) -> _Carry:
-        """Delete the data of what is marked, one database at a time, then the objects whose data are gone."""
-        if not marked:
-            found = await errand.look(self._context, key, seen.meta, "delete", "")
-            return _Carry((), found.leftovers, None, None)
-        by_database: defaultdict[str, list[SeenBackup]] = defaultdict(list)
-        for one in marked:
-            by_database[read.database_name(one)].append(one)
-        database, batch = min(by_database.items())
-        batch = _children_first(batch)[:MAX_PER_JOB]
-        names = [one.meta.name for one in batch]
-        name = task_job_name("delete", seen.meta.name, "/".join([seen.meta.uid, database, *sorted(names)]))
-        found = await errand.look(self._context, key, seen.meta, "delete", name)
-        if found.ending is not None and found.job is not None:
-            deleted = (found.ending.result.deleted or []) if found.ending.result is not None else []
-            gone = {one.id for one in deleted if one.deleted}
-            objects = tuple(_delete(one) for one in batch if one.meta.name in gone)
-            stuck = [one for one in deleted if not one.deleted]
-            problem = (
-                None
-                if found.ending.succeeded and not stuck
-                else _problem(found.ending.reason, found.ending.message, stuck)
-            )
-            retry = now + errand.LOOK_AGAIN if objects or found.ending.retryable else None
-            dismissed = (
-                await errand.dismiss(self._context, seen.meta, found.job) if gone == set(names) or objects else ()
-            )
-            return _Carry((), (*objects, *dismissed, *found.leftovers), retry or now + 20 * errand.LOOK_AGAIN, problem)
-        if found.job is not None:
-            return _Carry((), found.leftovers, min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN), None)
-        if readers_of(self._context, seen.meta.namespace, names):
-            # It was chosen while the plan was being marked; once marked, nobody begins to read it.
-            return _Carry((), found.leftovers, now + errand.LOOK_AGAIN, None)
-        order = self._order(seen, database, names, name, now)
-        if order is None:
-            return _Carry(
-                (), (), None, f"BackupStorage {seen.spec.storage_ref.name} is not known: no data can be deleted"
-            )
-        self._context.leadership.assert_fresh()
-        self._context.workers.setdefault(key, set()).add(f"Job/{name}")
-        return _Carry((order,), found.leftovers, now + errand.LOOK_AGAIN, None)
 
-    def _order(self, seen: SeenPolicy, database: str, names: list[str], job: str, now: datetime) -> Any:
-        storage = cached_storage(self._context, seen.meta.namespace, seen.spec.storage_ref.name)
-        image = self._context.images.any_runner()
-        if storage is None or image is None:
-            return None
-        target, secrets = storage_target(storage.meta.named, storage.spec, self._context.cluster_id)
-        login, more = login_of(self._context, seen.meta.namespace, database)
-        request = Request(
-            run=seen.meta.name,
-            deadline=errand.deadline(now, 6 * errand.ERRAND_DEADLINE),
-            database=login,
-            storage=target,
-            secrets=[*secrets, *more],
-            image=image,
-            job=DeleteTask(database=database, ids=names),
-        )
-        claim = storage.spec.claim
-        return errand.order(
-            seen.meta, "BackupPolicy", job, request, image, pod_template=seen.spec.pod_template, storage_claim=claim
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Carry:
-    before: tuple[Action, ...]
-    after: tuple[Action, ...]
-    wake_at: datetime | None
-    problem: str | None
-
-
-def _delete(one: SeenBackup) -> DeleteObject:
-    return DeleteObject(
-        "Backup", one.meta.namespace, one.meta.name, one.meta.uid, one.meta.resource_version, one.meta.finalizers
-    )
-
-
-def _children_first(batch: Sequence[SeenBackup]) -> list[SeenBackup]:
-    return sorted(batch, key=lambda one: (-(one.status.chain_length or 0), one.meta.name))
-
-
-def _problem(reason: str, message: str, stuck: Sequence[Any]) -> str:
-    if stuck:
-        first = stuck[0]
-        until = f" until {first.locked_until.isoformat()}" if first.locked_until else ""
-        return f"{len(stuck)} backups could not be deleted; {first.id}: {first.message or 'locked'}{until}"
-    return f"{reason}: {message}"
+def _may_go(judged: Judged, marked: Sequence[SeenBackup], *, policy_holds: bool) -> list[SeenBackup]:
+    """Those of what is marked that no hold lies on, is to lie on, or still has to be taken off; nor stands on them."""
+    held = {
+        one.meta.name
+        for one in judged.mine
+        if one.status.hold is not None or wanted_hold(one, policy_holds=policy_holds) is not None
+    }
+    stays = held | stood_on(judged.facts, held)
+    return [one for one in marked if one.meta.name not in stays]
 
 
 def _condition(decision: object, problem: str | None, readers: Sequence[str], *, suspended: bool) -> Wanted:

@@ -9,7 +9,8 @@ from databosun.api.v1alpha1.backup import FINAL_PHASES, BackupPhase
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenBackup, SeenStorage
-from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_HOLD, LABEL_POLICY_UID
+from databosun.domain.errors import UserFault
+from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_HOLD, LABEL_POLICY_UID, LABEL_STORAGE_UID
 from databosun.domain.retention import BackupFact
 from databosun.kube.resources import BACKUPS
 from databosun.runtime.queue import Key
@@ -53,6 +54,18 @@ def cached_storage(context: Context, namespace: str, name: str) -> SeenStorage |
     """A storage as last seen."""
     body = context.cache.get(Key("BackupStorage", namespace, name))
     return read.storage(body) if body is not None else None
+
+
+def storage_holding(context: Context, one: SeenBackup) -> SeenStorage | None:
+    """The storage that a backup was written to, whatever its policy names by now; one of that name where it was made
+    anew. None: nobody knows where the data are."""
+    known = context.cache.key_of(one.meta.labels.get(LABEL_STORAGE_UID, ""))
+    named = one.spec.storage_ref.name if one.spec.storage_ref is not None else None
+    name = known.name if known is not None else named
+    try:
+        return cached_storage(context, one.meta.namespace, name) if name is not None else None
+    except UserFault:
+        return None  # said on the storage itself
 
 
 async def list_backups(context: Context, namespace: str, selector: str) -> list[SeenBackup]:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
 
 from databosun.api.backuptasks import HoldTask
 from databosun.api.request import Request
-from databosun.api.v1alpha1.backup import Hold
+from databosun.api.v1alpha1.backup import BackupPhase, Hold
 from databosun.controllers import errand
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
-from databosun.controllers.seen import Meta, SeenBackup, SeenStorage
-from databosun.domain.attempt import DEADLINE_MARGIN
+from databosun.controllers.facts import storage_holding
+from databosun.controllers.seen import SeenBackup, SeenPolicy, SeenStorage
+from databosun.domain.attempt import DEADLINE_MARGIN, Ending
 from databosun.domain.names import task_job_name
-from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_HOLD, Action
+from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_HOLD, Action, StartJob
 from databosun.domain.requests import storage_target
 from databosun.kube.merge import merge_patch
 from databosun.kube.resources import BACKUPS
 from databosun.runtime.queue import Key
 
 POLICY_HOLD = "legalHold of the policy"
-MAX_PER_JOB = 200
+TASK = "hold"
+MOST = 200
+# A backup that is not in its storage will not be there a minute later either.
+MISSING_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,65 +41,145 @@ class Settled:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What one Job holds, for one reason, or releases."""
+
+    storage: SeenStorage
+    database: str
+    reason: str | None
+    held: bool
+    backups: Sequence[SeenBackup]
+
+    @property
+    def names(self) -> list[str]:
+        return [one.meta.name for one in self.backups]
+
+
 def wanted_hold(one: SeenBackup, *, policy_holds: bool) -> Hold | None:
     """The hold that should lie on a backup: its own label's first, else its policy's."""
     if one.meta.labels.get(LABEL_HOLD) == "true":
-        return Hold(reason=one.meta.annotations.get(ANNOTATION_HOLD_REASON))
+        return Hold(reason=one.meta.annotations.get(ANNOTATION_HOLD_REASON) or None)
     return Hold(reason=POLICY_HOLD) if policy_holds else None
 
 
-async def settle(
-    context: Context,
-    key: Key,
-    owner: Meta,
-    kind: str,
-    backups: Sequence[SeenBackup],
-    storage: SeenStorage | None,
-    *,
-    policy_holds: bool,
-    now: datetime,
-) -> Settled:
-    """Bring `hold.json` and `status.hold` of good backups in line with labels and policy, one Job at a time."""
-    groups: defaultdict[tuple[str, str | None, bool], list[SeenBackup]] = defaultdict(list)
+class Holds:
+    """Brings `hold.json` and `status.hold` of good backups in line with labels and policies, one Job at a time."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._missing: dict[str, datetime] = {}
+        """Backups, by uid, that the store was seen to lack, and when to look again."""
+
+    async def settle(self, key: Key, policy: SeenPolicy, backups: Sequence[SeenBackup], now: datetime) -> Settled:
+        """One step. None of `backups` may be such as a Job is deleting right now.
+
+        A backup that was to be deleted is given back once its hold lies in the store: the agent found its manifest
+        there, which is the first that goes.
+        """
+        context = self._context
+        differ = [one for one in backups if _differs(one, policy_holds=policy.spec.legal_hold)]
+        self._missing = {uid: at for uid, at in self._missing.items() if at > now}
+        missing = [one for one in differ if one.meta.uid in self._missing]
+        batches, problem = _batches(context, policy, [one for one in differ if one.meta.uid not in self._missing])
+        if missing:
+            problem = _not_there(missing[0])
+        again = min((self._missing[one.meta.uid] for one in missing), default=None)
+        if not batches:
+            found = await errand.look(context, key, policy.meta, TASK, "")
+            return Settled(after=found.leftovers, wake_at=again, problem=problem)
+        settled = await self._step(key, policy, batches[0], now)
+        return replace(settled, problem=settled.problem or problem)
+
+    async def _step(self, key: Key, policy: SeenPolicy, batch: _Batch, now: datetime) -> Settled:
+        context = self._context
+        uids = [policy.meta.uid, batch.database, str(batch.held), batch.reason or "", *batch.names]
+        name = task_job_name(TASK, policy.meta.name, "/".join(uids))
+        found = await errand.look(context, key, policy.meta, TASK, name)
+        if found.ending is not None and found.job is not None:
+            settled = await self._ended(batch, found.ending, now)
+            dismissed = await errand.dismiss(context, policy.meta, found.job)
+            return replace(settled, after=(*dismissed, *found.leftovers))
+        if found.job is not None:
+            return Settled((), found.leftovers, min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN))
+        order = _order(context, policy, batch, name, now)
+        if order is None:
+            return Settled(problem="holds cannot be written to the store: no runner image is known")
+        context.workers.setdefault(key, set()).add(f"Job/{name}")
+        return Settled((order,), found.leftovers, now + errand.LOOK_AGAIN)
+
+    async def _ended(self, batch: _Batch, ending: Ending, now: datetime) -> Settled:
+        if not ending.succeeded:
+            problem = f"holds could not be written to the store: {ending.reason}: {ending.message}"
+            return Settled(wake_at=now + 10 * errand.LOOK_AGAIN, problem=problem)
+        done = set((ending.result.held or []) if ending.result is not None else [])
+        for one in batch.backups:
+            if one.meta.name in done:
+                await _note(self._context, one, Hold(reason=batch.reason) if batch.held else None)
+            else:
+                self._missing[one.meta.uid] = now + MISSING_AGAIN
+        return Settled(wake_at=now)
+
+
+def _differs(one: SeenBackup, *, policy_holds: bool) -> bool:
+    wanted = wanted_hold(one, policy_holds=policy_holds)
+    return one.status.checksum is not None and not one.meta.deleting and wanted != one.status.hold
+
+
+def _not_there(one: SeenBackup) -> str:
+    return (
+        f"the hold of {one.meta.name} is not as its label or policy says: its storage has no backup of that name; the"
+        " data lie where that BackupStorage led before, or are gone: then delete the Backup object"
+    )
+
+
+def _batches(context: Context, policy: SeenPolicy, backups: Sequence[SeenBackup]) -> tuple[list[_Batch], str | None]:
+    """By database, storage and reason; and what to say of those whose storage nobody knows. The storage that the policy
+    names comes first: one that was given up, and does not answer, holds up nothing else."""
+    groups: defaultdict[tuple[str, str, str, bool], list[SeenBackup]] = defaultdict(list)
+    storages: dict[str, SeenStorage] = {}
+    problem = None
     for one in backups:
-        wanted = wanted_hold(one, policy_holds=policy_holds)
-        if one.status.checksum is not None and not one.meta.deleting and wanted != one.status.hold:
-            groups[(read.database_name(one), wanted.reason if wanted else None, wanted is not None)].append(one)
-    if not groups:
-        found = await errand.look(context, key, owner, "hold", "")
-        return Settled(after=found.leftovers)
-    (database, reason, held), batch = min(
-        groups.items(), key=lambda group: (group[0][0], group[0][1] or "", group[0][2])
-    )
-    batch = sorted(batch, key=lambda one: one.meta.name)[:MAX_PER_JOB]
-    names = [one.meta.name for one in batch]
-    job_name = task_job_name("hold", owner.name, "/".join([owner.uid, database, str(held), reason or "", *names]))
-    found = await errand.look(context, key, owner, "hold", job_name)
-    if found.ending is not None and found.job is not None:
-        after = (*await errand.dismiss(context, owner, found.job), *found.leftovers)
-        if not found.ending.succeeded:
-            problem = f"holds could not be written to the bucket: {found.ending.reason}: {found.ending.message}"
-            return Settled(after=after, wake_at=now + 10 * errand.LOOK_AGAIN, problem=problem)
-        for one in batch:
-            status = one.status.model_copy(update={"hold": Hold(reason=reason) if held else None}).dump()
-            patch = merge_patch(one.raw_status, status)
-            body = await context.kube.patch_status(
-                BACKUPS, owner.namespace, one.meta.name, patch, one.meta.resource_version
-            )
-            context.took("Backup", body)
-        return Settled(after=after, wake_at=now)
-    if found.job is not None:
-        return Settled((), found.leftovers, min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN))
+        storage = storage_holding(context, one)
+        if storage is None:
+            problem = f"no hold can be written beside {one.meta.name}: its BackupStorage is not known here"
+            continue
+        storages[storage.meta.name] = storage
+        wanted = wanted_hold(one, policy_holds=policy.spec.legal_hold)
+        reason = (wanted.reason or "") if wanted is not None else ""
+        groups[storage.meta.name, read.database_name(one), reason, wanted is not None].append(one)
+    order = sorted(groups, key=lambda at: (at[0] != policy.spec.storage_ref.name, at))
+    batches = [
+        _Batch(storages[at[0]], at[1], at[2] or None, at[3], sorted(groups[at], key=lambda one: one.meta.name)[:MOST])
+        for at in order
+    ]
+    return batches, problem
+
+
+async def _note(context: Context, one: SeenBackup, hold: Hold | None) -> None:
+    update: dict[str, Any] = {"hold": hold}
+    if hold is not None and one.status.phase is BackupPhase.DELETING:
+        update["phase"] = BackupPhase.SUCCEEDED
+    patch = merge_patch(one.raw_status, one.status.model_copy(update=update).dump())
+    meta = one.meta
+    body = await context.kube.patch_status(BACKUPS, meta.namespace, meta.name, patch, meta.resource_version)
+    context.took("Backup", body)
+
+
+def _order(context: Context, policy: SeenPolicy, batch: _Batch, job: str, now: datetime) -> StartJob | None:
     image = context.images.any_runner()
-    if storage is None or image is None:
-        return Settled(problem="holds cannot be written to the bucket: the BackupStorage or a runner image is missing")
+    if image is None:
+        return None
+    storage = batch.storage
     target, secrets = storage_target(storage.meta.named, storage.spec, context.cluster_id)
-    task = HoldTask(database=database, ids=names, reason=(reason or "") if held else None)
+    task = HoldTask(database=batch.database, ids=batch.names, reason=(batch.reason or "") if batch.held else None)
     request = Request(
-        run=owner.name, deadline=errand.deadline(now), storage=target, secrets=list(secrets), image=image, job=task
+        run=policy.meta.name,
+        deadline=errand.deadline(now),
+        storage=target,
+        secrets=list(secrets),
+        image=image,
+        job=task,
     )
-    claim = storage.spec.claim
-    template = storage.spec.pod_template
-    job = errand.order(owner, kind, job_name, request, image, pod_template=template, storage_claim=claim)
-    context.workers.setdefault(key, set()).add(f"Job/{job_name}")
-    return Settled((job,), found.leftovers, now + errand.LOOK_AGAIN)
+    template, claim = storage.spec.pod_template, storage.spec.claim
+    return errand.order(policy.meta, "BackupPolicy", job, request, image, pod_template=template, storage_claim=claim)

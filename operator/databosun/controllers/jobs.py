@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from databosun.api.result import MAX_RESULT_BYTES, Result, Summary
 from databosun.api.v1alpha1.run import Progress
-from databosun.domain.attempt import JobSeen, PodSeen
+from databosun.domain.attempt import DEADLINE_MARGIN, JobSeen, PodSeen
 from databosun.domain.errors import WorldFault
 from databosun.domain.plan import (
     AGENT_CONTAINER,
@@ -139,6 +139,11 @@ async def _observe_orphan(kube: KubePort, pod: Mapping[str, Any], attempt: int, 
         pod=await _observe_pod(kube, pod, logs=logs),
         pod_was_seen=True,
     )
+
+
+def over_by(metadata: Mapping[str, Any]) -> datetime:
+    """When the agent of a Job or pod is at work no more, even if nobody hears of it."""
+    return _deadline(metadata) + DEADLINE_MARGIN
 
 
 def _deadline(metadata: Mapping[str, Any]) -> datetime:

@@ -9,9 +9,9 @@ from datetime import datetime
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.controllers import holds
 from databosun.controllers import seen as read
-from databosun.controllers.consent import consents_to
+from databosun.controllers.consent import consents_now, consents_to
 from databosun.controllers.context import Context
-from databosun.controllers.facts import backup_fact, cached_storage, list_backups, lock_span, of_database, of_policy
+from databosun.controllers.facts import backup_fact, list_backups, lock_span, of_database, of_policy, storage_holding
 from databosun.controllers.seen import SeenBackup, SeenPolicy
 from databosun.domain.closure import BackupFact
 from databosun.domain.deletion import DeletionDecision, Nothing, PendingPlan, decide_deletion
@@ -24,12 +24,14 @@ from databosun.runtime.queue import Key
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """`mine`: the policy's own backups. `facts`: of these, and of what others took of the same databases."""
+    """`mine`: the policy's own backups. `facts`: of these, and of what others took of the same databases. `lost`: names
+    of those of mine whose storage nobody knows."""
 
     mine: list[SeenBackup]
     facts: list[BackupFact]
     plan: RetentionPlan
     decision: DeletionDecision
+    lost: tuple[str, ...]
 
     def moves(self, *, policy_holds: bool) -> bool:
         """Whether anything is to go, or a hold to change: what is remembered does not do for that."""
@@ -51,10 +53,13 @@ async def _judge(
 ) -> Judged:
     mine = await _mine(context, seen, live=live)
     others = await _strangers(context, seen, mine, live=live)
-    lock = lock_span(cached_storage(context, seen.meta.namespace, seen.spec.storage_ref.name))
+    places = {one.meta.name: storage_holding(context, one) for one in (*mine, *others)}
+    # What lies nobody knows where cannot be deleted; and nothing is let go on the strength of it.
+    lost = {one.meta.name for one in mine if one.status.checksum is not None and places[one.meta.name] is None}
+    own = {one.meta.name for one in mine} - lost
     held = seen.spec.legal_hold
     facts = [
-        backup_fact(one, lock, governed=one.meta.labels.get(LABEL_POLICY_UID) == seen.meta.uid, policy_holds=held)
+        backup_fact(one, lock_span(places[one.meta.name]), governed=one.meta.name in own, policy_holds=held)
         for one in (*mine, *others)
     ]
     plan = decide_retention(facts, effective.retention, now, effective.zone)
@@ -64,11 +69,11 @@ async def _judge(
     decision = decide_deletion(
         plan,
         pending,
-        consents_to(context, key),
+        await consents_now(context, key) if live else consents_to(context, key),
         now,
         effective.retention.grace,
     )
-    return Judged(mine, facts, plan, decision)
+    return Judged(mine, facts, plan, decision, tuple(sorted(lost)))
 
 
 async def _mine(context: Context, seen: SeenPolicy, *, live: bool) -> list[SeenBackup]:

@@ -43,6 +43,8 @@ class PolicyController(PolicyKind[SeenPolicy]):
         expired: Expired | None = None
         if known is not None and self._expiry.wanted(seen, now):
             expired = await self._expiry.look(key, seen, known, now)
+            if expired is None:
+                return now
         facts = self._facts(seen, databases, known, fault, now)
         status = decide_policy(facts, expired.summary if expired else None, now)
         events = _events(seen, expired)

@@ -145,6 +145,9 @@ async def _delete_data(context: Context, applier: Applier, key: Key, seen: SeenB
         outcome = found.ending.result.deleted if found.ending.result is not None else None
         stuck = next((one for one in outcome or [] if not one.deleted), None)
         event = PostEvent("DataDeleted", "the data were deleted from the store")
+        if any(one.absent for one in outcome or []):
+            message = "nothing of it was in the store: an earlier try had deleted the data, or somebody else did"
+            event = PostEvent("DataMissing", message, warning=True)
         if stuck is not None:
             event = PostEvent(
                 "DataRetained", stuck.message or "the store refused to delete the data; they stay", warning=True

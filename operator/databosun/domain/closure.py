@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,6 +76,18 @@ def dependants(facts: Iterable[BackupFact]) -> Mapping[str, tuple[BackupFact, ..
         for other in fact.stands_on:
             found[other].append(fact)
     return {id: tuple(sorted(children, key=by_age)) for id, children in found.items()}
+
+
+def stood_on(facts: Iterable[BackupFact], names: Collection[str]) -> set[str]:
+    """All known backups that those of these names stand on, however far below."""
+    known = {fact.id: fact for fact in facts}
+    found: set[str] = set()
+    looking = [name for name in names if name in known]
+    while looking:
+        lower = [other for other in known[looking.pop()].stands_on if other in known and other not in found]
+        found.update(lower)
+        looking += lower
+    return found
 
 
 def children_first(facts: Sequence[BackupFact]) -> tuple[BackupFact, ...]:

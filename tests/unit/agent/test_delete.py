@@ -79,6 +79,14 @@ def test_what_is_not_there_is_deleted(chain: Workplace) -> None:
     assert left(chain) == {FULL, INCR, LAST}
 
 
+def test_what_is_not_there_is_told_apart_from_what_was_deleted(chain: Workplace) -> None:
+    outcomes = delete(chain, LAST, "orders-z")
+    assert {id: (one.deleted, one.absent) for id, one in outcomes.items()} == {
+        LAST: (True, False),
+        "orders-z": (True, True),
+    }
+
+
 def test_what_a_failed_run_left_goes_too(chain: Workplace) -> None:
     (chain.root / "volume" / "shop" / "orders" / "backups" / "Not Ours").mkdir()
     garbage = chain.root / "volume" / "shop" / "orders" / "backups" / "orders-x" / "a1"

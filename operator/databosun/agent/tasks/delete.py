@@ -103,7 +103,7 @@ def _delete(ctx: Context, database: str, backup_id: str, parents: Mapping[str, s
     folder = ctx.layout.backup(database, backup_id)
     keys = [one.key for one in ctx.store.list(folder.root)]
     if not keys and ctx.managed is None:
-        return DeletedBackup(id=backup_id, deleted=True)
+        return DeletedBackup(id=backup_id, deleted=True, absent=True)
     if folder.hold in keys:
         return _kept(backup_id, f"a legal hold lies on {backup_id}: {folder.hold}")
     child = next((child for child, parent in sorted(parents.items()) if parent == backup_id), None)

@@ -114,6 +114,9 @@ class StorageReasons:
     DATA_RETAINED = Entry(
         "DataRetained", "Nothing, or delete the folder in the store by hand: the object went, its data stays."
     )
+    DATA_MISSING = Entry(
+        "DataMissing", "Nothing, if an earlier try deleted them; else find out who deletes in the store by hand."
+    )
     SWEEP_FAILED = Entry("SweepFailed", "See the message; what failed runs left stays until the next sweep.")
     CATALOG_REBUILT = Entry("CatalogRebuilt", "Nothing: Backup objects were made from what the store holds.")
     CATALOG_NOT_REBUILT = Entry("CatalogNotRebuilt", "Mend what the message names and ask for the rebuild again.")
