@@ -184,7 +184,7 @@ def test_the_window_of_a_log() -> None:
     days = timedelta(days=1)
     assert log_window([RetentionRules(daily=30, monthly=84)]) == 30 * days
     assert log_window([RetentionRules(daily=30, recovery_window=7 * days)]) == 7 * days
-    assert log_window([RetentionRules(recovery_window=7 * days), RetentionRules(daily=30)]) == 7 * days
+    assert log_window([RetentionRules(recovery_window=7 * days), RetentionRules(daily=30)]) == 30 * days
     assert log_window([RetentionRules(recovery_window=7 * days), RetentionRules(recovery_window=9 * days)]) == 9 * days
     assert log_window([RetentionRules(keep_last=3)]) is None
     assert log_window([]) is None

@@ -54,12 +54,10 @@ def decide_log_retention(bases: Iterable[LogBase], window: timedelta | None, now
 
 
 def log_window(rules: Iterable[RetentionRules]) -> timedelta | None:
-    """How far back any instant must be recoverable: the longest `recoveryWindow`; where none is said, as many days as
-    daily backups are kept, since that is how far back one expects to choose. None: nothing of the log is let go."""
-    known = list(rules)
-    windows = [one.recovery_window for one in known if one.recovery_window is not None]
-    days = [timedelta(days=one.daily) for one in known if one.daily]
-    return max(windows or days, default=None)
+    """How far back any instant must be recoverable: the longest window of any policy, so that another policy never
+    makes it shorter. None: nothing of the log is let go."""
+    windows = (one.recovery_window or (timedelta(days=one.daily) if one.daily else None) for one in rules)
+    return max((one for one in windows if one is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,8 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class ExpiryFacts:
-    """What decides over a server's log. `held`: a legal hold, or a policy that rests; `begins`: its oldest position.
+    """What decides over a server's log. `begins`: its oldest position. `held`: a legal hold, a policy
+    that rests, or one that cannot be understood.
 
     `approved`: hashes of plans that a person agrees to, in force now.
     """
