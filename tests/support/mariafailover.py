@@ -7,17 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from databosun.api.failover import FailoverMode, FailoverPlan, ProviderTarget
 from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverProvider, Operator, Site
-from databosun.engines.mysql.failover import FAILOVER
-from databosun.engines.mysql.failover.guards import MOVER_GRANTS, PROBE_GRANTS
-from databosun.engines.mysql.failover.nodes import Place
-from databosun.engines.mysql.failover.provider import MariaProvider
+from databosun.engines.mysql.failover.base import SqlProvider
+from databosun.engines.mysql.failover.facts import Place
+from databosun.engines.mysql.failover.guards import PROBE_GRANTS
+from databosun.engines.mysql.failover.words import Words, words_of
+from databosun.engines.registry import load_failover
 from support.agentrun import UID, Workplace
 from support.failoverjob import RUN, FailoverJob
 from support.mariaserver import MariaServer
@@ -32,7 +33,12 @@ MOVER, MOVER_PASSWORD = "mover", "m0ves: it"
 
 @dataclass
 class MariaFailoverYard:
-    """`nodes`: the primary first. `origin`: what their data directories are copied from."""
+    """`nodes`: the primary first. `origin`: what their data directories are copied from. `stopped`: what a session of
+    the writers is at while writes are stopped."""
+
+    engine: ClassVar[EngineName] = EngineName.MARIADB
+    by_replication: ClassVar[ProviderTarget] = BY_REPLICATION
+    stopped: ClassVar[str] = "STATE LIKE 'Waiting for backup lock'"
 
     origin: MariaServer | None = None
     nodes: list[MariaServer] = field(default_factory=list)
@@ -48,12 +54,26 @@ class MariaFailoverYard:
         for number, host in enumerate(HOSTS[1:], start=2):
             settings = {"bind-address": host, "server-id": str(number)}
             self.nodes.append(primary.replica(port=primary.port, **settings))
+        self.make_logins()
+
+    def make_logins(self) -> None:
+        """Until the replicas have them, too."""
+        primary = self.nodes[0]
         primary.sql(f"CREATE USER {PROBE}@'%' IDENTIFIED BY '{PROBE_PASSWORD}'")
         primary.sql(f"GRANT {', '.join(PROBE_GRANTS)} ON `{SCHEMA}`.* TO {PROBE}@'%'")
         primary.sql(f"CREATE USER {MOVER}@'%' IDENTIFIED BY '{MOVER_PASSWORD}'")
-        primary.sql(f"GRANT {', '.join(MOVER_GRANTS)} ON *.* TO {MOVER}@'%'")
+        primary.sql(f"GRANT {', '.join(self.words.mover)} ON *.* TO {MOVER}@'%'")
         for node in self.nodes[1:]:
             primary.wait_for(node)
+
+    @property
+    def words(self) -> Words:
+        """How the servers are spoken to."""
+        return words_of(self.engine)
+
+    def origin_of(self, number: int) -> str:
+        """What its own transactions begin with."""
+        return f"0-{self.nodes[number].sql('SELECT @@server_id')[0][0]}-"
 
     def remove(self) -> None:
         """End and delete all."""
@@ -72,7 +92,7 @@ class MariaFailoverYard:
     def database(self) -> DatabaseTarget:
         """As the agent is told."""
         return DatabaseTarget(
-            namespace="shop", name="shop", uid=UID, engine=EngineName.MARIADB, hosts=list(HOSTS),
+            namespace="shop", name="shop", uid=UID, engine=self.engine, hosts=list(HOSTS),
             port=self.nodes[0].port, tls=TLSMode.DISABLE,
         )  # fmt: skip
 
@@ -80,24 +100,24 @@ class MariaFailoverYard:
     def provider(self, **more: Any) -> Iterator[FailoverProvider]:
         """Opened."""
         target = Target(self.database, Credentials(PROBE, PROBE_PASSWORD))
-        provider = ProviderTarget(provider="MariaDBReplication")
+        provider = self.by_replication
         until = datetime.now(UTC) + timedelta(hours=1)
         site = Site(target, Operator(Credentials(MOVER, MOVER_PASSWORD)), provider, SCHEMA, RUN, until)
-        with FAILOVER.open(replace(site, **more), FailoverMode.PLANNED_SWITCHOVER) as opened:
+        with load_failover(self.engine).open(replace(site, **more), FailoverMode.PLANNED_SWITCHOVER) as opened:
             yield opened
 
     def job(
         self,
         folder: Path,
         mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER,
-        provider: ProviderTarget = BY_REPLICATION,
+        provider: ProviderTarget | None = None,
     ) -> FailoverJob:
         """A test of it."""
         secrets = {
             "database": {"username": PROBE, "password": PROBE_PASSWORD},
             "failover": {"username": MOVER, "password": MOVER_PASSWORD},
         }
-        return FailoverJob(Workplace(folder, secrets=secrets), self.database, provider, mode)
+        return FailoverJob(Workplace(folder, secrets=secrets), self.database, provider or self.by_replication, mode)
 
     def demand_two(self) -> None:
         """A commit is acknowledged once a replica has it, too (semi-synchronous). A primary that was killed lets go of
@@ -114,7 +134,7 @@ class MariaFailoverYard:
     def mark(self, plan: FailoverPlan) -> None:
         """What a process that carries out a plan has written down before it orders anything."""
         with self.provider() as provider:
-            assert isinstance(provider, MariaProvider)
+            assert isinstance(provider, SqlProvider)
             provider.prepare_probe()
             with provider.probe.open(Place.parse(plan.primary)) as connection:
                 provider.tables.mark(connection, Place.parse(plan.primary), Place.parse(plan.candidate))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from databosun.engines.mysql.failover.guards import MOVER_GRANTS, PROBE_GRANTS
+from databosun.api.v1alpha1.database import EngineName
+from databosun.engines.mysql.failover.guards import PROBE_GRANTS
+from databosun.engines.mysql.failover.words import words_of
 from support.clusterapi import Object
 from support.failoverruns import FailoverRuns
 from support.stackplace import GROUP, database_of, secret
@@ -62,7 +64,7 @@ class MariaPods(FailoverRuns):
         self.sql(primary, f"CREATE USER probe@'%' IDENTIFIED BY '{PASSWORD}'")
         self.sql(primary, f"GRANT {', '.join(PROBE_GRANTS)} ON `{_SCHEMA}`.* TO probe@'%'")
         self.sql(primary, f"CREATE USER mover@'%' IDENTIFIED BY '{PASSWORD}'")
-        self.sql(primary, f"GRANT {', '.join(MOVER_GRANTS)} ON *.* TO mover@'%'")
+        self.sql(primary, f"GRANT {', '.join(words_of(EngineName.MARIADB).mover)} ON *.* TO mover@'%'")
         self.whole()
         for user in ("probe", "mover"):
             self.place.apply(secret(f"maria-{user}", username=user, password=PASSWORD))

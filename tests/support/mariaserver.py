@@ -115,6 +115,11 @@ class MariaServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    @property
+    def runs(self) -> bool:
+        """Whether its process does."""
+        return self._process is not None and self._process.poll() is None
+
     def remove(self) -> None:
         """Kill and delete."""
         self.kill()

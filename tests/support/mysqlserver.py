@@ -11,6 +11,7 @@ from hack.debian import Undelivered
 from hack.tools import toolbox
 
 from support.mariaserver import MariaServer
+from support.waiting import eventually
 
 _SETTINGS = {
     "bind-address": "127.0.0.1",
@@ -46,6 +47,11 @@ def mysql_bin() -> Path:
     return folder
 
 
+def plugins() -> Path:
+    """Where its plug-ins are."""
+    return mysql_bin().parent / "files/usr/lib/mysql/plugin"
+
+
 class MySQLServer(MariaServer):
     """One server of MySQL, in a copy of a data directory that was made once."""
 
@@ -70,6 +76,23 @@ class MySQLServer(MariaServer):
         """All transactions up to the newest one, which is what names it here."""
         ((executed,),) = self.sql("SELECT @@gtid_executed")
         return "".join(str(executed).split())
+
+    def lead(self, other: MariaServer) -> None:
+        """A server that has nothing of its own becomes a replica of this one."""
+        self.sql("CREATE USER IF NOT EXISTS repl@'127.0.0.1' IDENTIFIED BY 'r'")
+        self.sql("GRANT REPLICATION SLAVE ON *.* TO repl@'127.0.0.1'")
+        other.sql(
+            f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT={self.port}, SOURCE_USER='repl', "
+            "SOURCE_PASSWORD='r', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1"
+        )
+        other.sql("START REPLICA")
+        self.wait_for(other)
+
+    def wait_for(self, other: MariaServer) -> None:
+        """Until another one has all that this server has."""
+        wanted = self.transaction()
+        waited = f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{wanted}', 1)"
+        eventually("the replica has it all", lambda: other.sql(waited) == [(0,)], 60)
 
     def begin_log_anew(self) -> None:
         """Forget the log and its transactions."""

@@ -14,7 +14,7 @@ from databosun.domain.failoverchaos import Injection, chosen_container
 from databosun.domain.failovercnpg import CLOUD_NATIVE_PG, ClusterFacts
 from databosun.domain.failoverkept import claim_guard
 
-ENDS_PODS = ("Patroni", "ReplicaSet", "StatefulSet", CLOUD_NATIVE_PG)
+ENDS_PODS = ("Patroni", "ReplicaSet", "GroupReplication", "StatefulSet", CLOUD_NATIVE_PG)
 """The providers whose forced failover is the end of the primary's pod."""
 
 

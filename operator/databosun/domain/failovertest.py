@@ -28,8 +28,10 @@ PROVIDERS: Mapping[str, tuple[EngineName, ...]] = {
     "Sentinel": (EngineName.REDIS,),
     "RedisCluster": (EngineName.REDIS,),
     "MariaDBReplication": (EngineName.MARIADB,),
+    "MySQLReplication": (EngineName.MYSQL,),
+    "GroupReplication": (EngineName.MYSQL,),
     "Patroni": (EngineName.POSTGRESQL,),
-    "StatefulSet": (EngineName.POSTGRESQL, EngineName.MARIADB),
+    "StatefulSet": (EngineName.POSTGRESQL, EngineName.MARIADB, EngineName.MYSQL),
     "ReplicaSet": (EngineName.MONGODB,),
     "RDS": (EngineName.RDS,),
     CLOUD_NATIVE_PG: (EngineName.POSTGRESQL,),
@@ -37,14 +39,17 @@ PROVIDERS: Mapping[str, tuple[EngineName, ...]] = {
 """What this release can make to fail over, and of which engines that is."""
 MODES: Mapping[str, tuple[FailoverMode, ...]] = {
     "MariaDBReplication": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
+    "MySQLReplication": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
+    "GroupReplication": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
     "RDS": (FailoverMode.FORCED_FAILOVER,),
     "ReplicaSet": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
     "RedisCluster": (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER),
     "StatefulSet": (FailoverMode.FORCED_FAILOVER, FailoverMode.FAULT_INJECTION),
 }
-"""Where not in every mode. Nobody but Databosun promotes under MariaDBReplication: there, a fault would only leave the
-database without a primary. Under ReplicaSet and RedisCluster nobody has tried a fault yet. RDS has one order,
-which ends what clients are at. In a StatefulSet there is nobody who could be ordered to hand over."""
+"""Where not in every mode. Nobody but Databosun promotes under MariaDBReplication and MySQLReplication: there,
+a fault would only leave the database without a primary. Under ReplicaSet, RedisCluster and GroupReplication nobody has
+tried a fault yet. RDS has one order, which ends what clients are at. In a StatefulSet there is nobody who
+could be ordered to hand over."""
 LONGEST_FAULT = timedelta(hours=1)
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""

@@ -24,7 +24,8 @@ _ARCHIVERS = {
 }
 _FAILOVERS = {
     EngineName.REDIS: "databosun.engines.redis.failover",
-    EngineName.MARIADB: "databosun.engines.mysql.failover",
+    EngineName.MARIADB: "databosun.engines.mysql.failover.mariadb",
+    EngineName.MYSQL: "databosun.engines.mysql.failover.mysql",
     EngineName.POSTGRESQL: "databosun.engines.postgresql.failover",
     EngineName.MONGODB: "databosun.engines.mongodb.failover",
     EngineName.RDS: "databosun.engines.rds.failover",

@@ -9,6 +9,8 @@ import pytest
 from databosun.agent.failovers import drive
 from support.mariafailover import MariaFailoverYard
 from support.mariaserver import MariaServer
+from support.mysqlfailover import MySQLFailoverYard
+from support.mysqlserver import mysql_bin
 from support.sentinelyard import SentinelYard
 
 
@@ -43,6 +45,32 @@ def maria(empty: MariaServer) -> Iterator[MariaFailoverYard]:
         yield yard
     finally:
         yard.remove()
+
+
+@pytest.fixture(scope="session")
+def shared_mysql() -> Iterator[MySQLFailoverYard]:
+    """Three servers of MySQL, of all tests."""
+    mysql_bin()  # skipped where there is none
+    yard = MySQLFailoverYard()
+    try:
+        yard.start()
+        yield yard
+    finally:
+        yard.remove()
+
+
+@pytest.fixture
+def mysql(shared_mysql: MySQLFailoverYard) -> MySQLFailoverYard:
+    """A primary of MySQL, two replicas, as new."""
+    shared_mysql.reset()
+    return shared_mysql
+
+
+@pytest.fixture(params=["maria", "mysql"])
+def replicated(request: pytest.FixtureRequest) -> MariaFailoverYard:
+    """Of each product: what moves them is the same code."""
+    yard: MariaFailoverYard = request.getfixturevalue(request.param)
+    return yard
 
 
 @pytest.fixture(autouse=True)

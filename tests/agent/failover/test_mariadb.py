@@ -1,4 +1,4 @@
-"""MariaDB's asynchronous replication: a move loses nothing, and what could lose something is refused or undone."""
+"""Replication of MariaDB and MySQL by GTID: a move loses nothing, and what could is refused or undone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ from databosun.domain.ledger import Fate
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import Operator, ProbeError, Site, Spot
 from databosun.engines.mysql.failover import forced, switch
-from databosun.engines.mysql.failover.nodes import Nodes, Place, run
+from databosun.engines.mysql.failover.facts import Place
+from databosun.engines.mysql.failover.nodes import Nodes
+from databosun.engines.mysql.failover.words import run
 from databosun.engines.registry import load_writers
 from support.failoverjob import RUN
 from support.mariafailover import MOVER, PROBE, PROBE_PASSWORD, SCHEMA, MariaFailoverYard
@@ -34,10 +36,10 @@ from support.waiting import eventually
 pytestmark = pytest.mark.servers
 
 
-def test_a_move_loses_nothing_and_leaves_nothing(maria: MariaFailoverYard, tmp_path: Path) -> None:
-    job = maria.job(tmp_path)
+def test_a_move_loses_nothing_and_leaves_nothing(replicated: MariaFailoverYard, tmp_path: Path) -> None:
+    job = replicated.job(tmp_path)
     plan = job.plan()
-    assert maria.leftovers() == []  # looking makes nothing
+    assert replicated.leftovers() == []  # looking makes nothing
     found = job.switch(plan, rate=50.0)
     assert found.verdict is FailoverVerdict.PASSED, found
     measured = found.measured
@@ -48,22 +50,26 @@ def test_a_move_loses_nothing_and_leaves_nothing(maria: MariaFailoverYard, tmp_p
     assert measured.write_downtime_seconds is not None
     assert measured.write_downtime_seconds < 5
     assert (found.candidate, found.topology_after and found.topology_after.primary) == (plan.candidate, plan.candidate)
-    assert maria.read_only() == [True, False, True]
+    assert replicated.read_only() == [True, False, True]
+    if replicated.engine is EngineName.MYSQL:  # those who may pass read_only by are stopped, too
+        assert replicated.nodes[0].sql("SELECT @@super_read_only") == [(1,)]
     assert found.topology_after
     assert all(one.healthy for one in found.topology_after.members)
-    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+    eventually("the replicas have followed", lambda: replicated.leftovers() == [])
     assert {kind.kind for client in found.clients for kind in client.errors} <= {"1290", "2013"}
-    _a_cloud_has_the_same_writers(maria)
+    _a_cloud_has_the_same_writers(replicated)
 
 
-def _a_cloud_has_the_same_writers(maria: MariaFailoverYard) -> None:
+def _a_cloud_has_the_same_writers(replicated: MariaFailoverYard) -> None:
     """The second node is primary by now, and the third is none."""
-    target = Target(maria.database.model_copy(update={"engine": EngineName.RDS}), Credentials(PROBE, PROBE_PASSWORD))
+    target = Target(
+        replicated.database.model_copy(update={"engine": EngineName.RDS}), Credentials(PROBE, PROBE_PASSWORD)
+    )
     site = Site(
         target, Operator(target.credentials), ProviderTarget(provider="RDS"), SCHEMA, "cloud", datetime.now(UTC)
     )
-    writers = load_writers(EngineName.MARIADB, site)
-    places = [Place.parse(maria.name(number)) for number in (1, 2)]
+    writers = load_writers(replicated.engine, site)
+    places = [Place.parse(replicated.name(number)) for number in (1, 2)]
     primary, replica = [Spot(place.host, place.port, place.host) for place in places]
     assert all(one.ok for one in writers.lacking(primary))
     writers.make(primary)
@@ -71,7 +77,7 @@ def _a_cloud_has_the_same_writers(maria: MariaFailoverYard) -> None:
     session.write(7)
     assert session.takes_writes()
     session.close()
-    maria.nodes[1].wait_for(maria.nodes[2])
+    replicated.nodes[1].wait_for(replicated.nodes[2])
     other = writers.connect(replica, 2, 2.0)
     assert not other.takes_writes()
     with pytest.raises(ProbeError) as told:
@@ -84,18 +90,18 @@ def _a_cloud_has_the_same_writers(maria: MariaFailoverYard) -> None:
 
 @pytest.mark.parametrize("mode", list(FailoverMode))
 def test_an_errant_transaction_is_refused_before_anything_moves(
-    maria: MariaFailoverYard, tmp_path: Path, mode: FailoverMode
+    replicated: MariaFailoverYard, tmp_path: Path, mode: FailoverMode
 ) -> None:
-    job = maria.job(tmp_path, mode)
+    job = replicated.job(tmp_path, mode)
     plan = job.plan()
-    maria.nodes[1].sql("SET GLOBAL read_only = 0;\nCREATE DATABASE stray;\nSET GLOBAL read_only = 1")
+    replicated.nodes[1].sql("SET GLOBAL read_only = 0;\nCREATE DATABASE stray;\nSET GLOBAL read_only = 1")
     found = job.switch(plan)
     assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed"), found
     assert "guard candidateConsistent" in found.message
-    assert "errant transactions, which the primary never had: 0-2-" in found.message
+    assert f"errant transactions, which the primary never had: {replicated.origin_of(1)}" in found.message
     assert found.ordered_at is None
-    assert maria.read_only() == [False, True, True]
-    assert maria.leftovers() == []
+    assert replicated.read_only() == [False, True, True]
+    assert replicated.leftovers() == []
 
 
 def test_another_candidate_is_another_plan(maria: MariaFailoverYard, tmp_path: Path) -> None:
@@ -110,77 +116,77 @@ def test_another_candidate_is_another_plan(maria: MariaFailoverYard, tmp_path: P
         assert roles == [(MemberRole.PRIMARY, False, []), *[(MemberRole.REPLICA, True, [])] * 2]
 
 
-def test_a_replica_that_takes_writes_is_no_candidate(maria: MariaFailoverYard) -> None:
-    maria.nodes[1].sql("SET GLOBAL read_only = 0")
-    with maria.provider() as provider:
+def test_a_replica_that_takes_writes_is_no_candidate(replicated: MariaFailoverYard) -> None:
+    replicated.nodes[1].sql("SET GLOBAL read_only = 0")
+    with replicated.provider() as provider:
         topology = provider.topology()
-        assert topology.primary == maria.name(0)
+        assert topology.primary == replicated.name(0)
         assert "it takes writes" in topology.members[1].problems[0]
-        assert provider.choose(topology, None) == maria.name(2)
+        assert provider.choose(topology, None) == replicated.name(2)
 
 
 def test_a_long_statement_keeps_it_from_being_moved_and_nobody_waits_for_long(
-    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    replicated: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("databosun.engines.mysql.failover.switch.LOCK_SECONDS", 1)
-    maria.nodes[0].sql("CREATE DATABASE shop;\nCREATE TABLE shop.t (a INT);\nINSERT INTO shop.t VALUES (1), (2)")
-    busy = maria.nodes[0].connect()
+    replicated.nodes[0].sql("CREATE DATABASE shop;\nCREATE TABLE shop.t (a INT);\nINSERT INTO shop.t VALUES (1), (2)")
+    busy = replicated.nodes[0].connect()
 
     def work() -> None:
         with suppress(pymysql.MySQLError), busy.cursor() as cursor:  # it is ended in the end
             cursor.execute("INSERT INTO shop.t SELECT a + SLEEP(60) FROM shop.t")
 
     long = threading.Thread(target=work, daemon=True)
-    job = maria.job(tmp_path)
+    job = replicated.job(tmp_path)
     plan = job.plan()
     long.start()
     found = job.switch(plan)
     assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "SwitchFailed"), found
     assert "a long statement holds its tables" in found.message
-    assert maria.read_only() == [False, True, True]
+    assert replicated.read_only() == [False, True, True]
     assert found.settled
     assert long.is_alive()
-    maria.nodes[0].sql(f"KILL {busy.thread_id()}")
+    replicated.nodes[0].sql(f"KILL {busy.thread_id()}")
     long.join(60)
-    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+    eventually("the replicas have followed", lambda: replicated.leftovers() == [])
 
 
 def test_a_candidate_that_cannot_catch_up_is_not_promoted_and_writes_go_on(
-    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    replicated: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("databosun.engines.mysql.failover.switch.CATCH_UP_SECONDS", 1)
-    job = maria.job(tmp_path)
+    job = replicated.job(tmp_path)
     plan = job.plan()
     done: list[FailoverResult] = []
     test = threading.Thread(target=lambda: done.append(job.switch(plan)), daemon=True)
     test.start()
-    eventually("clients have a table", maria.prepared)
-    holding = maria.nodes[1].connect()
+    eventually("clients have a table", replicated.prepared)
+    holding = replicated.nodes[1].connect()
     with holding.cursor() as cursor:
         cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE")
     test.join(60)
     holding.close()
     (found,) = done
     assert (found.verdict, found.reason, found.settled) == (FailoverVerdict.FAILED, "SwitchFailed", True), found
-    assert f"{plan.candidate} has not come to 0-1-" in found.message
+    assert f"{plan.candidate} has not come to {replicated.origin_of(0)}" in found.message
     assert "nothing was moved, and writes go on" in found.message
     assert found.measured
     assert (found.measured.lost, found.measured.split_brain) == (0, [])
-    assert maria.read_only() == [False, True, True]
-    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+    assert replicated.read_only() == [False, True, True]
+    eventually("the replicas have followed", lambda: replicated.leftovers() == [])
 
 
 def test_an_agent_that_is_killed_while_writes_are_stopped_leaves_a_primary_that_takes_writes(
-    maria: MariaFailoverYard, tmp_path: Path
+    replicated: MariaFailoverYard, tmp_path: Path
 ) -> None:
-    job = maria.job(tmp_path)
+    job = replicated.job(tmp_path)
     plan = job.plan()
     agent = job.start(plan)
-    eventually("clients have a table", maria.prepared)
-    primary, holding = maria.nodes[0], maria.nodes[1].connect()
+    eventually("clients have a table", replicated.prepared)
+    primary, holding = replicated.nodes[0], replicated.nodes[1].connect()
     with holding.cursor() as cursor:  # the candidate replicates, and cannot catch up
         cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE")
-    states = "SELECT STATE FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for backup lock'"
+    states = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE {replicated.stopped}"
     eventually("writes are stopped", lambda: bool(primary.sql(states)) or agent.poll() is not None)
     assert agent.poll() is None
     agent.kill()
@@ -190,73 +196,73 @@ def test_an_agent_that_is_killed_while_writes_are_stopped_leaves_a_primary_that_
     found = job.run(FailoverStep.SETTLE, plan).failover
     assert found
     assert (found.verdict, found.settled) == (FailoverVerdict.INCONCLUSIVE, True), found
-    assert maria.read_only() == [False, True, True]
-    primary.wait_for(maria.nodes[1])  # it replicates again
-    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+    assert replicated.read_only() == [False, True, True]
+    primary.wait_for(replicated.nodes[1])  # it replicates again
+    eventually("the replicas have followed", lambda: replicated.leftovers() == [])
 
 
 @pytest.mark.parametrize("how_far", ["read-only", "let go", "both take writes"])
 def test_what_a_lost_move_left_is_undone_or_done_to_its_end(
-    maria: MariaFailoverYard, tmp_path: Path, how_far: str
+    replicated: MariaFailoverYard, tmp_path: Path, how_far: str
 ) -> None:
-    job = maria.job(tmp_path)
+    job = replicated.job(tmp_path)
     plan = job.plan()
-    maria.mark(plan)
+    replicated.mark(plan)
     if how_far != "both take writes":
-        maria.nodes[0].sql("SET GLOBAL read_only = 1")
+        replicated.nodes[0].sql("SET GLOBAL read_only = 1")
     if how_far != "read-only":
-        maria.nodes[1].sql("STOP SLAVE;\nRESET SLAVE ALL")
+        replicated.nodes[1].sql(f"{replicated.words.stop};\n{replicated.words.forget}")
     if how_far == "both take writes":
-        maria.nodes[1].sql("SET GLOBAL read_only = 0")
+        replicated.nodes[1].sql("SET GLOBAL read_only = 0")
     found = job.run(FailoverStep.SETTLE, plan).failover
     assert found
     assert found.settled, found
     moved = how_far != "read-only"
-    assert maria.read_only() == ([True, False, True] if moved else [False, True, True])
-    new = maria.nodes[1 if moved else 0]
+    assert replicated.read_only() == ([True, False, True] if moved else [False, True, True])
+    new = replicated.nodes[1 if moved else 0]
     new.sql("CREATE DATABASE written")
-    for node in maria.nodes:
+    for node in replicated.nodes:
         if node is not new:
             new.wait_for(node)
-    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+    eventually("the replicas have followed", lambda: replicated.leftovers() == [])
 
 
 @pytest.mark.parametrize("mode", [FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER])
 def test_where_a_promotion_is_not_answered_never_do_two_take_writes(
-    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: FailoverMode
+    replicated: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: FailoverMode
 ) -> None:
-    plan = maria.job(tmp_path, mode).plan()
+    plan = replicated.job(tmp_path, mode).plan()
     written: list[list[bool]] = []
 
     def cut_off(connection: Any, *statements: str) -> None:
         run(connection, *statements)
-        if "RESET SLAVE ALL" in statements:
-            maria.named(plan.candidate).sql("CREATE DATABASE acknowledged")
+        if replicated.words.forget in statements:
+            replicated.named(plan.candidate).sql("CREATE DATABASE acknowledged")
             monkeypatch.setattr(Nodes, "open", away)
             connection._force_close()
             raise pymysql.OperationalError(2013, "Lost connection to server during query")
 
     def away(nodes: Nodes, place: Place) -> Any:
-        written.append(maria.read_only())
+        written.append(replicated.read_only())
         raise WorldFault("Unreachable", f"{place} is away")
 
     for module in (switch, forced):
         monkeypatch.setattr(module, "run", cut_off)
-    with maria.provider() as provider:
+    with replicated.provider() as provider:
         provider.prepare_probe()
-        for node in maria.nodes[1:]:
-            maria.nodes[0].wait_for(node)
+        for node in replicated.nodes[1:]:
+            replicated.nodes[0].wait_for(node)
         with pytest.raises(DatabosunError):
             provider.move(plan, lambda: None)
         assert written, "it was tried to put that in order"
-        assert maria.read_only() == written[0] == [True, False, True]
+        assert replicated.read_only() == written[0] == [True, False, True]
         monkeypatch.undo()
         assert list(provider.settle(plan, 10)) == []
         provider.remove_probe()
-    assert maria.read_only() == [True, False, True]
+    assert replicated.read_only() == [True, False, True]
     for number in (0, 2):
-        maria.named(plan.candidate).wait_for(maria.nodes[number])
-        assert maria.nodes[number].sql("SHOW DATABASES LIKE 'acknowledged'"), "what was acknowledged is kept"
+        replicated.named(plan.candidate).wait_for(replicated.nodes[number])
+        assert replicated.nodes[number].sql("SHOW DATABASES LIKE 'acknowledged'"), "what was acknowledged is kept"
 
 
 def test_a_primary_that_somebody_else_made_read_only_stays_so(maria: MariaFailoverYard, tmp_path: Path) -> None:
@@ -268,12 +274,13 @@ def test_a_primary_that_somebody_else_made_read_only_stays_so(maria: MariaFailov
     assert maria.read_only() == [True, True, True]
 
 
-def test_logins_that_may_too_little_are_named_with_what_to_grant(maria: MariaFailoverYard, tmp_path: Path) -> None:
-    maria.nodes[0].sql(f"REVOKE READ_ONLY ADMIN ON *.* FROM {MOVER}@'%'")
-    maria.nodes[0].sql(f"REVOKE INSERT ON `{SCHEMA}`.* FROM probe@'%'")
-    found = maria.job(tmp_path).run(FailoverStep.DISCOVER).failover
+def test_logins_that_may_too_little_are_named_with_what_to_grant(replicated: MariaFailoverYard, tmp_path: Path) -> None:
+    lacks = replicated.words.mover[-2]
+    replicated.nodes[0].sql(f"REVOKE {lacks} ON *.* FROM {MOVER}@'%'")
+    replicated.nodes[0].sql(f"REVOKE INSERT ON `{SCHEMA}`.* FROM probe@'%'")
+    found = replicated.job(tmp_path).run(FailoverStep.DISCOVER).failover
     assert found
     failing = {one.name: one for one in found.guards if not one.ok}
     assert set(failing) == {"grants", "probeWritable"}
-    assert failing["grants"].message == f"GRANT READ_ONLY ADMIN ON *.* TO '{MOVER}'@'%';"
+    assert failing["grants"].message == f"GRANT {lacks} ON *.* TO '{MOVER}'@'%';"
     assert failing["probeWritable"].observed == "lacks INSERT"

@@ -1,4 +1,4 @@
-"""MariaDB's primary is lost: whoever has the most goes on, and what nobody else has is counted, never hidden."""
+"""A primary of MariaDB or MySQL is lost: whoever has the most goes on, and what nobody else has is counted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 
 from databosun.api.failover import FailoverMode, FailoverStep, FailoverVerdict
 from databosun.domain.ledger import Fate
+from databosun.engines.mysql.failover.base import SqlProvider
+from databosun.engines.mysql.failover.facts import Place
 from databosun.engines.mysql.failover.forced import ForcedSwitch
-from databosun.engines.mysql.failover.nodes import Place
-from databosun.engines.mysql.failover.provider import MariaProvider
 from support.mariafailover import HOSTS, MariaFailoverYard
 from support.mariaserver import MariaServer
+from support.mysqlfailover import MySQLFailoverYard
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -45,25 +46,45 @@ def test_where_a_replica_has_every_commit_a_forced_move_loses_none(
     assert maria.leftovers() == []
 
 
-def test_what_a_killed_primary_had_not_sent_is_counted_and_it_is_not_taken_back(
-    maria: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_semi_synchronous_mysql_loses_nothing_that_was_acknowledged_where_its_primary_is_killed(
+    mysql: MySQLFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MariaProvider, "remove_probe", lambda _: None)
-    _crash(maria, monkeypatch, cut_off=maria.nodes[1:])
-    job = maria.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    """What was written and never acknowledged the killed server still has when it is back, which is said."""
+    mysql.demand_two()
+    _crash(mysql, monkeypatch, cut_off=mysql.nodes[1:2])
+    found = mysql.job(tmp_path, FailoverMode.FORCED_FAILOVER).switch(rejoin_seconds=10.0)
+    measured = found.measured
+    assert measured
+    assert (measured.lost, measured.rejoin_lost, measured.phantom) == (0, 0, 0), found
+    assert measured.acknowledged > UNSENT
+    assert measured.write_downtime_seconds is not None
+    assert measured.write_downtime_seconds < 8
+    assert found.topology
+    assert found.topology.synchronous == "semi-synchronous"
+    assert mysql.read_only() == [True, False, True]
+    taken_back = measured.rejoin_seconds is not None
+    assert taken_back == (not measured.split_brain) == (found.verdict is FailoverVerdict.PASSED), found
+
+
+def test_what_a_killed_primary_had_not_sent_is_counted_and_it_is_not_taken_back(
+    replicated: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SqlProvider, "remove_probe", lambda _: None)
+    _crash(replicated, monkeypatch, cut_off=replicated.nodes[1:])
+    job = replicated.job(tmp_path, FailoverMode.FORCED_FAILOVER)
     plan = job.plan()
     found = job.switch(plan, rejoin_seconds=10.0)
     assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "WritesLost"), found
     assert found.measured
     history, _, _ = job.ledger()
     acknowledged = {(int(one.client.rpartition("-")[2]), one.seq) for one in history if one.fate is Fate.ACKNOWLEDGED}
-    only_there = maria.rows(0) - maria.rows(1)
+    only_there = replicated.rows(0) - replicated.rows(1)
     assert found.measured.lost == len(only_there & acknowledged) >= UNSENT
     assert "which 127.0.0.2" in " ".join(found.measured.split_brain)  # what the old one holds, the new one never had
     assert not found.settled
     assert any(f"{plan.primary} is read-only and follows nobody" in note for note in found.notes)
-    assert maria.read_only() == [True, False, True]
-    maria.nodes[1].wait_for(maria.nodes[2])
+    assert replicated.read_only() == [True, False, True]
+    replicated.nodes[1].wait_for(replicated.nodes[2])
 
 
 def test_a_forced_move_that_lost_its_agent_is_undone(maria: MariaFailoverYard, tmp_path: Path) -> None:
@@ -116,7 +137,7 @@ def _crash(maria: MariaFailoverYard, monkeypatch: pytest.MonkeyPatch, cut_off: l
 
     def killed(switch: ForcedSwitch, old: Place) -> None:
         for node in cut_off:
-            node.sql("STOP SLAVE IO_THREAD")
+            node.sql(maria.words.stop_receiving)
         known = len(maria.rows(0))
         eventually("more is written", lambda: len(maria.rows(0)) >= known + UNSENT)
         maria.nodes[0].kill()

@@ -1,4 +1,4 @@
-"""MariaDB in a StatefulSet in which nobody promotes: the primary comes back by itself, or nobody takes writes then."""
+"""MariaDB and MySQL in a StatefulSet in which nobody promotes: the primary comes back, or nobody takes writes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ def job(yard: MariaFailoverYard, folder: Path, mode: FailoverMode = FailoverMode
     made = yard.job(folder, mode, ProviderTarget(provider="StatefulSet", endpoints=endpoints))
     made.fault = InjectedFault(kind=FaultKind.POD_DELETE) if mode is FailoverMode.FAULT_INJECTION else None
     for node in yard.nodes[1:]:
-        node.sql("STOP SLAVE;\nCHANGE MASTER TO MASTER_CONNECT_RETRY = 1;\nSTART SLAVE")
+        words = yard.words
+        node.sql(f"{words.stop};\n{words.change} {words.option}_CONNECT_RETRY = 1;\n{words.start}")
     return made
 
 
 @pytest.mark.parametrize("mode", [FailoverMode.FAULT_INJECTION, FailoverMode.FORCED_FAILOVER])
 def test_a_primary_that_comes_back_by_itself_is_no_failover_and_what_it_cost_is_measured(
-    maria: MariaFailoverYard, tmp_path: Path, mode: FailoverMode
+    replicated: MariaFailoverYard, tmp_path: Path, mode: FailoverMode
 ) -> None:
-    made, primary = job(maria, tmp_path, mode), maria.nodes[0]
+    made, primary = job(replicated, tmp_path, mode), replicated.nodes[0]
     plan = made.plan()
 
     def operator(asked: ActAsked) -> ActAnswer:
-        assert (asked.member, asked.host) == (maria.name(0), HOSTS[0])
+        assert (asked.member, asked.host) == (replicated.name(0), HOSTS[0])
         primary.kill()
         threading.Timer(1.0, primary.start).start()
         return ActAnswer(plan_hash=asked.plan_hash, done=True, message="killed")
@@ -56,8 +57,8 @@ def test_a_primary_that_comes_back_by_itself_is_no_failover_and_what_it_cost_is_
         assert "nobody was promoted" in found.message
         assert (measured.lost, measured.rejoin_lost) == (0, 0)
         assert measured.recovered_seconds
-    assert maria.read_only() == [False, True, True]
-    eventually("the replicas have followed", lambda: maria.leftovers() == [])
+    assert replicated.read_only() == [False, True, True]
+    eventually("the replicas have followed", lambda: replicated.leftovers() == [])
 
 
 def test_where_nobody_takes_writes_any_more_that_is_said_and_nobody_is_promoted_by_us(

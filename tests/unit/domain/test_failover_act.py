@@ -124,9 +124,9 @@ def test_a_pod_is_deleted_by_whatever_provider_where_that_is_the_fault() -> None
 
 @pytest.mark.parametrize("mode", FailoverMode)
 def test_without_a_fault_nothing_but_a_forced_failover_of_patroni_is_the_operators(mode: FailoverMode) -> None:
-    for provider in ("Patroni", "Sentinel", "MariaDBReplication"):
+    for provider in ("Patroni", "Sentinel", "MariaDBReplication", "MySQLReplication", "GroupReplication"):
         plan = make_plan("u", provider, mode, "orders-0", "orders-1", ["orders-0"])
-        mine = (provider, mode) == ("Patroni", FailoverMode.FORCED_FAILOVER)
+        mine = provider in ("Patroni", "GroupReplication") and mode is FailoverMode.FORCED_FAILOVER
         assert (fault_of(plan) is not None) is mine
 
 

@@ -112,16 +112,17 @@ def test_a_database_of_another_engine_than_its_provider_is_refused() -> None:
         provider_target("orders", DatabaseSpec.model_validate(given), FailoverMode.PLANNED_SWITCHOVER)
 
 
-def test_where_nobody_promotes_by_himself_no_fault_is_done() -> None:
+@pytest.mark.parametrize("product", ["MariaDB", "MySQL"])
+def test_where_nobody_promotes_by_himself_no_fault_is_done(product: str) -> None:
     """The page asks for `read_only=ON` in the configuration: a primary that was started again would take no writes."""
     given = {
-        "engine": "MariaDB",
+        "engine": product,
         "connection": {"host": "h", "credentialsSecretRef": {"name": "s"}},
-        "replication": {"provider": "MariaDBReplication"},
+        "replication": {"provider": f"{product}Replication"},
     }
     database = DatabaseSpec.model_validate(given)
     for mode in (FailoverMode.PLANNED_SWITCHOVER, FailoverMode.FORCED_FAILOVER):
-        assert provider_target("orders", database, mode).provider == "MariaDBReplication"
+        assert provider_target("orders", database, mode).provider == f"{product}Replication"
     with pytest.raises(UserFault, match="is tested by PlannedSwitchover or ForcedFailover") as fault:
         provider_target("orders", database, FailoverMode.FAULT_INJECTION)
     assert fault.value.reason == FailoverFault.MODE_UNSUPPORTED

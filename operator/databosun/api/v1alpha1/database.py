@@ -146,6 +146,7 @@ class Replication(Model):
         "RedisCluster",
         "ReplicaSet",
         "MariaDBReplication",
+        "MySQLReplication",
         "GroupReplication",
         "RDS",
         "CloudNativePG",
@@ -192,6 +193,10 @@ class DatabaseSpec(Model):
         cel(
             "!has(self.dataVolume) || !has(self.connection) || has(self.connection.host)",
             "dataVolume is the claim of one server: name that one in connection.host, not several in connection.hosts",
+        ),
+        cel(
+            "!has(self.replication) || self.replication.provider != 'MySQLReplication' || self.engine == 'MySQL'",
+            "replication.provider MySQLReplication is for engine MySQL only",
         ),
     )
     engine: EngineName = Field(

@@ -1,5 +1,1 @@
-"""Failover tests of MariaDB's asynchronous replication."""
-
-from databosun.engines.mysql.failover.opening import FAILOVER
-
-__all__ = ["FAILOVER"]
+"""Failover tests of MariaDB and MySQL: asynchronous replication by GTID, Group Replication, StatefulSets."""

@@ -12,8 +12,9 @@ from databosun.domain.errors import DatabosunError
 from databosun.engines.failover import Site, Spot, WriterSession, probe_error
 from databosun.engines.mysql.connect import Endpoint, open_sql
 from databosun.engines.mysql.connect import Session as Login
+from databosun.engines.mysql.failover.facts import Place
 from databosun.engines.mysql.failover.guards import probe_guard
-from databosun.engines.mysql.failover.nodes import Nodes, Place
+from databosun.engines.mysql.failover.nodes import Nodes
 from databosun.engines.mysql.failover.probe import Session, Tables, read_rows
 from databosun.engines.mysql.faults import guarded
 

@@ -17,9 +17,9 @@ from pymysql.connections import Connection
 
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.failover import FailoverFault
-from databosun.engines.mysql.failover.gtids import errant
-from databosun.engines.mysql.failover.nodes import Place, ask_node, come_to, repoint, run
+from databosun.engines.mysql.failover.facts import Place
 from databosun.engines.mysql.failover.switch import CATCH_UP_SECONDS, LOCK_SECONDS, Switch
+from databosun.engines.mysql.failover.words import run
 from databosun.engines.mysql.faults import guarded, number_of
 
 _LOST = (0, 1053, 1927, 2006, 2013, 2055)
@@ -35,14 +35,14 @@ class ForcedSwitch(Switch):
         self.mark(old, new)
         marked = self.nodes.ask(old).position
         with self.nodes.open(new) as candidate, guarded(f"promoting {new} in place of {old}"):
-            if not come_to(candidate, marked, CATCH_UP_SECONDS):
+            if not self.words.come_to(candidate, marked, CATCH_UP_SECONDS):
                 message = f"{new} has not come to {marked} within {CATCH_UP_SECONDS} s; nothing was moved"
                 raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message)
             ordered()
             try:
                 self._stop(old)
                 self._gather(candidate, new, others)
-                run(candidate, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = 0")
+                run(candidate, self.words.stop, self.words.forget, self.words.thaw)
             except BaseException:
                 self.make_good(old, new, others)
                 raise
@@ -55,7 +55,7 @@ class ForcedSwitch(Switch):
         except WorldFault:
             return
         try:
-            self.stop_writes(former, old, "SET GLOBAL read_only = 1")
+            self.stop_writes(former, old, self.words.freeze)
         except (pymysql.MySQLError, OSError) as error:
             if number_of(error) not in _LOST:
                 raise
@@ -64,22 +64,23 @@ class ForcedSwitch(Switch):
 
     def _gather(self, candidate: Connection[Any], new: Place, others: Iterable[Place]) -> None:
         """No event arrives any more; the candidate gets what another replica has and it has not."""
-        run(candidate, "STOP SLAVE IO_THREAD")
-        if not _applied(candidate):
+        run(candidate, self.words.stop_receiving)
+        if not self._applied(candidate):
             message = f"{new} has not applied what it got within {CATCH_UP_SECONDS} s; nothing was moved"
             raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message)
         for place in others:
             with suppress(DatabosunError), self.nodes.open(place) as other, guarded(f"asking {place} for what it got"):
-                run(other, "STOP SLAVE IO_THREAD")
-                if not _applied(other):
+                run(other, self.words.stop_receiving)
+                if not self._applied(other):
                     continue
-                theirs = ask_node(other)
-                if errant(theirs.state, ask_node(candidate).state):
-                    repoint(candidate, place)
-                    come_to(candidate, theirs.position, CATCH_UP_SECONDS)
+                theirs = self.words.ask(other)
+                if self.words.errant(theirs.state, self.words.ask(candidate).state):
+                    self.words.repoint(candidate, place)
+                    self.words.come_to(candidate, theirs.position, CATCH_UP_SECONDS)
 
-
-def _applied(replica: Connection[Any]) -> bool:
-    """Whether it has all that it received, once it has; not where it applies nothing."""
-    following = ask_node(replica).following
-    return following is not None and following.applies and come_to(replica, following.received, CATCH_UP_SECONDS)
+    def _applied(self, replica: Connection[Any]) -> bool:
+        """Whether it has all that it received, once it has; not where it applies nothing."""
+        following = self.words.ask(replica).following
+        if following is None or not following.applies:
+            return False
+        return self.words.come_to(replica, following.received, CATCH_UP_SECONDS)

@@ -18,7 +18,9 @@ from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.ledger import Bits, Fate
 from databosun.engines.failover import FailoverFault, ProbeError, Site, probe_error
 from databosun.engines.mysql.connect import one, quote, rows
-from databosun.engines.mysql.failover.nodes import Nodes, Place, run
+from databosun.engines.mysql.failover.facts import Place
+from databosun.engines.mysql.failover.nodes import Nodes
+from databosun.engines.mysql.failover.words import run
 from databosun.engines.mysql.faults import number_of
 
 READ_ONLY = "1290"

@@ -1,53 +1,35 @@
-"""MariaDB's asynchronous replication by GTID, as the agent's provider of failovers."""
+"""Asynchronous replication by GTID, of MariaDB and of MySQL, as the agent's provider of failovers."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
 
-import pymysql
-
-from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, Member, MemberRole, ProbePath, Topology
-from databosun.domain.errors import DatabosunError, UserFault, WorldFault
-from databosun.engines.failover import (
-    FailoverFault,
-    ProbeSession,
-    Site,
-    Watcher,
-    probe_error,
-)
-from databosun.engines.mysql.connect import one
+from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, Member, MemberRole, Topology
+from databosun.domain.errors import DatabosunError
+from databosun.engines.mysql.failover.base import SETTLE_LOOK_SECONDS, SqlProvider
+from databosun.engines.mysql.failover.facts import NodeFacts, Place
 from databosun.engines.mysql.failover.forced import ForcedSwitch
-from databosun.engines.mysql.failover.gtids import errant
 from databosun.engines.mysql.failover.guards import mover_guard, probe_guard
-from databosun.engines.mysql.failover.nodes import NodeFacts, Nodes, Place
-from databosun.engines.mysql.failover.probe import Clients, Session, Tables, read_rows, told
 from databosun.engines.mysql.failover.switch import Switch
-from databosun.engines.mysql.faults import guarded
-
-MARIADB_REPLICATION = "MariaDBReplication"
-SETTLE_LOOK_SECONDS = 0.5
+from databosun.engines.mysql.failover.words import Words
 
 
 @dataclass
-class MariaProvider:
-    """One primary and its replicas. `ways`: where clients look for the one that takes writes. `members`: who answers
-    with which server id."""
+class ReplicationProvider(SqlProvider):
+    """One primary and its replicas. `strict`: asks of a replica what only a move of ours needs."""
 
-    name: ClassVar[str] = MARIADB_REPLICATION
     strict: ClassVar[bool] = True
 
-    site: Site
-    nodes: Nodes
-    probe: Nodes
-    tables: Tables
-    places: tuple[Place, ...]
-    ways: tuple[Place, ...]
-    members: dict[int, str] = field(default_factory=dict)
     _facts: dict[Place, NodeFacts] = field(default_factory=dict)
+
+    @property
+    def provider(self) -> str:
+        """As spec.replication.provider names it."""
+        return self.words.provider
 
     def topology(self) -> Topology:
         """What each server says; the primary last, so that a replica never seems to hold what it has just got."""
@@ -63,7 +45,7 @@ class MariaProvider:
         several = f"several servers take writes and follow nobody: {', '.join(map(str, primaries))}"
         return Topology(
             observed_at=datetime.now(UTC),
-            provider=self.name,
+            provider=self.provider,
             primary=str(primary) if primary else None,
             members=[self._member(place, asked[place], primary, leader) for place in self.places],
             synchronous="semi-synchronous" if leader and leader.semi_sync else "asynchronous",
@@ -71,15 +53,10 @@ class MariaProvider:
             notes=[several] if len(primaries) > 1 else [],
         )
 
-    def choose(self, topology: Topology, planned: str | None) -> str | None:
-        """The planned one, or the first that could take over, in the order of spec.connection.hosts."""
-        fit = [one.name for one in topology.members if one.promotable]
-        return planned if planned in fit else next(iter(fit), None) if planned is None else None
-
     def examine(self, topology: Topology, candidate: str | None) -> Sequence[GuardResult]:
         """Grants."""
         probe = [probe_guard(self.probe, Place.parse(topology.primary), self.tables)] if topology.primary else []
-        return [mover_guard(self.nodes, list(self._facts)), *probe]
+        return [mover_guard(self.nodes, list(self._facts), self.words.mover), *probe]
 
     def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
         """Safely, or as if the primary were gone."""
@@ -92,26 +69,16 @@ class MariaProvider:
         old, new, _ = self._roles(plan)
         if plan.mode is FailoverMode.FORCED_FAILOVER and (left := self._switch(plan).take_back(old, new)):
             return left[0]
-        wanted = self.nodes.ask(new).position
-        with self.nodes.open(old) as connection, guarded(f"asking {old}"):
-            following = self.nodes.ask(old).following
-            if following is None:
-                return f"{old} follows nobody"
-            if following.problem or (following.host, following.port) != (new.host, new.port):
-                return f"{old} does not follow {new}: {following.problem or following.host}"
-            (waited,) = one(connection, "SELECT MASTER_GTID_WAIT(%s, 0.5)", (wanted,))
-        return None if waited == 0 else f"{old} has not come to {wanted}"
+        wanted, following = self.nodes.ask(new).position, self.nodes.ask(old).following
+        if following is None:
+            return f"{old} follows nobody"
+        if following.problem or (following.host, following.port) != (new.host, new.port):
+            return f"{old} does not follow {new}: {following.problem or following.host}"
+        return self._lacking(old, wanted)
 
     def divergence(self, plan: FailoverPlan) -> Sequence[str]:
         """What any other server has logged that the new primary has not."""
-        new = Place.parse(plan.candidate)
-        held = {place: said for place in self.places if isinstance(said := self._ask(place), NodeFacts)}
-        leader = self.nodes.ask(new)
-        return [
-            f"{place} holds {', '.join(own)}, which {new} never had"
-            for place, facts in held.items()
-            if place != new and (own := errant(facts.state, leader.state))
-        ]
+        return self._held_alone(Place.parse(plan.candidate))
 
     def settle(self, plan: FailoverPlan | None, seconds: float) -> Sequence[str]:
         """By the mark that the move left; a server that is away is waited for, and then done without."""
@@ -132,40 +99,6 @@ class MariaProvider:
         except DatabosunError as fault:
             return (said, fault.message)
 
-    def prepare_probe(self) -> None:
-        """Make the tables at the primary."""
-        with self.probe.open(self._primary()) as connection, guarded("making the probe's tables"):
-            self.tables.make(connection)
-
-    def remove_probe(self) -> None:
-        """Remove them at the primary, and so at its replicas."""
-        with self.probe.open(self._primary()) as connection, guarded("removing the probe's tables"):
-            self.tables.remove(connection)
-
-    def connect(self, path: ProbePath | None, client: int, seconds: float) -> ProbeSession:
-        """Where a client is sent."""
-        connection = Clients(self.probe, self.ways).open(path, seconds)
-        try:
-            (server_id,) = one(connection, "SELECT @@server_id")
-        except (pymysql.MySQLError, OSError) as error:
-            connection._force_close()
-            raise told(error) from error
-        return Session(connection, self.tables, client, self.members.get(int(server_id)))
-
-    def watch(self, member: str, seconds: float) -> Watcher:
-        """A session at a server itself."""
-        try:
-            connection = self.probe.connect(Place.parse(member), seconds)
-        except DatabosunError as fault:
-            raise probe_error(fault) from fault
-        connection._read_timeout = connection._write_timeout = seconds
-        return Session(connection, self.tables, 0, member)
-
-    def read_back(self, clients: Iterable[int]) -> Mapping[int, Collection[int]]:
-        """What the primary holds."""
-        with self.probe.open(self._primary()) as connection, guarded("reading the probe's rows back"):
-            return read_rows(connection, self.tables, clients)
-
     def _switch(self, plan: FailoverPlan) -> Switch:
         kind = ForcedSwitch if plan.mode is FailoverMode.FORCED_FAILOVER else Switch
         login = self.site.operator.replication or self.nodes.target.credentials
@@ -176,27 +109,12 @@ class MariaProvider:
         old, new = Place.parse(plan.primary), Place.parse(plan.candidate)
         return old, new, [place for place in self.places if place not in (old, new)]
 
-    def _primary(self) -> Place:
-        topology = self.topology()
-        if topology.primary is None:
-            told = "; ".join(topology.notes) or "no server takes writes"
-            raise WorldFault(FailoverFault.NO_PRIMARY, told)
-        return Place.parse(topology.primary)
-
-    def _ask(self, place: Place) -> NodeFacts | str:
-        try:
-            return self.nodes.ask(place)
-        except UserFault:
-            raise
-        except DatabosunError as fault:
-            return fault.message
-
     def _member(self, place: Place, said: NodeFacts | str, primary: Place | None, leader: NodeFacts | None) -> Member:
         facts = said if isinstance(said, NodeFacts) else None
         following = facts.following if facts else None
         problems = [said] if isinstance(said, str) else []
         if facts is not None and not facts.primary:
-            problems += _problems(facts, primary, leader, strict=self.strict)
+            problems += _problems(facts, primary, leader, self.words, strict=self.strict)
         healthy = facts is not None and (facts.primary or (following is not None and following.problem is None))
         role = MemberRole.UNKNOWN if facts is None else MemberRole.PRIMARY if facts.primary else MemberRole.REPLICA
         return Member(
@@ -214,7 +132,9 @@ class MariaProvider:
         )
 
 
-def _problems(facts: NodeFacts, primary: Place | None, leader: NodeFacts | None, *, strict: bool) -> list[str]:
+def _problems(
+    facts: NodeFacts, primary: Place | None, leader: NodeFacts | None, words: Words, *, strict: bool
+) -> list[str]:
     """`strict`: also what only a move of ours asks for."""
     found = []
     following = facts.following
@@ -225,13 +145,13 @@ def _problems(facts: NodeFacts, primary: Place | None, leader: NodeFacts | None,
     if strict and primary and (following.host, following.port) != (primary.host, primary.port):
         found.append(f"it follows {following.host}:{following.port}, and not {primary}")
     if strict and not following.gtid:
-        found.append("it does not replicate by GTID (MASTER_USE_GTID)")
+        found.append(f"it does not replicate by GTID ({words.by_gtid})")
     if strict and facts.channels > 1:
         found.append(f"it has {facts.channels} sources; one is expected")
     if strict and not facts.logs:
-        found.append("it does not log what it replicates (log_bin, log_slave_updates)")
+        found.append(f"it does not log what it replicates ({words.logs})")
     if not facts.read_only:
         found.append("it takes writes (read_only is OFF): set it, or it will hold what its primary never had")
-    if leader and (own := errant(facts.state, leader.state)):
+    if leader and (own := words.errant(facts.state, leader.state)):
         found.append(f"errant transactions, which the primary never had: {', '.join(own)}"[:250])
     return found

@@ -18,10 +18,10 @@ from databosun.api.v1alpha1.database import TLSMode
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.base import Credentials
 from databosun.engines.failover import FailoverFault
-from databosun.engines.mysql.connect import one
-from databosun.engines.mysql.failover.gtids import errant
-from databosun.engines.mysql.failover.nodes import Nodes, Place, ask_node, come_to, follow, repoint, run
+from databosun.engines.mysql.failover.facts import Place
+from databosun.engines.mysql.failover.nodes import Nodes
 from databosun.engines.mysql.failover.probe import Tables
+from databosun.engines.mysql.failover.words import Words, run
 from databosun.engines.mysql.faults import guarded, number_of
 
 LOCK_SECONDS = 5
@@ -43,6 +43,11 @@ class Switch:
     replication: Credentials
     tls: TLSMode
 
+    @property
+    def words(self) -> Words:
+        """How the servers are spoken to."""
+        return self.nodes.words
+
     def move(self, old: Place, new: Place, others: Sequence[Place], ordered: Callable[[], None]) -> None:
         """Move without losing a write. What was begun is undone where it does not come about."""
         with self.nodes.open(old) as former, self.nodes.open(new) as candidate:
@@ -52,15 +57,15 @@ class Switch:
                 self._lock(former, old)
                 try:
                     self._catch_up(former, candidate, new)
-                    run(former, "SET GLOBAL read_only = 1")
-                    run(candidate, "STOP SLAVE", "RESET SLAVE ALL", "SET GLOBAL read_only = 0")
+                    run(former, self.words.freeze)
+                    run(candidate, self.words.stop, self.words.forget, self.words.thaw)
                 except BaseException:
                     with suppress(*_FAULTS):  # else it goes with its session; what was made read-only stays so
                         run(former, "UNLOCK TABLES")
                     self.make_good(old, new, others)
                     raise
                 run(former, "UNLOCK TABLES")
-                follow(former, new, self.replication, self.tls)
+                self.words.follow(former, new, self.replication, self.tls)
         self.point(others, new)  # whom it does not reach, settling names
 
     def settle(self, old: Place, new: Place, others: Sequence[Place]) -> Sequence[str]:
@@ -69,11 +74,11 @@ class Switch:
             if not self._marked(old) and not self._marked(new):
                 return ()
             with guarded(f"putting {old} and {new} in order"):
-                was, is_ = ask_node(former), ask_node(candidate)
-                if is_.following is not None or (is_.read_only and errant(was.state, is_.state)):
+                was, is_ = self.words.ask(former), self.words.ask(candidate)
+                if is_.following is not None or (is_.read_only and self.words.errant(was.state, is_.state)):
                     return self.back(old, new, others)
                 left = self.take_back(old, new)
-                run(candidate, "SET GLOBAL read_only = 0")
+                run(candidate, self.words.thaw)
                 return [*left, *self.point(others, new)]
 
     def make_good(self, old: Place, new: Place, others: Sequence[Place]) -> None:
@@ -89,9 +94,9 @@ class Switch:
         """The same, where the old primary cannot be asked: a candidate that was let go is primary by now; one that
         was not is not made one, because the old one may take writes."""
         with self.nodes.open(new) as candidate, guarded(f"putting {new} in order"):
-            if ask_node(candidate).following is not None or not self._marked(new):
+            if self.words.ask(candidate).following is not None or not self._marked(new):
                 return (f"{new} was not promoted: start {old}, or promote {new} by hand",)
-            run(candidate, "SET GLOBAL read_only = 0")
+            run(candidate, self.words.thaw)
         left = f"{old} must not take writes when it is back: set read_only = 1 there, and have it follow {new}"
         return [left, *self.point(others, new)]
 
@@ -107,16 +112,16 @@ class Switch:
             self.nodes.open(new) as leader,
             guarded(f"having {old} follow {new}"),
         ):
-            was = ask_node(former)
+            was = self.words.ask(former)
             if was.following is not None:
                 return ()
             if not was.read_only:
-                run(former, "SET GLOBAL read_only = 1")
-                was = ask_node(former)
-            if own := errant(was.state, ask_node(leader).state):
+                run(former, self.words.freeze)
+                was = self.words.ask(former)
+            if own := self.words.errant(was.state, self.words.ask(leader).state):
                 told = f"it holds {', '.join(own)}, which {new} never had: make it anew"
                 return (f"{old} is read-only and follows nobody: {told}",)
-            follow(former, new, self.replication, self.tls)
+            self.words.follow(former, new, self.replication, self.tls)
         return ()
 
     def back(self, old: Place, new: Place, others: Iterable[Place]) -> Sequence[str]:
@@ -125,9 +130,9 @@ class Switch:
             self._let_follow(candidate, old)
         left = self.point(others, old)
         with self.nodes.open(old) as former, guarded(f"having {old} take writes"):
-            was = ask_node(former)
+            was = self.words.ask(former)
             if was.following is None and was.read_only:
-                run(former, "SET GLOBAL read_only = 0")
+                run(former, self.words.thaw)
         return left
 
     def point(self, replicas: Iterable[Place], primary: Place) -> Sequence[str]:
@@ -136,11 +141,11 @@ class Switch:
         for place in replicas:
             try:
                 with self.nodes.open(place) as connection, guarded(f"pointing {place} to {primary}"):
-                    known = ask_node(connection).following
+                    known = self.words.ask(connection).following
                     if known and (known.host, known.port) != (primary.host, primary.port):
-                        repoint(connection, primary)
+                        self.words.repoint(connection, primary)
                     elif known and known.applies:  # one that somebody stopped stays so
-                        run(connection, "START SLAVE")
+                        run(connection, self.words.start)
             except DatabosunError as fault:
                 left.append(f"{place} may not follow {primary}: {fault.message}")
         return left
@@ -164,21 +169,23 @@ class Switch:
             return self.tables.marked(connection)
 
     def _let_follow(self, candidate: Connection[Any], old: Place) -> None:
-        run(candidate, "SET GLOBAL read_only = 1")
-        known = ask_node(candidate).following
+        asked = self.words.ask(candidate)
+        if not asked.read_only:  # where it is, MySQL would wait for whoever has locked a table there
+            run(candidate, self.words.freeze)
+        known = asked.following
         if known is None:
-            follow(candidate, old, self.replication, self.tls)
+            self.words.follow(candidate, old, self.replication, self.tls)
         elif (known.host, known.port) != (old.host, old.port):
-            repoint(candidate, old)
+            self.words.repoint(candidate, old)
         else:
-            run(candidate, "START SLAVE")
+            run(candidate, self.words.start)
 
     def _lock(self, former: Connection[Any], old: Place) -> None:
         self.stop_writes(former, old, "FLUSH TABLES WITH READ LOCK")
 
     def _catch_up(self, former: Connection[Any], candidate: Connection[Any], new: Place) -> None:
-        (wanted,) = one(former, "SELECT @@GLOBAL.gtid_binlog_pos")
-        if not come_to(candidate, wanted, CATCH_UP_SECONDS):
+        wanted = self.words.ask(former).position
+        if not self.words.come_to(candidate, wanted, CATCH_UP_SECONDS):
             message = (
                 f"{new} has not come to {wanted} within {CATCH_UP_SECONDS} s after writes were stopped; nothing was "
                 "moved, and writes go on"
