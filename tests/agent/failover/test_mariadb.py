@@ -125,6 +125,15 @@ def test_a_replica_that_takes_writes_is_no_candidate(replicated: MariaFailoverYa
         assert provider.choose(topology, None) == replicated.name(2)
 
 
+def test_a_replica_that_does_not_follow_by_gtid_is_no_candidate(replicated: MariaFailoverYard) -> None:
+    words, positions = replicated.words, {"MariaDB": "MASTER_USE_GTID = no", "MySQL": "SOURCE_AUTO_POSITION = 0"}
+    replicated.nodes[1].sql(f"{words.stop};\n{words.change} {positions[replicated.engine]};\n{words.start}")
+    with replicated.provider() as provider:
+        topology = provider.topology()
+        assert topology.members[1].problems[0] == f"it does not replicate by GTID ({words.by_gtid})"
+        assert provider.choose(topology, None) == replicated.name(2)
+
+
 def test_a_long_statement_keeps_it_from_being_moved_and_nobody_waits_for_long(
     replicated: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

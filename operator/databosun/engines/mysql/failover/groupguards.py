@@ -38,7 +38,7 @@ def examine_group(
             _majority(facts[primary], planned=planned),
         ]
     if planned:
-        found.append(_version(facts))
+        found.append(ends_in_time(facts))
     return [*found, _single(facts)]
 
 
@@ -79,7 +79,8 @@ def _single(facts: Mapping[Place, MemberFacts]) -> GuardResult:
     return _guard("singlePrimary", wrong, "single-primary mode", "single-primary mode", todo)
 
 
-def _version(facts: Mapping[Place, MemberFacts]) -> GuardResult:
+def ends_in_time(facts: Mapping[Place, MemberFacts]) -> GuardResult:
+    """Whether each member can be told until when to hand over."""
     wrong = [f"{place} runs {one.version}" for place, one in facts.items() if version_of(one.version) < LIMITED]
     todo = "upgrade: an older group waits for open transactions without an end"
     return _guard("handsOverInTime", wrong, "all do", f"MySQL {'.'.join(map(str, LIMITED))} or later", todo)
