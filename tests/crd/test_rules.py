@@ -76,12 +76,6 @@ BROKEN = [
         drop=("connection.tls.caSecretRef",),
     ),
     Broken("Database", "orders", "masterName is required by provider Sentinel", drop=("replication.masterName",)),
-    Broken(
-        "Database",
-        "orders",
-        "MySQLReplication is for engine MySQL only",
-        put=(("replication.provider", "MySQLReplication"),),
-    ),
     Broken("Database", "small", "Duplicate value", put=(("connection.hosts", ["a", "a"]),), drop=("connection.host",)),
     Broken(
         "Database",

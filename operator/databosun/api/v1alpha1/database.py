@@ -194,10 +194,6 @@ class DatabaseSpec(Model):
             "!has(self.dataVolume) || !has(self.connection) || has(self.connection.host)",
             "dataVolume is the claim of one server: name that one in connection.host, not several in connection.hosts",
         ),
-        cel(
-            "!has(self.replication) || self.replication.provider != 'MySQLReplication' || self.engine == 'MySQL'",
-            "replication.provider MySQLReplication is for engine MySQL only",
-        ),
     )
     engine: EngineName = Field(
         description="What the database is. This release backs up PostgreSQL (14 to 18), MariaDB (10.6 and later), and"
