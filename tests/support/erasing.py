@@ -148,7 +148,7 @@ class Forgetter:
         before = dict(place.secrets)
         place.secrets = {
             **{use: files for use, files in before.items() if use == "storage"},
-            "database": dict(zip(("username", "password"), self.login, strict=True)),
+            **({"database": dict(zip(("username", "password"), self.login, strict=True))} if self.login[0] else {}),
             "subject": {"subject": f"{self.subject}\n"},
             "erasure": {"key": self.key},
         }
@@ -180,7 +180,7 @@ class Forgetter:
                  "rules": list(rules), "expires_seconds": 3600, **more}  # fmt: skip
         return self.run(ExportTask(**given), attempt=attempt)
 
-    def exported(self, result: ExportResult) -> dict[str, list[dict[str, Any]]]:
+    def exported(self, result: ExportResult, by: str = "id") -> dict[str, list[dict[str, Any]]]:
         """The rows of each table, decrypted from the store by its own tools; digests are compared."""
         key, found = self.yard.key, {}
         for one in result.files:
@@ -192,7 +192,7 @@ class Forgetter:
             assert (len(plain), hashlib.sha256(plain).hexdigest()) == (one.bytes, one.sha256)
             lines = [json.loads(line) for line in plain.splitlines()]
             assert (len(lines), one.recipients) == (one.rows, [key.recipient])
-            found[one.table] = sorted(lines, key=lambda row: row["id"])
+            found[one.table] = sorted(lines, key=lambda row: str(row[by]) if by != "id" else row[by])
         return found
 
     def pod(self, key: str | None = None) -> RecoveryPod:

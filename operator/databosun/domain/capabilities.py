@@ -83,6 +83,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         log_in_chain=True,
         actions=_ROWS | {ActionType.ENSURE_TTL},
         references=False,
+        erases=True,
     ),
     EngineName.REDIS: Capabilities(
         6379,

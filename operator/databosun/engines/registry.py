@@ -47,11 +47,13 @@ _ERASINGS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.erasing",
     EngineName.MARIADB: "databosun.engines.mysql.erasing",
     EngineName.MYSQL: "databosun.engines.mysql.erasing",
+    EngineName.MONGODB: "databosun.engines.mongodb.erasing",
 }
 _EXPORTINGS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.exporting",
     EngineName.MARIADB: "databosun.engines.mysql.exporting",
     EngineName.MYSQL: "databosun.engines.mysql.exporting",
+    EngineName.MONGODB: "databosun.engines.mongodb.exporting",
 }
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",

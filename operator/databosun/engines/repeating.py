@@ -41,12 +41,12 @@ class Place(Protocol):
         """One table by its name in a rule."""
         ...
 
-    def tables(self, name: str) -> list[TableFact]:
-        """The same with all that refer to it."""
+    def tables(self, rule: RuleOrder) -> list[TableFact]:
+        """That of a rule, with all that refer to it."""
         ...
 
     def findable(self, table: TableFact, column: str) -> bool:
-        """Whether a value of the column is written in one way only, so that a hash finds it."""
+        """Whether there is such a column, whose values are written in one way only, so that a hash finds them."""
         ...
 
     def values(self, table: TableFact, column: str, pulse: Callable[[], None]) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _find(place: Place, people: Sequence[_Person], key: bytes, pulse: Callable[[
             for one in those:
                 one.missing.append(f"table {name}")
             continue
-        if column not in {one.name for one in table.columns} or not place.findable(table, column):
+        if not place.findable(table, column):
             raise _misfit(those[0], f"{table.name} of the restored data has no column {column} to find the subject by")
         if sought:
             for value in place.values(table, column, pulse):
@@ -141,7 +141,7 @@ def _erase(place: Place, person: _Person, key: bytes) -> None:
     scope = LifecycleScope(
         order=order, at=entry.at, lock_milliseconds=0, statement_seconds=0, key=key, subject=person.subject
     )
-    facts = [RuleFacts(rule=rule.name, tables=place.tables(rule.table)) for rule in order.rules]
+    facts = [RuleFacts(rule=rule.name, tables=place.tables(rule)) for rule in order.rules]
     plan = make_plan(order, facts)
     against = erasure_verdicts(plan, order, facts, entry.at)
     steps = [_by_hand(step) for step in plan.steps if step.table is not None]
@@ -151,7 +151,10 @@ def _erase(place: Place, person: _Person, key: bytes) -> None:
                 raise _misfit(person, one.message)
     place.begin(scope, [table for one in facts for table in one.tables])
     for step in steps:
-        _carry_out(place, step, scope, person.rows)
+        try:
+            _carry_out(place, step, scope, person.rows)
+        except UserFault as fault:  # such as a value that the rule's method is not for
+            raise _misfit(person, fault.message) from fault
     left = [step.rule.table for step in steps if place.rows(step, scope).left().eligible]
     if left:
         message = f"erasure {entry.id} was repeated, and rows of the person are still in {', '.join(left)} of the copy"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from databosun.api.erasure import ErasureEntry
-from databosun.api.lifecycle import TableFact
+from databosun.api.lifecycle import RuleOrder, TableFact
 from databosun.domain.errors import WorldFault
 from databosun.domain.lifecycle import Child, Step
 from databosun.engines.erasing import Repeated
@@ -80,14 +80,14 @@ class _Place:
         with stepping(f"looking for table {name}"):
             return self._catalogue.table(".".join(split(name, self._catalogue.schema)))
 
-    def tables(self, name: str) -> list[TableFact]:
+    def tables(self, rule: RuleOrder) -> list[TableFact]:
         """With all that refer to it."""
         with stepping("looking at the tables of an erasure"):
-            return self._catalogue.tables(name)
+            return self._catalogue.tables(rule.table)
 
     def findable(self, table: TableFact, column: str) -> bool:
         """Of the types that a key can stand in at the source."""
-        return is_findable(next(one.type for one in table.columns if one.name == column))
+        return any(one.name == column and is_findable(one.type) for one in table.columns)
 
     def values(self, table: TableFact, column: str, pulse: Callable[[], None]) -> Iterator[str]:
         """As they lie there: to give each once, the server would sort them on disk, which takes most of the time."""

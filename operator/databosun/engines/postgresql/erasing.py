@@ -12,7 +12,7 @@ from functools import partial
 from psycopg import sql
 
 from databosun.api.erasure import ErasureEntry
-from databosun.api.lifecycle import TableFact
+from databosun.api.lifecycle import RuleOrder, TableFact
 from databosun.domain.errors import WorldFault
 from databosun.domain.lifecycle import Child, Step
 from databosun.engines.erasing import Repeated
@@ -69,14 +69,14 @@ class _Place:
         """One table; without a schema of public."""
         return table_of(self._connection, name if "." in name else f"public.{name}")
 
-    def tables(self, name: str) -> list[TableFact]:
+    def tables(self, rule: RuleOrder) -> list[TableFact]:
         """With all that refer to it."""
         with stepping("looking at the tables of an erasure"):
-            return tables_of(self._connection, name)
+            return tables_of(self._connection, rule.table)
 
     def findable(self, table: TableFact, column: str) -> bool:
         """Every type has a text, and the source took it."""
-        return True
+        return column in {one.name for one in table.columns}
 
     def values(self, table: TableFact, column: str, pulse: Callable[[], None]) -> Iterator[str]:
         """As text."""

@@ -39,7 +39,7 @@ def documents_of(client: Client, place: Place) -> Any:
 
 def identity_of(document: RawBSONDocument) -> object:
     """Its `_id`."""
-    return _decoded(document)["_id"]
+    return values_of(document)["_id"]
 
 
 def digest_of(document: RawBSONDocument) -> str:
@@ -89,7 +89,7 @@ def lines(documents: Sequence[RawBSONDocument], pulse: Callable[[], None]) -> Fe
     """Canonical Extended JSON, a line for each."""
 
     def encode(one: RawBSONDocument) -> bytes:
-        text = json_util.dumps(_decoded(one), json_options=OPTIONS, ensure_ascii=False)
+        text = json_util.dumps(values_of(one), json_options=OPTIONS, ensure_ascii=False)
         return f"{text}\n".encode()
 
     return _feed(documents, encode, pulse)
@@ -117,8 +117,8 @@ def _feed(
     return feed
 
 
-def _decoded(document: RawBSONDocument) -> Document:
-    """RuleFault for what no reader of an archive could read either; nothing of it is repeated."""
+def values_of(document: RawBSONDocument) -> Document:
+    """What it holds. RuleFault for what no reader of an archive could read either; nothing of it is repeated."""
     try:
         return bson.decode(document.raw, CODEC)
     except BSONError as error:

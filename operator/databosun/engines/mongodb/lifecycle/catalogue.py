@@ -94,7 +94,8 @@ class Catalogue:
 def fact_of(found: Described, rule: RuleOrder) -> TableFact:
     """Fields are those that the rule names: documents say for themselves which they have."""
     times = [name for name in (rule.column, rule.mark_column) if name is not None]
-    names = dict.fromkeys([*times, *(mask.column for mask in rule.masks)])
+    subject = [rule.subject_column] if rule.subject_column is not None else []
+    names = dict.fromkeys([*times, *subject, *(mask.column for mask in rule.masks)])
     unique = [one for one in found.indexes if one.get("unique")]
     return TableFact(
         name=found.place.full,

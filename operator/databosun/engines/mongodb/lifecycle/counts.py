@@ -45,7 +45,7 @@ def count(client: Client, place: Place, step: Step, condition: Condition, scope:
         kept_newest=number(ready, kept, condition.unheld) if kept else 0,
         oldest=_edge(documents, condition, column, 1),
         newest=_edge(documents, condition, column, -1),
-        bytes=eligible * _average(client, place),
+        bytes=eligible * average_bytes(client, place),
         inflow_per_day=number(aged(column), _next_day(column, condition.cutoff)) if column and condition.cutoff else 0,
         samples=_samples(documents, condition, scope.key) if scope.key is not None else [],
     )
@@ -78,7 +78,8 @@ def _edge(documents: Collection[Any], condition: Condition, column: str | None, 
     return next((instant(one, column) for one in found.allow_disk_use(True)), None)
 
 
-def _average(client: Client, place: Place) -> int:
+def average_bytes(client: Client, place: Place) -> int:
+    """Of a document; 0 where the server does not say."""
     try:
         return int(client[place.database].command("collStats", place.name).get("avgObjSize") or 0)
     except OperationFailure:  # the plan says which grant is lacking

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 
 from pymongo.errors import OperationFailure
 
@@ -31,6 +32,7 @@ from databosun.engines.mongodb.lifecycle.catalogue import TABLE, Catalogue, Desc
 from databosun.engines.mongodb.lifecycle.conditions import working_condition
 from databosun.engines.mongodb.lifecycle.counts import bytes_of, count
 from databosun.engines.mongodb.lifecycle.masks import demand_fit
+from databosun.engines.mongodb.lifecycle.persons import MongoPerson, count_person
 from databosun.engines.mongodb.lifecycle.rights import lacking
 from databosun.engines.mongodb.lifecycle.rows import MongoRows
 from databosun.engines.mongodb.lifecycle.statements import no_collection, stepping
@@ -84,7 +86,8 @@ class MongoSession:
         """Work on documents."""
         with stepping(f"looking at {step.rule.table}", rows=False):
             found = self._described(step.rule.table)
-        return MongoRows(lambda: self._client, step, self._scope, found, lambda: self.definitions(step.rule))
+        work = MongoRows if step.rule.subject_column is None else MongoPerson
+        return work(lambda: self._client, step, self._scope, found, lambda: self.definitions(step.rule))
 
     def partitions(self, step: Step) -> PartitionWork:
         """There is no such work."""
@@ -115,11 +118,22 @@ class MongoSession:
         """Log out."""
         self._open.close()
 
+    def collection(self, name: str) -> tuple[Client, Described]:
+        """For those that read it. UserFault where there is none."""
+        with stepping(f"looking at {name}", rows=False):
+            return self._client, self._described(name)
+
+    def now(self) -> datetime:
+        """By the server's clock."""
+        with stepping("asking for the time", rows=False):
+            said = self._client.admin.command("hello").get("localTime")
+        return said if isinstance(said, datetime) else datetime.now(UTC)
+
     def _described(self, name: str) -> Described:
         return self._catalogue.find(name) or no_collection(name)
 
     def _definitions(self, rule: RuleOrder) -> Definitions:
-        if rule.action in BY_PARTITION or rule.subject_column is not None:
+        if rule.action in BY_PARTITION:
             raise _unsupported(rule)
         return Definitions(self._catalogue.tables(rule), [])
 
@@ -140,6 +154,8 @@ class MongoSession:
         if rule.action is ActionType.ENSURE_TTL:
             demand_plain(self._client, described, rule)
         condition = working_condition(self._client, place, step, self._scope)
+        if rule.subject_column is not None:
+            return facts.model_copy(update={"counts": count_person(self._client, place, step, condition, self._scope)})
         if rule.action is ActionType.ANONYMIZE:
             demand_fit(self._client, place, step, condition, self._scope)
         return facts.model_copy(update={"counts": count(self._client, place, step, condition, self._scope)})
@@ -178,8 +194,7 @@ class MongoSession:
 
 
 def _unsupported(rule: RuleOrder) -> UserFault:
-    what = f"{rule.action}" if rule.subject_column is None else "the erasure"
-    message = f"{what} of rule {rule.name}: this release does not do that in MongoDB"
+    message = f"{rule.action} of rule {rule.name}: this release does not do that in MongoDB"
     return UserFault(Reason.UNSUPPORTED_ENGINE, message)
 
 
