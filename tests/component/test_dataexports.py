@@ -81,11 +81,12 @@ async def test_what_cannot_be_exported_is_refused_and_no_job_begins(
     assert requests == []
 
 
-async def test_an_engine_without_people_is_refused(rig: Rig) -> None:
+async def test_a_table_of_an_engine_that_has_keys_is_refused(rig: Rig) -> None:
     requests, drive = asked(rig), Driver(rig)
     await begun(drive, engine="Redis")
     failure = (await ended(drive, "Refused"))["status"]["failure"]
-    assert (failure["reason"], requests) == ("UnsupportedEngine", [])
+    assert (failure["reason"], requests) == ("ActionUnsupported", [])
+    assert "say keyPattern in its place" in failure["message"]
 
 
 async def test_one_that_comes_back_after_its_time_exports_nothing(rig: Rig) -> None:

@@ -485,6 +485,23 @@ BROKEN = [
     Broken("DataExport", "plain", "spec.subjectSecretRef: Required value", drop=("subjectSecretRef",)),
     Broken("DataExport", "export-2051", 'Duplicate value: {"name":"letters"}', put=(("rules.0.name", "letters"),)),
     Broken("DataExport", "export-2051", "Duplicate value", put=(("rules.0.along", ["orders", "orders"]),)),
+    *(
+        Broken(kind, "of-keys", words, put=put, drop=drop)
+        for kind in ("ErasureRequest", "DataExport")
+        for words, put, drop in (
+            ("exactly one of table and keyPattern", (("rules.0.table", "users"),), ()),
+            ("exactly one of table and keyPattern", (), ("rules.0.keyPattern",)),
+            ("column goes with table", (("rules.0.column", "mail"),), ()),
+            ("needs $(subject) where", (("rules.0.keyPattern", "user:*"),), ()),
+        )
+    ),
+    Broken(
+        "ErasureRequest",
+        "of-keys",
+        "action.type must be Delete",
+        put=(("rules.0.action", {"type": "Anonymize", "columns": [{"name": "a", "method": "Null"}]}),),
+    ),
+    Broken("DataExport", "of-keys", "along is not for keyPattern", put=(("rules.0.along", ["orders"]),)),
     Broken("ErasureRequest", "plain", "columns are for Anonymize", put=(("rules.0.action.type", "Anonymize"),)),
     Broken("ErasureRequest", "request-1042", "columns are for Anonymize", put=(("rules.1.action.type", "Delete"),)),
     Broken("ErasureRequest", "request-1042", "method Fixed needs value", drop=("rules.1.action.columns.1.value",)),

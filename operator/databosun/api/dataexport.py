@@ -12,11 +12,13 @@ from databosun.api.v1alpha1.fields import Instant
 
 
 class ExportOrder(Model):
-    """One table that the person stands in. `along`: those that refer to it, whose rows go with them."""
+    """One table that the person stands in, by a column, or `keys`, by a pattern of their names. `along`: tables that
+    refer to it, whose rows go with them."""
 
     name: str
-    table: str
-    column: str
+    table: str = ""
+    column: str = ""
+    keys: str | None = None
     along: list[str] = Field(default_factory=list)
     max_rows: int
 

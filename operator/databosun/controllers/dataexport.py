@@ -23,6 +23,7 @@ from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.errors import UserFault
 from databosun.domain.exportrun import EXPORT_RUN, ExportFacts, ExportJobOrder, decide_export, kept_for
 from databosun.domain.interlock import Operation
+from databosun.domain.keyrules import demand_places
 from databosun.domain.plan import Plan
 from databosun.domain.requests import database_target, erasure_secrets, storage_target
 from databosun.domain.run import Doomed
@@ -95,6 +96,7 @@ class DataExportController(RunController[SeenExport, ExportOrdered]):
         spec, engine = seen.spec, database.spec.engine
         if not (known := CAPABILITIES.get(engine)) or not known.erases:
             raise UserFault(Reason.UNSUPPORTED_ENGINE, f"this release finds nobody's rows in {engine}")
+        demand_places(spec.rules, engine, keyed=known.keyed)
         if storage.spec.erasure is None:
             message = (
                 f"BackupStorage {storage.meta.name} names no spec.erasure.keySecretRef; without that key no receipt can"

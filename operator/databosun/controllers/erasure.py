@@ -29,6 +29,7 @@ from databosun.domain.erasureorder import erasure_order, wait_of
 from databosun.domain.erasurerun import ERASURE_RUN, ErasureFacts, ErasureJobOrder, decide_erasure
 from databosun.domain.errors import UserFault
 from databosun.domain.interlock import Operation
+from databosun.domain.keyrules import demand_places
 from databosun.domain.lifecycleorder import hold_of
 from databosun.domain.plan import LABEL_DATABASE_UID, Plan
 from databosun.domain.remains import CLEARED, Kept, remains
@@ -181,6 +182,10 @@ class ErasureController(RunController[SeenErasure, ErasureOrdered]):
         engine, key = database.spec.engine, whose.request.spec.storage_ref.name
         if not (known := CAPABILITIES.get(engine)) or not known.erases:
             return Doomed(Reason.UNSUPPORTED_ENGINE, f"this release erases nobody in {engine}")
+        try:
+            demand_places(whose.request.spec.rules, engine, keyed=known.keyed)
+        except UserFault as fault:
+            return Doomed(fault.reason, fault.message)
         if storage.spec.erasure is None:
             message = (
                 f"BackupStorage {key} names no spec.erasure.keySecretRef; without that key no restore would find again"

@@ -91,6 +91,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         log_kept=True,
         actions=frozenset({ActionType.DELETE, ActionType.EXPIRE}),
         keyed=True,
+        erases=True,
     ),
     EngineName.RDS: Capabilities(5432, managed=True),
 }

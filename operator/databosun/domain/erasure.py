@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from databosun.api.erasure import ErasureDone, ErasureEntry
-from databosun.api.lifecycle import ActionType, LifecycleOrder, RuleFacts
+from databosun.api.lifecycle import ActionType, LifecycleOrder, RuleFacts, TableFact
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.hashing import Keyed
-from databosun.domain.lifecycle import DELETING, HASH_CHARACTERS, UNKNOWN, LifecyclePlan, Step, make_plan
+from databosun.domain.lifecycle import DELETING, HASH_CHARACTERS, UNKNOWN, LifecyclePlan, Step, make_plan, things_of
 from databosun.domain.lifecycleguards import verdicts
 from databosun.domain.refusal import Refusal
 
@@ -60,9 +60,24 @@ def erasure_verdicts(
 def _of_subject(step: Step, facts: RuleFacts | None) -> Iterator[Refusal]:
     """What would leave a row with the subject."""
     rule, table, column = step.rule, step.table, step.rule.subject_column
-    if table is None or facts is None or column is None:
+    if table is None or facts is None:
         return
-    counts = facts.counts
+    if column is not None:
+        yield from _of_column(step, table, column)
+    counts, things = facts.counts, things_of(rule)
+    if counts.held:
+        message = f"rule {rule.name}: {counts.held} {things} of the subject are under a hold; nothing of it is erased"
+        yield Refusal(Reason.BLOCKED_BY_HOLD, message)
+    if counts.eligible > rule.limits.max_rows_per_run:
+        message = (
+            f"rule {rule.name}: {counts.eligible} {things} of {table.name} have that key, more than maxRows"
+            f" ({rule.limits.max_rows_per_run}); see whether it is the key of one person, and raise maxRows if it is"
+        )
+        yield Refusal(Reason.PLAN_GREW, message)
+
+
+def _of_column(step: Step, table: TableFact, column: str) -> Iterator[Refusal]:
+    rule = step.rule
     if column not in {one.name for one in table.columns}:
         yield Refusal(Reason.COLUMN_NOT_FOUND, f"rule {rule.name}: {table.name} has no column {column}")
     if rule.action is ActionType.ANONYMIZE and column not in {mask.column for mask in rule.masks}:
@@ -78,15 +93,6 @@ def _of_subject(step: Step, facts: RuleFacts | None) -> Iterator[Refusal]:
                 " what is deleted from it; erase there by hand, and take its foreign key away"
             )
             yield Refusal(Reason.NOT_A_TABLE, message)
-    if counts.held:
-        message = f"rule {rule.name}: {counts.held} rows of the subject are under a hold; nothing of it is erased"
-        yield Refusal(Reason.BLOCKED_BY_HOLD, message)
-    if counts.eligible > rule.limits.max_rows_per_run:
-        message = (
-            f"rule {rule.name}: {counts.eligible} rows of {table.name} have that key, more than maxRows"
-            f" ({rule.limits.max_rows_per_run}); see whether it is the key of one person, and raise maxRows if it is"
-        )
-        yield Refusal(Reason.PLAN_GREW, message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ def wait_of(spec: ErasureRequestSpec) -> timedelta:
 def _rule(rule: ErasureRule) -> RuleOrder:
     return RuleOrder(
         name=rule.name,
-        table=rule.table,
+        table=rule.table or "",
+        keys=rule.key_pattern,
         action=ActionType(rule.action.type),
         subject_column=rule.column,
         masks=[mask_of(mask) for mask in rule.action.columns or []],

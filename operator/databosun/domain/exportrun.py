@@ -62,7 +62,14 @@ def _start(facts: ExportFacts, step: Start, now: datetime) -> Plan:
         database=spec.database,
         storage=spec.storage_ref.name,
         rules=[
-            ExportOrder(name=one.name, table=one.table, column=one.column, along=one.along, max_rows=one.max_rows)
+            ExportOrder(
+                name=one.name,
+                table=one.table or "",
+                column=one.column or "",
+                keys=one.key_pattern,
+                along=one.along,
+                max_rows=one.max_rows,
+            )
             for one in spec.rules
         ],
         expires_seconds=int(order.kept.total_seconds()),

@@ -49,6 +49,23 @@ def read_pattern(text: str) -> KeyPattern:
     return KeyPattern(text, specimen, re.compile(first + between + b".*" + last, re.DOTALL))
 
 
+def pieces(text: str, whole: str) -> list[str]:
+    """A pattern in its parts: each star, character (with its backslash) and bracket, and `whole` where it stands for
+    itself. PatternFault."""
+    found, at = [], 0
+    while at < len(text):
+        end = at + 1
+        if text.startswith(whole, at):
+            end = at + len(whole)
+        elif text[at] == "[":
+            end = _class(text, end)[1]
+        elif text[at] == "\\":
+            end += 1
+        found.append(text[at:end])
+        at = end
+    return found
+
+
 def _segments(text: str) -> tuple[list[bytes], bytes]:
     """Regular expressions for what stands between the stars; and what matches all of it."""
     found, at, specimen = [b""], 0, b""

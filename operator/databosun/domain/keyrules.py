@@ -3,15 +3,19 @@ long, it is at least as old; and one that is given a time to live is kept for at
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from databosun.api.lifecycle import ActionType
+from databosun.api.v1alpha1.dataexport import ExportRule
+from databosun.api.v1alpha1.erasurerequest import ErasureRule
 from databosun.api.v1alpha1.lifecyclepolicy import LifecyclePolicySpec, LifecycleRule
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.domain.keypatterns import PatternFault, matches_everything, read_pattern
 from databosun.domain.presets import invalid_spec, read_span
+from databosun.domain.subjectpatterns import read_subject_pattern
 
 # The server counts idle seconds in 24 bits: after 194 days a key looks as if it had been used just now.
 MOST_IDLE = timedelta(days=190)
@@ -65,6 +69,24 @@ def demand_targets(spec: LifecyclePolicySpec, engine: str, *, keyed: bool) -> No
         if not keyed and pattern is not None:
             message = f"{what} keyPattern is {pattern}, and {engine} has no keys; say table in its place"
             raise UserFault(Reason.ACTION_UNSUPPORTED, message)
+
+
+def demand_places(rules: Iterable[ErasureRule | ExportRule], engine: str, *, keyed: bool) -> None:
+    """UserFault where the engine does not have what a rule looks for a person in, or a pattern is ambiguous."""
+    for number, one in enumerate(rules):
+        if keyed and one.key_pattern is None:
+            message = f"rule {one.name} names table {one.table}, and {engine} has keys; say keyPattern in its place"
+            raise UserFault(Reason.ACTION_UNSUPPORTED, message)
+        if one.key_pattern is None:
+            continue
+        if not keyed:
+            message = f"rule {one.name} has keyPattern {one.key_pattern}, and {engine} has no keys; name a table"
+            raise UserFault(Reason.ACTION_UNSUPPORTED, message)
+        try:
+            read_subject_pattern(one.key_pattern)
+        except PatternFault as fault:
+            message = f"spec.rules[{number}].keyPattern is {one.key_pattern!r}: {fault}"
+            raise invalid_spec(message) from fault
 
 
 def _span(path: str, text: str | None, most: timedelta) -> int | None:

@@ -48,12 +48,14 @@ _ERASINGS = {
     EngineName.MARIADB: "databosun.engines.mysql.erasing",
     EngineName.MYSQL: "databosun.engines.mysql.erasing",
     EngineName.MONGODB: "databosun.engines.mongodb.erasing",
+    EngineName.REDIS: "databosun.engines.redis.erasing",
 }
 _EXPORTINGS = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql.exporting",
     EngineName.MARIADB: "databosun.engines.mysql.exporting",
     EngineName.MYSQL: "databosun.engines.mysql.exporting",
     EngineName.MONGODB: "databosun.engines.mongodb.exporting",
+    EngineName.REDIS: "databosun.engines.redis.exporting",
 }
 _MODULES = {
     EngineName.POSTGRESQL: "databosun.engines.postgresql",

@@ -88,8 +88,9 @@ def _order(task: ExportTask) -> LifecycleOrder:
         RuleOrder(
             name=one.name,
             table=one.table,
+            keys=one.keys,
             action=ActionType.DELETE,
-            subject_column=one.column,
+            subject_column=one.column or None,
             limits=LimitsOrder(max_rows_per_run=one.max_rows, max_percent=100),
         )
         for one in task.rules
@@ -127,7 +128,7 @@ def _step(work: _Work, asked: ExportOrder) -> Step:
     if step.table is None:
         message = f"rule {rule.name}: there is no table {rule.table} that the login can see; nothing was exported"
         raise UserFault(Reason.TABLE_NOT_FOUND, message)
-    if asked.column not in {one.name for one in step.table.columns}:
+    if asked.keys is None and asked.column not in {one.name for one in step.table.columns}:
         message = f"rule {rule.name}: {step.table.name} has no column {asked.column}; nothing was exported"
         raise UserFault(Reason.COLUMN_NOT_FOUND, message)
     if hidden := hidden_from(step):

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate, SecretKeyRef
 from databosun.api.v1alpha1.fields import Identifier, Line, Message, PositiveDuration, ShortName, Time, first
-from databosun.api.v1alpha1.lifecyclepolicy import Column, Table
+from databosun.api.v1alpha1.lifecyclepolicy import Table
+from databosun.api.v1alpha1.person import PERSON_RULES, PersonColumn, PersonPattern, PersonTable
 from databosun.api.v1alpha1.proving import StoredRecord
 from databosun.api.v1alpha1.run import Failure, RunStatus
 from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, cel, one_each, rules
@@ -31,14 +32,19 @@ EXPORT_FINAL = frozenset(ExportPhase) - {ExportPhase.PENDING, ExportPhase.RUNNIN
 
 
 class ExportRule(Model):
-    """One table that the person stands in."""
+    """One table that the person stands in, or the keys of Redis in whose names they do."""
 
-    name: ShortName = Field(description="Its name, unique in the export; stands in the receipt.")
-    table: Table = Field(description="The table, such as public.customers; of a partitioned one all its partitions.")
-    column: Column = Field(
-        description="Column that holds the subject's key: rows are taken where it is, as text and to the letter, what"
-        " the Secret says."
+    model_config = rules(
+        *PERSON_RULES,
+        cel(
+            "!has(self.keyPattern) || !has(self.along) || size(self.along) == 0",
+            "nothing refers to keys: along is not for keyPattern",
+        ),
     )
+    name: ShortName = Field(description="Its name, unique in the export; stands in the receipt.")
+    table: PersonTable | None = None
+    column: PersonColumn | None = None
+    key_pattern: PersonPattern | None = None
     along: Annotated[list[Table], Field(max_length=32), UNIQUE] = Field(
         default_factory=list,
         description="Tables whose rows are exported along: those that refer to the person's by a foreign key, in the"

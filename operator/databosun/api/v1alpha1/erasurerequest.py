@@ -10,8 +10,9 @@ from pydantic import Field
 from databosun.api.lifecycle import ForeignKeys
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate, SecretKeyRef
 from databosun.api.v1alpha1.fields import Identifier, Line, Message, Name, PositiveDuration, ShortName, Time, first
-from databosun.api.v1alpha1.lifecyclepolicy import Column, LifecycleAllow, Mask, RowHold, Table
+from databosun.api.v1alpha1.lifecyclepolicy import LifecycleAllow, Mask, RowHold
 from databosun.api.v1alpha1.lifecyclestatus import AuditRecord, PlannedRule, RuleResult
+from databosun.api.v1alpha1.person import PERSON_RULES, PersonColumn, PersonPattern, PersonTable
 from databosun.api.v1alpha1.proving import StoredRecord
 from databosun.api.v1alpha1.run import Failure, RunStatus
 from databosun.api.v1alpha1.schema import WHOLE, cel, one_each, rules
@@ -54,14 +55,19 @@ class ErasureAction(Model):
 
 
 class ErasureRule(Model):
-    """One table that the person stands in."""
+    """One table that the person stands in, or the keys of Redis in whose names they do."""
 
-    name: ShortName = Field(description="Its name, unique in the request; stands in plan, receipt and audit.")
-    table: Table = Field(description="The table, such as public.customers; of a partitioned one all its partitions.")
-    column: Column = Field(
-        description="Column that holds the subject's key: rows are taken where it is, as text and to the letter, what"
-        " the Secret says."
+    model_config = rules(
+        *PERSON_RULES,
+        cel(
+            "!has(self.keyPattern) || self.action.type == 'Delete'",
+            "keys are deleted: with keyPattern, action.type must be Delete",
+        ),
     )
+    name: ShortName = Field(description="Its name, unique in the request; stands in plan, receipt and audit.")
+    table: PersonTable | None = None
+    column: PersonColumn | None = None
+    key_pattern: PersonPattern | None = None
     action: ErasureAction = Field(description="What becomes of these rows.")
     allow: LifecycleAllow = Field(default_factory=LifecycleAllow, description="What may be set off beside.")
     foreign_keys: ForeignKeys = Field(

@@ -28,7 +28,7 @@ def lacking(wire: Wire, rule: RuleOrder, pattern: KeyPattern, user: str) -> Lack
     except ReplyError as error:
         if not str(error).startswith("NOPERM"):
             raise
-        return Lacking((_grant(user, ["multi", "discard", *asked], rule.keys),), reads=True)
+        return Lacking((_grant(user, ["multi", "discard", *asked], pattern.text),), reads=True)
     wire.send(b"".join(encode(*words) for words in asked.values()) + encode("DISCARD"))
     *answers, _ = wire.answers(len(asked) + 1)
     refused = {name: str(said) for name, said in zip(asked, answers, strict=True) if str(said).startswith("NOPERM")}
@@ -36,7 +36,7 @@ def lacking(wire: Wire, rule: RuleOrder, pattern: KeyPattern, user: str) -> Lack
     names = [name for name, said in refused.items() if not _is_about_keys(said)]
     if not refused:
         return Lacking()
-    grant = _grant(user, names, rule.keys if keys else None)
+    grant = _grant(user, names, pattern.text if keys else None)
     return Lacking((grant,), reads=keys or not _READS.isdisjoint(names))
 
 

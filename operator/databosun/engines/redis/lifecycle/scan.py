@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from databosun.api.lifecycle import HoldOrder, RuleOrder
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import UserFault
 from databosun.domain.keypatterns import KeyPattern, PatternFault, matches_everything, read_pattern
+from databosun.domain.subjectpatterns import SubjectPattern, read_subject_pattern
 from databosun.engines.redis.resp import ReplyError, Wire, encode
 
 AT_ONCE = 500
@@ -18,10 +19,19 @@ FOREVER, GONE = -1, -2  # what PTTL answers in place of milliseconds
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a rule asks of a name: its pattern, and those of the holds in force."""
+    """What a rule asks of a name: its pattern, and those of the holds in force. `person`: whose key must stand in it,
+    and where; the server is not told it."""
 
     pattern: KeyPattern
     holds: tuple[KeyPattern, ...]
+    person: tuple[SubjectPattern, bytes] | None = field(default=None, repr=False)
+
+    def takes(self, name: bytes) -> bool:
+        """Whether a key of that name is what the rule is about, holds apart."""
+        if self.person is None:
+            return self.pattern.matches(name)
+        pattern, subject = self.person
+        return pattern.subject_in(name) == subject
 
     def held(self, name: bytes) -> bool:
         """Whether a hold keeps a key of that name."""
@@ -49,7 +59,7 @@ class Scan:
         found = said[1] if isinstance(said[1], list) else []
         self.cursor, self.ended = said[0], said[0] == b"0"
         # Asked here too: what this side does not understand as the server does is not touched.
-        return [one for one in dict.fromkeys(found) if isinstance(one, bytes) and self.names.pattern.matches(one)]
+        return [one for one in dict.fromkeys(found) if isinstance(one, bytes) and self.names.takes(one)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +83,22 @@ class Seen:
         return at - timedelta(seconds=self.idle) if self.idle is not None else None
 
 
-def names_of(rule: RuleOrder, holds: Iterable[HoldOrder]) -> Names:
-    """UserFault where a pattern cannot be understood."""
+def names_of(rule: RuleOrder, holds: Iterable[HoldOrder], subject: str | None = None) -> Names:
+    """`subject`: the key of the person that the rule is about. UserFault where a pattern cannot be understood."""
     if rule.keys is None:
         message = f"rule {rule.name} is on {rule.table or 'a subject'}, and Redis has keys; expected target.keyPattern"
         raise UserFault(Reason.ACTION_UNSUPPORTED, message)
+    held = tuple(_read(f"hold {one.name}", one.keys) for one in holds)
+    if subject is not None:
+        try:
+            pattern = read_subject_pattern(rule.keys)
+            return Names(pattern.scan, held, (pattern, pattern.read_subject(subject)))
+        except PatternFault as fault:
+            raise UserFault(Reason.CONDITION_REFUSED, f"rule {rule.name}: {fault}") from fault
     if matches_everything(rule.keys) and not rule.every_key:
         message = f"rule {rule.name}: every name matches {rule.keys!r}; expected target.everyKey, where that is meant"
         raise UserFault(Reason.CONDITION_REFUSED, message)
-    return Names(_read(f"rule {rule.name}", rule.keys), tuple(_read(f"hold {one.name}", one.keys) for one in holds))
+    return Names(_read(f"rule {rule.name}", rule.keys), held)
 
 
 def look_at(wire: Wire, rule: RuleOrder, names: Sequence[bytes]) -> list[Seen]:

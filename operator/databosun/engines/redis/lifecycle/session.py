@@ -28,6 +28,7 @@ from databosun.engines.redis.lifecycle.keys import RedisKeys
 from databosun.engines.redis.lifecycle.master import ask_info, demand_idle_times, open_master, read_strain
 from databosun.engines.redis.lifecycle.rights import lacking
 from databosun.engines.redis.lifecycle.scan import Names, names_of
+from databosun.engines.redis.resp import Wire
 
 ACTIONS = frozenset({ActionType.DELETE, ActionType.EXPIRE})
 
@@ -85,6 +86,12 @@ class RedisSession:
         with stepping(f"measuring for rule {step.rule.name}", self._user):
             return int(ask_info(self._master.wire, "memory").get("used_memory", "0"))
 
+    @contextmanager
+    def reading(self, rule: RuleOrder) -> Iterator[tuple[Wire, Names]]:
+        """For those that read keys. RuleFault."""
+        with stepping(f"reading keys of rule {rule.name}", self._user):
+            yield self._master.wire, self._names(rule)
+
     def strain(self) -> Strain:
         """How the server and its replicas bear it."""
         with stepping("asking how the server bears it", self._user):
@@ -111,7 +118,7 @@ class RedisSession:
             if hold.table is not None:
                 message = f"hold {hold.name} is on {hold.table}, and Redis has no tables; say keyPattern in its place"
                 raise UserFault(Reason.NO_SUCH_TABLE, message)
-        return names_of(rule, [one for one in holds if one.keys is not None])
+        return names_of(rule, [one for one in holds if one.keys is not None], self._scope.subject)
 
     def _count(self, rule: RuleOrder, names: Names, facts: RuleFacts) -> RuleFacts:
         wire = self._master.wire

@@ -11,9 +11,9 @@ from databosun.engines.recovery import Reached, RecoveryPlan
 from databosun.engines.redis.checks.run import builtin_checks, run_check
 from databosun.engines.redis.checks.scene import Scene
 from databosun.engines.redis.faults import guarded
-from databosun.engines.redis.recovery.facts import Backup
-from databosun.engines.redis.recovery.handover import leave
-from databosun.engines.redis.recovery.private import PrivateServer
+from databosun.engines.redis.recovery.facts import Backup, same_format
+from databosun.engines.redis.recovery.handover import appended, lay_out_commands, leave
+from databosun.engines.redis.recovery.private import FILE, PrivateServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,20 @@ class RunningCopy(RecoveredCopy[PrivateServer]):
         with guarded(f"writing below {self._server.data}"):
             leave(self._backup, self._server.data, replayed=self._server.replay)
         self.flush()
+
+    def rewrite(self, commands: bytes) -> None:
+        """Have the files say what these commands, which it has carried out, made of it: as after a replay, one file of
+        what is in memory, and beside it, for a server that cannot read that, the backup's with the commands behind."""
+        server = self._server
+        with guarded(f"writing below {server.data}"):
+            lay_out_commands(server.data, commands)
+        server.replay = True
+        server.save()
+        with guarded(f"reading {server.data}"):
+            readable = same_format(self._backup, server.data / FILE)
+        note = appended(server.program, self._backup)
+        if not readable and note not in self._notes:
+            self._notes = (*self._notes, note)
 
     def _run_check(self, check: Check) -> CheckResult:
         return run_check(self._scene, check)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from databosun.engines.redis.recovery.facts import Backup, same_format
 from databosun.engines.redis.recovery.private import APPEND_FOLDER, APPEND_NAME, FILE
+from databosun.engines.redis.recovery.programs import Program
 
 _PARTS_SINCE = 7
+PARTS = (("base.rdb", "b"), ("incr.aof", "i"))
 _CHUNK = 1024 * 1024
 
 
@@ -44,6 +46,27 @@ def leave(backup: Backup, data: Path, *, replayed: bool) -> None:
         # Never written again by a server, which appends to other parts and replaces this one as a whole.
         os.link(data / FILE, base)
         (folder / f"{APPEND_NAME}.manifest").write_text(f"file {APPEND_NAME}.1.base.rdb seq 1 type b\n")
+
+
+def lay_out_commands(data: Path, commands: bytes) -> None:
+    """The RDB as it lies there, and commands behind it, as the two parts of one append-only file; where these are there
+    already, of a replay, the commands come last."""
+    folder = data / APPEND_FOLDER
+    if not folder.exists():
+        folder.mkdir(mode=0o700)
+        os.link(data / FILE, folder / f"{APPEND_NAME}.1.base.rdb")
+        parts = "".join(f"file {APPEND_NAME}.1.{name} seq 1 type {kind}\n" for name, kind in PARTS)
+        (folder / f"{APPEND_NAME}.manifest").write_text(parts)
+    with (folder / f"{APPEND_NAME}.1.incr.aof").open("ab") as file:
+        file.write(commands)
+
+
+def appended(program: Program, backup: Backup) -> str:
+    """For people: where all of it is, when one file cannot have it."""
+    return (
+        f"what was replayed is in the append-only file alone, since {program.label} writes another RDB version than"
+        f" {backup.label} reads: start the restored server with `appendonly yes`"
+    )
 
 
 def hand_over_steps(backup: Backup, data: str) -> list[str]:

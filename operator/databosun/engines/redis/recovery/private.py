@@ -69,6 +69,11 @@ class PrivateServer(PrivateProcess):
         """Write what was replayed as one file, with all that has expired meanwhile; nothing is appended any more."""
         with self.connect() as wire:
             wire.call("CONFIG", "SET", "appendonly", "no")
+        self.save()
+
+    def save(self) -> None:
+        """Write what is in memory as one file."""
+        with self.connect() as wire:
             wire.call("SAVE", seconds=self.start_seconds)
 
     def refused(self) -> str:

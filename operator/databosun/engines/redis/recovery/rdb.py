@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.reasons import Reason
 from databosun.engines.redis.recovery.copy import Loaded, RunningCopy
 from databosun.engines.redis.recovery.facts import Backup, demand_memory, read_backup, relative_times, same_format
+from databosun.engines.redis.recovery.handover import appended, lay_out_commands
 from databosun.engines.redis.recovery.log import write_commands
 from databosun.engines.redis.recovery.private import APPEND_FOLDER, APPEND_NAME, FILE, PrivateServer
 from databosun.engines.redis.recovery.programs import check_rdb, find_program
@@ -26,7 +26,6 @@ from databosun.engines.replaying import demand_log
 _SPARE_BYTES = 64 * 1024 * 1024
 _DATA = "data"
 _BY_LOG = (PointKind.LATEST, PointKind.TIME, PointKind.LSN)
-_PARTS = (("base.rdb", "b"), ("incr.aof", "i"))
 
 
 @contextmanager
@@ -87,13 +86,9 @@ def lay_out(backup: Backup, source: Source, data: Path, plan: RecoveryPlan) -> N
 
 def _lay_out_log(backup: Backup, data: Path, plan: RecoveryPlan) -> Reached:
     """The RDB and the commands behind it as the two parts of one append-only file."""
-    folder = data / APPEND_FOLDER
-    with guarded(f"writing below {folder}"):
-        folder.mkdir(mode=0o700)
-        os.link(data / FILE, folder / f"{APPEND_NAME}.1.base.rdb")
-        parts = "".join(f"file {APPEND_NAME}.1.{name} seq 1 type {kind}\n" for name, kind in _PARTS)
-        (folder / f"{APPEND_NAME}.manifest").write_text(parts)
-    return write_commands(plan, backup, folder / f"{APPEND_NAME}.1.incr.aof")
+    with guarded(f"writing below {data}"):
+        lay_out_commands(data, b"")
+    return write_commands(plan, backup, data / APPEND_FOLDER / f"{APPEND_NAME}.1.incr.aof")
 
 
 def verify(server: PrivateServer, file: Path, backup: Backup, plan: RecoveryPlan) -> None:
@@ -110,10 +105,7 @@ def _notes(backup: Backup, server: PrivateServer) -> tuple[str, ...]:
     if server.program.product != backup.product:
         found.append(f"loaded by {server.program.label}, which reads the RDB of {backup.label}")
     if server.replay and not same_format(backup, server.data / FILE):
-        found.append(
-            f"what was replayed is in the append-only file alone, since {server.program.label} writes another RDB "
-            f"version than {backup.label} reads: start the restored server with `appendonly yes`"
-        )
+        found.append(appended(server.program, backup))
     if server.replay and relative_times(backup):
         found.append(
             f"{backup.label} sends times to live as they were given, without saying since when: keys that were set "
