@@ -10,7 +10,6 @@ from databosun.api.erasure import ErasureEntry
 from databosun.api.lifecycle import RuleOrder, TableFact
 from databosun.domain.errors import WorldFault
 from databosun.domain.lifecycle import Child, Step
-from databosun.engines.base import Copy
 from databosun.engines.erasing import Repeated
 from databosun.engines.lifecycle import Definitions, LifecycleScope, RuleFault
 from databosun.engines.mongodb.faults import guarded
@@ -19,6 +18,7 @@ from databosun.engines.mongodb.lifecycle.persons import MongoPerson
 from databosun.engines.mongodb.lifecycle.statements import no_collection, stepping
 from databosun.engines.mongodb.lifecycle.subjects import keys_in
 from databosun.engines.mongodb.recovery.copy import RunningCopy
+from databosun.engines.recovery import Copy
 from databosun.engines.repeating import Place, repeat_in
 
 

@@ -16,8 +16,8 @@ from databosun.domain.erasure import hasher
 from databosun.domain.errors import SafetyStop, UserFault
 from databosun.domain.keypatterns import PatternFault
 from databosun.domain.subjectpatterns import SubjectPattern, read_subject_pattern
-from databosun.engines.base import Copy
 from databosun.engines.erasing import Repeated
+from databosun.engines.recovery import Copy
 from databosun.engines.redis.faults import guarded
 from databosun.engines.redis.recovery.copy import RunningCopy
 from databosun.engines.redis.resp import ReplyError, Wire, encode
