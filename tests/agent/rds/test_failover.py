@@ -20,6 +20,7 @@ from databosun.agent.failovers import drive
 from databosun.api.failover import FailoverMode, FailoverStep, FailoverVerdict, ProviderTarget
 from databosun.api.targets import DatabaseTarget, RDSTarget
 from databosun.api.v1alpha1.database import EngineName, TLSMode
+from databosun.domain.errors import WorldFault
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverFault, Operator, ProbeError, Site
 from databosun.engines.rds.failover import provider as rds_provider
@@ -289,6 +290,23 @@ def test_an_order_whose_answer_is_lost_is_not_given_again(cloud: Callable[..., C
     found = yard.job().switch()
     assert found.verdict is FailoverVerdict.PASSED, found.model_dump_json()
     assert len(yard.account.asked("RebootDBInstance")) == 1
+
+
+@pytest.mark.parametrize("told", [b"", b"<AvailabilityZone>eu-central-1c</AvailabilityZone>"], ids=["nothing", "other"])
+def test_whom_aws_does_not_name_or_the_plan_does_not_know_is_nobody_who_was_promoted(
+    cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch, told: bytes
+) -> None:
+    yard = cloud()
+    plan = yard.job().plan()
+    yard.moves = False
+    monkeypatch.setattr(rds_provider, "PROMOTION_SECONDS", 1.0)
+    with yard.provider() as provider:
+        provider.topology()
+        yard.told = {f"<AvailabilityZone>{ZONES[0]}</AvailabilityZone>".encode(): told}
+        with pytest.raises(WorldFault, match="is not the one that writes") as error:
+            provider.move(plan, lambda: None)
+        assert error.value.reason == FailoverFault.NOT_PROMOTED
+        assert provider.topology().primary == (None if told == b"" else "eu-central-1c")
 
 
 def test_a_planned_switchover_is_not_what_aws_has(cloud: Callable[..., Cloud]) -> None:

@@ -34,9 +34,10 @@ class Look:
 
     @property
     def writers(self) -> list[str]:
-        """Members that write, by AWS's word."""
+        """Members that write, by AWS's word; none while it does not say."""
         if not self.server.clustered:
-            return [str(self.server.said.get("AvailabilityZone"))]
+            zone = self.server.said.get("AvailabilityZone")
+            return [str(zone)] if zone else []
         told = self.server.said.get("DBClusterMembers", ())
         return [str(one["DBInstanceIdentifier"]) for one in told if one.get("IsClusterWriter")]
 
@@ -82,7 +83,7 @@ class Look:
         said, (host, port) = self.server.said, self.endpoint
         ok = self.server.status == AVAILABLE
         given: dict[str, Any] = {"host": host, "port": port, "healthy": ok, "state": self.server.status}
-        members = [Member(name=self.writers[0], role=MemberRole.PRIMARY, **given)]
+        members = [Member(name=one, role=MemberRole.PRIMARY, **given) for one in self.writers]
         if said.get("MultiAZ") and said.get("SecondaryAvailabilityZone"):
             members.append(
                 Member(

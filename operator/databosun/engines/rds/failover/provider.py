@@ -83,8 +83,9 @@ class RDSProvider:
         while time.monotonic() < until:
             self._rest()
             look = self._again()
-            if look is not None and look.primary not in (None, plan.primary):
-                return str(look.primary)
+            who = look.primary if look is not None else None
+            if who is not None and who != plan.primary and who in plan.members:
+                return who
         message = f"{plan.candidate} is not the one that writes {PROMOTION_SECONDS:.0f} s after AWS was told{said}"
         raise WorldFault(FailoverFault.NOT_PROMOTED, message)
 
