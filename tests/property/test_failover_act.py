@@ -1,5 +1,6 @@
 """Whatever dies on the way, and whatever else happens to the pod: the operator strikes one pod at most, and never one
-that came after it; it says "done" of nothing that cannot have been, and "not done" of nothing that was."""
+that came after it; it says "done" of nothing that was not, and "not done" of nothing that was, also where Chaos Mesh did it and had no time
+to say so."""
 
 from __future__ import annotations
 
@@ -28,6 +29,7 @@ ACTIONS = (
     "die before",
     "die after",
     "another pod",
+    "mesh does",
     "mesh begins",
     "mesh ends",
     "not any more",
@@ -60,7 +62,9 @@ class World:
             self.against = "no window is open"
         elif action.startswith("mesh") and self.injection is not None:
             if self.target is not None and self.pod is not None and self.pod.uid == self.target:
-                self.injection = replace(self.injection, begun=True, done=action == "mesh ends" or self.injection.done)
+                if action != "mesh does":
+                    done = action == "mesh ends" or self.injection.done
+                    self.injection = replace(self.injection, begun=True, done=done)
                 self.struck.append(self.target)
         elif self.answer is None:
             self._look(action)
@@ -103,7 +107,7 @@ def test_one_pod_at_most_is_struck_and_what_is_said_of_it_is_true(fault: Injecte
         world.do(action)
     assert len(set(world.struck)) <= 1
     assert set(world.struck) <= {world.begun}
-    if world.answer is not None and not world.answer.done:
+    if world.answer is not None and not world.answer.done and not world.answer.uncertain:
         assert not world.struck
     if world.answer is not None and world.answer.done and fault.kind is not FaultKind.POD_DELETE:
         assert world.struck
@@ -113,4 +117,4 @@ def test_one_pod_at_most_is_struck_and_what_is_said_of_it_is_true(fault: Injecte
         world.do("look")
     assert world.answer is not None
     world.do("mesh ends")  # what was said to be not done is not done later either
-    assert world.answer.done or not world.struck
+    assert world.answer.done or world.answer.uncertain or not world.struck

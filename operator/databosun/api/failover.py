@@ -236,11 +236,13 @@ class ActAsked(Model):
 
 
 class ActAnswer(Model):
-    """What the operator did, in an annotation of the agent's pod. Not done: nothing was, and nothing will be."""
+    """What the operator did, in an annotation of the agent's pod. Neither done nor uncertain: nothing was, and nothing
+    will be."""
 
     plan_hash: Line
     done: bool
     message: Message
+    uncertain: bool = Field(default=False, description="It may have been done, and will not be any more.")
     guard: GuardResult | None = Field(default=None, description="Not done: the guard that did not hold, if it was one.")
 
 

@@ -104,8 +104,9 @@ class Act:
             await self._withdraw(decided.injection)
         if isinstance(decided, Inject | HandOver | Withdraw | LookAgain):
             return False
-        if decided.done:
-            await tell(f"{decided.message}, as plan {self.plan.hash} has it")
+        if decided.done or decided.uncertain:
+            doubt = "it may have been done: " if decided.uncertain else ""
+            await tell(f"{doubt}{decided.message}, as plan {self.plan.hash} has it")
         await self._annotate(agent, ANSWER_ANNOTATION, decided.model_dump_json(by_alias=True, exclude_none=True))
         return True
 

@@ -152,7 +152,8 @@ def _decide_end(facts: ActFacts, now: datetime) -> EndPod | ActAnswer:
 
 
 def _decide_injection(facts: ActFacts, now: datetime) -> Act:
-    """Done is what Chaos Mesh says that it did, and nothing that it was merely told to do."""
+    """Done is what Chaos Mesh says that it did, and nothing that it was merely told to do. It says so after it has done
+    it: what it was once told to do, and is not any more, may have been done."""
     asked, pod, injection = facts.asked, facts.pod, facts.injection
     if injection is not None and facts.begun is not None:
         if injection.done:
@@ -161,16 +162,17 @@ def _decide_injection(facts: ActFacts, now: datetime) -> Act:
             return LookAgain()
         if injection.begun:
             message = f"Chaos Mesh has begun with {injection.kind} {injection.name}, and not said that it was done"
-            return _answer(facts, message, done=True)
+            return _uncertain(facts, message)
         return Withdraw(injection)
-    if now > asked.not_after:
-        never = "Chaos Mesh had not done it by" if facts.begun is not None else "the operator came to it after"
-        return _answer(facts, f"{never} {asked.not_after.isoformat()}, too late")
-    why = _against(facts)
+    if now > asked.not_after and facts.begun is not None:
+        message = f"Chaos Mesh had not said by {asked.not_after.isoformat()} that it was done; it was taken back then"
+        return _uncertain(facts, message)
+    why = _late(asked) if now > asked.not_after else _against(facts)
+    if why is None and pod is not None and facts.begun not in (None, pod.uid):
+        why = f"another pod {pod.name} has come in its place"
     if why is not None or pod is None:
-        return _answer(facts, why or "it is gone")
-    if facts.begun not in (None, pod.uid):
-        return _answer(facts, f"another pod {pod.name} has come in its place")
+        why = why or "it is gone"
+        return _answer(facts, why) if facts.begun is None else _uncertain(facts, why)
     found = chosen_container(facts.plan.fault, pod.containers)
     if found.refused is not None:
         return _answer(facts, f"the pod {pod.name} {found.refused}")
@@ -256,6 +258,10 @@ def _is_ip(host: str) -> bool:
 
 def _late(asked: ActAsked) -> str:
     return f"the operator came to it after {asked.not_after.isoformat()}, too late"
+
+
+def _uncertain(facts: ActFacts, message: str) -> ActAnswer:
+    return ActAnswer(plan_hash=facts.asked.plan_hash, done=False, uncertain=True, message=message)
 
 
 def _answer(facts: ActFacts, message: str, *, done: bool = False, guard: GuardResult | None = None) -> ActAnswer:

@@ -73,13 +73,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "UNSEEN_SECONDS", 0.05)
 
 
-def fault(nodes: Nodes, strike: Callable[[], None], *pulses: Callable[[], None], patience: float = 30.0) -> Fault:
-    """`pulses`: what happens, one after each look."""
+def fault(
+    nodes: Nodes,
+    strike: Callable[[], None],
+    *pulses: Callable[[], None],
+    patience: float = 30.0,
+    doubt: str | None = None,
+) -> Fault:
+    """`pulses`: what happens, one after each look; `doubt`: why the operator does not know whether it was done."""
     coming = iter(pulses)
 
-    def struck(member: str, host: str) -> None:
+    def struck(member: str, host: str) -> str | None:
         assert (member, host) == ("a", "a.svc")
         strike()
+        return doubt
 
     return Fault(cast(FailoverProvider, nodes), struck, lambda: next(coming, lambda: None)(), patience)
 
@@ -139,6 +146,14 @@ def test_a_fault_that_the_server_did_not_notice_is_none() -> None:
     nodes = Nodes()
     with pytest.raises(FaultUnseen, match="PodDelete\\) of a was done"):
         fault(nodes, lambda: None).move(PLAN, lambda: None)
+
+
+def test_what_may_have_been_done_was_done_if_the_session_broke() -> None:
+    nodes = Nodes()
+    one = fault(nodes, lambda: setattr(nodes, "life", 1), doubt="it was taken back")
+    assert one.move(PLAN, lambda: None) == "a"
+    with pytest.raises(FaultUnseen, match="may have been done \\(it was taken back\\)"):
+        fault(nodes, lambda: None, doubt="it was taken back").move(PLAN, lambda: None)
 
 
 def test_an_order_that_nobody_carries_out_fails_and_is_no_fault_that_was_not_noticed() -> None:

@@ -140,15 +140,27 @@ def test_a_fault_of_chaos_mesh_is_done_once_it_says_so() -> None:
     assert said.done
 
 
-def test_one_that_it_never_began_is_taken_back_before_nothing_was_done_is_said() -> None:
-    begun = faulty(CUT, begun="uid-1")
+@pytest.mark.parametrize("fault", [CUT, KILL])
+def test_one_that_it_does_not_say_it_began_is_taken_back_and_may_have_been_done(fault: InjectedFault) -> None:
+    """It does it first, and says so afterwards."""
+    begun = faulty(fault, begun="uid-1")
     assert decide_act(replace(begun, injection=MADE), LATE) == Withdraw(MADE)
-    gone = decide_act(begun, LATE)
-    assert isinstance(gone, ActAnswer)
-    assert not gone.done
-    half = decide_act(replace(begun, injection=replace(MADE, begun=True)), LATE)
-    assert isinstance(half, ActAnswer)
-    assert half.done, "it may have been done"
+    half = replace(begun, injection=replace(MADE, begun=True))
+    for said in (decide_act(begun, LATE), decide_act(half, LATE)):
+        assert isinstance(said, ActAnswer)
+        assert (said.done, said.uncertain) == (False, True)
+    never = decide_act(faulty(fault), LATE)
+    assert isinstance(never, ActAnswer)
+    assert (never.done, never.uncertain) == (False, False), "nobody was told to do it"
+
+
+def test_what_speaks_against_it_once_it_was_ordered_does_not_undo_it() -> None:
+    begun = faulty(CUT, begun="uid-1", against="no window is open")
+    other = faulty(CUT, begun="uid-0")
+    for found in (begun, other, replace(begun, pod=None)):
+        said = decide_act(found, NOW)
+        assert isinstance(said, ActAnswer)
+        assert (said.done, said.uncertain) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +169,6 @@ def test_one_that_it_never_began_is_taken_back_before_nothing_was_done_is_said()
         (faulty(CUT, denied="networkchaos.chaos-mesh.org is not served"), "is not served"),
         (faulty(KILL, pod=replace(POD, containers=("a", "b"))), "has no container postgresql, but a, b"),
         (faulty(KILL.model_copy(update={"container": None})), "say which in spec.fault.container"),
-        (faulty(CUT, begun="uid-0"), "another pod orders-0 has come in its place"),
         (faulty(CUT, against="no window is open"), "no window is open"),
     ],
 )

@@ -32,9 +32,9 @@ class Asking:
     plan: FailoverPlan
     pulse: Callable[[], None]
 
-    def strike(self, member: str, host: str) -> None:
-        """Returns once the operator has done to the member's pod what the plan says. Declined where it did not;
-        WorldFault where nobody knows."""
+    def strike(self, member: str, host: str) -> str | None:
+        """Returns once the operator has done to the member's pod what the plan says; where it may have done it, why
+        nobody knows. Declined where it did not; WorldFault where it does not answer."""
         ctx = self.ctx
         until = ctx.clock() + timedelta(seconds=ASK_SECONDS)
         asked = ActAsked(plan_hash=self.plan.hash, member=member, host=host, not_after=until)
@@ -49,10 +49,11 @@ class Asking:
                 )
                 raise WorldFault(FailoverFault.NOT_ANSWERED, message)
             time.sleep(LOOK_SECONDS)
-        ctx.log.info("answered", done=answer.done, message=answer.message)
-        if not answer.done:
+        ctx.log.info("answered", done=answer.done, uncertain=answer.uncertain, message=answer.message)
+        if not answer.done and not answer.uncertain:
             message = f"{member} was not struck, and nothing was moved: {answer.message}"
             raise Declined(FailoverFault.NOT_ENDED, message, answer.guard)
+        return answer.message if answer.uncertain else None
 
     def _answer(self) -> ActAnswer | None:
         try:

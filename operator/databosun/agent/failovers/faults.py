@@ -42,17 +42,17 @@ class Moves(Protocol):
 
 
 class FaultUnseen(WorldFault):
-    """It was done, by the word of who did it, and the primary went on as if nothing were."""
+    """It was done, by the word of who did it, or may have been, and the primary went on as if nothing were."""
 
 
 @dataclass
 class Fault:
-    """`strike` has the operator do its part to a member, by its name and host, and returns once that is done
-    (Declined, WorldFault).
+    """`strike` has the operator do its part to a member, by its name and host, and returns once that is done, or why
+    nobody knows (Declined, WorldFault).
     `patience`: seconds that nobody may take writes. `another`: another member has to; the same again is none."""
 
     provider: FailoverProvider
-    strike: Callable[[str, str], None]
+    strike: Callable[[str, str], str | None]
     pulse: Callable[[], None]
     patience: float
     another: bool = False
@@ -67,8 +67,8 @@ class Fault:
         witness = self._witness(plan.primary)
         try:
             ordered()
-            self.strike(plan.primary, host)
-            self._who = self._after(plan, witness)
+            doubt = self.strike(plan.primary, host)
+            self._who = self._after(plan, witness, doubt)
         finally:
             witness.close()
         return self._who
@@ -98,7 +98,7 @@ class Fault:
             message = f"{primary} does not let the writers in: {error}; nothing was moved"
             raise Declined(FailoverFault.TOPOLOGY_CHANGED, message) from error
 
-    def _after(self, plan: FailoverPlan, witness: Watcher) -> str:
+    def _after(self, plan: FailoverPlan, witness: Watcher, doubt: str | None) -> str:
         began, lasts = time.monotonic(), self.patience
         if plan.fault is not None and plan.fault.duration is not None:
             lasts += parse_duration(plan.fault.duration).total_seconds()
@@ -113,7 +113,8 @@ class Fault:
             if who is not None:
                 return who
             if not seen and not self.another and passed > UNSEEN_SECONDS:
-                message = f"{what} was done, and {UNSEEN_SECONDS:.0f} s later the server has gone on all the time"
+                done = "was done" if doubt is None else f"may have been done ({doubt})"
+                message = f"{what} {done}, and {UNSEEN_SECONDS:.0f} s later the server has gone on all the time"
                 raise FaultUnseen(FailoverFault.FAULT_UNSEEN, message)
             time.sleep(LOOK_SECONDS)
         then = f"{plan.primary} is not back" if seen else f"{plan.primary} has gone on all the time"
