@@ -1,6 +1,6 @@
 """Whatever dies on the way, and whatever else happens to the pod: the operator strikes one pod at most, and never one
-that came after it; it says "done" of nothing that was not, and "not done" of nothing that was, also where Chaos Mesh did it and had no time
-to say so."""
+that came after it; it says "done" of nothing that was not, and "not done" of nothing that was, also where Chaos Mesh
+did it and had no time to say so."""
 
 from __future__ import annotations
 

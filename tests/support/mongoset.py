@@ -50,13 +50,14 @@ class Entry:
 
 @dataclass
 class Node:
-    """One member. `deaf`: it receives nothing."""
+    """One member. `deaf`: it receives nothing; `starting`: it answers, and has not read its configuration yet."""
 
     peer: MongoPeer
     config: Document
     log: list[Entry] = field(default_factory=lambda: [Entry(0, 1)])
     alive: bool = True
     deaf: bool = False
+    starting: bool = False
     rolling: bool = False
     frozen: float = 0.0
 
@@ -66,7 +67,7 @@ class Node:
 
     @property
     def electable(self) -> bool:
-        return bool(self.config.get("priority", 1)) and not self.config.get("arbiterOnly")
+        return not self.starting and bool(self.config.get("priority", 1)) and not self.config.get("arbiterOnly")
 
     @property
     def keys(self) -> list[int]:
@@ -202,6 +203,9 @@ class MongoSet:
 
     def _hello(self, node: Node, _: Document) -> Document:
         last, now = node.log[-1], datetime.now(UTC)
+        if node.starting:
+            said = {name: value for name, value in node.peer.hello.items() if name not in ("setName", "hosts", "me")}
+            return said | {"localTime": now, "helloOk": True, "isWritablePrimary": False, "isreplicaset": True}
         written = now if self.primary is None or last == self.primary.log[-1] else now - timedelta(seconds=30)
         return {
             **node.peer.hello, "localTime": now, "helloOk": True, "isWritablePrimary": node is self.primary,

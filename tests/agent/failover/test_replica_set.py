@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from databosun.agent.failovers.drive import Drive
 from databosun.api.failover import (
     ActAnswer,
     ActAsked,
@@ -180,6 +181,47 @@ def test_a_killed_primary_is_replaced_and_what_it_alone_had_is_told(
     assert measured.write_downtime_seconds is not None
     assert measured.write_downtime_seconds > 0.9, "an election timeout at least"
     assert any(f"{plan.primary} held writes that {found.candidate} never had" in one for one in found.notes), found
+    assert yard.leftovers() == []
+
+
+def test_a_member_that_is_being_started_and_knows_of_no_set_yet_ends_no_failover(
+    sets: Callable[..., MongoSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the only one that the Database names: nobody else could be asked meanwhile. It is started twice, before it
+    is known who was promoted and before it has rejoined."""
+    yard = sets()
+    old = yard.nodes[0]
+    job = yard.job(tmp_path, FORCED)
+    job.database = job.database.model_copy(update={"port": old.peer.port})
+    plan = job.plan()
+
+    def starts() -> None:
+        old.starting = True
+        threading.Thread(target=ready, daemon=True).start()
+
+    def ready() -> None:
+        hellos = len(old.peer.asked("hello"))
+        eventually("another is primary", lambda: yard.primary is not None)
+        eventually("it was asked all the while", lambda: len(old.peer.asked("hello")) > hellos + 3)
+        old.starting = False
+
+    def operator(asked: ActAsked) -> ActAnswer:
+        yard.kill(old)
+        starts()
+        yard.revive(old)
+        return ActAnswer(plan_hash=asked.plan_hash, done=True, message="ended")
+
+    def restarted(run: Drive, event: str) -> None:
+        read_back(run, event)
+        if event == "ReadAfterPromotion":
+            starts()
+
+    read_back = Drive._read_back
+    monkeypatch.setattr(Drive, "_read_back", restarted)
+    job.operator = operator
+    found = job.switch(plan)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    assert found.candidate != plan.primary
     assert yard.leftovers() == []
 
 

@@ -13,7 +13,7 @@ from databosun.agent.failovers import faults
 from databosun.agent.failovers.faults import Fault, FaultUnseen
 from databosun.api.failover import FailoverMode, FailoverPlan, Member, MemberRole, Topology
 from databosun.api.injection import FaultKind, InjectedFault
-from databosun.domain.errors import WorldFault
+from databosun.domain.errors import DatabosunError, SafetyStop, UserFault, WorldFault
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import Fate
 from databosun.engines.failover import Declined, FailoverFault, FailoverProvider, ProbeError
@@ -31,8 +31,11 @@ class Nodes:
     away: set[str] = field(default_factory=set)
     life: int = 0
     rejoined_by: list[str] = field(default_factory=list)
+    says: DatabosunError | None = None
 
     def topology(self) -> Topology:
+        if self.says is not None:
+            raise self.says
         members = [
             Member(
                 name=name, host=f"{name}.svc", port=1, healthy=name not in self.away,
@@ -108,6 +111,37 @@ def test_who_was_promoted_is_told_whoever_was_expected() -> None:
     assert one.move(PLAN.model_copy(update={"candidate": "c"}), lambda: None) == "b"
     assert one.rejoined(PLAN) is None
     assert nodes.rejoined_by == ["b"]
+
+
+def test_what_a_server_says_while_it_is_started_ends_no_failover() -> None:
+    """A mongod answers without the name of its set, a server refuses a login, until their settings are loaded."""
+    nodes = Nodes()
+    says = UserFault(FailoverFault.PROVIDER_UNSUPPORTED, "a is MongoDB without a replica set")
+
+    def starts() -> None:
+        nodes.says, nodes.primary = None, "b"
+
+    one = fault(nodes, lambda: ends(nodes), lambda: setattr(nodes, "says", says), lambda: None, starts)
+    one.another = True
+    assert one.move(PLAN, lambda: None) == "b"
+    nodes.says = says
+    with pytest.raises(UserFault):  # before anything was done it is the user's to mend
+        fault(nodes, lambda: None).move(PLAN, lambda: None)
+
+
+def test_what_it_says_to_the_end_is_told_and_an_interlock_is_not_looked_past() -> None:
+    nodes = Nodes()
+    refused = UserFault("AuthenticationFailed", "the login is refused")
+
+    def refuses() -> None:
+        ends(nodes)
+        nodes.says = refused
+
+    with pytest.raises(WorldFault, match="a is not back; the last look came to nothing: the login is refused"):
+        fault(nodes, refuses, patience=0.05).move(PLAN, lambda: None)
+    stopped = Nodes()
+    with pytest.raises(SafetyStop):
+        fault(stopped, lambda: setattr(stopped, "says", SafetyStop("X", "stop"))).move(PLAN, lambda: None)
 
 
 def test_the_same_primary_counts_only_once_it_was_struck_and_is_back() -> None:

@@ -212,7 +212,7 @@ class Drive:
             looked = time.monotonic()
             try:
                 found.missing = self.moves.rejoined(found.plan)
-            except WorldFault as fault:
+            except (UserFault, WorldFault) as fault:  # also of one that is being started, and says what is not so
                 found.missing = fault.message
             return found.missing is None or found.since_order() > found.task.rejoin_seconds
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from databosun.api.failover import FailoverPlan, MemberRole, Topology
 from databosun.api.quantities import parse_duration
-from databosun.domain.errors import WorldFault
+from databosun.domain.errors import UserFault, WorldFault
 from databosun.domain.failoverplan import describe_mode
 from databosun.engines.failover import Declined, FailoverFault, FailoverProvider, ProbeError, Watcher
 
@@ -57,6 +56,7 @@ class Fault:
     patience: float
     another: bool = False
     _who: str | None = None
+    _blind: str = ""
     _whole: frozenset[str] = field(default_factory=frozenset)
 
     def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
@@ -118,14 +118,12 @@ class Fault:
                 raise FaultUnseen(FailoverFault.FAULT_UNSEEN, message)
             time.sleep(LOOK_SECONDS)
         then = f"{plan.primary} is not back" if seen else f"{plan.primary} has gone on all the time"
-        message = f"{what}: {lasts:.0f} s later nobody was promoted, and {then}"
+        message = f"{what}: {lasts:.0f} s later nobody was promoted, and {then}{self._blind}"
         raise WorldFault(FailoverFault.NOT_PROMOTED, message)
 
     def _takes_writes(self, old: str, *, seen: bool) -> str | None:
         """By the provider's word and its own. The old one counts once it was struck."""
-        found: Topology | None = None
-        with suppress(WorldFault):
-            found = self.provider.topology()
+        found = self._look()
         who = found.primary if found is not None else None
         if found is None or who is None or (who == old and not seen):
             return None
@@ -141,6 +139,17 @@ class Fault:
             return None
         finally:
             session.close()
+
+    def _look(self) -> Topology | None:
+        """A server that is being started may say anything, such as that it is in no replica set, or knows no such
+        login: what would be the user's to mend before a fault is a member that does not answer yet after it."""
+        try:
+            found = self.provider.topology()
+        except (UserFault, WorldFault) as fault:
+            self._blind = f"; the last look came to nothing: {fault.message}"
+            return None
+        self._blind = ""
+        return found
 
 
 def _struck(witness: Watcher) -> bool:
