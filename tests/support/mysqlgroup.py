@@ -11,12 +11,14 @@ from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.mysql.failover.groupguards import MOVE_GRANTS
 from databosun.engines.mysql.failover.guards import PROBE_GRANTS
 from support.mariafailover import HOSTS, MOVER, MOVER_PASSWORD, PROBE, PROBE_PASSWORD, SCHEMA, MariaFailoverYard
+from support.mariaserver import MariaServer
 from support.mysqlserver import MySQLServer, new_server, plugins
 from support.pgserver import free_port
 from support.waiting import eventually
 
 _NAME = "6d6f7665-7072-4696-8d61-727920213121"
 _STATES = "SELECT MEMBER_STATE FROM performance_schema.replication_group_members"
+_OWN_STATE = f"{_STATES} WHERE MEMBER_ID = @@server_uuid"
 ROLE = "SELECT MEMBER_ROLE FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid"
 _SETTINGS = {
     "performance-schema": "ON",
@@ -55,10 +57,10 @@ class MySQLGroup(MariaFailoverYard):
             node.init()
             node.start()
             node.sql(
-                "SET SQL_LOG_BIN = 0;\nCREATE USER repl@'%' IDENTIFIED BY 'r';\nGRANT REPLICATION SLAVE ON *.* TO "
-                "repl@'%';\nCHANGE REPLICATION SOURCE TO SOURCE_USER = 'repl', SOURCE_PASSWORD = 'r' "
-                "FOR CHANNEL 'group_replication_recovery'"
+                "SET SQL_LOG_BIN = 0;\nCREATE USER repl@'%' IDENTIFIED BY 'r';\n"
+                "GRANT REPLICATION SLAVE ON *.* TO repl@'%'"
             )
+            self.let_in(node, "r")
             node.sql(f"SET GLOBAL group_replication_bootstrap_group = {'ON' if number == 1 else 'OFF'};\n"
                      "START GROUP_REPLICATION;\nSET GLOBAL group_replication_bootstrap_group = OFF")  # fmt: skip
             node.configure(loose_group_replication_start_on_boot="ON")
@@ -79,6 +81,24 @@ class MySQLGroup(MariaFailoverYard):
         """Until all have what the primary has."""
         for node in self.nodes:
             self.nodes[self.leader].wait_for(node)
+
+    def mend(self) -> None:
+        """Whatever a test has left: each member runs, may be let in, and asks for it."""
+        for node in self.nodes:
+            if not node.runs:
+                node.start()
+            if node.sql(_OWN_STATE) != [("ONLINE",)]:
+                node.sql("STOP GROUP_REPLICATION")
+                self.let_in(node, "r")
+                node.sql("START GROUP_REPLICATION")
+        self.whole()
+
+    def let_in(self, node: MariaServer, password: str) -> None:
+        """By what password it gets what it missed."""
+        node.sql(
+            f"CHANGE REPLICATION SOURCE TO SOURCE_USER = 'repl', SOURCE_PASSWORD = '{password}' "
+            "FOR CHANNEL 'group_replication_recovery'"
+        )
 
     def whole(self) -> None:
         """Until each member has all of them at work."""

@@ -25,6 +25,7 @@ from databosun.engines.mysql.faults import driver_fault, guarded
 GROUP_REPLICATION = "GroupReplication"
 OPEN_SECONDS = 5
 """So long the group waits for open transactions; then it ends their sessions, and hands over."""
+ANSWER_SECONDS = 5.0
 PROMOTED_SECONDS = 20.0
 
 
@@ -74,7 +75,7 @@ class GroupProvider(SqlProvider):
         old, new = Place.parse(plan.primary), Place.parse(plan.candidate)
         candidate = self._ask_member(new)
         with self.nodes.open(old) as connection:
-            connection._read_timeout = OPEN_SECONDS + PROMOTED_SECONDS
+            connection._read_timeout = OPEN_SECONDS + ANSWER_SECONDS
             refused: pymysql.MySQLError | OSError | None = None
             ordered()
             try:
@@ -118,6 +119,7 @@ class GroupProvider(SqlProvider):
         until = time.monotonic() + PROMOTED_SECONDS
         said = str(driver_fault(refused, "it") if isinstance(refused, pymysql.MySQLError) else refused or "")
         while time.monotonic() < until:
+            self.site.pulse()  # what was told goes on: settling waits for it
             with suppress(DatabosunError, ProbeError):
                 primary = self.topology().primary
                 if primary == str(new) and self._takes_writes(primary):
