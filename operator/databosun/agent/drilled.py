@@ -71,7 +71,7 @@ def rpo_of(task: DrillTask, found: Drilled, goal: Goal, copy: Copy) -> Rpo | Non
     newest = Newest(
         started=found.started,
         last_commit=copy.reached.last_commit,
-        snapshot=found.chosen.last.manifest.snapshot_time,
+        snapshot=found.chosen.last.manifest.shows,
         log=(goal.covers or copy.reached.covers) if task.until.kind is PointKind.LATEST else None,
         heartbeat=task.heartbeat,
     )

@@ -70,7 +70,7 @@ def _candidate(one: SeenBackup) -> Candidate | None:
     return Candidate(
         name=one.meta.name,
         database=read.database_name(one),
-        at=status.snapshot_time or completed,
+        at=status.shows or completed,
         completed=completed,
         checksum=status.checksum,
         type=status.type or BackupType.FULL,

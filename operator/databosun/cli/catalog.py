@@ -98,7 +98,7 @@ def _document(one: SeenBackup) -> dict[str, Any]:
 
 def _at(one: SeenBackup) -> datetime:
     """The instant that it restores to, as near as is known."""
-    return one.status.snapshot_time or one.status.completion_time or one.spec.scheduled_for or one.meta.created
+    return one.status.shows or one.status.completion_time or one.spec.scheduled_for or one.meta.created
 
 
 def _database(one: SeenBackup) -> str:

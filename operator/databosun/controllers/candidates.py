@@ -55,7 +55,7 @@ def candidate(context: Context, one: SeenBackup) -> Candidate | None:
     return Candidate(
         name=one.meta.name,
         database=read.database_name(one),
-        at=status.snapshot_time or completed,
+        at=status.shows or completed,
         completed=completed,
         checksum=status.checksum,
         attempt=status.attempts[-1].number if status.attempts else 1,

@@ -29,11 +29,18 @@ class Covering:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """All policies of one database. `unusable`: uids of those that cannot be carried out; `broken` says why."""
+    """All policies of one database. `unusable`: uids of those that cannot be carried out; `broken` says why. `unread`:
+    there are others that may cover it, and that cannot even be read."""
 
     usable: tuple[Covering, ...]
     unusable: frozenset[str] = frozenset()
     broken: str | None = None
+    unread: bool = False
+
+    @property
+    def understood(self) -> bool:
+        """Whether it is known what all of them ask for."""
+        return not self.unusable and not self.unread
 
     @property
     def all(self) -> int:
@@ -44,13 +51,14 @@ class Covered:
 def covered(context: Context, seen: SeenDatabase) -> Covered:
     """The policies of a database as the cache has them."""
     usable, unusable, broken = [], set(), None
-    for policy in _policies(context, seen):
+    policies, unread = _policies(context, seen)
+    for policy in policies:
         try:
             usable.append(Covering(policy, effective(policy.spec, seen.spec.engine)))
         except UserFault as fault:
             broken = f"BackupPolicy {policy.meta.name} is not usable: {fault.message}"
             unusable.add(policy.meta.uid)
-    return Covered(tuple(usable), frozenset(unusable), broken)
+    return Covered(tuple(usable), frozenset(unusable), broken, unread)
 
 
 def methods_of(policies: Iterable[SeenPolicy]) -> list[Method]:
@@ -80,8 +88,9 @@ def pod_template_of(policies: Iterable[SeenPolicy]) -> PodTemplate | None:
     return next((policy.spec.pod_template for policy in policies if policy.spec.pod_template), None)
 
 
-def _policies(context: Context, seen: SeenDatabase) -> list[SeenPolicy]:
+def _policies(context: Context, seen: SeenDatabase) -> tuple[list[SeenPolicy], bool]:
     found: list[SeenPolicy] = []
+    unread = False
     for key in policy_keys_of(context, seen.meta.namespace, seen.meta.name):
         body = context.cache.get(key)
         if body is None:
@@ -89,7 +98,8 @@ def _policies(context: Context, seen: SeenDatabase) -> list[SeenPolicy]:
         try:
             policy = read.policy(body)
         except UserFault:
-            continue  # said on the policy itself
+            unread = True  # said on the policy itself
+            continue
         if selects(policy, seen) and not policy.meta.deleting:
             found.append(policy)
-    return found
+    return found, unread

@@ -25,7 +25,7 @@ def backup_fact(one: SeenBackup, lock: timedelta | None, *, governed: bool, poli
         database_uid=one.meta.labels.get(LABEL_DATABASE_UID, ""),
         system_identifier=status.system_identifier,
         type=status.type or one.spec.type,
-        at=status.snapshot_time or completed or one.spec.scheduled_for or one.meta.created,
+        at=status.shows or completed or one.spec.scheduled_for or one.meta.created,
         succeeded=status.checksum is not None,
         proven=status.proven is not None,
         proven_at=status.proven.at if status.proven else None,

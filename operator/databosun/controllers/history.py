@@ -119,7 +119,7 @@ async def _successes(
         going = one.meta.deleting or one.status.phase is BackupPhase.DELETING
         if going or one.status.size is None:
             continue
-        at = one.status.snapshot_time or one.status.start_time or one.meta.created
+        at = one.status.shows or one.status.start_time or one.meta.created
         sizes[one.meta.name] = one.status.parent, one.status.size.stored
         times[one.meta.name] = one.status.completion_time or at
         found.append(

@@ -35,7 +35,7 @@ class BackupThere:
     @property
     def at(self) -> datetime:
         """The instant that its data show."""
-        return self.seen.status.snapshot_time or self.seen.status.completion_time or self.seen.meta.created
+        return self.seen.status.shows or self.seen.status.completion_time or self.seen.meta.created
 
 
 async def backups_of(

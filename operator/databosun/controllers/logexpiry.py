@@ -15,14 +15,16 @@ from databosun.api.v1alpha1.recovery import Archiver, LogExpiry
 from databosun.controllers import errand
 from databosun.controllers import seen as read
 from databosun.controllers.claims import Asked
-from databosun.controllers.consent import consents_to
+from databosun.controllers.consent import consents_now, consents_to
 from databosun.controllers.context import Context
 from databosun.controllers.covering import Covering, covered
 from databosun.controllers.facts import cached_storage
 from databosun.controllers.history import news_of
 from databosun.controllers.matching import readers_of
+from databosun.controllers.policies import nothing_new
 from databosun.controllers.seen import SeenBackup, SeenDatabase
-from databosun.domain.attempt import DEADLINE_MARGIN
+from databosun.domain.attempt import DEADLINE_MARGIN, Ending
+from databosun.domain.consent import Consent
 from databosun.domain.errors import UserFault
 from databosun.domain.logretention import (
     Expire,
@@ -40,7 +42,7 @@ from databosun.domain.names import task_job_name
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Action, PostEvent, StartJob
 from databosun.domain.requests import storage_target
 from databosun.domain.wal import WalPoint, format_lsn, parse_lsn
-from databosun.kube.resources import BACKUPS, DATABASES
+from databosun.kube.resources import BACKUP_POLICIES, BACKUPS, DATABASES
 from databosun.runtime.queue import Key
 
 TASK = "expire-log"
@@ -66,36 +68,39 @@ async def look(context: Context, key: Key, seen: SeenDatabase, asked: Asked, arc
     found = await errand.look(context, key, seen.meta, TASK, name)
     if found.job is not None and found.ending is not None and shown is not None:
         after = (*await errand.dismiss(context, seen.meta, found.job), *found.leftovers)
-        return _ended(archiver, shown, found.ending, after, await _bases(context, seen, archiver), now)
+        return _ended(archiver, shown, found.ending, after, now)
     if found.job is not None:
         wake_at = min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN)
         return Expiring(archiver, after=found.leftovers, wake_at=wake_at)
-    policy, approved = asked.covering.effective.retention, _approved(context, seen, now)
-    released = shown is not None and shown.stopped is not None and shown.hash in approved
+    policy, database = asked.covering.effective.retention, Key(DATABASES.kind, seen.meta.namespace, seen.meta.name)
+    known = _approved(consents_to(context, database), now)
+    released = shown is not None and shown.stopped is not None and shown.hash in known
     due = shown is not None and shown.stopped is None and now >= shown.since + policy.grace
     if not (news_of(context, seen) or due or released):
         until = shown.since + policy.grace if shown and shown.stopped is None else None
         return Expiring(archiver, after=found.leftovers, wake_at=until)
-    policies = _policies(context, seen)
+    policies, understood = _policies(context, seen)
     backups = await _backups(context, seen, archiver)
     facts = ExpiryFacts(
         bases=tuple(base for _, base in backups),
         window=log_window(one.effective.retention for one in policies),
         grace=max(one.effective.retention.grace for one in policies),
-        held=any(one.seen.spec.legal_hold or one.seen.spec.suspend for one in policies),
+        held=not understood or any(one.seen.spec.legal_hold or one.seen.spec.suspend for one in policies),
         begins=WalPoint(archiver.timeline, parse_lsn(archiver.log_begin)),
         shown=Shown(shown.base, shown.since) if shown else None,
-        approved=approved,
+        approved=_approved(await consents_now(context, database), now),
     )
     decision = decide_log_expiry(facts, now)
     if isinstance(decision, Expire):
+        for kind in (BACKUP_POLICIES, DATABASES):
+            if not await nothing_new(context, seen.meta.namespace, kind):
+                return Expiring(archiver, after=found.leftovers, wake_at=now)
         return _expire(context, key, seen, asked, archiver, (decision.keep, name), backups, now)
     return _shown(archiver, decision, found.leftovers, now)
 
 
-def _approved(context: Context, seen: SeenDatabase, now: datetime) -> frozenset[str]:
-    """The plans of this Database that a person agrees to now."""
-    given = consents_to(context, Key(DATABASES.kind, seen.meta.namespace, seen.meta.name))
+def _approved(given: Sequence[Consent], now: datetime) -> frozenset[str]:
+    """The plans that a person agrees to now."""
     return frozenset(one.plan_hash for one in given if one.holds(now))
 
 
@@ -139,7 +144,9 @@ def _expire(
     if job is None:
         return Expiring(archiver, wake_at=now + 20 * errand.LOOK_AGAIN)
     context.workers.setdefault(key, set()).add(f"Job/{name}")
-    return Expiring(archiver, before=(job,), wake_at=now + errand.LOOK_AGAIN)
+    # Written before the Job is there: from now on nothing is promised that it may have deleted, however it ends.
+    marked = archiver.model_copy(update={"log_base": keep.base, "log_begin": format_lsn(keep.start.lsn)})
+    return Expiring(marked, after=(job,), wake_at=now + errand.LOOK_AGAIN)
 
 
 def _order(
@@ -182,56 +189,50 @@ def _order(
     )
 
 
-def _ended(
-    archiver: Archiver,
-    shown: LogExpiry,
-    ending: Any,
-    after: tuple[Action, ...],
-    bases: Sequence[LogBase],
-    now: datetime,
-) -> Expiring:
-    """Record what became of it. What failed is shown again, and tried again after another grace."""
-    update: dict[str, Any] = {"expiring": None}
-    base = next((one for one in bases if one.id == shown.base), None)
+def _ended(archiver: Archiver, shown: LogExpiry, ending: Ending, after: tuple[Action, ...], now: datetime) -> Expiring:
+    """Record what became of it. What failed stays shown, and is tried again after another grace."""
+    now = now.replace(microsecond=0)
     if ending.succeeded and ending.reason != "NotDeleted":
-        begins = format_lsn(base.start.lsn) if base is not None else archiver.log_begin
-        update |= {"log_base": shown.base, "log_begin": begins, "log_expired": now.replace(microsecond=0)}
+        update: dict[str, Any] = {"expiring": None, "log_expired": now}
         event = PostEvent("LogExpired", f"the log before {shown.before.isoformat()} was deleted: {ending.message}")
     else:
+        update = {"expiring": shown.model_copy(update={"since": now})}
         said = f"{ending.reason}: {ending.message}"
-        event = PostEvent("LogNotExpired", f"the log before {shown.before.isoformat()} stays: {said}", warning=True)
+        message = f"the log before {shown.before.isoformat()} was not all deleted: {said}"
+        event = PostEvent("LogNotExpired", message, warning=True)
     return Expiring(archiver.model_copy(update=update), after=(*after, event), wake_at=now)
 
 
-def _policies(context: Context, seen: SeenDatabase) -> list[Covering]:
-    """The policies of every Database that names this server."""
-    found = list(covered(context, seen).usable)
-    for other in _same_server(context, seen):
-        found += covered(context, other).usable
-    return found
+def _policies(context: Context, seen: SeenDatabase) -> tuple[list[Covering], bool]:
+    """The policies of every Database that names this server; and whether it is known what all of them ask for."""
+    others, understood = _same_server(context, seen)
+    found: list[Covering] = []
+    for one in (seen, *others):
+        policies = covered(context, one)
+        found += policies.usable
+        understood = understood and policies.understood
+    return found, understood
 
 
-def _same_server(context: Context, seen: SeenDatabase) -> list[SeenDatabase]:
-    found = []
+def _same_server(context: Context, seen: SeenDatabase) -> tuple[list[SeenDatabase], bool]:
+    """The other Databases that name this server; and whether all of them can be read."""
+    found, whole = [], True
     for key in context.cache.referring("Database", seen.meta.namespace, f"system:{seen.status.system_identifier}"):
         body = context.cache.get(key)
         try:
             other = read.database(body) if body is not None else None
         except UserFault:
-            continue  # said on the Database itself
+            whole = False  # said on the Database itself
+            continue
         if other is not None and other.meta.uid != seen.meta.uid:
             found.append(other)
-    return found
-
-
-async def _bases(context: Context, seen: SeenDatabase, archiver: Archiver) -> list[LogBase]:
-    return [base for _, base in await _backups(context, seen, archiver)]
+    return found, whole
 
 
 async def _backups(context: Context, seen: SeenDatabase, archiver: Archiver) -> list[tuple[SeenBackup, LogBase]]:
     """The good physical backups of this server in the storage of its log, whichever Database took them."""
     found = []
-    for one in (seen, *_same_server(context, seen)):
+    for one in (seen, *_same_server(context, seen)[0]):
         selector = f"{LABEL_DATABASE_UID}={one.meta.uid},{LABEL_FINISHED}=Succeeded"
         async for body in context.kube.list(BACKUPS, seen.meta.namespace, label_selector=selector):
             backup = read.backup(body)
@@ -249,5 +250,5 @@ def _base(backup: SeenBackup, archiver: Archiver) -> LogBase | None:
         return None
     if position is None or position.start_lsn is None or position.timeline is None:
         return None
-    at = status.snapshot_time or status.completion_time or backup.meta.created
+    at = status.shows or status.completion_time or backup.meta.created
     return LogBase(backup.meta.name, WalPoint(position.timeline, parse_lsn(position.start_lsn)), at)

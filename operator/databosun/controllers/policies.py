@@ -82,3 +82,25 @@ async def still_so(context: Context, seen: Iterable[tuple[Resource, Meta]]) -> b
         same = found.get("uid") == meta.uid and found.get("generation", 1) == meta.generation
         still = still and same and "deletionTimestamp" not in found
     return still
+
+
+async def nothing_new(context: Context, namespace: str, resource: Resource) -> bool:
+    """Whether all objects of a kind are there as the cache has them, and no others; what is found otherwise is taken
+    in."""
+    unseen = set(context.cache.keys(resource.kind, namespace))
+    still = True
+    async for body in context.kube.list(resource, namespace):
+        key = Key(resource.kind, namespace, body["metadata"]["name"])
+        unseen.discard(key)
+        still = still and _told(context.cache.get(key)) == _told(body)
+        context.cache.put(resource.kind, body)
+    for key in unseen:
+        context.cache.drop(key)
+    return still and not unseen
+
+
+def _told(body: Mapping[str, Any] | None) -> tuple[object, ...]:
+    """What people say of an object: its spec and labels, and whether it is to go."""
+    metadata = (body or {}).get("metadata", {})
+    labels = metadata.get("labels") or {}
+    return metadata.get("uid"), metadata.get("generation", 1), labels, "deletionTimestamp" in metadata

@@ -119,7 +119,7 @@ def _succeeded(facts: BackupFacts, step: Conclude, result: BackupResult, now: da
         also=[plausible] if plausible else [],
         phase=BackupPhase.SUCCEEDED,
         start_time=facts.state.status.start_time or result.started_at,
-        completion_time=result.completed_at,
+        completion_time=min(result.completed_at, now.replace(microsecond=0)),
         duration=facts.state.duration(result.completed_at, result.started_at),
         type=result.type,
         method=result.method,

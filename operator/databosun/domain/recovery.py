@@ -92,7 +92,7 @@ def decide_recovery(
         found = Recovery(earliest=successes[0].at, latest=successes[-1].at, backups=len(successes))
     else:
         return None
-    latest = found.latest
+    latest = min(found.latest, now).replace(microsecond=0) if found.latest is not None else None
     if log is not None and start is not None and log.recoverable_at is not None:
         reached = min(log.recoverable_at, now).replace(microsecond=0)
         latest = max(latest, reached) if latest is not None else reached

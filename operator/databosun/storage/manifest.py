@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -109,6 +110,11 @@ class Manifest(Model):
     policy_uid: str | None = None
     databosun_version: str
     signature: Signature | None = None
+
+    @property
+    def shows(self) -> datetime | None:
+        """The instant that the backup shows, as far as it can be believed: nothing that came after it was complete."""
+        return min(self.snapshot_time, self.completed_at) if self.snapshot_time is not None else None
 
 
 def seal(document: Mapping[str, Any], key: Ed25519PrivateKey | None) -> bytes:

@@ -74,7 +74,7 @@ def context() -> Any:
 def chosen() -> Any:
     described = SimpleNamespace(name="orders", system_identifier="7")
     return SimpleNamespace(last=SimpleNamespace(manifest=SimpleNamespace(
-        id="orders-1", snapshot_time=TAKEN, database=described
+        id="orders-1", shows=TAKEN, database=described
     )))  # fmt: skip
 
 

@@ -236,6 +236,14 @@ def test_without_news_the_base_stands_and_the_point_moves_never_past_now() -> No
     assert decide_recovery(old, None, reach(at=NOW - 2 * HOUR), NOW) == old
 
 
+def test_no_recovery_point_lies_ahead() -> None:
+    ahead = Success("a", NOW + HOUR, 1)
+    for old, successes in ((None, (ahead,)), (Recovery(latest=NOW + HOUR, backups=1), None)):
+        found = decide_recovery(old, successes, None, NOW)
+        assert found is not None
+        assert found.latest == NOW
+
+
 def test_an_archive_that_has_ended_promises_nothing_more() -> None:
     old = Recovery(latest=NOW - MINUTE, continuous=True, continuous_from=NOW - HOUR, backups=1, gaps=[GAP])
     found = decide_recovery(old, None, None, NOW)

@@ -46,7 +46,7 @@ def outstanding(ctx: Context, chosen: Chosen, known: Sequence[KnownErasure], *, 
     last = chosen.last.manifest
     found = read_ledger(ctx, last.database.name, last.database.system_identifier)
     # What a log adds may be younger; of the backup itself nothing is older than this.
-    erased = list(to_repeat(found, last.snapshot_time or _EVER))
+    erased = list(to_repeat(found, last.shows or _EVER))
     if wanted:
         _demand_known(ctx, chosen, found, known)
     if not erased or not wanted:
@@ -67,7 +67,7 @@ def outstanding(ctx: Context, chosen: Chosen, known: Sequence[KnownErasure], *, 
 def _demand_known(ctx: Context, chosen: Chosen, found: Sequence[Erased], known: Sequence[KnownErasure]) -> None:
     """UserFault(ErasureUnknown) where the ledger lacks what the cluster knows was done after this backup."""
     there, last = {one.entry.id for one in found}, chosen.last.manifest
-    taken = last.snapshot_time or _EVER
+    taken = last.shows or _EVER
     lacking = [
         one.id
         for one in known
@@ -122,7 +122,7 @@ def notes_of(checks: Sequence[CheckResult]) -> list[str]:
 
 def _instant(chosen: Chosen, copy: Copy) -> datetime:
     """What the copy's data are as of: its newest commit, and not the time that was asked for, which may be later."""
-    return copy.reached.last_commit or chosen.last.manifest.snapshot_time or _EVER
+    return copy.reached.last_commit or chosen.last.manifest.shows or _EVER
 
 
 def _said(done: Sequence[Repeated]) -> CheckResult:

@@ -1,7 +1,7 @@
 """Delete the part of a server's log that no recovery needs any more.
 
-The operator says from which backup on the log is kept; this looks once more before it deletes. Oldest first, so that an
-interruption leaves a log whose newest part is whole.
+The operator says from which backup on the log is kept, and promises nothing from before it any more; this looks once
+more before it deletes. Oldest first, batch by batch, so that an interruption leaves a log whose newest part is whole.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ MOST_NAMED = 100
 
 
 def run(ctx: Context) -> Result:
-    """Says what was deleted. What the store will not delete, such as a locked segment, stays, and all after it too."""
+    """Says what was deleted. What the store will not delete, such as a locked segment, stays, and all that is not in
+    one request with it."""
     task = ctx.request.job
     if not isinstance(task, ExpireLogTask):
         raise TypeError(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -170,3 +171,11 @@ class BackupStatus(RunStatus):
     details: Annotated[dict[str, Any], FREE_FORM] | None = Field(
         default=None, description="What the engine has to add."
     )
+
+    @property
+    def shows(self) -> datetime | None:
+        """The instant that the backup shows, as far as it can be believed: a server whose clock is ahead showed nothing
+        that came after the backup was complete."""
+        if self.snapshot_time is None or self.completion_time is None:
+            return self.snapshot_time
+        return min(self.snapshot_time, self.completion_time)
