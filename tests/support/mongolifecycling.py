@@ -29,6 +29,7 @@ CLOSED = '{"status": "closed"}'
 SMALL = {"rows": 10, "target_milliseconds": 10, "pause_milliseconds": 0}
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _OWN = frozenset({"hello", "ismaster", "ping", "endsessions"})
+_OF_INDEXES = frozenset({"createIndexes", "collMod", "listIndexes", "dropIndexes"})
 # What drivers add to a command.
 _DRIVERS = frozenset({"$db", "lsid", "$readPreference", "$clusterTime", "txnNumber"})
 
@@ -121,7 +122,7 @@ class FullPeer(MongoPeer):
         try:
             if name == "find":
                 return self._found(command)
-            if name in ("createIndexes", "collMod", "listIndexes") and (said := self._of_age(name, command)):
+            if name in _OF_INDEXES and (said := self._of_age(name, command)):
                 return said
             if name == "delete":
                 command = {**command, "deletes": [one for one in command["deletes"] if self._is_still(command, one)]}
@@ -142,7 +143,9 @@ class FullPeer(MongoPeer):
             said = self._forward(command)
             cursor = {**said["cursor"], "firstBatch": [*said["cursor"]["firstBatch"], *self.aging]}
             return {"ok": 1.0, "cursor": cursor}
-        if name == "createIndexes":
+        if name == "dropIndexes":
+            self.aging = [one for one in self.aging if one["name"] != command["index"]]
+        elif name == "createIndexes":
             self.aging += [{"v": 2, **one} for one in command["indexes"]]
         else:
             asked = command["index"]

@@ -292,6 +292,9 @@ class IndexFact(Model):
     found: int | None = Field(default=None, description="The same of the one that is there. None: there is none.")
     clash: str | None = Field(default=None, description="What is in its way, in words.")
     drop: str = Field(description="The command that ends it.")
+    stopped: str | None = Field(
+        default=None, description="A hold came after it: what became of it, or why it could not be stopped, in words."
+    )
 
 
 class RuleFacts(Model):

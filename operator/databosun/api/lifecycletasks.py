@@ -33,6 +33,9 @@ class LifecycleTask(Model):
     order: LifecycleOrder
     approved: str | None = Field(default=None, description="Enforce: hash of the plan that was approved.")
     calls: dict[str, list[CallFact]] = Field(default_factory=dict, description=KNOWN_CALLS)
+    held: str | None = Field(
+        default=None, description="The hold over the whole policy or Database, in words: indexes that delete must stop."
+    )
     batch: BatchOrder = Field(default_factory=BatchOrder)
     throttle: ThrottleOrder = Field(default_factory=ThrottleOrder)
     stop_at: Instant | None = Field(

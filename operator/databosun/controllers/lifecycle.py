@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from databosun.api.lifecycle import LifecycleMode
+from databosun.api.lifecycle import ActionType, LifecycleMode
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.consent import consent_to_rules, held_as_a_whole
@@ -51,7 +51,8 @@ class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
         if timetabled is not None and timetabled.start and not await self.still_so(seen):
             return now
         facts = await self._facts(seen, database, fault, timetabled, now)
-        mode = mode_of_next(seen.spec.mode, facts.consent)
+        stops = facts.held is not None and any(one.action.type is ActionType.ENSURE_TTL for one in seen.spec.rules)
+        mode = mode_of_next(seen.spec.mode, facts.consent, stops=stops)
         uid = database.meta.uid if database else None
         plan = Plan(
             before=tuple(

@@ -242,6 +242,7 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
             secrets=(*logins, *secrets, *hashing),
             image=runner_image(self._context, database),
             at=ruled.run.meta.created,
+            held=held_as_a_whole(ruled.policy, database, self._context.clock.now()),
             batch=batch_of(spec),
             throttle=throttle_of(spec),
             time_budget=ruled.effective.time_budget,

@@ -21,7 +21,7 @@ def index_against(step: Step, order: LifecycleOrder, facts: RuleFacts, at: datet
         yield Refusal(Reason.RULE_NOT_READABLE, f"rule {rule.name}: nobody looked at the indexes")
         return
     for hold in holds_of(order, step, at):
-        stop = f"; the index {index.name} is there, and deletes: run {index.drop}" if index.found is not None else ""
+        stop = f"; {index.stopped}" if index.stopped is not None else ""
         message = f"rule {rule.name}: hold {hold.name} is on documents of it, and an index knows no holds{stop}"
         yield Refusal(Reason.BLOCKED_BY_HOLD, f"{message} ({hold.reason})")
     if rule.limits.keep_newest:
@@ -45,6 +45,8 @@ def index_against(step: Step, order: LifecycleOrder, facts: RuleFacts, at: datet
 
 def index_words(index: IndexFact) -> str:
     """What a run would do."""
+    if index.stopped is not None:
+        return index.stopped
     what = f"{index.name} on {index.column}, which deletes after {index.seconds} s"
     if index.found is None:
         return f"make {what}"

@@ -67,9 +67,10 @@ class PastLifecycleRun:
     enforced: bool
 
 
-def mode_of_next(mode: LifecycleMode, consent: Consent | None) -> LifecycleMode:
-    """Runs are dry until the plan that one has shown is approved."""
-    return mode if consent is not None else LifecycleMode.DRY_RUN
+def mode_of_next(mode: LifecycleMode, consent: Consent | None, *, stops: bool = False) -> LifecycleMode:
+    """Runs are dry until the plan that one has shown is approved. `stops`: a hold over all of it is to end what deletes
+    by itself, which whoever looks does; an enforced run would be refused before."""
+    return mode if consent is not None and not stops else LifecycleMode.DRY_RUN
 
 
 def create_lifecycle_run(policy: Named, database_uid: str | None, order: RunOrder, mode: LifecycleMode) -> CreateRun:

@@ -56,6 +56,7 @@ class LifecycleJobOrder(JobOrder):
     throttle: ThrottleOrder
     time_budget: timedelta
     closes: datetime | None = None
+    held: str | None = None
     previous: PreviousEvidence | None = None
     planned: LifecyclePlanStatus | None = None
     tiering: TieringScope = field(default_factory=TieringScope)
@@ -126,6 +127,7 @@ def _task(facts: LifecycleRunFacts, order: LifecycleJobOrder, deadline: datetime
         order=order.order,
         approved=facts.status.approved if facts.enforced else None,
         calls=approved_calls(planned.rules) if planned is not None and planned.hash == facts.status.approved else {},
+        held=order.held,
         batch=order.batch,
         throttle=order.throttle,
         stop_at=min(ends) if facts.enforced else None,

@@ -214,6 +214,11 @@ class IndexWork(Protocol):
         """Make or change it, or leave it as it is. As the server returns it then, in words."""
         ...
 
+    def stop(self) -> bool:
+        """Take it away, if it is one that a rule of this project made and is still as a rule makes it, and see that it
+        is gone. False: there is none of ours, and nothing was touched."""
+        ...
+
     def left(self) -> Left:
         """Count what is old enough."""
         ...

@@ -113,6 +113,55 @@ def test_a_partition_with_a_row_that_must_stay_stays(
     assert stays in names(either)
 
 
+def by_years(keeper: MariaKeeper, *years: int, by: str = "YEAR(at)") -> None:
+    """Events of the first of July of four years, in partitions that end with these years, and one for what is later."""
+    ends = [(year, year + 1 if by.startswith("YEAR") else f"TO_DAYS('{year + 1}-01-01')") for year in years]
+    parts = [f"PARTITION p{year} VALUES LESS THAN ({end})" for year, end in ends]
+    keeper.sql(
+        f"CREATE TABLE events (id BIGINT, at DATETIME) PARTITION BY RANGE ({by}) ({', '.join(parts)},"
+        " PARTITION later VALUES LESS THAN MAXVALUE)"
+    )
+    keeper.sql(
+        "INSERT INTO events VALUES (1, '2021-07-01'), (2, '2022-07-01'), (3, '2023-12-31 23:59:59'), (4, '2024-07-01')"
+    )
+    keeper.sql(GRANTED)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_partitions_by_years_go_once_their_whole_year_is_old(either: MariaKeeper, action: ActionType) -> None:
+    """The first holds all that is before its end; NOW is the first of March of 2026."""
+    by_years(either, 2022, 2023, 2024)
+    bounds = {one.name: one.upper and one.upper.isoformat() for one in either.look(events(action)).facts[0].partitions}
+    ends = {f"p{year}": f"{year + 1}-01-01T00:00:00+00:00" for year in (2022, 2023, 2024)}
+    assert bounds == {**ends, "later": None}
+    done = either.carry_out(events(action, days=700))["events"]  # since the end of March of 2024
+    assert (done.failure, done.partitions, done.deleted) == (None, ["p2022", "p2023"], 3)
+    assert names(either) == ["later", "p2024"]
+    assert either.sql("SELECT id FROM events ORDER BY 1") == [(4,)]
+    apart = [] if action is ActionType.DROP_PARTITION else ["events_p2022", "events_p2023"]
+    assert tables(either) == apart
+
+
+@pytest.mark.parametrize("by", ["YEAR(at)", "TO_DAYS(at)"])
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_wide_first_partition_stays_while_it_reaches_to_what_is_young(
+    either: MariaKeeper, action: ActionType, by: str
+) -> None:
+    """Though all rows in it are old, and whatever has no age lies in it."""
+    by_years(either, 2026, by=by)
+    done = either.carry_out(events(action))["events"]
+    assert (done.failure, done.partitions, names(either)) == (None, [], ["later", "p2026"])
+    either.sql("DROP TABLE events")
+    by_years(either, 2024, by=by)
+    either.sql("INSERT INTO events VALUES (5, NULL)")  # the server puts it into the first
+    done = either.carry_out(events(action))["events"]
+    assert (done.failure, done.partitions, names(either)) == (None, [], ["later", "p2024"])
+    either.sql("DELETE FROM events WHERE at IS NULL")
+    done = either.carry_out(events(action))["events"]
+    assert (done.failure, done.partitions, done.deleted) == (None, ["p2024"], 4)
+    assert either.sql("SELECT COUNT(*) FROM events") == [(0,)]
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_partitions_without_an_end_and_those_with_a_row_of_no_age_stay(either: MariaKeeper, action: ActionType) -> None:
     either.sql(

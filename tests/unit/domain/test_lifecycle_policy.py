@@ -97,6 +97,8 @@ def test_consent_is_to_the_very_plan_until_it_ends() -> None:
     assert in_force(given, "h3", NOW) is None
     assert in_force(given, "h1", NOW + DAY) is None
     assert mode_of_next(LifecycleMode.ENFORCE, None) is LifecycleMode.DRY_RUN
+    assert mode_of_next(LifecycleMode.ENFORCE, given[0]) is LifecycleMode.ENFORCE
+    assert mode_of_next(LifecycleMode.ENFORCE, given[0], stops=True) is LifecycleMode.DRY_RUN
 
 
 def run(mode: LifecycleMode, plan: LifecyclePlanStatus | None, **rule: Any) -> EndedRun:

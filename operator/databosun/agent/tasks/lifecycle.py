@@ -9,6 +9,7 @@ from functools import partial
 
 from databosun.agent.context import Context
 from databosun.agent.evidence import invalid_record, put_record, read_record
+from databosun.agent.lifecycle.indexing import stop_under_hold
 from databosun.agent.lifecycle.ledger import Ledger
 from databosun.agent.lifecycle.runner import Runner, failure_of
 from databosun.agent.lifecycle.tiers import Tiers
@@ -148,7 +149,10 @@ def _look(ctx: Context, task: LifecycleTask, session: LifecycleSession) -> list[
     for rule in task.order.rules:
         ctx.stop.check()
         ctx.progress.stage(f"looking at {rule.name}")
-        facts.append(session.look(rule))
+        found = stop_under_hold(session, task, session.look(rule))
+        if found.index is not None and found.index.stopped is not None:
+            ctx.log.warning("index under a hold", rule=rule.name, said=found.index.stopped)
+        facts.append(found)
     return facts
 
 

@@ -69,19 +69,79 @@ def test_the_statutory_floor_is_the_age(full: MongoKeeper, peer: FullPeer) -> No
     assert peer.aging[0]["expireAfterSeconds"] == 120 * DAY
 
 
-@pytest.mark.parametrize("hold", [{"where": '{"customer": 7}', "table": "orders"}, {"table": "shop.orders"}, {}])
-def test_a_hold_refuses_it_and_says_how_to_stop_one_that_is_there(
-    full: MongoKeeper, peer: FullPeer, hold: dict[str, str]
+HOLDS = [{"where": '{"customer": 7}', "table": "orders"}, {"table": "shop.orders"}, {}]
+
+
+@pytest.mark.parametrize("enforced", [False, True])
+@pytest.mark.parametrize("hold", HOLDS)
+def test_a_hold_that_comes_after_the_index_ends_it_and_the_approved_run_makes_it_anew_afterwards(
+    full: MongoKeeper, peer: FullPeer, hold: dict[str, str], enforced: bool
 ) -> None:
+    """By whoever looks next, a dry run too; what is said of it stands in the plan."""
     held = HoldOrder(name="case", reason="court", **hold)
     assert full.refused(aging(), holds=[held])[0] == "BlockedByHold"
     assert peer.aging == []
     full.carry_out(aging())
-    refusals = planned(full, aging(), holds=[held])[1]
-    stop = 'db.getSiblingDB("shop").getCollection("orders").dropIndex("databosun_ttl_aged")'
-    assert any(stop in one for one in refusals)
+    approved = full.look(aging()).plan_hash
+    (before,) = peer.aging
+    if enforced:
+        assert full.refused(aging(), holds=[held])[0] == "BlockedByHold"
+    else:
+        shown, refusals = planned(full, aging(), holds=[held])
+        assert shown == (
+            "databosun_ttl_aged was dropped for hold case (court); an approved run makes it anew once that is over"
+        )
+        assert any(shown in one for one in refusals)
+    assert peer.aging == [], "the server deletes what is held"
+    assert (planned(full, aging(), holds=[held])[0] or "").startswith("make databosun_ttl_aged on created_at")
     over = HoldOrder(name="case", reason="court", until=NOW, **hold)
     assert planned(full, aging(), holds=[over])[1] == []
+    assert result_of(full.enforce(aging(), approved=approved)).outcomes[0].state is RuleState.COMPLETED
+    assert peer.aging == [before]
+
+
+def test_a_hold_over_the_whole_policy_ends_the_index_too(full: MongoKeeper, peer: FullPeer) -> None:
+    full.carry_out(aging())
+    assert planned(full, aging(), held="Database orders is under a legal hold: court")[0] == (
+        "databosun_ttl_aged was dropped for Database orders is under a legal hold: court; an approved run makes it anew"
+        " once that is over"
+    )
+    assert peer.aging == []
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        {"name": "theirs", "expireAfterSeconds": SECONDS},
+        {"name": "databosun_ttl_aged", "expireAfterSeconds": SECONDS, "partialFilterExpression": {"a": 1}},
+        {"name": "databosun_ttl_aged", "key": {"other": 1}, "expireAfterSeconds": 60},
+    ],
+)
+def test_a_hold_leaves_an_index_that_no_rule_made_and_says_so(
+    full: MongoKeeper, peer: FullPeer, there: Document
+) -> None:
+    peer.aging = [{"v": 2, "key": {"created_at": 1}, **there}]
+    refusals = planned(full, aging(), holds=[HoldOrder(name="case", reason="court")])[1]
+    assert any(one.startswith("BlockedByHold") for one in refusals)
+    assert peer.aging == [{"v": 2, "key": {"created_at": 1}, **there}]
+    assert not peer.asked("dropIndexes")
+    if "key" not in there:
+        stop = f'db.getSiblingDB("shop").getCollection("orders").dropIndex("{there["name"]}")'
+        assert any("deletes still, in spite of" in one and stop in one for one in refusals)
+
+
+def test_an_index_that_cannot_be_stopped_is_said_with_what_stops_it(full: MongoKeeper, peer: FullPeer) -> None:
+    held = HoldOrder(name="case", reason="court")
+    full.carry_out(aging())
+    peer.refused.add("dropIndexes")
+    (refusal,) = (one for one in planned(full, aging(), holds=[held])[1] if "drop" in one)
+    assert len(peer.aging) == 1
+    assert "deletes still, and could not be dropped for hold case (court)" in refusal
+    assert 'getCollection("orders").dropIndex("databosun_ttl_aged")' in refusal
+    peer.refused.clear()
+    peer.on["dropIndexes"] = lambda _: {}
+    (refusal,) = (one for one in planned(full, aging(), holds=[held])[1] if "drop" in one)
+    assert "is there still: it was dropped, and came back" in refusal
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,35 @@ class MongoIndex:
             raise RuleFault(Reason.INDEX_CLASH, message, Trouble.PERMANENT)
         return f"{made.name} on {made.column}, which deletes after {made.found} s"
 
+    def stop(self) -> bool:
+        """Dropped, not put off: an index with the longest time there is would still delete what is dated before it."""
+        with stepping(f"looking at indexes of {self._step.rule.table}", rows=False):
+            found = self._described()
+            there = index_of(found, self._step.rule)
+        if not _is_ours(there):
+            return False
+        place = found.place
+        with stepping(f"dropping the index {there.name} of {place.full}", rows=False):
+            command = {"dropIndexes": place.name, "index": there.name, "writeConcern": {"w": "majority"}}
+            self._connected()[place.database].command(command)
+        with stepping(f"looking at indexes of {self._step.rule.table}", rows=False):
+            left = index_of(self._described(), self._step.rule)
+        if left.found is not None:
+            message = f"the index {there.name} of {place.full} is there still: it was dropped, and came back"
+            raise RuleFault(Reason.INDEX_CLASH, message, Trouble.PERMANENT)
+        return True
+
     def left(self) -> Left:
         """What is old enough, and goes by itself."""
         place, client = self._described().place, self._connected()
         with stepping(f"counting {place.full}", rows=False):
             condition = working_condition(client, place, self._step, self._scope)
             return count_left(client, place, self._step, condition, self._scope)
+
+
+def _is_ours(index: IndexFact) -> bool:
+    """By its name, its one field, and that it says nothing besides: as `_command` makes it."""
+    return index.found is not None and index.clash is None and index.name.startswith(OWN_INDEX)
 
 
 def _is_on(index: Mapping[str, Any], column: str) -> bool:
