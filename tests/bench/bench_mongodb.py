@@ -1,6 +1,6 @@
-"""How fast MongoDB's stand-in is backed up, beside mongodump and beside reading alone, in one run.
+"""How fast MongoDB's stand-in is backed up and brought back, beside its own tools and reading alone, in one run.
 
-    BENCH_DOCUMENTS=1500000 BENCH_ROUNDS=3 pytest -s -m bench tests/bench/bench_mongodb.py
+    BENCH_DOCUMENTS=1500000 BENCH_BYTES=350 BENCH_ROUNDS=3 pytest -s -m bench tests/bench/bench_mongodb.py
 
 FerretDB is far slower than a mongod, so the second measurement leaves the server out: what the engine does to a batch
 beside what any reader does, which is to find where its documents begin.
@@ -23,6 +23,7 @@ import pytest
 import zstandard
 from bson.raw_bson import RawBSONDocument
 
+from agent.mongodb.conftest import Workshop
 from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
@@ -36,7 +37,8 @@ from support.paired import table, take_turns
 pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = int(os.environ.get("BENCH_DOCUMENTS", "1500000"))
+DOCUMENTS = int(os.environ.get("BENCH_DOCUMENTS", "170000"))
+BYTES = int(os.environ.get("BENCH_BYTES", "3000"))  # of a document, about
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests'}"}
 MEMORY_BAR = 256
@@ -52,17 +54,15 @@ print(int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]
 
 @pytest.fixture(scope="module")
 def filled() -> Iterator[MongoServer]:
-    """About 350 bytes a document, a third of it random."""
+    """A third of each document is random."""
     server = MongoServer()
     noise = random.Random(1)
     server.client.local.drop_collection("oplog.rs")  # it would be as large again
-    for begin in range(0, DOCUMENTS, 20_000):
-        batch = range(begin, min(DOCUMENTS, begin + 20_000))
+    text = "'note': 'lives here'" * (BYTES // 35)
+    for begin in range(0, DOCUMENTS, 5_000):
+        batch = range(begin, min(DOCUMENTS, begin + 5_000))
         server.client.shop.orders.insert_many(
-            [
-                {"_id": n, "noise": noise.randbytes(120), "city": "here", "text": "'note': 'lives here'" * 10}
-                for n in batch
-            ]
+            [{"_id": n, "noise": noise.randbytes(BYTES // 3), "city": "here", "text": text} for n in batch]
         )
     server.client.local.create_collection("oplog.rs", capped=True, size=1 << 24)
     server.noop()
@@ -105,6 +105,40 @@ def test_a_backup_beside_mongodump(filled: MongoServer, tmp_path: Path, capsys: 
     with capsys.disabled():
         print(f"\n{DOCUMENTS} documents\n{table(found, 'mongodump --archive | zstd -1 -T2')}\npeak memory {peak} MiB")
     assert peak <= MEMORY_BAR
+
+
+def test_a_copy_beside_mongorestore(
+    filled: MongoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From files, until all documents are in a new server: of the agent's as a drill brings it back."""
+    monkeypatch.setenv("DATABOSUN_MONGODB_BIN", str(programs()))
+    workshop = Workshop(tmp_path)
+    _, manifest = workshop.back_up(filled)
+    archive = tmp_path / "dump.archive.zst"
+    tools, login = programs(), f"--username={ADMIN} --password={ADMIN} --authenticationDatabase=admin --quiet"
+    dump = f"{tools}/mongodump --host=127.0.0.1:{filled.port} {login} --db=shop --archive | zstd -q -1 > {archive}"
+    subprocess.run(["bash", "-c", f"set -o pipefail; {dump}"], check=True)
+
+    def ours() -> int:
+        plan = workshop.plan(manifest)
+        with ENGINE.recover(plan, workshop.source()) as copy, copy.server.client() as client:  # type: ignore[attr-defined]
+            assert client.shop.orders.estimated_document_count() == DOCUMENTS
+        shutil.rmtree(plan.place)
+        return archive.stat().st_size
+
+    def theirs() -> int:
+        server = MongoServer(oplog=False)
+        try:
+            back = f"zstd -qdc {archive} | {tools}/mongorestore --host=127.0.0.1:{server.port} {login} --archive"
+            subprocess.run(["bash", "-c", f"set -o pipefail; {back}"], check=True)
+            assert server.client.shop.orders.estimated_document_count() == DOCUMENTS
+        finally:
+            server.remove()
+        return archive.stat().st_size
+
+    found = take_turns({"zstd -dc | mongorestore --archive": theirs, "agent": ours}, rounds=ROUNDS)
+    with capsys.disabled():
+        print(f"\n{DOCUMENTS} documents\n{table(found, 'zstd -dc | mongorestore --archive')}")
 
 
 def test_what_the_engine_adds_to_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
