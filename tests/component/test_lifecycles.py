@@ -257,6 +257,7 @@ async def test_an_approval_taken_away_between_two_attempts_ends_the_run(rig: Rig
         ("hold on all", "BlockedByHold"),
         ("label", "BlockedByHold"),
         ("mode", "DryRunOnly"),
+        ("unreadable", "Interrupted"),
     ],
 )
 async def test_what_a_run_stands_on_is_taken_away_and_it_is_stopped(rig: Rig, what: str, reason: str) -> None:
@@ -277,6 +278,8 @@ async def test_what_a_run_stands_on_is_taken_away_and_it_is_stopped(rig: Rig, wh
         ))  # fmt: skip
     elif what == "mode":
         await rig.edit(*policy, lambda body: body["spec"].update(mode="DryRun"))
+    elif what == "unreadable":
+        await rig.edit(*policy, lambda body: body["spec"].update(startingDeadline="500ms"))
     else:
         where = {"table": "public.orders", "where": "customer = 7"} if what == "hold on some rows" else {}
         await rig.edit(*policy, lambda body: body["spec"].update(holds=[{**hold, **where}]))
@@ -287,6 +290,21 @@ async def test_what_a_run_stands_on_is_taken_away_and_it_is_stopped(rig: Rig, wh
     assert [one["reason"] for one in run["status"]["attempts"]] == ["Interrupted"]
     assert rig.clock.now() - changed < 2 * MINUTE
     assert rig.agents.bucket.old.taken == 0
+
+
+async def test_a_run_made_by_hand_is_stopped_when_its_policy_goes(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    rig.agents.script = lambda request: "hang" if isinstance(request.job, LifecycleTask) else None
+    await rig.create(lifecycle_run("mine", rig.clock.now() + 10 * HOUR, mode="Enforce"))
+    await drive.idle(5 * MINUTE)
+    assert conditions(await rig.get("LifecycleRun", "mine"))["Ready"] == ("False", "Running")
+    await rig.delete("LifecyclePolicy", "old-orders")
+    await drive.idle(5 * MINUTE)
+    run = await rig.get("LifecycleRun", "mine")
+    assert run["status"]["phase"] == "Failed"
+    assert [one["reason"] for one in run["status"]["attempts"]] == ["Interrupted"]
 
 
 async def test_a_policy_that_went_back_to_dry_runs_carries_nothing_out(rig: Rig) -> None:
@@ -314,6 +332,29 @@ async def test_outside_its_windows_an_enforced_run_waits_and_inside_it_stops_at_
     assert isinstance(last, LifecycleTask)
     assert last.stop_at is not None
     assert last.stop_at == opens.replace(second=0, microsecond=0) + 20 * MINUTE
+
+
+async def test_an_attempt_after_the_window_has_closed_is_not_made(rig: Rig) -> None:
+    requests, drive = asked(rig), Driver(rig)
+    opens = rig.clock.now() + 6 * HOUR
+    await ruled(drive, windows=[{"cron": f"{opens.minute} {opens.hour} * * *", "duration": "20m"}])
+    await approved(drive)
+
+    def script(request: Request) -> Result | None:
+        if not isinstance(request.job, LifecycleTask) or request.job.mode is LifecycleMode.DRY_RUN:
+            return None
+        requests.append(request)
+        # It went on until the window closed, and was evicted then.
+        rig.clock.advance(30 * MINUTE)
+        return Result(outcome=Outcome.FAILED, reason="Disrupted", message="evicted", retryable=True)
+
+    rig.agents.script = script
+    requests.clear()
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.until(runs_done(rig, "LifecycleRun", "Failed", "Succeeded"), limit=12 * HOUR)
+    run = await newest(rig, "Enforce")
+    assert [one["number"] for one in run["status"]["attempts"]] == [1]
+    assert len(requests) == 1
 
 
 async def test_it_waits_for_a_backup_of_the_same_database_and_a_backup_waits_for_it(rig: Rig) -> None:

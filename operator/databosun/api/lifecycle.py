@@ -14,6 +14,9 @@ from databosun.api.tiering import BucketFacts, Conflict, TransitionOrder
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant
 
+MOST_HOLDS = 64
+"""How many holds one order takes."""
+
 
 class LifecycleMode(StrEnum):
     """DryRun looks and counts, and changes nothing. Enforce carries out an approved plan."""
@@ -151,7 +154,7 @@ class LifecycleOrder(Model):
     )
     storage: str = Field(description="Name of the BackupStorage that takes archives and the audit.")
     rules: list[RuleOrder] = Field(min_length=1, max_length=32)
-    holds: list[HoldOrder] = Field(default_factory=list, max_length=64)
+    holds: list[HoldOrder] = Field(default_factory=list, max_length=MOST_HOLDS)
     preconditions: Preconditions = Field(default_factory=Preconditions)
 
 

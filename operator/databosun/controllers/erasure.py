@@ -138,7 +138,9 @@ class ErasureController(RunController[SeenErasure, ErasureOrdered]):
         try:
             return await self._ordered(await self._whose(seen), ordered, now, begins=begins)
         except UserFault as fault:
-            return replace(ordered, doomed=ordered.doomed or Doomed(fault.reason, fault.message))
+            why = Doomed(fault.reason, fault.message)
+            taken = why if seen.status.approved is not None and not begins else None
+            return replace(ordered, doomed=ordered.doomed or why, withdrawn=taken)
 
     async def _whose(self, seen: SeenErasure) -> Whose:
         """Read live what is to be worked on. UserFault where something of it is not there."""

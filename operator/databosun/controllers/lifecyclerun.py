@@ -120,7 +120,10 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
             ruled = await self._ruled(seen)
             return await self._ordered(ruled, ordered, now, begins=begins)
         except UserFault as fault:
-            return replace(ordered, doomed=ordered.doomed or Doomed(fault.reason, fault.message))
+            why = Doomed(fault.reason, fault.message)
+            # What it was approved for cannot be read any more: that takes it from an agent at work, too.
+            taken = why if seen.status.approved is not None and not begins else None
+            return replace(ordered, doomed=ordered.doomed or why, withdrawn=taken)
 
     async def _ruled(self, seen: SeenLifecycleRun) -> Ruled:
         """Read live what is to be carried out. UserFault where something of it is not there."""

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from databosun.api.lifecycle import ActionType, HoldOrder, LifecycleOrder, LimitsOrder, RuleOrder
+from databosun.api.lifecycle import MOST_HOLDS, ActionType, HoldOrder, LifecycleOrder, LimitsOrder, RuleOrder
 from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec, ErasureRule
 from databosun.domain.lifecycleorder import hold_of, mask_of
-from databosun.domain.presets import read_span
+from databosun.domain.presets import invalid_spec, read_span
 
 LONGEST_WAIT = timedelta(days=30)
 
 
 def erasure_order(spec: ErasureRequestSpec, database_uid: str, holds: Iterable[HoldOrder]) -> LifecycleOrder:
-    """Rows are taken by the subject's key alone, whatever their age. `holds`: of the database's LifecyclePolicies."""
+    """Rows are taken by the subject's key alone, whatever their age. `holds`: of the database's LifecyclePolicies.
+
+    UserFault(InvalidSpec) where they are more than one order takes: none is ever left out."""
+    all_holds = [*map(hold_of, spec.holds), *holds]
+    if len(all_holds) > MOST_HOLDS:
+        message = (
+            f"spec.holds and those of the database's LifecyclePolicies are {len(all_holds)}; expected {MOST_HOLDS} or"
+            " fewer: write holds on the same table as one (where: a OR b), and take those out whose `until` is over"
+        )
+        raise invalid_spec(message)
     return LifecycleOrder(
         database_uid=database_uid,
         database=spec.database,
         storage=spec.storage_ref.name,
         rules=[_rule(rule) for rule in spec.rules],
-        holds=[*map(hold_of, spec.holds), *holds][:64],
+        holds=all_holds,
     )
 
 

@@ -48,6 +48,9 @@ def decide_failover(facts: FailoverFacts, now: datetime) -> Plan:
     if not any(one.number >= since for one in facts.state.facts.tried):
         return _begin(facts, since, now)
     over = _after_switch if status.step is FailoverStep.SWITCH else _settled
+    # What would keep a switch from beginning must not keep one that was begun from being settled.
+    run = replace(facts.state.facts, blocked=None)
+    facts = replace(facts, state=replace(facts.state, facts=run))
     return follow(facts, now, start=_start_settling, recover=look_for_verdict, conclude=over)
 
 

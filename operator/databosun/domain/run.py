@@ -5,7 +5,7 @@ Facts come in, a Step goes out. What a request says and what a verdict means is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -221,7 +221,27 @@ def _after(facts: RunFacts, last: Tried, now: datetime) -> Step:
             return Wait("Retrying", f"attempt {last.number} ended with {ending.reason}: {ending.message}", due)
         if facts.doomed is not None:
             return Conclude(Ending(facts.doomed.reason, facts.doomed.message), last.number)
+        if facts.recovers:
+            return _last_word(facts, last, ending, now)  # it was given up before: whatever is free by now
+        if facts.blocked is not None:
+            return _held_up(facts, last, ending, facts.blocked, now)
         return Start(last.number + 1, now + facts.limits.deadline)
+    return _last_word(facts, last, ending, now)
+
+
+def _held_up(facts: RunFacts, last: Tried, ending: Ending, blocked: Blocked, now: datetime) -> Step:
+    """What keeps a first attempt from starting keeps every other: for a while, for others wait for this run."""
+    give_up = (last.ended or now) + facts.limits.start_deadline
+    message = f"attempt {last.number} ended with {ending.reason}: {ending.message}"
+    if now < give_up:
+        again = blocked.again if blocked.again is not None and blocked.again > now else give_up
+        return Wait(blocked.reason, f"{message}; the next one waits: {blocked.message}", min(give_up, again))
+    over = f"{ending.message}; no other attempt could start until {give_up.isoformat()}: {blocked.message}"
+    return _last_word(facts, last, replace(ending, message=over), now)
+
+
+def _last_word(facts: RunFacts, last: Tried, ending: Ending, now: datetime) -> Step:
+    """No other attempt follows."""
     if last.certain:
         return Conclude(ending, last.number)
     return _look_for_durable(facts, ending, now, last.number)

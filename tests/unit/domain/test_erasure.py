@@ -171,6 +171,16 @@ def test_an_order_takes_rows_by_the_key_alone_and_heeds_holds_of_others() -> Non
     assert made.holds == [held]
 
 
+def test_more_holds_than_an_order_takes_are_refused_and_none_is_left_out() -> None:
+    def held(number: int) -> list[HoldOrder]:
+        return [HoldOrder(name=f"policy/{one}", where=f"id = {one}", reason="case") for one in range(number)]
+
+    spec = ErasureRequestSpec.model_validate({**SPEC, "holds": [{"name": "own", "where": "id = -1", "reason": "case"}]})
+    assert len(erasure_order(spec, "d", held(63)).holds) == 64
+    with pytest.raises(UserFault, match=r"spec\.holds.* are 65; expected 64 or fewer"):
+        erasure_order(spec, "d", held(64))
+
+
 def test_a_plan_waits_a_month_at_most() -> None:
     assert wait_of(ErasureRequestSpec.model_validate(SPEC)) == 7 * DAY
     with pytest.raises(UserFault, match=r"spec\.approveWithin"):

@@ -293,6 +293,34 @@ def test_a_run_that_became_doomed_is_not_tried_again() -> None:
     assert (step.ending.reason, step.attempt) == ("PolicyNotFound", 1)
 
 
+def test_what_keeps_a_first_attempt_from_starting_keeps_the_next_ones_too_but_not_for_ever() -> None:
+    opens = T0 + 26 * HOUR
+    closed = Blocked("OutsideWindow", "no window is open", again=opens)
+    seen = facts(stage=Stage.RUNNING, tried=(over(message="drained"),), blocked=closed)
+    ended_at = T0
+    give_up = ended_at + LIMITS.start_deadline
+    step = decide_run(seen, ended_at + MINUTE)
+    assert isinstance(step, Wait)
+    assert (step.reason, step.wake_at) == ("OutsideWindow", give_up)
+    assert "no window is open" in step.message
+    soon = replace(seen, blocked=replace(closed, again=ended_at + 5 * MINUTE))
+    assert decide_run(soon, ended_at + MINUTE).wake_at == ended_at + 5 * MINUTE  # type: ignore[union-attr]
+    past = replace(seen, blocked=replace(closed, again=ended_at))
+    assert decide_run(past, ended_at + MINUTE).wake_at == give_up  # type: ignore[union-attr]
+    assert isinstance(decide_run(replace(seen, blocked=None), ended_at + MINUTE), Start)
+    assert decide_run(seen, give_up) == Recover(1)
+    # A window that opens while the store is asked starts nothing: the run was given up.
+    asked = replace(seen, blocked=None, recovers=(job(ended(Outcome.FAILED, reason="NoManifest")),))
+    for one in (asked, replace(asked, blocked=closed)):
+        step = decide_run(one, give_up + MINUTE)
+        assert isinstance(step, Conclude)
+        assert (step.ending.reason, step.attempt) == ("NoResult", 1)
+    certain = replace(seen, tried=(over(message="gone", certain=True),))
+    step = decide_run(certain, give_up)
+    assert isinstance(step, Conclude)
+    assert "no window is open" in step.ending.message
+
+
 def test_retries_are_bounded_and_then_storage_has_the_last_word() -> None:
     spent = facts(stage=Stage.RUNNING, tried=(over(1), over(2), over(3, message="cut")))
     for number in range(1, MAX_RECOVERS + 1):
