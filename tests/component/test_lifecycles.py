@@ -137,6 +137,49 @@ async def test_a_rule_that_was_changed_needs_another_look_and_another_approval(r
     assert rig.agents.bucket.old.taken == 0
 
 
+async def elsewhere(rig: Rig, what: str) -> None:
+    """Somebody has the Database, or the storage, mean another one."""
+    if what == "server":
+        await rig.edit("Database", "orders", lambda body: body["spec"]["connection"].update(host="production.db"))
+    else:
+        await rig.edit("BackupStorage", "prod", lambda body: body["spec"]["volume"].update(path="/other"))
+
+
+@pytest.mark.parametrize("what", ["server", "store"])
+async def test_an_approved_plan_is_for_its_server_and_store_alone(rig: Rig, what: str) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    plan = (await policy_of(rig))["status"]["plan"]
+    assert plan["server"] == "orders.db port 5432, system 7300000000000000001"
+    assert plan["place"] == "claim backups, folder /"
+    await elsewhere(rig, what)
+    await drive.idle(MINUTE)
+    assert conditions(await policy_of(rig))["Approved"] == ("False", "PlanChanged")
+    # Whoever still asks for it is told why, and a slot is answered by a look.
+    await rig.create(lifecycle_run("mine", rig.clock.now() + HOUR, mode="Enforce"))
+    await drive.idle(MINUTE)
+    found = [one for one in (await rig.get("LifecycleRun", "mine"))["status"]["conditions"] if one["type"] == "Ready"]
+    assert (plan["server"] if what == "server" else plan["place"]) in found[0]["message"]
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.until(runs_done(rig, "LifecycleRun", "Refused", "Succeeded", "Succeeded"), limit=4 * HOUR)
+    assert rig.agents.bucket.old.taken == 0
+    assert (await policy_of(rig))["status"]["plan"]["hash"] != plan["hash"]
+
+
+async def test_a_run_is_stopped_when_its_database_means_another_server(rig: Rig) -> None:
+    drive = Driver(rig)
+    await ruled(drive)
+    await approved(drive)
+    rig.agents.script = lambda request: "hang" if isinstance(request.job, LifecycleTask) else None
+    await asked_now(rig, "LifecyclePolicy", "old-orders", "go")
+    await drive.idle(5 * MINUTE)
+    await elsewhere(rig, "server")
+    await drive.until(runs_done(rig, "LifecycleRun", "Failed", "Succeeded"), limit=5 * MINUTE)
+    run = await newest(rig, "Enforce")
+    assert (run["status"]["failure"]["reason"], rig.agents.bucket.old.taken) == ("PlanChanged", 0)
+
+
 async def test_a_table_that_changed_since_is_not_touched_and_the_new_plan_is_shown(rig: Rig) -> None:
     drive = Driver(rig)
     await ruled(drive)

@@ -24,6 +24,7 @@ from databosun.api.lifecycle import (
     RuleCounts,
     RuleFacts,
     RuleOrder,
+    ServerOrder,
     TableFact,
     TriggerFact,
 )
@@ -231,6 +232,8 @@ SUBSTANCE: dict[str, Callable[[LifecycleOrder, list[RuleFacts]], Any]] = {
     "database": changed_order(database_uid="v"),
     "of-server": changed_order(database="shop"),
     "storage": changed_order(storage="other"),
+    "server": changed_order(server=ServerOrder(hosts=["z"], port=5432)),
+    "place": changed_order(place="bucket z"),
     "preconditions": changed_order(preconditions=Preconditions(backup_within_seconds=1)),
     "columns-of-table": changed_table(columns=[*COLUMNS, ColumnFact(name="new", type="text")]),
     "key-of-table": changed_table(primary_key=["id", "at"]),

@@ -143,10 +143,23 @@ class Preconditions(Model):
     proven_within_seconds: int | None = None
 
 
+class ServerOrder(Model):
+    """Which server rows go from: what the Database names, and what the server says of itself."""
+
+    hosts: list[str] = Field(description="In the order of the alphabet.")
+    port: int
+    database: str | None = Field(default=None, description="The one that the connection names.")
+    system: str | None = Field(
+        default=None, description="Its own identity, where it has one that outlives a failover and is known."
+    )
+
+
 class LifecycleOrder(Model):
     """All that a person approves besides the tables themselves."""
 
     database_uid: str
+    server: ServerOrder | None = Field(default=None, description="None: it is not about one, as in a copy.")
+    place: str | None = Field(default=None, description="Bucket, endpoint and folder of the store; or the claim.")
     database: str | None = Field(
         default=None,
         description="Of the server. None: the one of the Database object, else the only one that is none of"

@@ -21,7 +21,8 @@ from databosun.controllers import seen as read
 from databosun.controllers.seen import SeenLifecyclePolicy
 from databosun.domain.errors import SafetyStop
 from databosun.domain.lifecycleorder import order_digest, order_of
-from databosun.kube.resources import DATABASES, LIFECYCLE_POLICIES
+from databosun.domain.whereabouts import moved, whereabouts
+from databosun.kube.resources import BACKUP_STORAGES, DATABASES, LIFECYCLE_POLICIES
 
 COLUMNS = ["RULE", "ACTION", "TABLE", "ELIGIBLE", "OF", "SIZE", "OLDEST", "HELD"]
 
@@ -55,11 +56,16 @@ async def _policy(session: Session, name: str) -> SeenLifecyclePolicy:
 async def _demand_unchanged(session: Session, policy: SeenLifecyclePolicy, plan: LifecyclePlanStatus) -> None:
     """SafetyStop where the rules are no longer those that were looked at: what is shown of both would not fit."""
     database = read.database(await session.find(DATABASES, policy.spec.database_ref.name))
-    if order_digest(order_of(policy.spec, database.meta.uid)) != plan.order_hash:
+    storage = read.storage(await session.find(BACKUP_STORAGES, policy.spec.storage_ref.name))
+    system = database.status.system_identifier
+    order = order_of(policy.spec, whereabouts(database.meta.uid, database.spec, system, storage.spec))
+    if order_digest(order) != plan.order_hash:
         name = policy.meta.name
+        elsewhere = moved(plan.server, plan.place, order)
         message = (
-            f"LifecyclePolicy {name} was changed since run {plan.run} looked, so plan {plan.hash} is no longer of its "
-            "rules; nothing was approved: wait for the next dry run, or ask for one (databosun.io/run-now)"
+            f"LifecyclePolicy {name}, its Database or its storage was changed since run {plan.run} looked, so plan "
+            f"{plan.hash} is no longer theirs{f' ({elsewhere})' if elsewhere else ''}; nothing was approved: wait for "
+            "the next dry run, or ask for one (databosun.io/run-now)"
         )
         raise SafetyStop(CliReason.PLAN_CHANGED, message)
 
@@ -70,6 +76,7 @@ def _show(session: Session, policy: SeenLifecyclePolicy, plan: LifecyclePlanStat
     session.screen.out.print(
         Text(f"LifecyclePolicy {session.namespace}/{name}, as run {plan.run} found it at {stamp(plan.at)}"),
         Text(f"plan {plan.hash}"),
+        Text(f"for server {plan.server}; archives and the audit go to {plan.place}"),
         "",
         table(COLUMNS, [row_of(rule) for rule in plan.rules]),
         sep="\n",

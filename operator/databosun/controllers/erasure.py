@@ -36,6 +36,7 @@ from databosun.domain.remains import CLEARED, Kept, remains
 from databosun.domain.requests import database_target, erasure_secrets, storage_target
 from databosun.domain.run import Doomed
 from databosun.domain.running import RunState
+from databosun.domain.whereabouts import whereabouts
 from databosun.kube.resources import BACKUP_STORAGES, DATABASES, ERASURE_REQUESTS, LIFECYCLE_POLICIES
 from databosun.runtime.queue import Key
 
@@ -225,15 +226,17 @@ class ErasureController(RunController[SeenErasure, ErasureOrdered]):
             for policy in whose.policies
             for hold in policy.spec.holds
         ]
+        system = database.status.system_identifier
+        where = whereabouts(database.meta.uid, database.spec, system, storage.spec)
         return ErasureJobOrder(
-            order=erasure_order(spec, database.meta.uid, holds),
+            order=erasure_order(spec, where, holds),
             database=target,
             storage=place,
             secrets=(*logins, *secrets, *erasure_secrets(storage.spec), subject),
             image=runner_image(self._context, database),
             at=request.meta.created,
             wait=wait_of(spec),
-            system=database.status.system_identifier,
+            system=system,
             storage_uid=storage.meta.uid,
             storage_claim=storage.spec.claim,
             pod_template=spec.pod_template,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from databosun.api.lifecycle import ActionType, LifecycleMode
+from databosun.api.lifecycle import ActionType, LifecycleMode, LifecycleOrder
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.consent import consent_to_rules, held_as_a_whole
@@ -29,6 +29,7 @@ from databosun.domain.lifecyclepolicy import (
     mode_of_next,
 )
 from databosun.domain.plan import ANNOTATION_RUN_NOW, DeleteObject, Plan
+from databosun.domain.whereabouts import moved, whereabouts
 from databosun.kube.resources import DATABASES, LIFECYCLE_POLICIES, LIFECYCLE_RUNS
 from databosun.runtime.queue import Key
 
@@ -75,9 +76,8 @@ class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
         timetabled: Timetabled | None,
         now: datetime,
     ) -> PolicySummaryFacts:
-        order_hash = None
-        if fault is None and database is not None:
-            order_hash = order_digest(order_of(seen.spec, database.meta.uid))
+        order = self._order(seen, database) if fault is None and database is not None else None
+        order_hash = order_digest(order) if order is not None else None
         ended = await self._ended(seen)
         plan = next((run.status.plan for run in reversed(ended) if run.status.plan), seen.status.plan)
         before = seen.status.cursor
@@ -89,6 +89,7 @@ class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
             fault=fault,
             suspended=seen.spec.suspend,
             order_hash=order_hash,
+            elsewhere=moved(plan.server, plan.place, order) if plan is not None and order is not None else None,
             consent=consent_to_rules(self._context, seen, plan, order_hash, now),
             ended=ended,
             counted=await self._counted(seen),
@@ -105,6 +106,11 @@ class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
         except UserFault:
             return None  # said on the Database itself
 
+    def _order(self, seen: SeenLifecyclePolicy, database: SeenDatabase) -> LifecycleOrder:
+        storage = cached_storage(self._context, seen.meta.namespace, seen.spec.storage_ref.name)
+        system, store = database.status.system_identifier, storage.spec if storage is not None else None
+        return order_of(seen.spec, whereabouts(database.meta.uid, database.spec, system, store))
+
     def _fault(self, seen: SeenLifecyclePolicy, database: SeenDatabase | None) -> tuple[str, str] | None:
         """What is wrong with the policy."""
         namespace, spec = seen.meta.namespace, seen.spec
@@ -116,7 +122,7 @@ class LifecyclePolicyController(PolicyKind[SeenLifecyclePolicy]):
             return Reason.STORAGE_NOT_FOUND, message
         try:
             demand_served(spec, database.spec.engine, cached_storage(self._context, namespace, spec.storage_ref.name))
-            order_of(spec, database.meta.uid)
+            self._order(seen, database)
         except UserFault as fault:
             return fault.reason, fault.message
         return None

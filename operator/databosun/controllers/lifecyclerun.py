@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from databosun.api.lifecycle import LifecycleMode
+from databosun.api.lifecycle import LifecycleMode, LifecycleOrder
 from databosun.api.quantities import format_duration
 from databosun.api.recordtasks import PreviousEvidence
 from databosun.api.targets import SecretUse
@@ -48,6 +48,7 @@ from databosun.domain.requests import database_target, storage_target
 from databosun.domain.run import Blocked, Doomed
 from databosun.domain.running import RunState
 from databosun.domain.timing import window_at
+from databosun.domain.whereabouts import moved, whereabouts
 from databosun.kube.resources import BACKUP_STORAGES, DATABASES, LIFECYCLE_POLICIES, LIFECYCLE_RUNS
 from databosun.runtime.queue import Key
 
@@ -78,6 +79,12 @@ class Ruled:
     def enforced(self) -> bool:
         """Whether anything is to be changed."""
         return self.run.spec.mode is LifecycleMode.ENFORCE
+
+    @property
+    def ordered(self) -> LifecycleOrder:
+        """By policy, Database and storage as they are now."""
+        database, system = self.database, self.database.status.system_identifier
+        return order_of(self.policy.spec, whereabouts(database.meta.uid, database.spec, system, self.storage.spec))
 
 
 class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
@@ -186,16 +193,22 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
     async def _consent(self, ruled: Ruled, at: datetime) -> tuple[Consent | None, Doomed | None, str | None]:
         """Who consented; or else why nobody can any more, or what has to be waited for."""
         policy, chosen = ruled.policy, ruled.run.status.approved
-        plan, digest = policy.status.plan, order_digest(order_of(policy.spec, ruled.database.meta.uid))
+        plan, order = policy.status.plan, ruled.ordered
+        digest = order_digest(order)
         given = await consent_to_rules_now(self._context, policy, digest, at, ruled.run.status.approval)
         if plan is None:
             message = f"LifecyclePolicy {policy.meta.name} shows no plan yet; start a dry run first"
             return None, Doomed(Reason.NO_PLAN, message), None
+        elsewhere = moved(plan.server, plan.place, order)
+        if chosen is not None and elsewhere is not None:
+            message = f"plan {chosen}, which this run was to carry out, is none any more: {elsewhere}"
+            return None, Doomed(Reason.PLAN_CHANGED, message), None
         if chosen is not None and (given is None or chosen != plan.hash):
             message = f"plan {chosen}, which this run was to carry out, is not approved any more"
             return None, Doomed(Reason.AWAITING_APPROVAL, message), None
         if given is None:
             shown = plan.hash if plan.order_hash == digest else f"{plan.hash}, which is of other rules than those now,"
+            shown = f"{plan.hash} ({elsewhere})" if elsewhere is not None else shown
             return None, None, f"no Approval in force names LifecyclePolicy {policy.meta.name} and its plan {shown}"
         return given, None, None
 
@@ -239,7 +252,7 @@ class LifecycleRunController(RunController[SeenLifecycleRun, LifecycleOrdered]):
         return LifecycleJobOrder(
             policy=ruled.policy.meta.name,
             policy_uid=ruled.policy.meta.uid,
-            order=order_of(spec, database.meta.uid),
+            order=ruled.ordered,
             database=target,
             storage=place,
             secrets=(*logins, *secrets, *hashing),

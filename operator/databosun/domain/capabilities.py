@@ -23,7 +23,8 @@ class Capabilities:
     a note of each; so every Job needs the login, and none needs the server's programs. `actions`: what
     LifecyclePolicies can do with its rows, or, where it is `keyed`, with keys; `references`: whether rows refer to
     others by foreign keys; `erases`: whether ErasureRequests and DataExports find people in it. `by_name`: which points
-    of its log have names that a Restore can be given.
+    of its log have names that a Restore can be given. `lasting_identity`: whether what a server is known by stays the
+    same when another member of its replication takes over.
     """
 
     port: int
@@ -38,6 +39,7 @@ class Capabilities:
     references: bool = True
     erases: bool = False
     by_name: PointKind | None = None
+    lasting_identity: bool = False
 
     def replays_onto(self, method: Method | None) -> bool:
         """Whether the log is replayed onto backups of a method; Auto becomes the right one."""
@@ -56,6 +58,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         actions=_ROWS | BY_PARTITION,
         erases=True,
         by_name=PointKind.RESTORE_POINT,
+        lasting_identity=True,
     ),
     EngineName.MARIADB: Capabilities(
         3306,
@@ -81,6 +84,7 @@ CAPABILITIES: Mapping[str, Capabilities] = {
         incremental_on=_DUMPS,
         log_onto=_DUMPS,
         log_in_chain=True,
+        lasting_identity=True,
         actions=_ROWS | {ActionType.ENSURE_TTL},
         references=False,
         erases=True,

@@ -9,11 +9,12 @@ from databosun.api.lifecycle import MOST_HOLDS, ActionType, HoldOrder, Lifecycle
 from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec, ErasureRule
 from databosun.domain.lifecycleorder import hold_of, mask_of
 from databosun.domain.presets import invalid_spec, read_span
+from databosun.domain.whereabouts import Whereabouts
 
 LONGEST_WAIT = timedelta(days=30)
 
 
-def erasure_order(spec: ErasureRequestSpec, database_uid: str, holds: Iterable[HoldOrder]) -> LifecycleOrder:
+def erasure_order(spec: ErasureRequestSpec, where: Whereabouts, holds: Iterable[HoldOrder]) -> LifecycleOrder:
     """Rows are taken by the subject's key alone, whatever their age. `holds`: of the database's LifecyclePolicies.
 
     UserFault(InvalidSpec) where they are more than one order takes: none is ever left out."""
@@ -25,7 +26,9 @@ def erasure_order(spec: ErasureRequestSpec, database_uid: str, holds: Iterable[H
         )
         raise invalid_spec(message)
     return LifecycleOrder(
-        database_uid=database_uid,
+        database_uid=where.database_uid,
+        server=where.server,
+        place=where.place,
         database=spec.database,
         storage=spec.storage_ref.name,
         rules=[_rule(rule) for rule in spec.rules],

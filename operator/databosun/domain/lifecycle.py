@@ -3,10 +3,10 @@
 Operator and agent make it alike: the operator from the facts of a dry run, to be shown and approved; the agent from the
 facts right before it acts. Only where both have one hash is anything done.
 
-The hash covers what decides which rows go and what goes with them: rules, holds, limits, preconditions, where archives
-go, of every table its columns, keys, triggers, partitioning and the foreign keys that refer to it, the functions and
-views that conditions and triggers call, and which bucket and folder objects move in. It does not cover counts, dates,
-the partitions that there are, nor what is said for people: one approval carries a schedule.
+The hash covers what decides which rows go and what goes with them: rules, holds, limits, preconditions, which server
+it is and where archives go, of every table its columns, keys, triggers, partitioning and the foreign keys that refer to
+it, the functions and views that conditions and triggers call, and which bucket and folder objects move in. It does not
+cover counts, dates, the partitions that there are, nor what is said for people: one approval carries a schedule.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from databosun.domain.presets import invalid_spec, read_span
 from databosun.domain.schedule import interval
 from databosun.domain.tiering import BILLED_DAYS, DEFAULT_TRANSITIONS, coldness
 from databosun.domain.timing import OnlySchedule, Window, check_timing, read_limits, read_windows
+from databosun.domain.whereabouts import Whereabouts
 
 SCHEDULE = "lifecycle"
 _NONE, _SECOND, _YEAR = timedelta(0), timedelta(seconds=1), timedelta(days=365)
@@ -83,11 +84,13 @@ def effective_lifecycle(spec: LifecyclePolicySpec) -> EffectiveLifecycle:
     )
 
 
-def order_of(spec: LifecyclePolicySpec, database_uid: str) -> LifecycleOrder:
+def order_of(spec: LifecyclePolicySpec, where: Whereabouts) -> LifecycleOrder:
     """What the agent is to look at and do, and what a person approves. UserFault(InvalidSpec) names the field."""
     effective = effective_lifecycle(spec)
     return LifecycleOrder(
-        database_uid=database_uid,
+        database_uid=where.database_uid,
+        server=where.server,
+        place=where.place,
         database=spec.database,
         storage=spec.storage_ref.name,
         rules=[_rule(number, rule) for number, rule in enumerate(spec.rules)],

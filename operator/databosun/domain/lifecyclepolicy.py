@@ -41,7 +41,7 @@ from databosun.domain.requests import Named
 class PolicySummaryFacts:
     """What decides over a policy's status. `order_hash`: of its rules as they are now; None where they cannot be read.
     `ended`: runs that ended since it looked last, oldest first; `counted`: all that are still kept. `held`: the reason
-    of a hold over all of it."""
+    of a hold over all of it; `elsewhere`: why the plan is not for the server and the store of now."""
 
     generation: int
     status: LifecyclePolicyStatus
@@ -56,6 +56,7 @@ class PolicySummaryFacts:
     interval: timedelta | None
     counted: tuple[str, ...] = ()
     held: str | None = None
+    elsewhere: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def decide_lifecycle_policy(facts: PolicySummaryFacts, now: datetime) -> dict[st
         *ready_or_not(facts.fault, suspended=facts.suspended),
         _of_last(last_run),
         _health(facts),
-        _clean(current, plan),
+        _clean(facts, current, plan),
         *_consent(facts, current),
         *_behind(backlog),
         *_held(facts, current),
@@ -159,8 +160,10 @@ def _health(facts: PolicySummaryFacts) -> Wanted:
     return on_schedule(facts.cursor.missed_slots if facts.cursor else 0)
 
 
-def _clean(current: LifecyclePlanStatus | None, shown: LifecyclePlanStatus | None) -> Wanted:
+def _clean(facts: PolicySummaryFacts, current: LifecyclePlanStatus | None, shown: LifecyclePlanStatus | None) -> Wanted:
     kind = ConditionType.DRY_RUN_CLEAN
+    if current is None and facts.elsewhere is not None:
+        return Wanted(kind, None, Reason.PLAN_CHANGED, f"of the plan that was shown last: {facts.elsewhere}")
     if current is None:
         message = "the rules are others than when a run looked last" if shown else "no run has looked yet"
         return Wanted(kind, None, Reason.NO_PLAN, message)
@@ -179,6 +182,9 @@ def _consent(facts: PolicySummaryFacts, current: LifecyclePlanStatus | None) -> 
         until = facts.consent.not_after.isoformat()
         message = f"Approval {facts.consent.name} of {facts.consent.by}, until {until}"
         return (Wanted(kind, True, Reason.APPROVED, message),)
+    if current is None and facts.elsewhere is not None:
+        message = f"the plan that was shown last is carried out no more: {facts.elsewhere}; a dry run shows the new one"
+        return (Wanted(kind, False, Reason.PLAN_CHANGED, message),)
     if current is None:
         return (Wanted(kind, False, Reason.NO_PLAN, "a dry run has to show the plan first"),)
     return (Wanted(kind, False, Reason.AWAITING_APPROVAL, f"plan {current.hash} is approved by nobody; runs are dry"),)

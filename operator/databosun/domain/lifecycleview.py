@@ -21,6 +21,7 @@ from databosun.domain.lifecycleguards import droppable, keeps, verdicts
 from databosun.domain.lifecycleindex import index_words
 from databosun.domain.lifecycleorder import order_digest
 from databosun.domain.refusal import Refusal
+from databosun.domain.whereabouts import server_words
 
 MOST_TOLD = 128
 
@@ -33,6 +34,8 @@ def plan_status(found: LifecycleResult, run: str) -> LifecyclePlanStatus:
         order_hash=order_digest(found.order),
         run=run,
         at=found.at,
+        server=server_words(found.order.server),
+        place=found.order.place,
         rules=planned_rules(plan, found, verdicts(plan, found.order, found.facts, found.at)),
     )
 

@@ -143,6 +143,19 @@ def demand_held(scope: LifecycleScope, is_table: Callable[[str], bool]) -> None:
             raise UserFault(Reason.NO_SUCH_TABLE, message)
 
 
+def demand_server(scope: LifecycleScope, found: str | None) -> None:
+    """UserFault where the server is known to be another than the one that the order is for."""
+    server = scope.order.server
+    if server is None or None in (server.system, found) or server.system == found:
+        return
+    message = (
+        f"the server that answers at {', '.join(server.hosts)} is {found}, and the plan is for {server.system}; nothing"
+        " was done: find out where the name leads. If that is right, let a backup or a look at the Database see it, and"
+        " approve the plan that the next dry run shows"
+    )
+    raise UserFault(Reason.PLAN_CHANGED, message)
+
+
 def plan_changed(table: str, known: Definitions, now: Definitions) -> SafetyStop:
     """What was approved was about other tables, or called other functions, than there are now."""
     found = "; ".join(changed_calls(known.calls, now.calls)) or f"a table, key or trigger of {table} changed"

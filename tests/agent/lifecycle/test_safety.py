@@ -12,7 +12,7 @@ import pytest
 from databosun.agent.lifecycle import work
 from databosun.agent.lifecycle.ledger import Event, Ledger
 from databosun.agent.upload import VolumeUpload
-from databosun.api.lifecycle import ActionType, ForeignKeys, HoldOrder
+from databosun.api.lifecycle import ActionType, ForeignKeys, HoldOrder, LifecycleMode, ServerOrder
 from databosun.api.lifecycleresult import RuleState
 from databosun.api.result import Outcome
 from databosun.api.v1alpha1.database import EngineName
@@ -41,6 +41,20 @@ def items(keeper: Keeper[Any], rows: int, key: str = CASCADE) -> None:
     """Children of orders."""
     keeper.sql(f"CREATE TABLE items (id INT PRIMARY KEY, order_id BIGINT, state VARCHAR(9), {key})")
     keeper.sql(f"INSERT INTO items (id, order_id) SELECT seq, seq FROM {keeper.numbers(rows)}")
+
+
+def test_a_name_that_leads_to_another_server_by_now_is_not_worked_on(postgresql: Keeper[Any]) -> None:
+    keeper = postgresql
+    live = keeper.sql("SELECT system_identifier FROM pg_control_system()")[0][0]
+    order = keeper.task(rule()).order
+    here = ServerOrder(hosts=["orders.db"], port=5432, system=str(live))
+    for mode in LifecycleMode:
+        other = order.model_copy(update={"server": here.model_copy(update={"system": "7000"})})
+        ran = keeper.place.run(keeper.task(rule(), mode=mode, order=other, approved="0" * 32), database=keeper.database)
+        assert (ran.result.outcome, ran.result.reason) == (Outcome.REFUSED, "PlanChanged")
+        assert f"is {live}, and the plan is for 7000" in ran.result.message
+    same = keeper.task(rule(), order=order.model_copy(update={"server": here}))
+    assert keeper.place.run(same, database=keeper.database).result.outcome is Outcome.SUCCEEDED
 
 
 @pytest.fixture

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 
 from databosun.api.v1alpha1.approval import ApprovalSpec
+from databosun.api.v1alpha1.backupstorage import BackupStorageSpec
+from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.lifecyclepolicy import LifecyclePolicySpec
 from databosun.cli.approve_lifecycle import approve_lifecycle
 from databosun.domain.errors import SafetyStop
 from databosun.domain.lifecycleorder import order_digest, order_of
-from databosun.kube.resources import APPROVALS, DATABASES, LIFECYCLE_POLICIES
-from support.operator import database, lifecycle
+from databosun.domain.whereabouts import server_words, whereabouts
+from databosun.kube.resources import APPROVALS, BACKUP_STORAGES, DATABASES, LIFECYCLE_POLICIES
+from support.operator import database, lifecycle, storage
 from support.terminal import Terminal
 
 HASH = "0123456789abcdef0123456789abcdef"
@@ -63,7 +66,12 @@ def shown(terminal: Terminal, plan: dict[str, Any] | None = PLAN, **spec: Any) -
     uid = terminal.kube.put(DATABASES, orders)["metadata"]["uid"]
     body = lifecycle("old-orders", **spec)
     body["metadata"] |= namespace
-    order = order_of(LifecyclePolicySpec.model_validate(body["spec"]), uid)
+    store = storage()
+    store["metadata"] |= namespace
+    terminal.kube.put(BACKUP_STORAGES, store)
+    specs = DatabaseSpec.model_validate(orders["spec"]), BackupStorageSpec.model_validate(store["spec"])
+    order = order_of(LifecyclePolicySpec.model_validate(body["spec"]), whereabouts(uid, specs[0], None, specs[1]))
+    plan = {"server": server_words(order.server), "place": order.place, **plan} if plan else None
     status = {"plan": {"orderHash": order_digest(order), **plan}} if plan else {}
     terminal.kube.put(LIFECYCLE_POLICIES, body | {"status": status})
 
@@ -96,7 +104,16 @@ async def test_all_that_matters_is_shown_before_the_question(terminal: Terminal)
     assert code == 1
     assert terminal.kube.all(APPROVALS) == []
     said = terminal.said
-    for part in ("12,345", "200,000", "2020-01-01T00:00:00Z", "7 rows of public.items", "orders_2019", "orders_2020"):
+    for part in (
+        "for server orders.db port 5432",
+        "claim backups",
+        "12,345",
+        "200,000",
+        "2020-01-01T00:00:00Z",
+        "7 rows of public.items",
+        "orders_2019",
+        "orders_2020",
+    ):
         assert part in said
     assert "old: may not run: TriggerNotAllowed" in said
     assert "old: bound to function public.is_old(date) as it is (sha256 ab12ab12ab12)" in said
@@ -129,6 +146,12 @@ async def test_a_policy_that_was_changed_since_it_was_looked_at_is_not_approved(
     with pytest.raises(SafetyStop, match="was changed since run old-orders-now-1 looked"):
         await run(terminal)
     assert terminal.kube.all(APPROVALS) == []
+
+
+async def test_a_database_that_is_elsewhere_by_now_is_said_by_name(terminal: Terminal) -> None:
+    shown(terminal, {**PLAN, "orderHash": "f" * 32, "server": "staging.db port 5432"})
+    with pytest.raises(SafetyStop, match=r"for server staging\.db port 5432, and the Database is orders\.db"):
+        await run(terminal)
 
 
 async def test_without_a_plan_there_is_nothing_to_approve(terminal: Terminal) -> None:

@@ -37,6 +37,7 @@ from databosun.domain.erasureorder import erasure_order, wait_of
 from databosun.domain.errors import UserFault
 from databosun.domain.lifecycle import make_plan
 from databosun.domain.remains import Kept, remains
+from databosun.domain.whereabouts import Whereabouts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -164,7 +165,7 @@ def test_an_erasure_concerns_backups_of_its_database_by_folder_and_by_server() -
 
 def test_an_order_takes_rows_by_the_key_alone_and_heeds_holds_of_others() -> None:
     held = HoldOrder(name="policy/case", table="public.customers", reason="case")
-    made = erasure_order(ErasureRequestSpec.model_validate(SPEC), "d", [held])
+    made = erasure_order(ErasureRequestSpec.model_validate(SPEC), Whereabouts("d"), [held])
     (rule,) = made.rules
     assert (rule.subject_column, rule.column, rule.where, rule.older_than_seconds) == ("email", None, None, None)
     assert (rule.limits.max_rows_per_run, rule.limits.max_percent) == (10_000, 100)
@@ -176,9 +177,9 @@ def test_more_holds_than_an_order_takes_are_refused_and_none_is_left_out() -> No
         return [HoldOrder(name=f"policy/{one}", where=f"id = {one}", reason="case") for one in range(number)]
 
     spec = ErasureRequestSpec.model_validate({**SPEC, "holds": [{"name": "own", "where": "id = -1", "reason": "case"}]})
-    assert len(erasure_order(spec, "d", held(63)).holds) == 64
+    assert len(erasure_order(spec, Whereabouts("d"), held(63)).holds) == 64
     with pytest.raises(UserFault, match=r"spec\.holds.* are 65; expected 64 or fewer"):
-        erasure_order(spec, "d", held(64))
+        erasure_order(spec, Whereabouts("d"), held(64))
 
 
 def test_a_plan_waits_a_month_at_most() -> None:

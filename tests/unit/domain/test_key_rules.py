@@ -19,6 +19,7 @@ from databosun.domain.lifecycle import make_plan
 from databosun.domain.lifecycleguards import verdicts
 from databosun.domain.lifecycleorder import order_of
 from databosun.domain.lifecycleview import done, looked, planned_rules, processed_by, rule_results
+from databosun.domain.whereabouts import Whereabouts
 from databosun.engines.lifecycle import LifecycleScope, demand_held
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -82,11 +83,11 @@ def test_a_pattern_that_may_be_read_in_two_ways_is_refused(pattern: str, why: st
                     }
                 }
             ),
-            "uid",
+            Whereabouts("uid"),
         )
     assert caught.value.reason == "InvalidSpec"
     with pytest.raises(UserFault, match=r"spec\.holds\[0\]\.keyPattern"):
-        order_of(spec(holds=[{"name": "case", "keyPattern": pattern or "[", "reason": "court"}]), "uid")
+        order_of(spec(holds=[{"name": "case", "keyPattern": pattern or "[", "reason": "court"}]), Whereabouts("uid"))
 
 
 def test_a_long_name_does_not_keep_the_matcher_busy() -> None:
@@ -101,15 +102,15 @@ def test_what_means_every_name_is_known() -> None:
 @pytest.mark.parametrize("pattern", ["*", "?**"])
 def test_every_key_has_to_be_said(pattern: str) -> None:
     with pytest.raises(UserFault, match=r"spec\.rules\[0\]\.target\.everyKey: true"):
-        order_of(spec({"target": {"keyPattern": pattern}}), "uid")
-    order = order_of(spec({"target": {"keyPattern": pattern, "everyKey": True}}), "uid")
+        order_of(spec({"target": {"keyPattern": pattern}}), Whereabouts("uid"))
+    order = order_of(spec({"target": {"keyPattern": pattern, "everyKey": True}}), Whereabouts("uid"))
     assert (order.rules[0].keys, order.rules[0].every_key) == (pattern, True)
 
 
 def test_the_order_says_all_in_seconds() -> None:
     expire = {"type": "Expire", "expire": {"after": "2d", "shorten": True}}
     holds = [{"name": "case", "keyPattern": "session:7*", "reason": "court"}]
-    order = order_of(spec({"match": {"idleFor": "30d"}, "action": expire}, holds=holds), "uid")
+    order = order_of(spec({"match": {"idleFor": "30d"}, "action": expire}, holds=holds), Whereabouts("uid"))
     (rule,) = order.rules
     assert (rule.table, rule.keys, rule.action) == ("", "session:*", ActionType.EXPIRE)
     assert (rule.idle_seconds, rule.expire_seconds, rule.shorten) == (30 * DAY, 2 * DAY, True)
@@ -133,7 +134,7 @@ def test_the_order_says_all_in_seconds() -> None:
 )
 def test_a_floor_that_nothing_keeps_is_refused(rule: dict[str, Any], says: str) -> None:
     with pytest.raises(UserFault, match=rf"spec\.rules\[0\]\..*{says}") as caught:
-        order_of(spec(rule), "uid")
+        order_of(spec(rule), Whereabouts("uid"))
     assert caught.value.reason == "InvalidSpec"
 
 
@@ -151,12 +152,12 @@ def test_a_floor_that_nothing_keeps_is_refused(rule: dict[str, Any], says: str) 
     ],
 )
 def test_a_floor_is_kept_by_what_is_known_of_a_key(rule: dict[str, Any]) -> None:
-    assert order_of(spec(rule), "uid").rules[0].keys == "session:*"
+    assert order_of(spec(rule), Whereabouts("uid")).rules[0].keys == "session:*"
 
 
 def result(outcomes: list[RuleOutcome], **counts: Any) -> LifecycleResult:
     """Of a run."""
-    order = order_of(spec(), "uid")
+    order = order_of(spec(), Whereabouts("uid"))
     facts = RuleFacts(
         rule="old",
         tables=[TableFact(name="db0 session:*", kind="Keys")],
@@ -181,7 +182,7 @@ def test_a_hold_on_keys_holds_no_whole_rule_and_one_on_all_does() -> None:
 
 def test_a_hold_on_keys_where_there_are_tables_holds_all_until_it_is_put_right() -> None:
     hold = HoldOrder(name="case", keys="session:7", reason="court", until=NOW)
-    order = order_of(spec(), "uid").model_copy(update={"holds": [hold]})
+    order = order_of(spec(), Whereabouts("uid")).model_copy(update={"holds": [hold]})
     with pytest.raises(UserFault, match="hold case is on keys session:7, and this database has tables"):
         demand_held(LifecycleScope(order, NOW - timedelta(seconds=1), 1, 1.0), lambda _: True)
     demand_held(LifecycleScope(order, NOW, 1, 1.0), lambda _: True)

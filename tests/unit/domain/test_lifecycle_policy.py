@@ -17,6 +17,7 @@ from databosun.domain.lifecyclebacklog import EndedRun, backlog_after, eta_days,
 from databosun.domain.lifecycleorder import effective_lifecycle, order_digest, order_of
 from databosun.domain.lifecyclepolicy import PastLifecycleRun, beyond_history, mode_of_next
 from databosun.domain.timing import Window, window_at
+from databosun.domain.whereabouts import Whereabouts
 
 NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
@@ -47,7 +48,7 @@ def planned(**rule: Any) -> LifecyclePlanStatus:
 
 
 def test_the_order_says_all_in_the_units_of_an_agent() -> None:
-    order = order_of(spec(holds=[{"name": "all", "reason": "case"}]), "uid")
+    order = order_of(spec(holds=[{"name": "all", "reason": "case"}]), Whereabouts("uid"))
     (rule,) = order.rules
     assert (rule.older_than_seconds, rule.limits.min_retention_seconds) == (90 * 86400, 365 * 86400)
     assert (rule.limits.max_rows_per_run, rule.limits.max_percent, rule.limits.keep_newest) == (100_000, 10, 5)
@@ -57,11 +58,11 @@ def test_the_order_says_all_in_the_units_of_an_agent() -> None:
 
 
 def test_the_digest_is_of_the_rules_and_not_of_when_or_how_gently_they_run() -> None:
-    digest = order_digest(order_of(spec(), "uid"))
+    digest = order_digest(order_of(spec(), Whereabouts("uid")))
     gently = spec(schedule={"cron": "0 1 * * *"}, timeBudget="1h", batch={"rows": 5}, suspend=True, mode="Enforce")
-    assert order_digest(order_of(gently, "uid")) == digest
-    assert order_digest(order_of(spec(), "other")) != digest
-    assert order_digest(order_of(spec(preconditions={"backupWithin": "2d"}), "uid")) != digest
+    assert order_digest(order_of(gently, Whereabouts("uid"))) == digest
+    assert order_digest(order_of(spec(), Whereabouts("other"))) != digest
+    assert order_digest(order_of(spec(preconditions={"backupWithin": "2d"}), Whereabouts("uid"))) != digest
 
 
 @pytest.mark.parametrize(

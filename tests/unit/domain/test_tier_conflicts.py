@@ -13,6 +13,7 @@ from databosun.domain.claims import RetentionRules
 from databosun.domain.errors import UserFault
 from databosun.domain.lifecycleorder import order_digest, order_of
 from databosun.domain.tierconflicts import DrillSeen, RetentionSeen, longest_kept, tier_conflicts
+from databosun.domain.whereabouts import Whereabouts
 
 DAY = timedelta(days=1)
 GUIDE = [(30, "STANDARD_IA"), (90, "GLACIER"), (365, "DEEP_ARCHIVE")]
@@ -91,10 +92,10 @@ def spec(transitions: list[dict[str, Any]] | None = None) -> LifecyclePolicySpec
 
 
 def test_without_steps_those_of_the_guide_are_taken() -> None:
-    (rule,) = order_of(spec(), "uid").rules
+    (rule,) = order_of(spec(), Whereabouts("uid")).rules
     assert [(one.days, one.storage_class) for one in rule.transitions] == GUIDE
     same = spec([{"days": days, "class": name} for days, name in GUIDE])
-    assert order_digest(order_of(same, "uid")) == order_digest(order_of(spec(), "uid"))
+    assert order_digest(order_of(same, Whereabouts("uid"))) == order_digest(order_of(spec(), Whereabouts("uid")))
 
 
 @pytest.mark.parametrize(
@@ -111,4 +112,4 @@ def test_without_steps_those_of_the_guide_are_taken() -> None:
 )
 def test_steps_that_no_store_takes_are_refused(asked: list[tuple[int, str]], message: str) -> None:
     with pytest.raises(UserFault, match=message):
-        order_of(spec([{"days": days, "class": name} for days, name in asked]), "uid")
+        order_of(spec([{"days": days, "class": name} for days, name in asked]), Whereabouts("uid"))

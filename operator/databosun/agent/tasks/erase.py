@@ -98,8 +98,8 @@ def _with(work: _Work) -> Result:
         return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.SUCCEEDED, erasure=seen)
     if seen.plan_hash != task.approved:
         message = (
-            f"the plan is {seen.plan_hash} by what the tables and the subject's key are now, and {task.approved} was"
-            " approved; nothing was done: "
+            f"the plan is {seen.plan_hash} by what tables, the subject's key, server and store are now, and"
+            f" {task.approved} was approved; nothing was done: "
             + "".join(f"{one}; " for one in calls_changed(task.calls, facts))
             + "make another request"
         )

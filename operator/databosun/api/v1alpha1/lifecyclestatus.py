@@ -106,6 +106,8 @@ class LifecyclePlanStatus(Model):
     order_hash: Identifier = Field(description="Of the rules alone: another one needs another look.")
     run: Identifier = Field(description="The LifecycleRun that looked.")
     at: Time = Field(description="The instant that ages were reckoned from.")
+    server: Line | None = Field(default=None, description="The server that it is for; for another it is another plan.")
+    place: Line | None = Field(default=None, description="The store that it is for: archives, and the audit.")
     rules: Annotated[list[PlannedRule], Field(max_length=32), one_each("name")] = Field(
         default_factory=list, description="The rules, in the order in which they run."
     )

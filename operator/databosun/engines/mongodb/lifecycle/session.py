@@ -24,6 +24,7 @@ from databosun.engines.lifecycle import (
     Strain,
     Trouble,
     demand_held,
+    demand_server,
 )
 from databosun.engines.mongodb.connect import Client, opened
 from databosun.engines.mongodb.faults import guarded
@@ -187,6 +188,7 @@ class MongoSession:
             if facts.router:
                 message = f"{endpoint} is a router of a sharded cluster, whose documents this release has no rules for"
                 raise UserFault(Reason.SHARDED_UNSUPPORTED, message)
+            demand_server(self._scope, facts.identity)
             self._version = facts.version
             if self._database is None:
                 self._database = only_database(self._client.list_database_names())

@@ -18,6 +18,7 @@ from databosun.engines.lifecycle import (
     RowWork,
     Strain,
     demand_held,
+    demand_server,
     no_index,
 )
 from databosun.engines.postgresql.connect import Connection, Session, abandon, choose_primary, open_sql
@@ -44,6 +45,7 @@ _DATABASES = (
     "SELECT datname::text FROM pg_catalog.pg_database"
     " WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 ORDER BY datname"
 )
+_IDENTITY = "SELECT (pg_catalog.pg_control_system()).system_identifier::text"
 # Our own archivers stand among the replicas, and read as fast as the store takes it.
 _REPLICAS = """
 SELECT coalesce(max(extract(epoch FROM replay_lag)), 0)::float8, count(*), count(*) FILTER (WHERE state IS NULL)
@@ -173,6 +175,10 @@ class PostgreSQLSession:
             default_transaction_isolation="read committed",
             default_transaction_read_only="off" if self._writes else "on",
         )
+        if self._scope.order.server is not None:
+            with guarded("asking the server who it is"):
+                row = self._connection.execute(_IDENTITY).fetchone()
+            demand_server(self._scope, str(row[0]) if row else None)
         if self._scope.subject is not None:
             with guarded("session settings"):
                 tell_subject(self._connection, self._scope.subject)
