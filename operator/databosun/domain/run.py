@@ -221,7 +221,7 @@ def _after(facts: RunFacts, last: Tried, now: datetime) -> Step:
             return Wait("Retrying", f"attempt {last.number} ended with {ending.reason}: {ending.message}", due)
         if facts.doomed is not None:
             return Conclude(Ending(facts.doomed.reason, facts.doomed.message), last.number)
-        if any(one.created >= (last.ended or now) for one in facts.recovers):
+        if any(one.created > (last.ended or now) for one in facts.recovers):
             return _last_word(facts, last, ending, now)  # it was given up before: whatever is free by now
         if facts.blocked is not None:
             return _held_up(facts, last, ending, facts.blocked, now)

@@ -310,7 +310,8 @@ def test_what_keeps_a_first_attempt_from_starting_keeps_the_next_ones_too_but_no
     assert isinstance(decide_run(replace(seen, blocked=None), ended_at + MINUTE), Start)
     assert decide_run(seen, give_up) == Recover(1)
     # A window that opens while the store is asked starts nothing: the run was given up.
-    asked = replace(seen, blocked=None, recovers=(job(ended(Outcome.FAILED, reason="NoManifest")),))
+    absent = job(ended(Outcome.FAILED, reason="NoManifest"), created=give_up)
+    asked = replace(seen, blocked=None, recovers=(absent,))
     for one in (asked, replace(asked, blocked=closed)):
         step = decide_run(one, give_up + MINUTE)
         assert isinstance(step, Conclude)
