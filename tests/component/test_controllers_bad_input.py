@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from databosun.api.v1alpha1.database import EngineName
+from databosun.domain.errors import UserFault
 from databosun.engines import registry
 from databosun.kube.errors import Invalid
 from databosun.kube.resources import BACKUP_POLICIES, Object
+from databosun.runtime.series import database_series
 from support.operator import Rig, backup, conditions, database, policy, storage
-from support.operator_scenarios import MINUTE, Driver, ready
+from support.operator_scenarios import HOUR, MINUTE, Driver, all_done, ready
 
 # What a controller may look at one wrong object and its neighbours until all is at rest, many times over.
 FEW = 60
@@ -58,6 +60,48 @@ async def test_a_wrong_policy_names_the_field_and_its_neighbour_goes_on(rig: Rig
     assert conditions(await rig.get("BackupPolicy", "good"))["Ready"] == ("True", "Ready")
     assert conditions(await rig.get("Database", "orders"))["Ready"] == ("True", "Ready")
     assert (await drive.process()).reconciled["BackupPolicy"] <= FEW
+
+
+async def test_objectives_that_mean_nothing_stop_no_backup_and_are_said(rig: Rig) -> None:
+    await rig.create(storage(), database(), policy(cron="0 * * * *"))
+    drive = Driver(rig)
+    await drive.until(lambda: ready(rig))
+    await drive.until(all_done(rig, "Succeeded"), limit=2 * HOUR)
+    await rig.edit("Database", "orders", lambda body: body["spec"].update(objectives={"rpo": "500ms"}))
+    await drive.until(all_done(rig, "Succeeded", "Succeeded", "Succeeded"), limit=4 * HOUR)
+    body = await rig.get("Database", "orders")
+    found = conditions(body)
+    assert found["Protected"] == ("True", "RecentBackup")
+    assert (found["Ready"], found["RPOMet"]) == (("False", "InvalidSpec"), ("Unknown", "InvalidSpec"))
+    assert "spec.objectives.rpo" in condition(body, "Stalled")["message"]
+    assert "the objectives of tier 3 stand in" in condition(body, "RPOMet")["message"]
+    await rig.edit("Database", "orders", lambda body: body["spec"].update(objectives={"rpo": "3h"}))
+    await drive.until(lambda: ready(rig))
+    assert conditions(await rig.get("Database", "orders"))["RPOMet"] == ("True", "WithinObjective")
+
+
+async def test_what_cannot_be_looked_at_any_more_is_not_called_protected(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.create(storage(), database(), policy(cron="0 * * * *"))
+    drive = Driver(rig)
+    await drive.until(lambda: ready(rig))
+    await drive.until(all_done(rig, "Succeeded"), limit=2 * HOUR)
+    assert conditions(await rig.get("Database", "orders"))["Protected"][0] == "True"
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise UserFault("InvalidSpec", "spec.somewhat is wrong")
+
+    monkeypatch.setattr("databosun.controllers.database.gather_history", broken)
+    await rig.edit("Database", "orders", lambda body: body["spec"].update(tier=2))
+    await drive.idle(5 * MINUTE)
+    body = await rig.get("Database", "orders")
+    found = conditions(body)
+    assert found["Ready"] == ("False", "InvalidSpec")
+    for kind in ("Protected", "RPOMet", "Proven"):
+        assert found[kind] == ("Unknown", "InvalidSpec"), kind
+    rows = {row.families[0].name: row.values[0] for row in database_series(body)}
+    assert rows["databosun_database_protected"] == 0.0
 
 
 async def test_an_unknown_time_zone_is_refused_by_the_server_and_else_named(rig: Rig) -> None:

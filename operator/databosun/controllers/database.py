@@ -28,6 +28,9 @@ from databosun.controllers.history import (
     due_of,
     gather_history,
     last_backup,
+    lasting_server,
+    of_server,
+    server_of,
     without,
 )
 from databosun.controllers.policies import still_so
@@ -45,7 +48,7 @@ from databosun.domain.plan import FINALIZER_INSTANCES, Plan, PostEvent
 from databosun.domain.protection import ProtectionFacts, Success, decide_protection
 from databosun.domain.recovery import calm, calm_archiver, decide_recovery, with_archived, with_managed
 from databosun.domain.schedule import interval
-from databosun.domain.tiers import Objectives, objective_out_of_reach, tier_objectives
+from databosun.domain.tiers import Objectives, not_understood, objective_out_of_reach, understood_objectives
 from databosun.kube.errors import QuotaExceeded
 from databosun.kube.resources import BACKUP_POLICIES, DATABASES, RESTORE_DRILLS, Resource
 from databosun.runtime.queue import Key
@@ -143,8 +146,11 @@ class DatabaseController:
         gone = frozenset(managed.missing) if managed is not None else frozenset()
         until, before = archived_until(context, seen), seen.status.recovery
         moved = until is not None and (before is None or before.archived_until is None or until > before.archived_until)
-        again = archiving.again or managed != seen.status.managed or moved
+        looked = probed.update.get("system_identifier", seen.status.system_identifier)
+        again = archiving.again or managed != seen.status.managed or moved or looked != seen.status.system_identifier
         history = without(await gather_history(context, seen, again=again), gone)
+        server = lasting_server(seen, history, probed.update.get("system_identifier"))
+        history = of_server(history, server)
         recovery = decide_recovery(seen.status.recovery, history.successes, archiving.reach, now)
         recovery = with_managed(recovery, managed, now)
         recovery = with_archived(recovery, before, history.successes, until)
@@ -153,8 +159,8 @@ class DatabaseController:
             due_of(seen, one, history, now, archivist.cause(archiving, asked, one, recovery)) for one in policies.usable
         )
         newest = _newest(seen.status, history)
-        objectives = tier_objectives(seen.spec.tier, seen.spec.objectives)
-        drilling = await proving.look(context, seen, last_backup(newest), objectives, now)
+        objectives, _ = understood_objectives(seen.spec.tier, seen.spec.objectives)
+        drilling = await proving.look(context, seen, last_backup(newest), objectives, now, server=server)
         failed_over = await last_failover(context, seen)
         return Looked(
             policies,
@@ -195,7 +201,7 @@ def _read(seen: SeenDatabase, looked: Looked) -> list[tuple[Resource, Meta]]:
 
 def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str, Any], datetime | None]:
     old, probed = seen.status, looked.probed
-    objectives = tier_objectives(seen.spec.tier, seen.spec.objectives)
+    objectives, wrong = understood_objectives(seen.spec.tier, seen.spec.objectives)
     verdicts = decide_protection(_protection(looked, objectives, now), now)
     wanted = [
         *(probed.conditions if probed.conditions is not None else _as_wanted(old)),
@@ -203,6 +209,7 @@ def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str
         *([looked.health] if looked.health is not None else []),
         *looked.drilling.conditions,
     ]
+    wanted = wanted if wrong is None else not_understood(wanted, wrong)
     conditions = merge_conditions(old.conditions, wanted, seen.meta.generation, now)
     newest = looked.newest
     flipped = {one.type: one.status for one in conditions} != {one.type: one.status for one in old.conditions}
@@ -219,7 +226,7 @@ def _status(seen: SeenDatabase, looked: Looked, now: datetime) -> tuple[dict[str
         "policies": _cursors(old, looked),
         "last_backup": last_backup(newest),
         "last_failover": looked.failed_over,
-        **_server(old, newest),
+        **server_of(old, newest),
         **looked.drilling.update,
         **probed.update,
     }
@@ -258,15 +265,6 @@ def _events(seen: SeenDatabase, looked: Looked) -> tuple[PostEvent, ...]:
     if health.status is False and (was != "False" or (before is not None and before.reason != health.reason)):
         return (PostEvent(health.reason, health.message, warning=True),)
     return (PostEvent(health.reason, health.message),) if health.status and was == "False" else ()
-
-
-def _server(old: DatabaseStatus, newest: Success | None) -> dict[str, str | None]:
-    """Version and identity of the server: of the newest backup, unless a look at the server is younger than that."""
-    version = newest.engine_version if newest is not None else None
-    system = newest.system_identifier if newest is not None else None
-    if newest is None or (old.last_probe_time is not None and newest.at <= old.last_probe_time):
-        return {"engine_version": old.engine_version or version, "system_identifier": old.system_identifier or system}
-    return {"engine_version": version or old.engine_version, "system_identifier": system or old.system_identifier}
 
 
 def _newest(old: DatabaseStatus, history: History) -> Success | None:

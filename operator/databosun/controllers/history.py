@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from databosun.api.v1alpha1.backup import BackupPhase
-from databosun.api.v1alpha1.databasestatus import LastBackup
+from databosun.api.v1alpha1.databasestatus import DatabaseStatus, LastBackup
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.covering import Covering
 from databosun.controllers.seen import SeenBackup, SeenDatabase
 from databosun.controllers.timetables import policy_facts, runs_on
 from databosun.domain.backuporders import BackupTemplate, create_backup
+from databosun.domain.capabilities import CAPABILITIES
 from databosun.domain.database import PastRun, Timetabled, TimetableFacts, decide_timetable
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, CreateRun
 from databosun.domain.protection import Success
@@ -22,6 +23,7 @@ from databosun.kube.resources import BACKUPS
 from databosun.runtime.queue import Key
 
 FEW = 3
+Server = dict[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,38 @@ def without(history: History, gone: Collection[str]) -> History:
     if history.successes is None or not gone:
         return history
     return replace(history, successes=tuple(one for one in history.successes if one.name not in gone))
+
+
+def server_of(old: DatabaseStatus, newest: Success | None) -> Server:
+    """Version and identity of the server: of the newest backup, unless a look at the server is younger than that."""
+    version = newest.engine_version if newest is not None else None
+    system = newest.system_identifier if newest is not None else None
+    if newest is None or (old.last_probe_time is not None and newest.at <= old.last_probe_time):
+        return {"engine_version": old.engine_version or version, "system_identifier": old.system_identifier or system}
+    return {"engine_version": version or old.engine_version, "system_identifier": system or old.system_identifier}
+
+
+def lasting_server(seen: SeenDatabase, history: History, looked: str | None) -> str | None:
+    """Which server there is now; None where that is not known, or a failover among its members would change it.
+
+    `looked`: what a look has found just now."""
+    known = CAPABILITIES.get(seen.spec.engine)
+    if known is None or not known.lasting_identity:
+        return None
+    newest = history.successes[-1] if history.successes else None
+    return looked or server_of(seen.status, newest)["system_identifier"]
+
+
+def is_of(found: str | None, server: str | None) -> bool:
+    """Whether what was found of one server may speak for this one."""
+    return None in (found, server) or found == server
+
+
+def of_server(history: History, server: str | None) -> History:
+    """The same without backups of another server, which protect nothing of this one. They can be restored still."""
+    if history.successes is None or server is None:
+        return history
+    return replace(history, successes=tuple(one for one in history.successes if is_of(one.system_identifier, server)))
 
 
 def due_of(

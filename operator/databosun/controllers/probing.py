@@ -28,7 +28,7 @@ from databosun.domain.presets import EffectiveContinuous
 from databosun.domain.protection import judge_log, judge_probe, managed_of
 from databosun.domain.requests import database_target
 from databosun.domain.storage import retry_after
-from databosun.domain.tiers import tier_objectives
+from databosun.domain.tiers import understood_objectives
 from databosun.engines.registry import supported
 from databosun.runtime.queue import Key
 
@@ -165,7 +165,7 @@ def _due(context: Context, seen: SeenDatabase, wish: Wish, now: datetime) -> dat
         return status.last_probe_time + retry_after(status.conditions, now)
     log_due = _log_due(seen, wish, status.last_probe_time, now)
     if is_managed(seen.spec.engine):
-        half = tier_objectives(seen.spec.tier, seen.spec.objectives).rpo / 2
+        half = understood_objectives(seen.spec.tier, seen.spec.objectives)[0].rpo / 2
         log_due = status.last_probe_time + min(max(half, MANAGED_SHORTEST), MANAGED_LONGEST)
     runs = context.finished.of_database(seen.meta.uid)
     if runs and not runs[-1].succeeded and runs[-1].created > status.last_probe_time:

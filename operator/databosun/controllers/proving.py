@@ -12,6 +12,7 @@ from databosun.api.v1alpha1.databasestatus import DrillCursor, LastBackup, LastP
 from databosun.api.v1alpha1.restoredrill import RestoreDrillSpec
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
+from databosun.controllers.history import is_of
 from databosun.controllers.matching import drill_keys_of, drills
 from databosun.controllers.seen import Meta, SeenDatabase, SeenDrill
 from databosun.controllers.timetables import policy_facts, runs_on, timetable
@@ -48,9 +49,15 @@ class Drilling:
 
 
 async def look(
-    context: Context, seen: SeenDatabase, newest: LastBackup | None, objectives: Objectives, now: datetime
+    context: Context,
+    seen: SeenDatabase,
+    newest: LastBackup | None,
+    objectives: Objectives,
+    now: datetime,
+    *,
+    server: str | None = None,
 ) -> Drilling:
-    """Decide over the drills of one database."""
+    """Decide over the drills of one database. `server`: which one it is; a proof of another proves nothing of it."""
     covering = _covering(context, seen)
     finished = context.finished_of(RUN).of_database(seen.meta.uid)
     runs = runs_on(context, seen.meta, RUN, read.drill_run)
@@ -68,7 +75,7 @@ async def look(
         version = newest.engine_version if newest else None
         cursors.append(cursor_of(timetabled.entry, before, version, len(timetabled.start), answered=answered))
         wakes.append(timetabled.wake_at)
-    last, last_at = await _last_proven(context, seen, finished)
+    last, last_at = await _last_proven(context, seen, finished, server)
     usual = effective_drill(_ANY, seen.spec.tier).interval(now)
     spans = [effective.interval(now) for drill, effective in covering if not drill.spec.suspend]
     facts = ProofFacts(
@@ -151,10 +158,11 @@ def _failed(finished: Sequence[FinishedRun]) -> FailedDrill | None:
 
 
 async def _last_proven(
-    context: Context, seen: SeenDatabase, finished: Sequence[FinishedRun]
+    context: Context, seen: SeenDatabase, finished: Sequence[FinishedRun], server: str | None
 ) -> tuple[LastProven | None, datetime | None]:
     """The newest proof, and when its drill began; the record is read only where the index knows of a newer one."""
     known = seen.status.last_proven
+    known = known if known is not None and is_of(known.system_identifier, server) else None
     proven = [run for run in finished if run.proven]
     if not proven:
         return known, known.at if known else None
@@ -165,7 +173,7 @@ async def _last_proven(
     if body is None:
         return known, known.at if known else None
     found = _as_proof(read.drill_run(body))
-    if found is None or (known is not None and known.at > found.at):
+    if found is None or not is_of(found.system_identifier, server) or (known is not None and known.at > found.at):
         # The known one is newer, and its object is gone: trimmed, or deleted by a person.
         return known, known.at if known else None
     return found, newest.created
@@ -186,4 +194,5 @@ def _as_proof(run: read.SeenDrillRun) -> LastProven | None:
         restore_bytes=status.backup.restore_bytes if status.backup else None,
         replayed=status.until is not None and status.until.kind is not PointKind.NONE,
         passed=str(status.phase) == "Passed",
+        system_identifier=status.backup.system_identifier if status.backup else None,
     )

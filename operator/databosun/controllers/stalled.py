@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from databosun.api.v1alpha1.conditions import Condition, ConditionType
 from databosun.controllers.context import Context
-from databosun.domain.conditions import kstatus, merge_conditions
+from databosun.domain.conditions import Wanted, kstatus, merge_conditions
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
 from databosun.kube.merge import merge_patch
 from databosun.kube.resources import APPROVALS, OWN_KINDS
@@ -20,10 +20,20 @@ logger = logging.getLogger(__name__)
 
 _RESOURCES = {resource.kind: resource for resource in OWN_KINDS if resource is not APPROVALS}
 _OURS = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
+# What time makes untrue, and nobody would notice: whoever looks at these must not be told what was so once.
+_JUDGED = (
+    ConditionType.PROTECTED,
+    ConditionType.RPO_MET,
+    ConditionType.CONTINUOUS_HEALTHY,
+    ConditionType.PROVEN,
+    ConditionType.RTO_MET,
+)
 
 
 async def tell(context: Context, key: Key, fault: UserFault | SafetyStop) -> None:
-    """Write `Ready=False` and `Stalled=True`; other conditions stay. Where that cannot be written, the log has it."""
+    """Write `Ready=False` and `Stalled=True`. What its controller would judge now is Unknown; other conditions stay.
+
+    Where that cannot be written, the log has it."""
     resource = _RESOURCES.get(key.kind)
     if resource is None:
         return
@@ -46,9 +56,12 @@ def _changes(
     status: Mapping[str, Any], generation: int, fault: UserFault | SafetyStop, context: Context
 ) -> dict[str, Any]:
     before = list(_known(status.get("conditions") or ()))
-    wanted = kstatus(ready=False, reason=fault.reason, message=fault.message, stalled=True)
+    wanted = list(kstatus(ready=False, reason=fault.reason, message=fault.message, stalled=True))
+    unjudged = f"it is not judged any more, since the look at it ends before that: {fault.message}"
+    there = {one.type for one in before}
+    wanted += [Wanted(kind, None, fault.reason, unjudged) for kind in _JUDGED if kind in there]
     merged = merge_conditions(before, wanted, generation, context.clock.now())
-    kept = [one for one in before if one.type not in _OURS]
+    kept = [one for one in before if one.type not in (*_OURS, *_JUDGED)]
     return {"observedGeneration": generation, "conditions": [one.dump() for one in (*merged, *kept)]}
 
 

@@ -143,6 +143,7 @@ def chosen(one: Candidate, known: Mapping[str, Candidate], now: datetime) -> Cho
         restore_bytes=sum(member.stored_bytes for member in chain_of(one.name, known)),
         engine_version=one.engine_version,
         storage=one.storage,
+        system_identifier=one.system_identifier,
         unverified=one.unverified,
     )
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from databosun.api.quantities import format_duration
+from databosun.api.v1alpha1.conditions import ConditionType
 from databosun.api.v1alpha1.database import Objectives as Overrides
+from databosun.domain.conditions import Wanted, kstatus
+from databosun.domain.errors import UserFault
 from databosun.domain.presets import invalid_spec, read_span
 
+_MEASURED = (ConditionType.RPO_MET, ConditionType.RTO_MET)
+_OF_OBJECTIVES = frozenset({*_MEASURED, ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED})
 _LONGEST = timedelta(days=100 * 365)
 
 
@@ -34,6 +40,24 @@ def tier_objectives(tier: int, overrides: Overrides | None) -> Objectives:
         message = f"spec.tier is {tier}; expected 1 to 4"
         raise invalid_spec(message)
     return override(_TIERS[tier], overrides)
+
+
+def understood_objectives(tier: int, overrides: Overrides | None) -> tuple[Objectives, UserFault | None]:
+    """The objectives in force; where they cannot be understood, those of the tier alone, and what is wrong."""
+    try:
+        return tier_objectives(tier, overrides), None
+    except UserFault as fault:
+        if overrides is None:
+            raise
+        message = f"{fault.message}; until that is put right, the objectives of tier {tier} stand in"
+        return tier_objectives(tier, None), UserFault(fault.reason, message)
+
+
+def not_understood(wanted: Iterable[Wanted], fault: UserFault) -> list[Wanted]:
+    """The conditions of a Database whose own objectives nobody can measure it by."""
+    kept = [one for one in wanted if one.type not in _OF_OBJECTIVES]
+    unknown = [Wanted(kind, None, fault.reason, fault.message) for kind in _MEASURED]
+    return [*kstatus(ready=False, reason=fault.reason, message=fault.message, stalled=True), *kept, *unknown]
 
 
 def override(base: Objectives, overrides: Overrides | None) -> Objectives:

@@ -81,6 +81,12 @@ DRILL_OVERDUE: Final = Family(
     "1 where a RestoreDrill covers the Database, and none has passed within one and a half of its intervals. Else 0.",
     _DATABASE,
 )
+DRILLS: Final = Family(
+    "databosun_database_drills",
+    "gauge",
+    "RestoreDrills that cover the Database and are not suspended.",
+    _DATABASE,
+)
 RTO_MEASURED: Final = Family(
     "databosun_database_rto_seconds",
     "gauge",
@@ -175,6 +181,7 @@ OF_PROTECTION: Final = (
     LAST_PROVEN,
     DRILL_FAILED,
     DRILL_OVERDUE,
+    DRILLS,
     RTO_MEASURED,
     RESTORE_ESTIMATE,
     FAILOVER_DOWNTIME,

@@ -40,6 +40,7 @@ _PROOF = (
     protection.LAST_PROVEN,
     protection.DRILL_FAILED,
     protection.DRILL_OVERDUE,
+    protection.DRILLS,
     protection.RTO_MEASURED,
     protection.RESTORE_ESTIMATE,
 )
@@ -138,6 +139,7 @@ def _proof(status: Body) -> tuple[float | None, ...]:
         _timestamp(last.get("at")) or 0.0,
         1.0 if why == "DrillFailed" else 0.0,
         1.0 if covered and why in _OVERDUE else 0.0,
+        float(sum(not one.get("suspended") for one in status.get("drills") or ())),
         last.get("rtoSeconds"),
         (status.get("estimate") or {}).get("restoreNowSeconds"),
     )

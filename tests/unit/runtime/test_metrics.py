@@ -223,6 +223,10 @@ def test_why_a_database_is_not_proven_decides_what_is_alerted_on(
     assert value(metrics, "databosun_database_proven", **at) == 0.0
     assert value(metrics, "databosun_database_drill_failed", **at) == failed
     assert value(metrics, "databosun_database_drill_overdue", **at) == overdue
+    assert value(metrics, "databosun_database_drills", **at) == drills
+    suspended = {**status, "drills": [{"name": "weekly", "uid": "u", "suspended": True}]}
+    metrics.objects.put("Database", "shop", "orders", database_series({**DATABASE, "status": suspended}))
+    assert value(metrics, "databosun_database_drills", **at) == 0.0
     assert value(metrics, "databosun_database_rto_seconds", **at) is None
 
 

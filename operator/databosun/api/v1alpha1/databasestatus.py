@@ -92,6 +92,7 @@ class LastProven(Model):
     restore_bytes: int | None = Field(default=None, description="Stored bytes that it read.")
     replayed: bool = Field(default=False, description="Whether it went on to a point of the shipped log.")
     passed: bool = Field(description="Whether all critical checks passed.")
+    system_identifier: Identifier | None = Field(default=None, description="The server that its backup is of.")
 
 
 class FailedOver(Model):

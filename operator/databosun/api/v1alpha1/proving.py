@@ -103,6 +103,7 @@ class ChosenBackup(Model):
     restore_bytes: int | None = Field(default=None, description="Stored bytes that restoring it reads, with its chain.")
     engine_version: Identifier | None = Field(default=None, description="Version of the server that it is of.")
     storage: Identifier | None = Field(default=None, description="The BackupStorage that holds it.")
+    system_identifier: Identifier | None = Field(default=None, description="The server that it is of.")
     unverified: bool = Field(
         default=False, description="True: nothing but the store itself vouches for its manifest, so it may be forged."
     )
