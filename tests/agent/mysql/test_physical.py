@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -318,7 +318,7 @@ def test_it_waits_no_longer_for_a_lock_than_other_backups(shared: MariaServer, w
     with seeing(lambda _, sent: seen.extend(sent)):
         back_up(target_of(shared, mount=shared.folder), workplace, method=Method.PHYSICAL)
     waits = [int(one.rpartition("=")[2]) for one in seen if "lock_wait_timeout" in one]
-    assert len(waits) == 4
+    assert len(waits) == 5
     assert max(waits) == 60
     assert seen[seen.index("BACKUP STAGE BLOCK_COMMIT") - 1].endswith("lock_wait_timeout=15")
 
@@ -417,6 +417,51 @@ def test_the_server_does_not_wait_for_a_copy_that_stands_still(
     with seeing(commits.see), pytest.raises(WorldFault, match="nothing could be committed") as caught:
         back_up(target_of(talkative, mount=talkative.folder), workplace, method=Method.PHYSICAL)
     assert caught.value.reason == "LockTimeout"
+    eventually("no session is left", lambda: sessions(talkative) == 0)
+
+
+def changing(server: MariaServer, statements: str) -> AbstractContextManager[None]:
+    """Once the program has copied tables that follow no transactions and are not in use, and DDL is possible still."""
+    return seeing(lambda _, sent: server.sql(statements, "shop") if sent[-1] == take._FLUSH else None)
+
+
+def test_tables_that_go_while_they_are_copied_are_gone(
+    talkative: MariaServer, files_of: Callable[[MariaServer], MariaFilesYard]
+) -> None:
+    """Those that follow no transactions are copied first, and what became of them is told at the end of the stream."""
+    make = "CREATE OR REPLACE TABLE {} (i INT) ENGINE = Aria;\nINSERT INTO {} VALUES (1)"
+    talkative.sql(";\n".join(make.replace("{}", name) for name in ("a_goes", "a_changes", "a_stays", "a_anew")), "shop")
+    yard = files_of(talkative)
+    statements = (
+        "DROP TABLE a_goes;\nALTER TABLE a_changes ADD COLUMN j INT DEFAULT 4;\nDROP TABLE a_anew;\n"
+        "CREATE TABLE a_anew (i INT) ENGINE = Aria;\nINSERT INTO a_anew VALUES (5), (6)"
+    )
+    with changing(talkative, statements):
+        yard.back_up("orders-1")
+    pod = yard.pod()
+    done = yard.restore("orders-1", pod=pod)
+    assert done.result.restore, done.output[-3000:]
+    with served(pod.restored / done.result.restore.data_directory) as other:
+        assert other.sql("SHOW TABLES LIKE 'a\\_%'", "shop") == [("a_anew",), ("a_changes",), ("a_stays",)]
+        query = "SELECT i, j, (SELECT i FROM a_stays), (SELECT SUM(i) FROM a_anew) FROM a_changes"
+        assert other.sql(query, "shop") == [(1, 4, 1, 11)]
+
+
+@pytest.mark.parametrize(
+    ("engine", "change"),
+    [
+        ("Aria", "RENAME TABLE moves TO moved;\nRENAME TABLE moved TO moves"),
+        ("MyISAM", "DROP TABLE moves;\nCREATE TABLE moves (i INT) ENGINE = MyISAM"),
+    ],
+)
+def test_what_the_program_would_lose_or_break_is_no_backup(
+    talkative: MariaServer, workplace: Path, engine: str, change: str
+) -> None:
+    """Seen with 10.11.19, which says `completed OK!`: the one is marked as crashed then, the other is not there."""
+    talkative.sql(f"CREATE OR REPLACE TABLE moves (i INT) ENGINE = {engine};\nINSERT INTO moves VALUES (1)", "shop")
+    with changing(talkative, change), pytest.raises(WorldFault, match="shop/moves was copied") as caught:
+        back_up(target_of(talkative, mount=talkative.folder), workplace, method=Method.PHYSICAL)
+    assert caught.value.reason == "SchemaChanged"
     eventually("no session is left", lambda: sessions(talkative) == 0)
 
 

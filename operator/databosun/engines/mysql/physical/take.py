@@ -44,11 +44,15 @@ _WAIT = re.compile(r"\s*SET SESSION lock_wait_timeout\s*=\s*\d+\s*", re.IGNORECA
 _WAIT_SECONDS = 60
 # The stages in which others wait, and for how many seconds at most: the server itself ends a session that is silent for
 # longer, also where this process stands still or its node is gone, and goes on.
-_BLOCK_DDL, _BLOCK_COMMIT, _END = "BACKUP STAGE BLOCK_DDL", "BACKUP STAGE BLOCK_COMMIT", "BACKUP STAGE END"
-_MOST_SECONDS = {_BLOCK_DDL: 300, _BLOCK_COMMIT: 15, _END: 2147483}
+_FLUSH, _BLOCK_DDL = "BACKUP STAGE FLUSH", "BACKUP STAGE BLOCK_DDL"
+_BLOCK_COMMIT, _END = "BACKUP STAGE BLOCK_COMMIT", "BACKUP STAGE END"
+_MOST_SECONDS = {_FLUSH: 300, _BLOCK_DDL: 300, _BLOCK_COMMIT: 15, _END: 2147483}
+_NOT_TRANSACTIONAL = (
+    "who wrote to tables that follow no transactions (MyISAM, Aria) had to wait: turn large ones into InnoDB"
+)
 _WAITED = {
-    _BLOCK_DDL: "nobody could write to tables that follow no transactions (MyISAM, Aria), nor define any: turn large "
-    "ones into InnoDB",
+    _FLUSH: _NOT_TRANSACTIONAL,
+    _BLOCK_DDL: _NOT_TRANSACTIONAL,
     _BLOCK_COMMIT: "nothing could be committed: see whether the disk of the server, the Job's scratch or its processor "
     "are overloaded",
 }
