@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
@@ -18,6 +19,8 @@ from databosun.engines.redis.server import ServerFacts, gather_server
 
 Owner = tuple[str, Ranges, int]
 """A master by its id, its slots, and the epoch in which it got them."""
+
+_MOVES = re.compile(rb"^cmdstat_migrate:calls=(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +39,18 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class Shards:
     """A whole cluster: each slot in one shard, by the word of every master, and none on its way. `asked`: who was asked
-    first, whose address those that know none of their own are at."""
+    first, whose address those that know none of their own are at. `moves`: how many keys each master had moved away."""
 
     target: Target
     asked: Endpoint
     sources: tuple[Source, ...]
     owners: frozenset[Owner]
+    moves: Mapping[str, int]
 
     def demand_unchanged(self, pulse: Callable[[], None]) -> None:
         """WorldFault(ClusterChanged): a slot may be in two copies by now, or in none."""
         try:
-            now = _agreed(self.target, self.asked, [one.shard for one in self.sources], pulse)
+            now, moves = _agreed(self.target, self.asked, [one.shard for one in self.sources], pulse)
         except DatabosunError as fault:
             message = (
                 f"whether the shards are what they were cannot be said: {fault.message}; the next attempt looks anew"
@@ -57,6 +61,13 @@ class Shards:
             message = (
                 f"while the shards were copied, the masters of slots {' and '.join(changed)} changed: a slot might be "
                 "in two copies, or in none; the next attempt looks anew"
+            )
+            raise WorldFault(Reason.CLUSTER_CHANGED, message)
+        if moves != self.moves:  # a slot that was on its way, and put back, has the epoch that it had
+            named = " and ".join(name for name, count in moves.items() if count != self.moves.get(name))
+            message = (
+                f"while the shards were copied, {named} moved keys to another master (MIGRATE), or its statistics were "
+                "reset: a key might be in two copies, or in none; the next attempt looks anew"
             )
             raise WorldFault(Reason.CLUSTER_CHANGED, message)
 
@@ -70,9 +81,9 @@ def find_shards(target: Target, facts: ServerFacts, pulse: Callable[[], None] = 
     if told:
         message = f"by the word of {facts.endpoint}, {told}; a backup holds each slot once: mend the cluster"
         raise WorldFault(Reason.SERVER_NOT_READY, message)
-    owners = _agreed(target, facts.endpoint, shards, pulse)
+    owners, moves = _agreed(target, facts.endpoint, shards, pulse)
     sources = tuple(Source(shard, _choose(target, facts.endpoint, shard, pulse)) for shard in shards)
-    return Shards(target, facts.endpoint, sources, owners)
+    return Shards(target, facts.endpoint, sources, owners, moves)
 
 
 def ask_view(wire: Wire, target: Target) -> View:
@@ -90,13 +101,18 @@ def ask_view(wire: Wire, target: Target) -> View:
         raise WorldFault(Reason.PROTOCOL_ERROR, f"{wire.where}: {error}") from error
 
 
-def _agreed(target: Target, asked: Endpoint, shards: Sequence[Shard], pulse: Callable[[], None]) -> frozenset[Owner]:
-    """Who serves what, by the word of every master: only a slot's own master knows that it is on its way."""
+def _agreed(
+    target: Target, asked: Endpoint, shards: Sequence[Shard], pulse: Callable[[], None]
+) -> tuple[frozenset[Owner], Mapping[str, int]]:
+    """Who serves what, by the word of every master: only a slot's own master knows that it is on its way; and how often
+    each has moved keys away."""
     views: dict[str, View] = {}
+    moves: dict[str, int] = {}
     for shard in shards:
         endpoint = _places(asked, shard.master)[0]
         with open_wire(target, endpoint, pulse) as wire, guarded(f"asking {endpoint}", target.credentials.username):
             view = views[str(endpoint)] = ask_view(wire, target)
+            moves[str(endpoint)] = _count_moves(wire)
         if view.myself is not None and view.myself.moving:
             slots = range_text([(slot, slot) for slot in view.myself.moving[:3]])
             message = f"{endpoint} says that slots {slots} are being moved; the next attempt looks anew"
@@ -106,7 +122,13 @@ def _agreed(target: Target, asked: Endpoint, shards: Sequence[Shard], pulse: Cal
     if len(set(said.values())) > 1:
         message = f"{', '.join(said)} do not agree on who serves which slots; the next attempt looks anew"
         raise WorldFault(Reason.SERVER_NOT_READY, message)
-    return next(iter(said.values()))
+    return next(iter(said.values())), moves
+
+
+def _count_moves(wire: Wire) -> int:
+    said = wire.call("INFO", "commandstats")
+    found = _MOVES.search(said) if isinstance(said, bytes) else None
+    return int(found[1]) if found else 0
 
 
 def _choose(target: Target, asked: Endpoint, shard: Shard, pulse: Callable[[], None]) -> ServerFacts:
