@@ -28,9 +28,9 @@ from databosun.api.failover import (
     FailoverResult,
     FailoverStep,
     FailoverTask,
-    ProbeOrder,
     ProviderTarget,
 )
+from databosun.api.failoverprobe import ProbeOrder
 from databosun.api.injection import InjectedFault
 from databosun.api.result import Outcome, Result
 from databosun.api.targets import DatabaseTarget
@@ -77,7 +77,8 @@ class FailoverJob:
 
     def run(self, step: FailoverStep, plan: FailoverPlan | None = None, **more: Any) -> Result:
         """One Job."""
-        probe = ProbeOrder(writes_per_second=more.pop("rate", 20.0), clients=more.pop("clients", 4))
+        paths = more.pop("paths", [])
+        probe = ProbeOrder(writes_per_second=more.pop("rate", 20.0), clients=more.pop("clients", 4), paths=paths)
         given: dict[str, Any] = {
             "id": "test-1", "uid": self.uid, "step": step, "mode": self.mode, "provider": self.provider, "plan": plan,
             "fault": self.fault, "probe": probe, "rejoin_seconds": 60.0, **more,

@@ -199,6 +199,11 @@ class PatroniYard:
         found = self._leader()
         return found.name if found else None
 
+    def place(self) -> tuple[str, int] | None:
+        """Where whoever leads takes clients."""
+        found = self._leader()
+        return (found.host, found.port) if found else None
+
     @property
     def replicas(self) -> list[Node]:
         """All others."""

@@ -11,14 +11,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from databosun.api.failoverprobe import (
+    MAX_CLIENTS_TOLD,
+    MAX_INSTANCES,
+    MAX_PATHS,
+    ClientSeen,
+    InstanceSeen,
+    PathSeen,
+    ProbeOrder,
+)
 from databosun.api.injection import InjectedFault
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant, Line, Message, first, last
 
 MAX_MEMBERS = 32
 MAX_EVENTS = 200
-MAX_CLIENTS = 64
-MAX_ERRORS = 32
 
 
 class FailoverMode(StrEnum):
@@ -136,27 +143,6 @@ class TimelineEvent(Model):
     note: Line | None = None
 
 
-class ErrorClass(Model):
-    """Errors of one sort that clients saw."""
-
-    kind: Line = Field(description="The engine's own code or word: 57P01, READONLY, ConnectionReset.")
-    count: int
-    example: Line | None = None
-
-
-class ClientSeen(Model):
-    """One writer."""
-
-    client: Line
-    path: Line = Field(description="Name of the path that it wrote through.")
-    acknowledged: int
-    longest_gap_seconds: float | None = Field(default=None, description="Between two acknowledgements.")
-    first_success_seconds: float | None = Field(
-        default=None, description="From the order to switch to its first write that the new primary acknowledged."
-    )
-    errors: Annotated[list[ErrorClass], Field(max_length=MAX_ERRORS), first(MAX_ERRORS)] = Field(default_factory=list)
-
-
 class FailoverMeasured(Model):
     """What the ledger says. Unknown outcomes never count as lost."""
 
@@ -206,23 +192,6 @@ class GuardLimits(Model):
     max_lag_bytes: int | None = None
     max_lag_seconds: float | None = None
     candidate_consistent: bool = True
-
-
-class ProbePath(Model):
-    """A way that clients take to the database, beside that of its connection."""
-
-    name: str
-    host: str
-    port: int
-
-
-class ProbeOrder(Model):
-    """How the writers write. `table`: of its own; a prefix of keys in Redis."""
-
-    writes_per_second: float = Field(default=20.0, description="Of each client.")
-    clients: int = Field(default=4, description="Of each path.")
-    table: str = "databosun_probe"
-    paths: list[ProbePath] = Field(default_factory=list, max_length=8)
 
 
 class ActAsked(Model):
@@ -289,7 +258,11 @@ class FailoverResult(Model):
         default_factory=list
     )
     measured: FailoverMeasured | None = None
-    clients: Annotated[list[ClientSeen], Field(max_length=MAX_CLIENTS), first(MAX_CLIENTS)] = Field(
+    clients: Annotated[list[ClientSeen], Field(max_length=MAX_CLIENTS_TOLD), first(MAX_CLIENTS_TOLD)] = Field(
+        default_factory=list
+    )
+    paths: Annotated[list[PathSeen], Field(max_length=MAX_PATHS), first(MAX_PATHS)] = Field(default_factory=list)
+    instances: Annotated[list[InstanceSeen], Field(max_length=MAX_INSTANCES), first(MAX_INSTANCES)] = Field(
         default_factory=list
     )
     settled: bool = True

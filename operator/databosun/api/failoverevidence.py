@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from databosun.api.evidence import EvidenceSignature, MeasuredOn
-from databosun.api.failover import FailoverPlan, FailoverResult, GuardLimits, ProbeOrder
+from databosun.api.failover import FailoverPlan, FailoverResult, GuardLimits
+from databosun.api.failoverprobe import ProbeOrder
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant
 

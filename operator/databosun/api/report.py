@@ -179,6 +179,7 @@ class ReportFailover(Model):
     candidate: str | None = Field(default=None, description="Who took over.")
     write_downtime: float | None = None
     write_downtime_objective: float | None = None
+    paths: dict[str, float] = Field(default_factory=dict, description="Of each way, where clients took several.")
     rejoin: float | None = None
     acknowledged: int | None = None
     lost: int | None = Field(default=None, description="Acknowledged writes that are gone.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from databosun.api.failoverprobe import ErrorName
+from databosun.api.v1alpha1.failoverseen import ErrorSeen, PathResult
 from databosun.api.v1alpha1.failovertestrun import FailoverPhase
 from databosun.cli.consenting import Ask, Shown, agree, demand_hash
 from databosun.cli.following import Run, tell_failure
@@ -86,11 +89,27 @@ def _figures(seen: SeenFailoverRun) -> list[str]:
             seconds = found.recovered_milliseconds / 1000
             lines.append(f"  nobody was promoted: {status.plan.primary} took writes again after {seconds:.1f} s")
         lines += [f"  split brain: {proof}" for proof in found.split_brain]
+    lines += [_path(one) for one in status.paths or []]
     for client in status.clients or []:
-        met = ", ".join(f"{error.kind} x{error.count}" for error in client.errors) or "no errors"
-        lines.append(f"  client {client.name} ({client.path}): {met}")
+        lines.append(f"  client {client.name} ({client.path}): {_met(client.errors)}")
     lines += [f"  evidence: {status.evidence.uri}"] if status.evidence else []
     return lines + [f"  {note}" for note in status.notes or []]
+
+
+def _path(path: PathResult) -> str:
+    """One way, and what retries of an application there must survive."""
+    back = path.all_succeeded_milliseconds
+    again = "not all wrote again" if back is None else f"all wrote again after {back / 1000:.1f} s"
+    return (
+        f"  path {path.name} ({path.kind}, {path.clients} clients): no write for"
+        f" {path.write_downtime or 'an unknown time'}, {again}; {path.failed} refused, {path.unknown} unknown,"
+        f" {path.broken_connections} connections broken; {_met(path.errors)}"
+    )
+
+
+def _met(errors: Sequence[ErrorSeen]) -> str:
+    told = [f"{one.kind if one.name is ErrorName.OTHER else f'{one.name} ({one.kind})'} x{one.count}" for one in errors]
+    return ", ".join(told) or "no errors"
 
 
 def _show(session: Session, seen: SeenFailoverRun) -> None:

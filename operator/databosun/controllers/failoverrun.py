@@ -34,7 +34,7 @@ from databosun.domain.failovercnpg import CLOUD_NATIVE_PG, ClusterFacts, cluster
 from databosun.domain.failoverguards import Backups, Circumstances, backup_guards, broken, not_yet
 from databosun.domain.failoverorder import FAILOVER_RUN, FailoverFacts, FailoverOrder
 from databosun.domain.failoverrun import decide_failover
-from databosun.domain.failovertest import EffectiveFailover, effective_failover, provider_target
+from databosun.domain.failovertest import EffectiveFailover, demand_testable, effective_failover
 from databosun.domain.interlock import Operation
 from databosun.domain.plan import LABEL_DATABASE_UID, LABEL_FINISHED, Plan, PostEvent
 from databosun.domain.requests import database_target, storage_target
@@ -209,7 +209,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
         self, database: SeenDatabase, test: SeenFailoverTest, storage: SeenStorage, effective: EffectiveFailover
     ) -> FailoverOrder:
         context, spec, engine = self._context, test.spec, database.spec.engine
-        provider = provider_target(database.meta.name, database.spec, spec.mode)
+        provider = demand_testable(database.meta.name, database.spec, spec)
         version = database.status.engine_version or database.spec.version
         login = _writers(database.spec, spec)
         target, secrets = database_target(database.meta.named, login, CAPABILITIES[engine].port, version)

@@ -14,7 +14,7 @@ from databosun.controllers.timetables import ended, policy_facts, timetable, und
 from databosun.domain.database import Timetabled
 from databosun.domain.errors import UserFault
 from databosun.domain.failoversummary import EndedTest, TestFacts, beyond_failover_history, decide_test
-from databosun.domain.failovertest import create_failover_run, effective_failover, provider_target
+from databosun.domain.failovertest import create_failover_run, demand_testable, effective_failover
 from databosun.domain.plan import ANNOTATION_RUN_NOW, Plan
 from databosun.kube.resources import FAILOVER_TEST_RUNS, FAILOVER_TESTS
 from databosun.runtime.queue import Key
@@ -65,7 +65,7 @@ class FailoverTestController(PolicyKind[SeenFailoverTest]):
         try:
             database = read.database(body)
             effective_failover(seen.spec)
-            provider_target(name, database.spec, seen.spec.mode)
+            demand_testable(name, database.spec, seen.spec)
         except UserFault as fault:
             return None, (fault.reason, fault.message)
         storage = seen.spec.evidence.storage_ref.name

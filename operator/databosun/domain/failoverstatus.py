@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from databosun.api.failover import (
-    ClientSeen,
-    FailoverMeasured,
-    FailoverResult,
-    FailoverVerdict,
-    GuardResult,
-    Topology,
-)
+from databosun.api.failover import FailoverMeasured, FailoverResult, FailoverVerdict, GuardResult, Topology
+from databosun.api.failoverprobe import ClientSeen, ErrorClass, InstanceSeen, PathSeen
 from databosun.api.v1alpha1.databasestatus import FailedOver
+from databosun.api.v1alpha1.failoverseen import ClientResult, ErrorSeen, FailoverMeasurement, InstanceResult, PathResult
 from databosun.api.v1alpha1.failovertestrun import (
     FAILOVER_FINAL,
-    ClientResult,
-    ErrorSeen,
     FailoverEvent,
-    FailoverMeasurement,
     FailoverPhase,
     FailoverTestRunStatus,
     GuardSeen,
@@ -47,6 +39,8 @@ def found(result: FailoverResult, storage: str | None) -> dict[str, Any]:
         "timeline": [FailoverEvent(**one.model_dump()) for one in result.timeline] or None,
         "result": _measurement(result.measured),
         "clients": _clients(result.clients),
+        "paths": [_path(one) for one in result.paths] or None,
+        "instances": [_instance(one) for one in result.instances] or None,
         "evidence": _record(result, storage),
         "notes": list(dict.fromkeys(result.notes))[:16] or None,
     }
@@ -125,15 +119,47 @@ def _clients(seen: list[ClientSeen]) -> list[ClientResult] | None:
     return [_client(one) for one in seen] or None
 
 
+def _errors(seen: list[ErrorClass]) -> list[ErrorSeen]:
+    return list({error.kind: ErrorSeen(**error.model_dump()) for error in seen}.values())
+
+
+def _path(one: PathSeen) -> PathResult:
+    down = one.write_downtime_seconds
+    return PathResult(
+        name=one.name,
+        kind=one.kind,
+        clients=one.clients,
+        acknowledged=one.acknowledged,
+        failed=one.failed,
+        unknown=one.unknown,
+        broken_connections=one.broken_connections,
+        write_downtime_milliseconds=_millis(down),
+        write_downtime=for_people(down) if down is not None else None,
+        first_success_milliseconds=_millis(one.first_success_seconds),
+        all_succeeded_milliseconds=_millis(one.all_succeeded_seconds),
+        errors=_errors(one.errors),
+    )
+
+
+def _instance(one: InstanceSeen) -> InstanceResult:
+    return InstanceResult(
+        name=one.name,
+        asked=one.asked,
+        took_writes=one.took_writes,
+        last_milliseconds=_millis(one.last_seconds),
+        first_milliseconds=_millis(one.first_seconds),
+        errors=_errors(one.errors),
+    )
+
+
 def _client(one: ClientSeen) -> ClientResult:
-    errors = {error.kind: ErrorSeen(**error.model_dump()) for error in one.errors}
     return ClientResult(
         name=one.client,
         path=one.path,
         acknowledged=one.acknowledged,
         longest_gap_milliseconds=_millis(one.longest_gap_seconds),
         first_success_milliseconds=_millis(one.first_success_seconds),
-        errors=list(errors.values()),
+        errors=_errors(one.errors),
     )
 
 

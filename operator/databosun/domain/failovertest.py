@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from databosun.api.failover import FailoverMode, GuardLimits, ProbeOrder, ProbePath, ProviderTarget
+from databosun.api.failover import FailoverMode, GuardLimits, ProviderTarget
+from databosun.api.failoverprobe import SERVICE, PathKind, ProbeOrder, ProbePath
 from databosun.api.injection import InjectedFault
 from databosun.api.quantities import parse_quantity
 from databosun.api.v1alpha1.database import DatabaseSpec, EngineName
@@ -138,6 +139,20 @@ def provider_target(name: str, spec: DatabaseSpec, mode: FailoverMode) -> Provid
     )
 
 
+def demand_testable(name: str, database: DatabaseSpec, test: FailoverTestSpec) -> ProviderTarget:
+    """As `provider_target`; UserFault also where the database does not go with what the test asks."""
+    target = provider_target(name, database, test.mode)
+    pooler = next((one for one in test.probe.paths if one.kind is PathKind.POOLER), None)
+    if pooler is not None and database.engine is not EngineName.POSTGRESQL:
+        message = (
+            f"spec.probe.paths: {pooler.name} is of kind {pooler.kind}, and Database {name} of engine "
+            f"{database.engine}: only on PostgreSQL does each write say which node took it; take that path out, or let "
+            "it be of kind Service where it keeps a session at the server that it met"
+        )
+        raise invalid_spec(message)
+    return target
+
+
 def _known() -> str:
     return ", ".join(f"{one} ({', '.join(engines)})" for one, engines in PROVIDERS.items())
 
@@ -177,10 +192,13 @@ def _guards(spec: FailoverTestSpec) -> GuardLimits:
 
 
 def _probe(spec: FailoverTestSpec) -> ProbeOrder:
+    if any(one.name == SERVICE for one in spec.probe.paths):
+        message = f"spec.probe.paths: {SERVICE} is the name of the way of the Database's connection; name it otherwise"
+        raise invalid_spec(message)
     probe: dict[str, Any] = {
         "writes_per_second": float(spec.probe.writes_per_second),
         "clients": spec.probe.clients,
         "table": spec.probe.table,
-        "paths": [ProbePath(name=one.name, host=one.host, port=one.port) for one in spec.probe.paths],
+        "paths": [ProbePath(name=one.name, host=one.host, port=one.port, kind=one.kind) for one in spec.probe.paths],
     }
     return ProbeOrder(**probe)

@@ -155,6 +155,12 @@ class History:
         """By name."""
         return self._clients
 
+    def only(self, names: Iterable[str]) -> History:
+        """A view of some clients."""
+        view = History()
+        view._names, view._clients = self._names, {name: self._clients[name] for name in names}
+        return view
+
     def __iter__(self) -> Iterator[Write]:
         """Every write, client by client, in the order of each."""
         return (write for client in self._clients.values() for write in client)

@@ -138,9 +138,9 @@ def judge(
         acknowledged=sum(one.acknowledged for one in clients),
         failed=sum(one.failed for one in clients),
         unknown=sum(one.unknown for one in clients),
-        before=sum(at < span.since for at in _all_acks(history)),
+        before=before(history, span),
         downtime=downtime(history, span),
-        blind=_blind(history, span),
+        blind=blind(history, span),
         losses=losses,
         unexplained=_unexplained(history, backs),
         split_brain=find_split_brain([*map(_claims, history.clients.values()), *sightings], span.handovers),
@@ -151,6 +151,11 @@ def judge(
 def downtime(history: History, span: Span) -> Gap:
     """The longest time in which no client was acknowledged anything."""
     return longest_gap(_all_acks(history), span)
+
+
+def before(history: History, span: Span) -> int:
+    """How many writes were acknowledged before the span."""
+    return sum(at < span.since for at in _all_acks(history))
 
 
 def longest_gap(acked: Iterable[float], span: Span) -> Gap:
@@ -190,7 +195,7 @@ def _unexplained(history: History, backs: Sequence[ReadBack]) -> int:
     return len(found)
 
 
-def _blind(history: History, span: Span) -> float:
+def blind(history: History, span: Span) -> float:
     """Nothing was on its way: whatever happened then, nobody would have noticed."""
     longest, seen = 0.0, span.since
     for began, ended in heapq.merge(*(_intervals(client, span) for client in history.clients.values())):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from databosun.api.failover import FailoverVerdict
 from databosun.domain.ledger import Claim
 from databosun.domain.ledgerjudge import Judged
+from databosun.domain.ledgerpaths import PathFigures
 
 
 class FailoverReason(StrEnum):
@@ -45,7 +46,7 @@ class MoveFacts:
 
     `read_backs`: how many of the two there are. `divergence`: proofs beside the ledger's. `switch_fault`: why the move
     was not made to its end, after clients may have noticed it. `unseen`: why a fault was none. `again`: the primary
-    that took writes again after a fault, nobody else having been promoted.
+    that took writes again after a fault, nobody else having been promoted. `paths`: each is held to the objective.
     """
 
     objectives: Objectives
@@ -57,6 +58,7 @@ class MoveFacts:
     switch_fault: str | None = None
     unseen: str | None = None
     again: str | None = None
+    paths: Sequence[PathFigures] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +107,26 @@ def _proven_wrong(facts: MoveFacts) -> Decided | None:
             f"{objectives.write_downtime:g} s are allowed"
         )
         return _failed(FailoverReason.DOWNTIME_EXCEEDED, message)
+    if (too_long := _too_long_by_a_path(facts)) is not None:
+        return too_long
     if facts.rejoin_seconds is None and facts.missing is not None:
         late = "the old primary did not rejoin" if facts.again is None else "not all was as before"
         message = f"{late} within {objectives.rejoin:g} s: {facts.missing}"
         return _failed(FailoverReason.NOT_REJOINED, message)
+    return None
+
+
+def _too_long_by_a_path(facts: MoveFacts) -> Decided | None:
+    """An application knows one way only: that others could write is of no use to it."""
+    allowed = facts.objectives.write_downtime
+    for path in facts.paths:
+        if path.before and path.downtime.seconds - path.blind > allowed:
+            never = "" if path.downtime.resumed else ", and could not until the end"
+            message = (
+                f"by path {path.name} no client could write for {path.downtime.seconds:.2f} s{never}; at most "
+                f"{allowed:g} s are allowed"
+            )
+            return _failed(FailoverReason.DOWNTIME_EXCEEDED, message)
     return None
 
 
@@ -123,10 +141,12 @@ def _unproven(facts: MoveFacts) -> Decided | None:
             f"{judged.losses.unchecked} acknowledged writes were never looked for; {facts.read_backs} of 2 read-backs"
         )
         return _inconclusive(FailoverReason.NOT_READ_BACK, message)
-    if judged.downtime.seconds > facts.objectives.write_downtime:
+    seen = [(judged.downtime, judged.blind), *((one.downtime, one.blind) for one in facts.paths)]
+    late = next((one for one in seen if one[0].seconds > facts.objectives.write_downtime), None)
+    if late is not None:
         message = (
-            f"no write was acknowledged for {judged.downtime.seconds:.2f} s, and none was on its way for "
-            f"{judged.blind:.2f} s of the test: the agent had too little CPU, or wrote too seldom, to tell"
+            f"no write was acknowledged for {late[0].seconds:.2f} s, and none was on its way for "
+            f"{late[1]:.2f} s of the test: the agent had too little CPU, or wrote too seldom, to tell"
         )
         return _inconclusive(FailoverReason.PROBE_STALLED, message)
     return None
@@ -143,9 +163,11 @@ def _passed(facts: MoveFacts) -> Decided:
         if facts.again is None
         else f"nobody was promoted: {facts.again} took writes again, and all was as before after {seconds:.1f} s"
     )
+    worst = max(facts.paths, key=lambda one: one.downtime.seconds, default=None)
+    by_path = f" ({worst.downtime.seconds:.2f} s by path {worst.name})" if worst and len(facts.paths) > 1 else ""
     message = (
-        f"no client could write for {judged.downtime.seconds:.2f} s; {lost} of {judged.acknowledged} acknowledged "
-        f"writes are lost; {then}"
+        f"no client could write for {judged.downtime.seconds:.2f} s{by_path}; {lost} of {judged.acknowledged} "
+        f"acknowledged writes are lost; {then}"
     )
     return Decided(FailoverVerdict.PASSED, FailoverReason.PASSED, message)
 

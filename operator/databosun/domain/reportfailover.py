@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,6 +34,12 @@ def failovers_of(
     return sorted(shown, key=lambda one: (one.at, one.run), reverse=True)
 
 
+def by_path(told: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    """Seconds by way; nothing where there is but one, whose figure is that of the test."""
+    found = {name: seconds for name, seconds in told if seconds is not None}
+    return found if len(found) > 1 else {}
+
+
 def _of_record(record: FailoverRecord, run: KnownFailover | None) -> ReportFailover:
     evidence, result, measured = record.evidence, record.evidence.result, record.evidence.result.measured
     problems = list(record.problems)
@@ -53,6 +59,7 @@ def _of_record(record: FailoverRecord, run: KnownFailover | None) -> ReportFailo
         primary=result.primary,
         candidate=result.candidate,
         write_downtime=measured.write_downtime_seconds if measured else None,
+        paths=by_path((one.name, one.write_downtime_seconds) for one in result.paths),
         write_downtime_objective=evidence.asked.write_downtime_seconds,
         rejoin=measured.rejoin_seconds if measured else None,
         acknowledged=measured.acknowledged if measured else None,

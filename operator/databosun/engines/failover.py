@@ -13,11 +13,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, ProbePath, ProviderTarget, Topology
+from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, ProviderTarget, Topology
+from databosun.api.failoverprobe import ErrorName, ProbePath
 from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.errors import DatabosunError, UserFault
 from databosun.domain.ledger import Fate
 from databosun.engines.base import Credentials, Target
+from databosun.engines.clienterrors import name_by_word
 
 STATEFUL_SET = "StatefulSet"
 CLOUD_NATIVE_PG = "CloudNativePG"
@@ -90,18 +92,20 @@ class Site:
 
 
 class ProbeError(Exception):
-    """What a client was told. `kind`: the engine's own code or word. `broken`: the session is of no use any more."""
+    """What a client was told. `kind`: the engine's own code or word, `name`: what it is in the words that all share.
+    `broken`: the session is of no use any more."""
 
-    def __init__(self, kind: str, said: str, fate: Fate, *, broken: bool) -> None:
+    def __init__(self, kind: str, said: str, fate: Fate, *, broken: bool, name: ErrorName | None = None) -> None:
         super().__init__(f"{kind}: {said}")
         self.kind = kind
+        self.name = name or name_by_word(kind)
         self.fate = fate
         self.broken = broken
 
 
 class ProbeSession(Protocol):
-    """One connection of a client. `node`: the member that answered last, by its name in the topology; None: not
-    known."""
+    """One connection of a client. `node`: the member that acknowledged the last write, by its name in the topology;
+    None: not known. A pooler may send each write to another one: so where an engine can ask, the write itself does."""
 
     node: str | None
 

@@ -23,6 +23,7 @@ from databosun.api.failover import (
     ProviderMember,
     ProviderTarget,
 )
+from databosun.api.failoverprobe import ErrorName, PathKind, ProbePath
 from databosun.api.injection import FaultKind, InjectedFault
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import Fate
@@ -31,7 +32,8 @@ from databosun.engines.failover import FailoverFault, FailoverProvider, Operator
 from databosun.engines.postgresql.failover import rest, switch
 from databosun.engines.postgresql.failover.provider import PatroniProvider
 from support.failoverjob import RUN
-from support.patroniyard import MOVER, PROBE, SCHEMA, TTL, Node, PatroniYard
+from support.patroniyard import MOVER, PROBE, PROBE_PASSWORD, SCHEMA, TTL, Node, PatroniYard
+from support.pgbouncer import PgBouncer
 from support.pgserver import kill_postmaster
 from support.waiting import eventually
 
@@ -52,16 +54,30 @@ def cluster() -> Iterator[PatroniYard]:
 
 
 @pytest.fixture
+def bouncer(yard: PatroniYard) -> Iterator[PgBouncer]:
+    """In transaction mode, before whoever leads."""
+    made = PgBouncer(PROBE, PROBE_PASSWORD)
+    try:
+        made.start(yard.leader.host, yard.leader.port)
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture
 def yard(cluster: PatroniYard) -> Iterator[PatroniYard]:
     yield cluster
     cluster.rest()
 
 
-def test_a_switchover_loses_nothing_and_leaves_nothing(yard: PatroniYard, tmp_path: Path) -> None:
+def test_a_switchover_loses_nothing_and_leaves_nothing(yard: PatroniYard, tmp_path: Path, bouncer: PgBouncer) -> None:
     job = yard.job(tmp_path)
     plan = job.plan()
     assert yard.leftovers() == []  # looking makes nothing
-    found = job.switch(plan, rate=50.0)
+    pooler = ProbePath(name="pooler", host="127.0.0.1", port=bouncer.port, kind=PathKind.POOLER)
+    with bouncer.following(yard.place):
+        found = job.switch(plan, rate=50.0, paths=[pooler])
+    _each_path_is_told(found)
     assert found.verdict is FailoverVerdict.PASSED, found
     measured = found.measured
     assert measured
@@ -393,6 +409,28 @@ def test_a_table_that_subscribers_would_be_sent_is_not_made(yard: PatroniYard, t
             provider.remove_probe()
     finally:
         yard.leader.sql("DROP PUBLICATION everything")
+
+
+def _each_path_is_told(found: FailoverResult) -> None:
+    service, pooled = found.paths
+    assert (service.name, service.kind, pooled.name, pooled.kind) == ("service", "Service", "pooler", "Pooler")
+    assert found.measured
+    assert sum(one.acknowledged for one in found.paths) == found.measured.acknowledged
+    for path in found.paths:
+        assert path.clients == 4
+        assert path.write_downtime_seconds is not None
+        assert path.write_downtime_seconds >= (found.measured.write_downtime_seconds or 0.0)
+        assert path.resumed
+        assert path.first_success_seconds is not None
+        assert path.all_succeeded_seconds is not None
+        assert path.first_success_seconds <= path.all_succeeded_seconds
+        assert sum(error.count for error in path.errors) == path.failed + path.unknown
+    assert {error.name for one in found.paths for error in one.errors} != {ErrorName.OTHER}
+    assert any(one.broken_connections for one in found.paths)
+    took = {one.name: one for one in found.instances}
+    assert (took[found.primary or ""].took_writes, took[found.candidate or ""].took_writes) > (0, 0)
+    assert took[found.candidate or ""].first_seconds
+    assert PROBE_PASSWORD not in found.model_dump_json()
 
 
 def failing(provider: FailoverProvider) -> dict[str, GuardResult]:

@@ -10,15 +10,8 @@ from typing import Any
 import pytest
 
 from databosun.agent.failovers.drive import Drive
-from databosun.api.failover import (
-    ActAnswer,
-    ActAsked,
-    FailoverMode,
-    FailoverResult,
-    FailoverVerdict,
-    MemberRole,
-    ProbePath,
-)
+from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverResult, FailoverVerdict, MemberRole
+from databosun.api.failoverprobe import ProbePath
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import Fate

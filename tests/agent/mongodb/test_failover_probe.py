@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from agent.mongodb.conftest import target_of
-from databosun.api.failover import FailoverMode, ProbePath, ProviderTarget
+from databosun.api.failover import FailoverMode, ProviderTarget
+from databosun.api.failoverprobe import ProbePath
 from databosun.domain.errors import UserFault
 from databosun.domain.ledger import Fate
 from databosun.engines.failover import FailoverFault, Operator, ProbeError, Site

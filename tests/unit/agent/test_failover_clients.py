@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from databosun.agent.failovers.clients import MOST_SHARE, SAMPLE_WRITES, Crowd, Way, rate_within
+from databosun.api.failoverprobe import ErrorName, PathKind
 from databosun.domain.ledger import Fate
 from databosun.engines.failover import ProbeError
 
@@ -94,3 +95,19 @@ def test_clients_stay_within_their_share(asked: float, clients: int, capacity: f
 def test_the_share_is_a_hundredth_whatever_is_asked_for() -> None:
     for asked, clients, capacity in itertools.product((1.0, 200.0), (1, 16), (10.0, 1e4, 1e6)):
         assert clients * rate_within(asked, clients, capacity) <= max(MOST_SHARE * capacity, 0.0) + 1e-9
+
+
+def test_a_way_by_which_nobody_gets_through_is_named_whatever_others_do() -> None:
+    server = Server()
+
+    def refuse(_: int) -> Server:
+        raise ProbeError("ConnectionRefused", "nobody listens", Fate.FAILED, broken=True)
+
+    crowd = Crowd(server.clock)
+    crowd.add_writers(Way("service", lambda _: server), 2)
+    crowd.add_writers(Way("pooler", refuse, PathKind.POOLER), 2)
+    crowd.sample()
+    (silent,) = crowd.silent_ways(0.0)
+    assert (silent.name, crowd.examples(silent)) == ("pooler", ["ConnectionRefused: nobody listens"])
+    assert crowd.writers[2].met["ConnectionRefused"][0] is ErrorName.CONNECTION_REFUSED
+    assert [one.broken for one in crowd.writers] == [0, 0, 0, 0]  # nobody was connected

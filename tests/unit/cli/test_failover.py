@@ -114,11 +114,17 @@ async def test_it_is_followed_until_it_waits_for_a_person_or_has_a_verdict(termi
     assert await failover.RUN.follow(terminal.session, "mine", None) == 0
     assert "it waits for consent: kubectl bosun approve -n shop --failover mine" in terminal.said
     figures = {"writeDowntime": "2.6s", "acknowledged": 400, "lost": 3, "splitBrain": ["n1 and n2 took writes"]}
-    client = {"name": "c1", "path": "service", "errors": [{"kind": "READONLY", "count": 4}]}
+    client = {"name": "c1", "path": "service", "errors": [{"kind": "Strange", "count": 4}]}
+    error = {"kind": "57P01", "name": "ShuttingDown", "count": 3, "unknown": 2}
+    path = {
+        "name": "pooler", "kind": "Pooler", "clients": 4, "failed": 1, "unknown": 2, "brokenConnections": 3,
+        "writeDowntime": "1.9s", "allSucceededMilliseconds": 2100, "errors": [error],
+    }  # fmt: skip
     failed = {
         "phase": "Failed",
         "result": figures,
         "clients": [client],
+        "paths": [path],
         "failure": {"reason": "WritesLost", "message": "3 writes are gone"},
     }
     run(terminal, phase="Running")
@@ -126,5 +132,9 @@ async def test_it_is_followed_until_it_waits_for_a_person_or_has_a_verdict(termi
     assert await failover.RUN.follow(terminal.session, "mine", None) == 1
     assert "no write for 2.6s; 400 acknowledged, 3 lost, 0 unknown" in terminal.said
     assert "split brain: n1 and n2 took writes" in terminal.said
-    assert "client c1 (service): READONLY x4" in terminal.said
+    assert "client c1 (service): Strange x4" in terminal.said
+    assert (
+        "path pooler (Pooler, 4 clients): no write for 1.9s, all wrote again after 2.1 s; 1 refused," in terminal.said
+    )
+    assert "2 unknown, 3 connections broken; ShuttingDown (57P01) x3" in terminal.said
     assert "WritesLost: 3 writes are gone" in terminal.noted

@@ -15,7 +15,7 @@ from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.domain.errors import UserFault
 from databosun.domain.failoverguards import broken
 from databosun.domain.failoverplan import make_plan
-from databosun.domain.failovertest import PROVIDERS, effective_failover, provider_target
+from databosun.domain.failovertest import PROVIDERS, demand_testable, effective_failover, provider_target
 from databosun.domain.timing import window_at
 from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverFault, Operator, Site
@@ -136,6 +136,23 @@ def test_a_cluster_of_cloudnativepg_is_named() -> None:
     }
     with pytest.raises(UserFault, match=r"spec\.replication\.clusterName must name its Cluster"):
         provider_target("orders", DatabaseSpec.model_validate(given), FailoverMode.PLANNED_SWITCHOVER)
+
+
+def test_a_pooler_is_for_an_engine_whose_writes_say_who_took_them() -> None:
+    path = {"name": "pooler", "kind": "Pooler", "host": "pooler", "port": 6432}
+    asked = spec(probe={"paths": [path]})
+    given: dict[str, Any] = {
+        "engine": "PostgreSQL", "connection": {"host": "a", "port": 1, "credentialsSecretRef": {"name": "s"}},
+        "replication": {"provider": "Patroni", "endpoints": ["http://a:8008"]},
+    }  # fmt: skip
+    assert demand_testable("orders", DatabaseSpec.model_validate(given), asked).provider == "Patroni"
+    given |= {"engine": "MariaDB", "replication": {"provider": "MariaDBReplication"}}
+    with pytest.raises(UserFault, match="only on PostgreSQL does each write say") as caught:
+        demand_testable("orders", DatabaseSpec.model_validate(given), asked)
+    assert caught.value.reason == "InvalidSpec"
+    assert effective_failover(asked).probe.paths[0].kind == "Pooler"
+    with pytest.raises(UserFault, match="service is the name of the way"):
+        effective_failover(spec(probe={"paths": [{**path, "name": "service"}]}))
 
 
 def test_a_partition_has_an_end() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from databosun.api.failover import FailoverVerdict
 from databosun.domain.ledger import Claim, Fate, Write
 from databosun.domain.ledgerjudge import Gap, Judged, Losses, Tally
+from databosun.domain.ledgerpaths import PathFigures
 from databosun.domain.ledgerturns import SplitBrain
 from databosun.domain.ledgerverdict import FailoverReason, MoveFacts, Objectives, decide_verdict, split_brain_lines
 
@@ -47,6 +49,27 @@ def test_all_well_passes_and_says_the_figures() -> None:
 def test_what_is_proven_to_be_wrong_fails(facts: MoveFacts, reason: FailoverReason) -> None:
     decided = decide_verdict(facts)
     assert (decided.verdict, decided.reason) == (FailoverVerdict.FAILED, reason)
+
+
+def way(name: str, seconds: float, **more: Any) -> PathFigures:
+    """One path, of which nothing is wrong but what is said."""
+    figures: dict[str, Any] = {
+        "clients": 4, "acknowledged": 50, "failed": 0, "unknown": 0, "before": 20, "blind": 0.05, "first": 1.0,
+        "all": 2.0, "errors": (), **more,
+    }  # fmt: skip
+    return PathFigures(name=name, downtime=Gap(seconds, 9.0, resumed=True), **figures)
+
+
+def test_each_path_is_held_to_the_objective_whatever_others_could() -> None:
+    slow = replace(FACTS, paths=[way("service", 2.0), way("pooler", 10.6)])
+    decided = decide_verdict(slow)
+    assert (decided.verdict, decided.reason) == (FailoverVerdict.FAILED, FailoverReason.DOWNTIME_EXCEEDED)
+    assert "by path pooler no client could write for 10.60 s" in decided.message
+    blind = decide_verdict(replace(FACTS, paths=[way("service", 2.0), way("pooler", 12.0, blind=5.0)]))
+    assert (blind.verdict, blind.reason) == (FailoverVerdict.INCONCLUSIVE, FailoverReason.PROBE_STALLED)
+    passed = decide_verdict(replace(FACTS, paths=[way("service", 2.0), way("pooler", 3.0)]))
+    assert passed.verdict is FailoverVerdict.PASSED
+    assert "(3.00 s by path pooler)" in passed.message
 
 
 @pytest.mark.parametrize(

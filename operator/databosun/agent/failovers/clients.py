@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from databosun.api.failoverprobe import ErrorName, PathKind
 from databosun.domain.ledger import Claim, ClientHistory, Fate, History
 from databosun.engines.failover import ProbeError, ProbeSession, Watcher
 
@@ -26,6 +28,8 @@ MOST_SHARE = 0.01
 """Of that, what all clients together may take for themselves."""
 
 Clock = Callable[[], float]
+Met = dict[str, tuple[ErrorName, str]]
+"""Of each kind of error, what it is, and one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Way:
 
     name: str
     open: Callable[[int], ProbeSession]
+    kind: PathKind = PathKind.SERVICE
 
 
 class _Closing(Protocol):
@@ -42,15 +47,16 @@ class _Closing(Protocol):
 
 @dataclass
 class Client:
-    """One writer, or one reader, with a history of its own."""
+    """One writer, or one reader, with a history of its own. `broken`: sessions that ended under it."""
 
     name: str
     number: int
     way: Way
     history: ClientHistory
     reads: bool
+    met: Met = field(default_factory=dict)
+    broken: int = 0
     _session: ProbeSession | None = None
-    _examples: dict[str, str] = field(default_factory=dict)
 
     def step(self, clock: Clock) -> None:
         """One write, connecting first where there is no session; whatever comes of it goes into the history."""
@@ -67,15 +73,11 @@ class Client:
         except ProbeError as error:
             fate, kind = error.fate, error.kind
             node = self._session.node if self._session else None
-            self._examples.setdefault(kind, str(error)[:200])
+            self.met.setdefault(kind, (error.name, str(error)[:200]))
             if error.broken:
+                self.broken += self._session is not None
                 self.close()
         self.history.end(clock(), fate, node=node, error=kind)
-
-    @property
-    def examples(self) -> dict[str, str]:
-        """One message of each class of error."""
-        return self._examples
 
     def close(self) -> None:
         """Hang up."""
@@ -91,16 +93,22 @@ class Eye:
     member: str
     open: Callable[[], Watcher]
     claims: list[Claim] = field(default_factory=list)
+    asked: int = 0
+    met: Met = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     _watcher: Watcher | None = None
 
     def step(self, clock: Clock) -> None:
         """One look. A node that does not answer claims nothing."""
         began = clock()
+        self.asked += 1
         try:
             if self._watcher is None:
                 self._watcher = self.open()
             took = self._watcher.takes_writes()
-        except ProbeError:
+        except ProbeError as error:
+            self.met.setdefault(error.kind, (error.name, str(error)[:200]))
+            self.counts[error.kind] += 1
             self.close()
             return
         if took and len(self.claims) < MOST_CLAIMS:
@@ -123,6 +131,7 @@ class Crowd:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.writes, self.reads = History(), History()
+        self.ways: list[Way] = []
         self.writers: list[Client] = []
         self.eyes: list[Eye] = []
         self._readers: list[Client] = []
@@ -139,6 +148,7 @@ class Crowd:
 
     def add_writers(self, way: Way, count: int) -> None:
         """Clients that write by one way; their numbers go on over all ways."""
+        self.ways.append(way)
         for number in range(len(self.writers), len(self.writers) + count):
             name = f"{way.name}-{number}"
             self.writers.append(Client(name, number, way, self.writes.client(name), reads=False))
@@ -190,6 +200,15 @@ class Crowd:
     def sightings(self) -> Sequence[Sequence[Claim]]:
         """Who said that it takes writes, by node."""
         return [tuple(eye.claims) for eye in self.eyes]
+
+    def silent_ways(self, since: float) -> list[Way]:
+        """Those by which no client was acknowledged anything after an instant."""
+        heard = {one.way.name for one in self.writers if one.history.last_acknowledged(since) is not None}
+        return [way for way in self.ways if way.name not in heard]
+
+    def examples(self, way: Way) -> list[str]:
+        """What the writers of a way were told, each once."""
+        return sorted({said for one in self.writers if one.way is way for _, said in one.met.values()})
 
     def acknowledged_since(self, at: float, node: str | None = None) -> bool:
         """Whether any write was acknowledged after an instant; `node`: by it, or by one that is not known."""

@@ -16,6 +16,7 @@ from databosun.agent.failovers.faults import FaultUnseen, Moves
 from databosun.agent.failovers.found import Found
 from databosun.agent.stop import Stopped
 from databosun.api.failover import FailoverPlan, FailoverResult, FailoverStage, Topology
+from databosun.api.failoverprobe import SERVICE
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.domain.failoverlimits import judge_limits
 from databosun.domain.failoverplan import make_plan
@@ -137,9 +138,9 @@ class Drive:
         found.prepared = True
         self.provider.prepare_probe()
         connect = self.provider.connect
-        ways = [Way("service", lambda number: connect(None, number, PATIENCE_SECONDS))]
+        ways = [Way(SERVICE, lambda number: connect(None, number, PATIENCE_SECONDS))]
         ways += [
-            Way(path.name, lambda number, path=path: connect(path, number, PATIENCE_SECONDS))  # type: ignore[misc]
+            Way(path.name, lambda number, path=path: connect(path, number, PATIENCE_SECONDS), path.kind)  # type: ignore[misc]
             for path in probe.paths
         ]
         for way in ways:
@@ -150,10 +151,10 @@ class Drive:
         began = time.monotonic()
         self._pace(probe.writes_per_second)
         self._wait(lambda: time.monotonic() - began >= BASELINE_SECONDS)
-        if not found.crowd.acknowledged_since(began):
-            kinds = sorted({example for one in found.crowd.writers for example in one.examples.values()})
+        for way in found.crowd.silent_ways(began):
             message = (
-                f"no client could write for {BASELINE_SECONDS:.0f} s before anything was moved: {' | '.join(kinds)}"
+                f"by path {way.name} no client could write for {BASELINE_SECONDS:.0f} s before anything was moved: "
+                f"{' | '.join(found.crowd.examples(way))}"
             )
             raise UserFault(FailoverReason.NO_BASELINE, message[:1500])
 

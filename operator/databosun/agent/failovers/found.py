@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from databosun.agent.context import Context
 from databosun.agent.failovers.clients import Crowd
+from databosun.agent.failovers.paths import Shown, rounded
 from databosun.api.failover import (
-    MAX_CLIENTS,
-    ClientSeen,
-    ErrorClass,
     FailoverMeasured,
     FailoverPlan,
     FailoverResult,
@@ -21,8 +20,10 @@ from databosun.api.failover import (
     TimelineEvent,
     Topology,
 )
+from databosun.api.failoverprobe import MAX_CLIENTS_TOLD
 from databosun.domain.ledger import ReadBack
-from databosun.domain.ledgerjudge import ClientFigures, Judged, Span, downtime, judge
+from databosun.domain.ledgerjudge import Judged, Span, downtime, judge
+from databosun.domain.ledgerpaths import PathFigures
 from databosun.domain.ledgerverdict import Decided, MoveFacts, Objectives, decide_verdict, split_brain_lines
 
 HANDOVERS = 1
@@ -77,9 +78,20 @@ class Found:
             return None
         return judge(self.crowd.writes, self.backs, self._span(self.ordered), self.crowd.sightings)
 
+    @property
+    def shown(self) -> Shown:
+        """What clients and watchers met."""
+        return Shown(self.crowd)
+
+    def _paths(self, judged: Judged | None) -> list[PathFigures]:
+        if judged is None or self.ordered is None:
+            return []
+        return self.shown.paths(judged.clients, self._span(self.ordered))
+
     def concluded(self) -> FailoverResult:
         """The verdict of a test that was gone through with."""
         judged = self.judged()
+        paths = self._paths(judged)
         objectives = Objectives(self.task.write_downtime_seconds, self.task.lost_writes, self.task.rejoin_seconds)
         facts = MoveFacts(
             objectives,
@@ -91,9 +103,10 @@ class Found:
             self.switch_fault,
             unseen=self.unseen,
             again=self.plan.primary if self.recovered_after is not None else None,
+            paths=paths,
         )
         decided = decide_verdict(facts)
-        return self._measured(decided, judged, split_brain_lines(facts))
+        return self._measured(decided, judged, split_brain_lines(facts), paths)
 
     def aborted(self, reason: str, message: str) -> FailoverResult:
         """Stopped on the way."""
@@ -119,7 +132,9 @@ class Found:
             ordered_at=self.ordered_at,
         )
 
-    def _measured(self, decided: Decided, judged: Judged | None, split_brain: list[str]) -> FailoverResult:
+    def _measured(
+        self, decided: Decided, judged: Judged | None, split_brain: list[str], paths: Sequence[PathFigures]
+    ) -> FailoverResult:
         result = self.result(decided.verdict, decided.reason, decided.message)
         if judged is None or self.ordered is None:
             return result
@@ -128,9 +143,9 @@ class Found:
             write_downtime_seconds=round(judged.downtime.seconds, 3) if judged.before else None,
             read_downtime_seconds=round(downtime(reads, self._span(self.ordered)).seconds, 3) if len(reads) else None,
             resumed=judged.downtime.resumed,
-            promotion_seconds=_rounded(self.promoted_after),
-            recovered_seconds=_rounded(self.recovered_after),
-            rejoin_seconds=_rounded(self.rejoined_after),
+            promotion_seconds=rounded(self.promoted_after),
+            recovered_seconds=rounded(self.recovered_after),
+            rejoin_seconds=rounded(self.rejoined_after),
             acknowledged=judged.acknowledged,
             lost=judged.losses.lost.count,
             unknown=judged.unknown,
@@ -140,28 +155,15 @@ class Found:
             unexplained=judged.unexplained,
             split_brain=split_brain,
         )
-        clients = [self._client(one) for one in judged.clients[:MAX_CLIENTS]]
-        return result.model_copy(update={"measured": measured, "clients": clients})
-
-    def _client(self, figures: ClientFigures) -> ClientSeen:
-        writer = next(one for one in self.crowd.writers if one.name == figures.name)
-        return ClientSeen(
-            client=figures.name,
-            path=writer.way.name,
-            acknowledged=figures.acknowledged,
-            longest_gap_seconds=round(figures.gap.seconds, 3),
-            first_success_seconds=_rounded(figures.first_success),
-            errors=[
-                ErrorClass(kind=kind, count=count, example=writer.examples.get(kind))
-                for kind, count in sorted(figures.errors.items())
-            ],
-        )
+        more = {
+            "measured": measured,
+            "clients": [self.shown.client(one) for one in judged.clients[:MAX_CLIENTS_TOLD]],
+            "paths": [self.shown.path(one) for one in paths],
+            "instances": self.shown.instances(self.ordered),
+        }
+        return result.model_copy(update=more)
 
     def _span(self, ordered: float) -> Span:
         until = self.stopped if self.stopped is not None else time.monotonic()
         another = self.promoted if self.recovered_after is None else None
         return Span(ordered, until, another, HANDOVERS)
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)

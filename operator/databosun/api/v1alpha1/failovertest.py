@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from databosun.api.failover import FailoverMode
+from databosun.api.failoverprobe import PathKind
 from databosun.api.injection import InjectedFault
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate
 from databosun.api.v1alpha1.conditions import Conditions
@@ -77,6 +78,12 @@ class FailoverPath(Model):
     name: ShortName = Field(description="Its name in results, such as pooler.")
     host: Host = Field(description="Host name or address.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(description="TCP port.")
+    kind: PathKind = Field(
+        default=PathKind.SERVICE,
+        description="Service: a session stays with the server that it met (a Service, a TCP proxy, a node). Pooler:"
+        " each write may be sent to another server, as by PgBouncer; PostgreSQL only, where each write asks who took"
+        " it.",
+    )
 
 
 class FailoverProbe(Model):
@@ -104,8 +111,9 @@ class FailoverProbe(Model):
     )
     paths: Annotated[list[FailoverPath], Field(max_length=4), one_each("name")] = Field(
         default_factory=list,
-        description="Further ways to the database, such as a pooler. The one of the Database's connection is always"
-        " tried.",
+        description="Further ways to the database, such as a pooler. The one of the Database's connection, named"
+        " service, is always tried; so each path is named otherwise. Each has its own writers, and is held to"
+        " objectives.writeDowntime.",
     )
 
 

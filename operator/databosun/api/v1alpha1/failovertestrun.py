@@ -10,6 +10,7 @@ from pydantic import Field
 from databosun.api.failover import FailoverMode, FailoverStep
 from databosun.api.injection import InjectedFault
 from databosun.api.v1alpha1.common import LocalRef, Model
+from databosun.api.v1alpha1.failoverseen import ClientResult, FailoverMeasurement, InstanceResult, PathResult
 from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, Time, first, last
 from databosun.api.v1alpha1.proving import StoredRecord
 from databosun.api.v1alpha1.run import Attempt, Failure, NotAfter, Progress, RunStatus, ScheduledFor, record
@@ -18,6 +19,7 @@ from databosun.api.v1alpha1.schema import UNIQUE, WHOLE, one_each, rules
 MEMBERS = 32
 EVENTS = 100
 CLIENTS = 32
+PATHS = 8
 GUARDS = 32
 
 
@@ -128,65 +130,6 @@ class FailoverEvent(Model):
     note: Line | None = Field(default=None, description="The rest, for people.")
 
 
-class FailoverMeasurement(Model):
-    """What the ledger of writes says."""
-
-    write_downtime_milliseconds: int | None = Field(
-        default=None, description="Longest time without a write that was acknowledged."
-    )
-    write_downtime: Identifier | None = Field(default=None, description="The same for people, such as 2.6s.")
-    read_downtime_milliseconds: int | None = Field(
-        default=None, description="Longest time without a read that was answered."
-    )
-    promotion_milliseconds: int | None = Field(
-        default=None, description="From the order to switch until the candidate was primary."
-    )
-    recovered_milliseconds: int | None = Field(
-        default=None,
-        description="FaultInjection: nobody was promoted; from the order until the same primary took writes again.",
-    )
-    rejoin_milliseconds: int | None = Field(
-        default=None, description="From the order to switch until the old primary followed the new one."
-    )
-    acknowledged: int = Field(default=0, description="Writes that were acknowledged.")
-    lost: int = Field(default=0, description="Those that were not there after the promotion.")
-    unknown: int = Field(
-        default=0, description="Writes that were neither acknowledged nor refused; they never count as lost."
-    )
-    phantom: int = Field(default=0, description="Writes that were refused, and were there all the same.")
-    rejoin_lost: int = Field(
-        default=0, description="Writes that were there after the promotion, and gone once the old primary was back."
-    )
-    split_brain: Annotated[list[Line], Field(max_length=16), WHOLE, first(16)] = Field(
-        default_factory=list, description="Each proof that two nodes took writes at once; empty: none was found."
-    )
-
-
-class ErrorSeen(Model):
-    """Errors of one sort that a writer met."""
-
-    kind: Identifier = Field(description="The engine's own code or word.")
-    count: int = Field(description="How often.")
-    example: Line | None = Field(default=None, description="One of them.")
-
-
-class ClientResult(Model):
-    """One writer: what an application would have seen."""
-
-    name: Identifier = Field(description="Its name.")
-    path: Identifier = Field(description="The way that it took to the database.")
-    acknowledged: int = Field(default=0, description="Writes that were acknowledged.")
-    longest_gap_milliseconds: int | None = Field(
-        default=None, description="Longest time between two writes that were acknowledged."
-    )
-    first_success_milliseconds: int | None = Field(
-        default=None, description="From the order to switch until the new primary acknowledged its first write."
-    )
-    errors: Annotated[list[ErrorSeen], Field(max_length=16), one_each("kind"), first(16)] = Field(
-        default_factory=list, description="What its retries must survive."
-    )
-
-
 class FailoverTestRunStatus(RunStatus):
     """What a test found; written by the operator alone."""
 
@@ -224,6 +167,12 @@ class FailoverTestRunStatus(RunStatus):
     result: FailoverMeasurement | None = Field(default=None, description="What the ledger of writes says.")
     clients: Annotated[list[ClientResult], Field(max_length=CLIENTS), one_each("name"), first(CLIENTS)] | None = Field(
         default=None, description="What each writer saw."
+    )
+    paths: Annotated[list[PathResult], Field(max_length=PATHS), one_each("name"), first(PATHS)] | None = Field(
+        default=None, description="What the writers of each path saw: service, and those of spec.probe.paths."
+    )
+    instances: Annotated[list[InstanceResult], Field(max_length=MEMBERS), one_each("name"), first(MEMBERS)] | None = (
+        Field(default=None, description="What each node said that was asked past every Service and pooler.")
     )
     evidence: StoredRecord | None = Field(default=None, description="The evidence in the store, the ledger beside it.")
     image: Line | None = Field(default=None, description="Image that the agent ran in.")

@@ -25,7 +25,7 @@ from databosun.domain.measured import recovery_point
 from databosun.domain.report import KnownDatabase
 from databosun.domain.reportcoverage import KnownBackup
 from databosun.domain.reportdrill import KnownRun, describe_point
-from databosun.domain.reportfailover import KnownFailover
+from databosun.domain.reportfailover import KnownFailover, by_path
 from databosun.domain.review import review_of
 from databosun.domain.sealing import public_key_of
 from databosun.domain.tiers import tier_objectives
@@ -149,6 +149,7 @@ def _failover(seen: SeenFailoverRun) -> KnownFailover | None:
             primary=plan.primary if plan else None,
             candidate=plan.candidate if plan else None,
             write_downtime=_from_millis(moved.write_downtime_milliseconds),
+            paths=by_path((one.name, _from_millis(one.write_downtime_milliseconds)) for one in seen.status.paths or []),
             rejoin=_from_millis(measured.rejoin_milliseconds) if measured else None,
             acknowledged=measured.acknowledged if measured else None,
             lost=moved.lost,

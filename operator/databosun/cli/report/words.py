@@ -103,11 +103,13 @@ def checks(drill: ReportDrill) -> str:
 
 
 def downtime(test: ReportFailover) -> str:
-    """`2.6s of 1m`, with MISSED where nobody could write for longer."""
+    """`2.6s of 1m`, with MISSED where nobody could write for longer, by any way; each way where there are several."""
     found, aim = test.write_downtime, test.write_downtime_objective
+    ways = ", ".join(f"{name} {span(seconds)}" for name, seconds in test.paths.items())
+    by = f" (by path: {ways})" if ways else ""
     if found is None or aim is None:
-        return span(found)
-    return f"{span(found)} of {limit(aim)}{', MISSED' if found > aim else ''}"
+        return span(found) + by
+    return f"{span(found)} of {limit(aim)}{', MISSED' if max(found, *test.paths.values(), 0.0) > aim else ''}{by}"
 
 
 def lost(test: ReportFailover) -> str:

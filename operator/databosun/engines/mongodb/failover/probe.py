@@ -13,7 +13,7 @@ from typing import Any
 from bson import Int64
 from pymongo.errors import PyMongoError
 
-from databosun.api.failover import ProbePath
+from databosun.api.failoverprobe import ErrorName, ProbePath
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.ledger import Bits, Fate
 from databosun.engines.failover import FailoverFault, ProbeError, Site, probe_error
@@ -28,6 +28,18 @@ _CLIENT_SHIFT = 32
 _MAJORITY = {"w": "majority"}
 _EXISTS = 48
 _MISSING = 26
+_NAMES: Mapping[int, ErrorName] = {
+    10107: ErrorName.READ_ONLY,
+    13435: ErrorName.READ_ONLY,
+    13436: ErrorName.STARTING,
+    64: ErrorName.NOT_CONFIRMED,
+    50: ErrorName.TIMEOUT,
+    91: ErrorName.SHUTTING_DOWN,
+    11600: ErrorName.SHUTTING_DOWN,
+    189: ErrorName.NO_PRIMARY,
+    11602: ErrorName.NO_PRIMARY,
+    112: ErrorName.CONFLICT,
+}
 # Not the primary: it says so before it does anything. The client looks for another one.
 _ELSEWHERE = (10107, 13435, 13436)
 # Broken off in the midst of it: whether it is done nobody says.
@@ -162,7 +174,7 @@ def _error(one: Mapping[str, Any], fate: Fate, said: Mapping[str, Any]) -> Probe
     again = " (the driver would try it again)" if "RetryableWriteError" in (said.get("errorLabels") or ()) else ""
     return ProbeError(
         str(one.get("codeName") or code or LOST), _one_line(str(one.get("errmsg") or "")) + again,
-        Fate.UNKNOWN if unknown else Fate.FAILED, broken=unknown or code in _ELSEWHERE,
+        Fate.UNKNOWN if unknown else Fate.FAILED, broken=unknown or code in _ELSEWHERE, name=_NAMES.get(code),
     )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pymysql
 
-from databosun.api.failover import ProbePath, Topology
+from databosun.api.failover import Topology
+from databosun.api.failoverprobe import ProbePath
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.failover import FailoverFault, ProbeError, ProbeSession, Site, Watcher, probe_error

@@ -13,7 +13,7 @@ from typing import Any
 import pymysql
 from pymysql.connections import Connection
 
-from databosun.api.failover import ProbePath
+from databosun.api.failoverprobe import ErrorName, ProbePath
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.ledger import Bits, Fate
 from databosun.engines.failover import FailoverFault, ProbeError, Site, probe_error
@@ -24,6 +24,20 @@ from databosun.engines.mysql.failover.words import run
 from databosun.engines.mysql.faults import number_of
 
 READ_ONLY = "1290"
+_NAMES: Mapping[int, ErrorName] = {
+    1290: ErrorName.READ_ONLY,
+    1836: ErrorName.READ_ONLY,
+    1040: ErrorName.TOO_MANY_CONNECTIONS,
+    1203: ErrorName.TOO_MANY_CONNECTIONS,
+    1053: ErrorName.SHUTTING_DOWN,
+    1927: ErrorName.CONNECTION_LOST,
+    1205: ErrorName.CONFLICT,
+    1213: ErrorName.CONFLICT,
+    1317: ErrorName.TIMEOUT,
+    2003: ErrorName.CONNECTION_REFUSED,
+    2006: ErrorName.CONNECTION_LOST,
+    2013: ErrorName.CONNECTION_LOST,
+}
 # Ended in the middle: whether it was committed nobody says.
 _IN_DOUBT = (1053, 1180, 1317, 1927)
 _FIRST_OF_THE_CLIENT = 2000
@@ -99,7 +113,8 @@ class Session:
     def write(self, seq: int) -> None:
         """Insert one row, unless the server is read-only by the time it could be."""
         if not self._execute(self._insert, (self._client, seq)):
-            raise ProbeError(READ_ONLY, "the server is read-only", Fate.FAILED, broken=True)
+            said = "the server is read-only"
+            raise ProbeError(READ_ONLY, said, Fate.FAILED, broken=True, name=ErrorName.READ_ONLY)
 
     def read(self) -> None:
         """Read the last row."""
@@ -132,7 +147,8 @@ def told(error: Exception) -> ProbeError:
     said = " ".join(str(part) for part in error.args[1:]) or str(error)
     fate = Fate.UNKNOWN if unknown else Fate.FAILED
     broken = unknown or str(number) == READ_ONLY  # then a client looks for another server
-    return ProbeError(str(number or type(error).__name__), said[:200], fate, broken=broken)
+    name = ErrorName.TIMEOUT if "timed out" in said else _NAMES.get(number)
+    return ProbeError(str(number or type(error).__name__), said[:200], fate, broken=broken, name=name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from databosun.api.failover import FailoverPlan, GuardResult, Member, MemberRole, ProbePath, Topology
+from databosun.api.failover import FailoverPlan, GuardResult, Member, MemberRole, Topology
+from databosun.api.failoverprobe import ProbePath
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.failover import FailoverFault, ProbeError, ProbeSession, Site, Watcher, probe_error
 from databosun.engines.postgresql.connect import Connection

@@ -3,6 +3,7 @@ off answers nothing, and a client finds that out by itself."""
 
 from __future__ import annotations
 
+import re
 import select
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
+from databosun.api.failoverprobe import ErrorName
 from databosun.domain.errors import DatabosunError
 from databosun.domain.ledger import Fate
 from databosun.engines.base import Target
@@ -23,6 +25,23 @@ LOST = "ConnectionLost"
 READ_ONLY = "25006"
 # The server ended in the midst of it, or says itself that it does not know: it may be committed.
 _IN_DOUBT = ("57P", "08", "40003", "58", "XX")
+_NAMES: Sequence[tuple[str, ErrorName]] = (
+    (READ_ONLY, ErrorName.READ_ONLY),
+    ("57P03", ErrorName.STARTING),
+    ("57P", ErrorName.SHUTTING_DOWN),
+    ("57014", ErrorName.TIMEOUT),
+    ("53300", ErrorName.TOO_MANY_CONNECTIONS),
+    ("40", ErrorName.CONFLICT),
+    ("55P03", ErrorName.CONFLICT),
+    ("08", ErrorName.CONNECTION_LOST),
+)
+# PgBouncer has one code for all that it has to say, and says nothing but words to who logs in.
+_POOLER: Sequence[tuple[re.Pattern[str], ErrorName]] = (
+    (re.compile("query_wait_timeout|server login has been failing|server down|DNS lookup failed|server login failed"),
+     ErrorName.NO_SERVER_BEHIND),
+    (re.compile("no more connections allowed"), ErrorName.TOO_MANY_CONNECTIONS),
+    (re.compile("server closed the connection unexpectedly|Connection reset by peer"), ErrorName.CONNECTION_LOST),
+)  # fmt: skip
 _POLLS: Mapping[int, int] = {
     pq.PollingStatus.READING: select.POLLIN,
     pq.PollingStatus.WRITING: select.POLLOUT,
@@ -105,8 +124,20 @@ def told(result: pq.abc.PGresult) -> ProbeError:
     unknown = not state or severity in (b"FATAL", b"PANIC") or state.startswith(_IN_DOUBT)
     # A client that is told "read only" looks for another server.
     return ProbeError(
-        state or LOST, said, Fate.UNKNOWN if unknown else Fate.FAILED, broken=unknown or state == READ_ONLY
+        state or LOST,
+        said,
+        Fate.UNKNOWN if unknown else Fate.FAILED,
+        broken=unknown or state == READ_ONLY,
+        name=_name(state, said),
     )
+
+
+def _name(state: str, said: str) -> ErrorName | None:
+    if not state or state.startswith("08"):
+        worded = next((name for words, name in _POOLER if words.search(said)), None)
+        if worded is not None:
+            return worded
+    return next((name for code, name in _NAMES if state.startswith(code)), None)
 
 
 def _rows(result: pq.abc.PGresult) -> list[Row]:
@@ -128,7 +159,9 @@ def _await(socket: int, what: int, until: float, fate: Fate) -> None:
 def _not_let_in(connection: pq.abc.PGconn, target: Target, endpoint: Endpoint) -> ProbeError:
     said = (connection.error_message or b"no connection").decode("utf-8", "replace")
     fault: DatabosunError = login_fault(said, where=str(endpoint), user=target.credentials.username, replication=False)
-    return probe_error(fault)
+    error = probe_error(fault)
+    error.name = _name("", said) or error.name
+    return error
 
 
 def _one_line(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from databosun.api.failover import ProbePath
+from databosun.api.failoverprobe import ProbePath
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.ledger import Bits
 from databosun.engines.base import Target
@@ -35,7 +35,8 @@ _FOLLOWERS = """
 SELECT application_name, pg_catalog.host(client_addr) FROM pg_catalog.pg_stat_replication
 WHERE application_name IS NOT NULL AND client_addr IS NOT NULL
 """
-_WHERE = "SELECT NOT pg_catalog.pg_is_in_recovery(), pg_catalog.inet_server_addr(), pg_catalog.inet_server_port()"
+_HERE = "pg_catalog.inet_server_addr(), pg_catalog.inet_server_port()"
+_WHERE = f"SELECT NOT pg_catalog.pg_is_in_recovery(), {_HERE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +89,32 @@ class Table:
         return found
 
 
-class Session:
-    """One connection of one client, or of a watcher."""
+Nodes = Mapping[tuple[str, int], str]
+"""Members, by the address and port that a server says it was reached at."""
 
-    def __init__(self, line: Line, table: Table, client: int, node: str | None) -> None:
-        self.node = node
+
+class Session:
+    """One connection of one client, or of a watcher. Each write is told by whoever makes it who that is: behind a
+    pooler that is another one than before, and the session knows nothing of it. `nodes`: None where only the caller
+    can know it, and says it in `node`."""
+
+    def __init__(self, line: Line, table: Table, client: int, nodes: Nodes | None) -> None:
+        self.node: str | None = None
         self._line = line
+        self._nodes = nodes
         name = table.name.as_string(None)
-        self._insert = f"INSERT INTO {name} VALUES ($1, $2)"  # noqa: S608 - a quoted name
+        self._insert = f"INSERT INTO {name} VALUES ($1, $2) RETURNING {_HERE}"  # noqa: S608 - a quoted name
         self._select = f"SELECT pg_catalog.max(seq) FROM {name} WHERE client = $1"  # noqa: S608 - a quoted name
         self._client = client
 
     def write(self, seq: int) -> None:
-        """Insert one row; acknowledged once it is committed."""
-        self._line.ask(self._insert, (self._client, seq))
+        """Insert one row; acknowledged once it is committed. `node` is who did, and nobody where it was refused."""
+        if self._nodes is None:
+            self._line.ask(self._insert, (self._client, seq))
+            return
+        self.node = None
+        ((address, port),) = self._line.ask(self._insert, (self._client, seq))
+        self.node = self._nodes.get((address.partition("/")[0], int(port))) if address and port else None
 
     def read(self) -> None:
         """Read the last row."""
@@ -174,7 +187,9 @@ class Clients:
 
     def watch(self, name: str, host: str, port: int, seconds: float) -> Session:
         """A session at a member itself. ProbeError."""
-        return Session(self._line(host, port, seconds), self.table, 0, name)
+        session = Session(self._line(host, port, seconds), self.table, 0, None)
+        session.node = name
+        return session
 
     @contextmanager
     def administer(self, endpoint: Endpoint, doing: str) -> Iterator[Connection]:
@@ -194,15 +209,14 @@ class Clients:
     def _session(self, host: str, port: int, client: int, seconds: float, *, lone: bool) -> Session:
         line = self._line(host, port, seconds)
         try:
-            writes, address, number = line.ask(_WHERE)[0]
+            writes = line.ask(_WHERE)[0][0]
             if writes != "t" and not lone:
                 fault = WorldFault(FailoverFault.NO_PRIMARY, f"{host}:{port} takes no writes")
                 raise probe_error(fault)
         except BaseException:
             line.close()
             raise
-        node = self.nodes.get((address.partition("/")[0], int(number))) if address and number else None
-        return Session(line, self.table, client, node)
+        return Session(line, self.table, client, self.nodes)
 
     def _line(self, host: str, port: int, seconds: float) -> Line:
         try:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, ProbePath, Topology
+from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, Topology
+from databosun.api.failoverprobe import ProbePath
 from databosun.api.targets import RDSTarget
 from databosun.api.v1alpha1.database import EngineName
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, ProbePath, Topology
+from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, Topology
+from databosun.api.failoverprobe import ProbePath
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.failover import FailoverFault, ProbeSession, Site, Watcher, probe_error
 from databosun.engines.redis.cluster import ClusterNode, Shard, key_slot

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from databosun.api.failover import MAX_CLIENTS, ProbePath
+from databosun.api.failoverprobe import MAX_CLIENTS, ErrorName, ProbePath
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.ledger import Bits, Fate
 from databosun.engines.base import Target
@@ -21,6 +21,14 @@ GRANTS = "~{table}:* +setbit +getbit +get +expireat +del +info +ping"
 CLUSTER_GRANTS = f"{GRANTS} +asking"
 WATCHED = "watch"
 # What a client does about: it looks for another node.
+_NAMES: Mapping[str, ErrorName] = {
+    "READONLY": ErrorName.READ_ONLY,
+    "LOADING": ErrorName.STARTING,
+    "MASTERDOWN": ErrorName.NO_PRIMARY,
+    "CLUSTERDOWN": ErrorName.NO_PRIMARY,
+    "MOVED": ErrorName.NO_PRIMARY,
+    "NOREPLICAS": ErrorName.NOT_CONFIRMED,
+}
 _ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "MOVED", "CLUSTERDOWN")
 
 
@@ -94,7 +102,8 @@ class Session:
             return self._wire.call(*words, seconds=self._seconds)
         except ReplyError as error:
             kind = str(error).partition(" ")[0]
-            raise ProbeError(kind, str(error), Fate.FAILED, broken=kind in _ELSEWHERE) from error
+            name = _NAMES.get(kind)
+            raise ProbeError(kind, str(error), Fate.FAILED, broken=kind in _ELSEWHERE, name=name) from error
         except WorldFault as fault:
             raise ProbeError(fault.reason, fault.message, Fate.UNKNOWN, broken=True) from fault
 

@@ -7,14 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from databosun.api.failover import (
-    FailoverMode,
-    FailoverPlan,
-    GuardResult,
-    Member,
-    ProbePath,
-    Topology,
-)
+from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, Member, Topology
+from databosun.api.failoverprobe import ProbePath
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.engines.failover import (
     FailoverFault,

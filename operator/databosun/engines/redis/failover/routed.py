@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from databosun.api.failover import ProbePath
+from databosun.api.failoverprobe import ProbePath
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.domain.ledger import Fate
 from databosun.engines.failover import FailoverFault, ProbeError, probe_error
