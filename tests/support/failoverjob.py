@@ -23,6 +23,7 @@ from databosun.api.backuptasks import RecoverTask
 from databosun.api.failover import (
     ActAnswer,
     ActAsked,
+    FailbackWhen,
     FailoverMode,
     FailoverPlan,
     FailoverResult,
@@ -73,6 +74,7 @@ class FailoverJob:
     mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER
     operator: Callable[[ActAsked], ActAnswer] | None = None
     fault: InjectedFault | None = None
+    failback: FailbackWhen = FailbackWhen.NEVER
     uid: str = RUN
 
     def run(self, step: FailoverStep, plan: FailoverPlan | None = None, **more: Any) -> Result:
@@ -81,7 +83,7 @@ class FailoverJob:
         probe = ProbeOrder(writes_per_second=more.pop("rate", 20.0), clients=more.pop("clients", 4), paths=paths)
         given: dict[str, Any] = {
             "id": "test-1", "uid": self.uid, "step": step, "mode": self.mode, "provider": self.provider, "plan": plan,
-            "fault": self.fault, "probe": probe, "rejoin_seconds": 60.0, **more,
+            "fault": self.fault, "failback": self.failback, "probe": probe, "rejoin_seconds": 60.0, **more,
         }  # fmt: skip
         deadline = datetime.now(UTC) + timedelta(minutes=5)
         answer = self.place.paths.answer
@@ -99,7 +101,8 @@ class FailoverJob:
             "mode": self.mode,
             "provider": self.provider,
         }
-        task = FailoverTask.model_validate({**given, "plan": plan, "rejoin_seconds": 60.0})
+        more = {"plan": plan, "rejoin_seconds": 60.0, "failback": self.failback}
+        task = FailoverTask.model_validate({**given, **more})
         self.place.write(self.place.request(task, database=self.database))
         root = Path(__file__).resolve().parents[2]
         environment = {**os.environ, "PYTHONPATH": f"{root / 'operator'}:{root / 'tests'}"}
@@ -117,7 +120,7 @@ class FailoverJob:
         assert found.candidate, found
         names = [one.name for one in found.topology.members]
         what = found.topology.provider, self.mode, found.primary, found.candidate, names
-        return make_plan(self.uid, *what, self.fault, found.topology.shard)
+        return make_plan(self.uid, *what, self.fault, found.topology.shard, self.failback)
 
     def switch(self, plan: FailoverPlan | None = None, **more: Any) -> FailoverResult:
         """A look, then the switch."""

@@ -36,6 +36,13 @@ class FailoverMode(StrEnum):
     FAULT_INJECTION = "FaultInjection"
 
 
+class FailbackWhen(StrEnum):
+    """Whether the primary is moved back after a test that passed."""
+
+    NEVER = "Never"
+    WHEN_REJOINED = "WhenRejoined"
+
+
 class FailoverStep(StrEnum):
     """What one Job of a test does."""
 
@@ -53,6 +60,7 @@ class FailoverStage(StrEnum):
     OBSERVING = "Observing"
     REJOINING = "Rejoining"
     VERIFYING = "Verifying"
+    FAILING_BACK = "FailingBack"
 
 
 class FailoverVerdict(StrEnum):
@@ -121,6 +129,9 @@ class FailoverPlan(Model):
     members: Annotated[list[Line], Field(max_length=MAX_MEMBERS)] = Field(description="Sorted.")
     fault: InjectedFault | None = Field(default=None, description="FaultInjection: what is done to the primary.")
     shard: Line | None = Field(default=None, description="Where there are several: which one is moved.")
+    failback: FailbackWhen = Field(
+        default=FailbackWhen.NEVER, description="Whether the primary is moved back, where the test passed."
+    )
     hash: Line
 
 
@@ -228,6 +239,7 @@ class FailoverTask(Model):
     plan: FailoverPlan | None = Field(
         default=None, description="Switch, Settle: what was planned. Anything else that is found is refused."
     )
+    failback: FailbackWhen = FailbackWhen.NEVER
     guards: GuardLimits = Field(default_factory=GuardLimits)
     probe: ProbeOrder = Field(default_factory=ProbeOrder)
     write_downtime_seconds: float = Field(default=60.0, description="Objective.")
@@ -237,6 +249,18 @@ class FailoverTask(Model):
     lock_seconds: int | None = Field(
         default=None, description="How long its evidence is locked. None: as long as the storage locks backups."
     )
+
+
+class FailbackSeen(Model):
+    """The move back, which only a test that passed is followed by. `verdict`: Refused where nothing was moved."""
+
+    verdict: FailoverVerdict
+    reason: str
+    message: Message
+    primary: str = Field(description="Who was primary before it.")
+    candidate: str = Field(description="Who was to be primary again, or is.")
+    ordered_at: Instant | None = None
+    measured: FailoverMeasured | None = Field(default=None, description="Of the move back alone.")
 
 
 class FailoverResult(Model):
@@ -265,6 +289,7 @@ class FailoverResult(Model):
     instances: Annotated[list[InstanceSeen], Field(max_length=MAX_INSTANCES), first(MAX_INSTANCES)] = Field(
         default_factory=list
     )
+    failback: FailbackSeen | None = None
     settled: bool = True
     notes: Annotated[list[Message], Field(max_length=16), first(16)] = Field(default_factory=list)
     ordered_at: Instant | None = Field(default=None, description="When the switch was ordered; None: it was not.")

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from databosun.api.evidence import EvidenceSignature, MeasuredOn
-from databosun.api.failover import FailoverPlan, FailoverResult, GuardLimits
+from databosun.api.failover import FailbackWhen, FailoverPlan, FailoverResult, GuardLimits
 from databosun.api.failoverprobe import ProbeOrder
 from databosun.api.v1alpha1.common import Model
 from databosun.api.v1alpha1.fields import Instant
@@ -22,6 +22,7 @@ class FailoverAsked(Model):
     lost_writes: int
     rejoin_seconds: float
     abort_seconds: float
+    failback: FailbackWhen = FailbackWhen.NEVER
 
 
 class FailoverDatabase(Model):

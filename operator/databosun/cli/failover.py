@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from databosun.api.failoverprobe import ErrorName
-from databosun.api.v1alpha1.failoverseen import ErrorSeen, PathResult
+from databosun.api.v1alpha1.failoverseen import ErrorSeen, FailbackResult, PathResult
 from databosun.api.v1alpha1.failovertestrun import FailoverPhase
 from databosun.cli.consenting import Ask, Shown, agree, demand_hash
 from databosun.cli.following import Run, tell_failure
@@ -89,11 +89,22 @@ def _figures(seen: SeenFailoverRun) -> list[str]:
             seconds = found.recovered_milliseconds / 1000
             lines.append(f"  nobody was promoted: {status.plan.primary} took writes again after {seconds:.1f} s")
         lines += [f"  split brain: {proof}" for proof in found.split_brain]
+    lines += [_failback(status.failback)] if status.failback is not None else []
     lines += [_path(one) for one in status.paths or []]
     for client in status.clients or []:
         lines.append(f"  client {client.name} ({client.path}): {_met(client.errors)}")
     lines += [f"  evidence: {status.evidence.uri}"] if status.evidence else []
     return lines + [f"  {note}" for note in status.notes or []]
+
+
+def _failback(back: FailbackResult) -> str:
+    found = back.result
+    if back.phase != FailoverPhase.PASSED or found is None:
+        return f"  the move back from {back.primary} to {back.candidate} is {back.phase}: {back.reason}: {back.message}"
+    return (
+        f"  moved back to {back.candidate}: no write for {found.write_downtime or 'an unknown time'};"
+        f" {found.acknowledged} acknowledged, {found.lost} lost, {found.rejoin_lost} lost at rejoin"
+    )
 
 
 def _path(path: PathResult) -> str:

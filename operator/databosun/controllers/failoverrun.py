@@ -222,6 +222,7 @@ class FailoverRunController(RunController[SeenFailoverRun, FailoverOrdered]):
             provider=provider,
             mode=spec.mode,
             fault=effective.fault,
+            failback=spec.failback,
             test=effective,
             lost_writes=spec.objectives.lost_writes,
             approval_needed=spec.approval.required or database.spec.environment == "Production",

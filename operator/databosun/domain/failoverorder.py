@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from databosun.api.backuptasks import RecoverTask
-from databosun.api.failover import FailoverMode, FailoverPlan, FailoverStep, FailoverTask, GuardResult, ProviderTarget
+from databosun.api.failover import (
+    FailbackWhen,
+    FailoverMode,
+    FailoverPlan,
+    FailoverStep,
+    FailoverTask,
+    GuardResult,
+    ProviderTarget,
+)
 from databosun.api.injection import InjectedFault
 from databosun.api.targets import DatabaseTarget
 from databosun.api.v1alpha1.failovertestrun import (
@@ -34,6 +42,7 @@ class FailoverOrder(JobOrder):
     provider: ProviderTarget
     mode: FailoverMode
     fault: InjectedFault | None
+    failback: FailbackWhen = FailbackWhen.NEVER
     test: EffectiveFailover
     lost_writes: int
     approval_needed: bool
@@ -83,6 +92,7 @@ def _task(facts: FailoverFacts, step: FailoverStep, plan: PlannedFailover | None
         fault=order.fault,
         provider=order.provider,
         plan=FailoverPlan.model_validate(plan.model_dump()) if plan is not None else None,
+        failback=order.failback,
         guards=test.guards,
         probe=test.probe,
         write_downtime_seconds=test.write_downtime,

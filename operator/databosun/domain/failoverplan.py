@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Protocol
 
-from databosun.api.failover import FailoverMode, FailoverPlan
+from databosun.api.failover import FailbackWhen, FailoverMode, FailoverPlan
 from databosun.api.injection import InjectedFault
 
 
@@ -20,6 +20,7 @@ def make_plan(
     members: Iterable[str],
     fault: InjectedFault | None = None,
     shard: str | None = None,
+    failback: FailbackWhen = FailbackWhen.NEVER,
 ) -> FailoverPlan:
     """The plan. Lag and load are no part of it: they are guards, looked at anew each time."""
     named = {
@@ -30,9 +31,16 @@ def make_plan(
         "members": sorted(set(members)),
         **({"fault": fault.dump()} if fault is not None else {}),
         **({"shard": shard} if shard is not None else {}),
+        **({"failback": str(failback)} if failback is not FailbackWhen.NEVER else {}),
     }
     text = json.dumps({"run": run_uid, **named}, sort_keys=True)
     return FailoverPlan.model_validate({**named, "hash": hashlib.sha256(text.encode()).hexdigest()[:16]})
+
+
+def way_back(run_uid: str, plan: FailoverPlan, leader: str) -> FailoverPlan:
+    """The plan of the move back, whoever leads by now: always a planned switch, whatever the first move was."""
+    what = plan.provider, FailoverMode.PLANNED_SWITCHOVER, leader, plan.primary, plan.members
+    return make_plan(run_uid, *what, shard=plan.shard)
 
 
 class Planned(Protocol):
@@ -46,14 +54,19 @@ class Planned(Protocol):
     def candidate(self) -> str: ...
     @property
     def fault(self) -> InjectedFault | None: ...
+    @property
+    def failback(self) -> FailbackWhen: ...
 
 
 def describe_plan(plan: Planned) -> str:
     """What is to be done, for people."""
+    back = (
+        "" if plan.failback is FailbackWhen.NEVER else f"; {plan.primary} is to be primary again once it has rejoined"
+    )
     if plan.fault is None:
-        return f"{plan.candidate} is to take over from {plan.primary} ({plan.mode})"
+        return f"{plan.candidate} is to take over from {plan.primary} ({plan.mode}){back}"
     follows = "nobody could take over" if plan.candidate == plan.primary else f"{plan.candidate} could take over"
-    return f"{describe_mode(plan.mode, plan.fault)} of {plan.primary}; {follows}"
+    return f"{describe_mode(plan.mode, plan.fault)} of {plan.primary}; {follows}{back}"
 
 
 def describe_mode(mode: FailoverMode, fault: InjectedFault | None) -> str:

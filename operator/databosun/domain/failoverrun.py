@@ -91,7 +91,7 @@ def _plan(facts: FailoverFacts, step: Conclude, seen: FailoverResult, now: datet
         return refuse(facts, step.attempt, ending, now, **shown)
     members = [one.name for one in seen.topology.members]
     what = order.provider.provider, order.mode, seen.primary, candidate
-    made = make_plan(facts.state.ref.uid, *what, members, order.fault, seen.topology.shard)
+    made = make_plan(facts.state.ref.uid, *what, members, order.fault, seen.topology.shard, order.failback)
     plan = PlannedFailover(
         **made.model_dump(), at=at, approval_needed=order.approval_needed, until=at + order.test.wait_for
     )
@@ -187,6 +187,9 @@ def _never(facts: FailoverFacts, plan: PlannedFailover) -> Doomed | None:
     if facts.state.facts.doomed is not None or facts.order is None:
         return facts.state.facts.doomed or Doomed(Reason.DATABASE_NOT_FOUND, _gone(facts).message)
     now = (facts.order.provider.provider, facts.order.mode, facts.order.fault)
+    if facts.order.failback is not plan.failback:
+        message = f"nothing was moved: failback is {plan.failback} in the plan, and now {facts.order.failback} is asked"
+        return Doomed(Reason.PLAN_CHANGED, message)
     if now != (plan.provider, plan.mode, plan.fault):
         was, asked = describe_mode(plan.mode, plan.fault), describe_mode(now[1], now[2])
         message = f"nothing was moved: the plan is a {was} by {plan.provider}, and now {asked} by {now[0]} is asked"

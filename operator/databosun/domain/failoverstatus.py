@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from databosun.api.failover import FailoverMeasured, FailoverResult, FailoverVerdict, GuardResult, Topology
+from databosun.api.failover import (
+    FailbackSeen,
+    FailoverMeasured,
+    FailoverResult,
+    FailoverVerdict,
+    GuardResult,
+    Topology,
+)
 from databosun.api.failoverprobe import ClientSeen, ErrorClass, InstanceSeen, PathSeen
 from databosun.api.v1alpha1.databasestatus import FailedOver
-from databosun.api.v1alpha1.failoverseen import ClientResult, ErrorSeen, FailoverMeasurement, InstanceResult, PathResult
+from databosun.api.v1alpha1.failoverseen import (
+    ClientResult,
+    ErrorSeen,
+    FailbackResult,
+    FailoverMeasurement,
+    InstanceResult,
+    PathResult,
+)
 from databosun.api.v1alpha1.failovertestrun import (
     FAILOVER_FINAL,
     FailoverEvent,
@@ -41,6 +55,7 @@ def found(result: FailoverResult, storage: str | None) -> dict[str, Any]:
         "clients": _clients(result.clients),
         "paths": [_path(one) for one in result.paths] or None,
         "instances": [_instance(one) for one in result.instances] or None,
+        "failback": _failback(result.failback),
         "evidence": _record(result, storage),
         "notes": list(dict.fromkeys(result.notes))[:16] or None,
     }
@@ -50,6 +65,7 @@ def found(result: FailoverResult, storage: str | None) -> dict[str, Any]:
 def failed_over(run: str, status: FailoverTestRunStatus) -> FailedOver | None:
     """What a run that ended says of its database; None where it moved nothing."""
     plan, measured, after = status.plan, status.result, status.topology_after
+    back = status.failback.result if status.failback else None
     if status.moved_at is None or plan is None or status.phase not in FAILOVER_FINAL:
         return None
     return FailedOver(
@@ -60,7 +76,7 @@ def failed_over(run: str, status: FailoverTestRunStatus) -> FailedOver | None:
         primary=after.primary if after else None,
         write_downtime_milliseconds=measured.write_downtime_milliseconds if measured else None,
         write_downtime=measured.write_downtime if measured else None,
-        lost=measured.lost + measured.rejoin_lost if measured else None,
+        lost=sum(one.lost + one.rejoin_lost for one in (measured, back) if one) if measured else None,
     )
 
 
@@ -112,6 +128,20 @@ def _measurement(seen: FailoverMeasured | None) -> FailoverMeasurement | None:
         phantom=seen.phantom,
         rejoin_lost=seen.rejoin_lost,
         split_brain=seen.split_brain,
+    )
+
+
+def _failback(seen: FailbackSeen | None) -> FailbackResult | None:
+    if seen is None:
+        return None
+    return FailbackResult(
+        phase=str(PHASES[seen.verdict]),
+        reason=seen.reason,
+        message=seen.message,
+        primary=seen.primary,
+        candidate=seen.candidate,
+        at=seen.ordered_at.replace(microsecond=0) if seen.ordered_at else None,
+        result=_measurement(seen.measured),
     )
 
 

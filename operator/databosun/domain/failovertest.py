@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from databosun.api.failover import FailoverMode, GuardLimits, ProviderTarget
+from databosun.api.failover import FailbackWhen, FailoverMode, GuardLimits, ProviderTarget
 from databosun.api.failoverprobe import SERVICE, PathKind, ProbeOrder, ProbePath
 from databosun.api.injection import InjectedFault
 from databosun.api.quantities import parse_quantity
@@ -51,6 +51,8 @@ MODES: Mapping[str, tuple[FailoverMode, ...]] = {
 a fault would only leave the database without a primary. Under ReplicaSet, RedisCluster and GroupReplication nobody has
 tried a fault yet. RDS has one order, which ends what clients are at. In a StatefulSet there is nobody who
 could be ordered to hand over."""
+FAILBACK = ("Patroni", "MariaDBReplication", "MySQLReplication", "Sentinel", "RedisCluster")
+"""By these a primary can be moved back: the agent plans the switch, and the old primary may be promoted at once."""
 LONGEST_FAULT = timedelta(hours=1)
 LOOKS = 2
 """How often a look that failed is tried again. A switch never is."""
@@ -150,6 +152,12 @@ def demand_testable(name: str, database: DatabaseSpec, test: FailoverTestSpec) -
             "it be of kind Service where it keeps a session at the server that it met"
         )
         raise invalid_spec(message)
+    if test.failback is not FailbackWhen.NEVER and target.provider not in FAILBACK:
+        message = (
+            f"spec.failback is {test.failback}, and Database {name} is by {target.provider}; the primary can be moved "
+            f"back by {', '.join(FAILBACK)}: set spec.failback to {FailbackWhen.NEVER}"
+        )
+        raise UserFault(Reason.FAILBACK_UNSUPPORTED, message)
     return target
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from databosun.api.failover import FailoverVerdict
+from databosun.api.failover import FailoverMeasured, FailoverResult, FailoverVerdict
 from databosun.api.report import RecordSeen, ReportFailover, Trust
 from databosun.domain.records import FailoverRecord
 
@@ -62,12 +62,22 @@ def _of_record(record: FailoverRecord, run: KnownFailover | None) -> ReportFailo
         paths=by_path((one.name, one.write_downtime_seconds) for one in result.paths),
         write_downtime_objective=evidence.asked.write_downtime_seconds,
         rejoin=measured.rejoin_seconds if measured else None,
-        acknowledged=measured.acknowledged if measured else None,
-        lost=measured.lost + measured.rejoin_lost if measured else None,
+        acknowledged=sum(one.acknowledged for one in _moves(result)) if measured else None,
+        lost=_lost(result),
         unknown=measured.unknown if measured else None,
         split_brain=list(measured.split_brain) if measured else [],
         record=RecordSeen(where=record.where, sha256=record.sha256, trust=trust, problems=problems),
     )
+
+
+def _moves(result: FailoverResult) -> list[FailoverMeasured]:
+    """What was measured of the move, and of the one back."""
+    found = [result.measured, result.failback.measured if result.failback else None]
+    return [one for one in found if one is not None]
+
+
+def _lost(result: FailoverResult) -> int | None:
+    return sum(one.lost + one.rejoin_lost for one in _moves(result)) if result.measured else None
 
 
 def _of_status(run: KnownFailover) -> ReportFailover:

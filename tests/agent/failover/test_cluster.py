@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from databosun.api.failover import FailoverMode, FailoverPlan, FailoverStep, FailoverVerdict
+from databosun.api.failover import FailbackWhen, FailoverMode, FailoverPlan, FailoverStep, FailoverVerdict
 from databosun.domain.errors import WorldFault
 from databosun.domain.ledger import Fate
 from databosun.engines.failover import Declined
@@ -61,6 +61,21 @@ def test_the_manual_failover_loses_nothing_and_leaves_nothing(
     _passes(yard, tmp_path)
     orders = [words for words in commands if words[1] not in ("NODES", "INFO")]
     assert [words[1:] for words in orders] == [("FAILOVER",)]
+
+
+def test_a_shard_is_moved_there_and_back(yard: ClusterYard, tmp_path: Path) -> None:
+    job = yard.job(tmp_path)
+    job.failback = FailbackWhen.WHEN_REJOINED
+    plan = job.plan()
+    found = job.switch(plan)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    back = found.failback
+    assert back
+    assert back.measured
+    assert (back.verdict, back.candidate) == (FailoverVerdict.PASSED, plan.primary), back
+    assert (back.measured.lost, back.measured.rejoin_lost, back.measured.split_brain) == (0, 0, [])
+    assert found.topology_after
+    assert found.topology_after.primary == plan.primary
 
 
 def test_so_it_is_with_valkey(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from databosun.api.failover import (
     ActAnswer,
     ActAsked,
+    FailbackWhen,
     FailoverMode,
     FailoverResult,
     FailoverStep,
@@ -97,6 +98,35 @@ def test_a_switchover_loses_nothing_and_leaves_nothing(yard: PatroniYard, tmp_pa
     _, backs, claims = job.ledger()
     assert len(backs) == 2
     assert {claim.node for claim in claims} == {plan.primary, plan.candidate}
+
+
+def test_after_it_has_passed_the_primary_is_moved_back_in_the_same_ledger(yard: PatroniYard, tmp_path: Path) -> None:
+    job = yard.job(tmp_path)
+    job.failback = FailbackWhen.WHEN_REJOINED
+    plan = job.plan()
+    found = job.switch(plan, rate=50.0)
+    assert found.verdict is FailoverVerdict.PASSED, found
+    back = found.failback
+    assert back, found
+    assert (back.verdict, back.primary, back.candidate) == (FailoverVerdict.PASSED, plan.candidate, plan.primary), back
+    assert (yard.leader.name, yard.writable()) == (plan.primary, [plan.primary])
+    for measured in (found.measured, back.measured):
+        assert measured
+        assert (measured.lost, measured.rejoin_lost, measured.unexplained, measured.split_brain) == (0, 0, 0, [])
+        assert measured.acknowledged > 40
+        assert measured.write_downtime_seconds
+        assert measured.rejoin_seconds
+    assert yard.leftovers() == []
+    events = [one.event for one in found.timeline]
+    assert events.index("ReadAfterRejoin") < events.index("FailbackSwitchOrdered") < events.index("FailbackRejoined")
+    history, backs, _ = job.ledger()
+    assert len(backs) == 4
+    acknowledged = sum(one.fate is Fate.ACKNOWLEDGED for one in history)
+    assert found.measured
+    assert back.measured
+    assert acknowledged == found.measured.acknowledged + back.measured.acknowledged
+    assert found.topology_after
+    assert found.topology_after.primary == plan.primary
 
 
 def test_roles_are_told_and_who_does_not_answer(yard: PatroniYard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,13 @@ async def test_it_is_followed_until_it_waits_for_a_person_or_has_a_verdict(termi
         "result": figures,
         "clients": [client],
         "paths": [path],
+        "failback": {
+            "phase": "Refused",
+            "reason": "GuardFailed",
+            "message": "n1 lags",
+            "primary": "n2",
+            "candidate": "n1",
+        },
         "failure": {"reason": "WritesLost", "message": "3 writes are gone"},
     }
     run(terminal, phase="Running")
@@ -137,4 +144,5 @@ async def test_it_is_followed_until_it_waits_for_a_person_or_has_a_verdict(termi
         "path pooler (Pooler, 4 clients): no write for 1.9s, all wrote again after 2.1 s; 1 refused," in terminal.said
     )
     assert "2 unknown, 3 connections broken; ShuttingDown (57P01) x3" in terminal.said
+    assert "the move back from n2 to n1 is Refused: GuardFailed: n1 lags" in terminal.said
     assert "WritesLost: 3 writes are gone" in terminal.noted

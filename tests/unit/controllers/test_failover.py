@@ -289,6 +289,19 @@ async def test_another_mode_than_was_planned_is_not_carried_out(drive: Driver) -
     assert nodes(drive).moves == 0
 
 
+async def test_a_failback_that_was_asked_for_later_is_none_that_was_consented_to(drive: Driver) -> None:
+    await replicated(drive, "Production")
+    await ask(drive)
+    await drive.until(failover_is(drive.rig, "mine", "AwaitingApproval"))
+    run = await drive.rig.get(RUN, "mine")
+    assert run["status"]["plan"].get("failback", "Never") == "Never"
+    await drive.rig.edit("FailoverTest", "monthly", lambda body: body["spec"].update(failback="WhenRejoined"))
+    await drive.rig.create(approval_of(run, drive.rig.clock.now() + 9 * HOUR, run["status"]["plan"]["hash"]))
+    await drive.until(runs_done(drive.rig, RUN, "Refused"))
+    assert (await status_of(drive))["failure"]["reason"] == "PlanChanged"
+    assert nodes(drive).moves == 0
+
+
 async def test_a_lost_switch_whose_evidence_is_there_needs_no_putting_in_order(drive: Driver) -> None:
     rig = drive.rig
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from databosun.api.failover import FailoverMode, GuardResult, ProviderTarget
+from databosun.api.failover import FailbackWhen, FailoverMode, GuardResult, ProviderTarget
 from databosun.api.injection import FaultKind, InjectedFault
 from databosun.api.targets import DatabaseTarget, RDSTarget
 from databosun.api.v1alpha1.database import DatabaseSpec
 from databosun.api.v1alpha1.failovertest import FailoverTestSpec
 from databosun.domain.errors import UserFault
 from databosun.domain.failoverguards import broken
-from databosun.domain.failoverplan import make_plan
+from databosun.domain.failoverplan import describe_plan, make_plan, way_back
 from databosun.domain.failovertest import PROVIDERS, demand_testable, effective_failover, provider_target
 from databosun.domain.timing import window_at
 from databosun.engines.base import Credentials, Target
@@ -23,6 +23,9 @@ from databosun.engines.registry import load_failover, load_writers
 
 BASE = {"databaseRef": {"name": "orders"}, "evidence": {"storageRef": {"name": "prod"}}}
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+NEVER = FailbackWhen.NEVER
 
 
 def spec(**more: Any) -> FailoverTestSpec:
@@ -59,7 +62,7 @@ def test_a_plan_is_another_with_any_part_of_it_and_the_same_with_none() -> None:
     def plan(*, run: str = "u", mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER, **more: Any) -> str:
         given = {"provider": "Sentinel", "primary": "a", "candidate": "b", "members": ["a", "b"], **more}
         what = given["provider"], mode, given["primary"], given["candidate"], given["members"]
-        return make_plan(run, *what, given.get("fault"), given.get("shard")).hash
+        return make_plan(run, *what, given.get("fault"), given.get("shard"), given.get("failback", NEVER)).hash
 
     others = [
         plan(run="v"),
@@ -73,10 +76,44 @@ def test_a_plan_is_another_with_any_part_of_it_and_the_same_with_none() -> None:
         plan(members=["a", "b", "c"]),
         plan(shard="0-5460"),
         plan(shard="0-5461"),
+        plan(failback=FailbackWhen.WHEN_REJOINED),
         plan(),
     ]
     assert len(set(others)) == len(others)
     assert plan(members=["b", "a", "a"]) == plan()
+
+
+def test_who_consents_to_a_plan_is_told_that_the_primary_is_moved_back() -> None:
+    what = "Patroni", FailoverMode.PLANNED_SWITCHOVER, "a", "b", ["a", "b"]
+    assert describe_plan(make_plan("u", *what)) == "b is to take over from a (PlannedSwitchover)"
+    told = describe_plan(make_plan("u", *what, failback=FailbackWhen.WHEN_REJOINED))
+    assert told == "b is to take over from a (PlannedSwitchover); a is to be primary again once it has rejoined"
+
+
+def test_a_failback_is_refused_where_nobody_could_plan_the_switch() -> None:
+    given: dict[str, Any] = {
+        "engine": "PostgreSQL", "connection": {"host": "a", "port": 1, "credentialsSecretRef": {"name": "s"}},
+        "replication": {"provider": "StatefulSet", "endpoints": ["a:1", "b:1"]},
+    }  # fmt: skip
+    asked = spec(mode="ForcedFailover", failback="WhenRejoined")
+    with pytest.raises(
+        UserFault, match="Database orders is by StatefulSet; the primary can be moved back by"
+    ) as caught:
+        demand_testable("orders", DatabaseSpec.model_validate(given), asked)
+    assert caught.value.reason == "FailbackUnsupported"
+    given["replication"] = {"provider": "Patroni", "endpoints": ["http://a:8008"]}
+    assert demand_testable("orders", DatabaseSpec.model_validate(given), asked).provider == "Patroni"
+
+
+def test_the_way_back_is_planned_whatever_the_first_move_was() -> None:
+    there = make_plan(
+        "u", "Sentinel", FailoverMode.FORCED_FAILOVER, "a", "b", "abc", failback=FailbackWhen.WHEN_REJOINED
+    )
+    back = way_back("u", there, "c")  # who was promoted, and not who was planned
+    assert (back.mode, back.primary, back.candidate) == (FailoverMode.PLANNED_SWITCHOVER, "c", "a")
+    assert back.failback is NEVER
+    assert back.members == there.members
+    assert back.hash != there.hash
 
 
 def test_a_refusal_names_each_guard_with_what_was_found_and_what_to_do() -> None:

@@ -173,7 +173,9 @@ class Crowd:
         return answered / seconds if seconds else 0.0
 
     def start(self, per_second: float) -> None:
-        """Begin, evenly spread, so that what happens between two writes of one client another one sees."""
+        """Begin, or go on after a stop, evenly spread, so that what happens between two writes of one client another
+        one sees."""
+        self._stop.clear()
         pace = 1.0 / per_second
         began = time.monotonic()
         for index, client in enumerate(self.writers):
@@ -189,7 +191,13 @@ class Crowd:
         until = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
         self.check()
+
+    @property
+    def still(self) -> bool:
+        """Whether none of its threads is at work."""
+        return not self._threads
 
     def check(self) -> None:
         """Raise what a thread died of: a history with a hole proves nothing."""

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
-from databosun.agent.failovers.clients import MOST_SHARE, PATIENCE_SECONDS, Way, rate_within
+from databosun.agent.failovers.baseline import Baseline
 from databosun.agent.failovers.faults import FaultUnseen, Moves
 from databosun.agent.failovers.found import Found
 from databosun.agent.stop import Stopped
 from databosun.api.failover import FailoverPlan, FailoverResult, FailoverStage, Topology
-from databosun.api.failoverprobe import SERVICE
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.domain.failoverlimits import judge_limits
-from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import ReadBack
 from databosun.domain.ledgerverdict import FailoverReason
 from databosun.engines.failover import Declined, FailoverProvider
@@ -30,6 +30,22 @@ LOOK_SECONDS = 0.25
 REJOIN_LOOK_SECONDS = 0.5
 SETTLE_SECONDS = 8.0
 """How long order is waited for where the agent is to stop: less than its grace."""
+
+
+GUARDS_SECONDS = 60.0
+"""How long guards of the move back are waited for."""
+
+End = Callable[[], FailoverResult]
+
+
+class Back(Protocol):
+    """The move back. `drive`: what drives it, once it has begun."""
+
+    drive: Drive | None
+
+    def then(self, end: End) -> End:
+        """Given how the first move ends: how both do."""
+        ...
 
 
 class Refused(Exception):
@@ -47,52 +63,60 @@ class DowntimeAborted(Exception):
 
 @dataclass
 class Drive:
-    """Drives one test. `moves`: the provider, or the fault that is done instead. `wind_up` tells the provider that it
-    is no more to be interrupted."""
+    """Drives one move. `moves`: the provider, or the fault that is done instead. `wind_up` tells the provider that it
+    is no more to be interrupted. `failback`: what follows it."""
 
     found: Found
     provider: FailoverProvider
     moves: Moves
     wind_up: Callable[[], None]
+    failback: Back | None = None
 
     def run(self) -> FailoverResult:
         """The verdict. Raises what went wrong before the switch was ordered, where nothing of it is left."""
+        back = self.failback
+        try:
+            end = self.through()
+            if back is not None:
+                end = back.then(end)
+        finally:  # a bug, too, must leave nothing behind
+            self._clean_up(back.drive if back is not None and back.drive is not None else self)
+        return end()
+
+    def through(self) -> End:
+        """Go through with it, as far as it comes. What is made meanwhile is left for the clean-up."""
         found = self.found
         try:
             self._go_through()
         except Refused as refused:
-            self._clean_up()
-            return found.refused(refused.reason, refused.message)
+            return partial(found.refused, refused.reason, refused.message)
         except Declined as declined:
             found.ordered = found.ordered_at = None
             found.guards += [declined.guard] if declined.guard is not None else []
-            self._clean_up()
-            return found.refused(declined.reason, declined.message)
+            return partial(found.refused, declined.reason, declined.message)
         except Stopped as stopped:
-            self._clean_up()
-            return found.aborted(stopped.reason, stopped.message)
+            return partial(found.aborted, stopped.reason, stopped.message)
         except DatabosunError as fault:
-            self._clean_up()
-            if found.ordered is None and not found.left:
-                raise
-            told = f"{fault.reason}: {fault.message}"
-            if isinstance(fault, FaultUnseen):
-                found.unseen = told
-            elif found.promoted is None:
-                found.switch_fault = told
-            else:  # it was moved, and what is missing is a part of the measurement
-                found.notes.append(told)
-            return found.concluded()
-        except BaseException:  # a bug, too, must leave nothing behind
-            self._clean_up()
-            raise
-        self._clean_up()
+            return partial(self._broken_off, fault)
+        return found.concluded
+
+    def _broken_off(self, fault: DatabosunError) -> FailoverResult:
+        found = self.found
+        if found.ordered is None and not found.left:
+            raise fault
+        told = f"{fault.reason}: {fault.message}"
+        if isinstance(fault, FaultUnseen):
+            found.unseen = told
+        elif found.promoted is None:
+            found.switch_fault = told
+        elif told not in found.notes:  # it was moved, and what is missing is a part of the measurement
+            found.notes.append(told)
         return found.concluded()
 
     def _go_through(self) -> None:
         found, ctx = self.found, self.found.ctx
         with self._stage(FailoverStage.GUARDING):
-            found.topology = self._demand_guards()
+            found.topology = self._demand_guards() if found.former is None else self._await_guards()
         with self._stage(FailoverStage.BASELINE):
             self._begin_writing()
         with self._stage(FailoverStage.SWITCHING):
@@ -119,10 +143,7 @@ class Drive:
             *judge_limits(topology, candidate, task.guards),
             *self.provider.examine(topology, candidate),
         ]
-        names = [one.name for one in topology.members]
-        primary, chosen = topology.primary or "", candidate or found.plan.candidate
-        what = topology.provider, task.mode, primary, chosen, names
-        plan = make_plan(task.uid, *what, task.fault, topology.shard)
+        plan = found.planned_anew(topology, candidate or found.plan.candidate)
         failing = next((one for one in found.guards if not one.ok), None)
         if failing is not None:
             advice = f"; {failing.message}" if failing.message else ""
@@ -133,45 +154,23 @@ class Drive:
             raise Refused(FailoverReason.PLAN_CHANGED, message)
         return topology
 
-    def _begin_writing(self) -> None:
-        found, probe = self.found, self.found.task.probe
-        found.prepared = True
-        self.provider.prepare_probe()
-        connect = self.provider.connect
-        ways = [Way(SERVICE, lambda number: connect(None, number, PATIENCE_SECONDS))]
-        ways += [
-            Way(path.name, lambda number, path=path: connect(path, number, PATIENCE_SECONDS), path.kind)  # type: ignore[misc]
-            for path in probe.paths
-        ]
-        for way in ways:
-            found.crowd.add_writers(way, probe.clients)
-            found.crowd.add_reader(way)
-        for name in found.plan.members:
-            found.crowd.add_eye(name, lambda name=name: self.provider.watch(name, PATIENCE_SECONDS))  # type: ignore[misc]
-        began = time.monotonic()
-        self._pace(probe.writes_per_second)
-        self._wait(lambda: time.monotonic() - began >= BASELINE_SECONDS)
-        for way in found.crowd.silent_ways(began):
-            message = (
-                f"by path {way.name} no client could write for {BASELINE_SECONDS:.0f} s before anything was moved: "
-                f"{' | '.join(found.crowd.examples(way))}"
-            )
-            raise UserFault(FailoverReason.NO_BASELINE, message[:1500])
+    def _await_guards(self) -> Topology:
+        """The same, for a while: one that has just rejoined is not at once one that may be promoted."""
+        until = time.monotonic() + GUARDS_SECONDS
+        while True:
+            try:
+                return self._demand_guards()
+            except Refused:
+                if time.monotonic() > until:
+                    raise
+            self.found.ctx.stop.check()
+            time.sleep(REJOIN_LOOK_SECONDS)
 
-    def _pace(self, asked: float) -> None:
-        """Have clients write, no more than is asked for, and no more than the database hardly notices."""
-        found, clients = self.found, len(self.found.crowd.writers)
-        capacity = found.crowd.sample()
-        rate = rate_within(asked, clients, capacity)
-        found.crowd.start(rate)
-        found.event("WritesBegan", note=f"{rate * clients:.1f} a second; {capacity:.0f} were answered in a sample")
-        if rate < asked:
-            message = (
-                f"clients wrote {rate * clients:.1f} times a second, not {asked * clients:.1f}: {MOST_SHARE:.0%} of "
-                f"the {capacity:.0f} that the database answered in a sample; downtime may be told up to "
-                f"{1 / (rate * clients):.2f} s too long"
-            )
-            found.notes.append(message)
+    def _begin_writing(self) -> None:
+        began, baseline = time.monotonic(), Baseline(self.found, self.provider)
+        baseline.begin()
+        self._wait(lambda: time.monotonic() - began >= BASELINE_SECONDS)
+        baseline.demand_all(began, BASELINE_SECONDS)
 
     def _switch(self) -> None:
         found = self.found
@@ -242,17 +241,19 @@ class Drive:
         found.event(event, note=f"{sum(map(len, present.values()))} rows")
 
     def _stop_writing(self) -> None:
-        if self.found.stopped is None:
-            self.found.stopped = time.monotonic()
+        if self.found.stopped is None or not self.found.crowd.still:
+            self.found.stopped = self.found.stopped or time.monotonic()
             self.found.crowd.stop()
 
-    def _clean_up(self) -> None:
-        """What was made is removed, and order is looked for; what is left is said."""
+    def _clean_up(self, last: Drive) -> None:
+        """What was made is removed, and order is looked for; what is left is said. `last`: what moved last, if it
+        ordered anything."""
         found = self.found
         self.wind_up()
-        self._tidy("writers", self._stop_writing)
-        if found.ordered is not None:
-            self._tidy("order", lambda: found.left.extend(self.provider.settle(found.plan, SETTLE_SECONDS)))
+        self._tidy("writers", last._stop_writing)
+        moved = last if last.found.ordered is not None else self
+        if moved.found.ordered is not None:
+            self._tidy("order", lambda: found.left.extend(moved.provider.settle(moved.found.plan, SETTLE_SECONDS)))
         if found.prepared:
             self._tidy("the probe's table", self.provider.remove_probe)
 
@@ -275,8 +276,9 @@ class Drive:
             time.sleep(LOOK_SECONDS)
 
     def _stage(self, stage: FailoverStage) -> AbstractContextManager[None]:
-        self.found.ctx.progress.stage(stage)
-        return self.found.ctx.phase(stage.lower())
+        back = self.found.former is not None
+        self.found.ctx.progress.stage(FailoverStage.FAILING_BACK if back else stage)
+        return self.found.ctx.phase(f"failback-{stage.lower()}" if back else stage.lower())
 
 
 def _told(plan: FailoverPlan) -> str:

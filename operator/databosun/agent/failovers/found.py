@@ -21,18 +21,23 @@ from databosun.api.failover import (
     Topology,
 )
 from databosun.api.failoverprobe import MAX_CLIENTS_TOLD
+from databosun.domain.failoverplan import make_plan, way_back
 from databosun.domain.ledger import ReadBack
 from databosun.domain.ledgerjudge import Judged, Span, downtime, judge
 from databosun.domain.ledgerpaths import PathFigures
 from databosun.domain.ledgerverdict import Decided, MoveFacts, Objectives, decide_verdict, split_brain_lines
 
-HANDOVERS = 1
+BACK = "Failback"
+"""What events of the move back begin with."""
 
 
 @dataclass
 class Found:
     """Instants are of the monotonic clock, but for the timeline and `ordered_at`. `promoted`: who took writes after it;
-    where that is the primary that there was, `recovered_after` and `resumed` say since when."""
+    where that is the primary that there was, `recovered_after` and `resumed` say since when.
+
+    `former`: of the move back, what was measured before it; its timeline, clients and read-backs are those of the first
+    move, of which `read_before` were made before. `handovers`: of the primary, in all of the ledger."""
 
     ctx: Context
     task: FailoverTask
@@ -58,9 +63,22 @@ class Found:
     unseen: str | None = None
     notes: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    former: FailoverMeasured | None = None
+    read_before: int = 0
+    handovers: int = 1
+
+    def planned_anew(self, topology: Topology, candidate: str) -> FailoverPlan:
+        """The plan that what is found now would make."""
+        task, primary = self.task, topology.primary or ""
+        names = [one.name for one in topology.members]
+        if self.former is not None:
+            return way_back(task.uid, self.plan.model_copy(update={"primary": candidate, "members": names}), primary)
+        what = topology.provider, task.mode, primary, candidate, names
+        return make_plan(task.uid, *what, task.fault, topology.shard, task.failback)
 
     def event(self, event: str, node: str | None = None, note: str | None = None) -> None:
         """Something happened, now."""
+        event = f"{BACK}{event}" if self.former is not None else event
         self.ctx.log.info("failover", what=event, node=node, note=note)
         self.timeline.append(TimelineEvent(at=self.ctx.clock(), event=event, node=node, note=note))
 
@@ -98,7 +116,7 @@ class Found:
             judged,
             self.rejoined_after,
             self.missing,
-            len(self.backs),
+            len(self.backs) - self.read_before,
             self.divergence,
             self.switch_fault,
             unseen=self.unseen,
@@ -139,6 +157,7 @@ class Found:
         if judged is None or self.ordered is None:
             return result
         reads = self.crowd.reads
+        former = self.former or FailoverMeasured()
         measured = FailoverMeasured(
             write_downtime_seconds=round(judged.downtime.seconds, 3) if judged.before else None,
             read_downtime_seconds=round(downtime(reads, self._span(self.ordered)).seconds, 3) if len(reads) else None,
@@ -146,13 +165,13 @@ class Found:
             promotion_seconds=rounded(self.promoted_after),
             recovered_seconds=rounded(self.recovered_after),
             rejoin_seconds=rounded(self.rejoined_after),
-            acknowledged=judged.acknowledged,
-            lost=judged.losses.lost.count,
-            unknown=judged.unknown,
-            phantom=judged.losses.phantom.count,
-            reappeared=judged.losses.reappeared,
-            rejoin_lost=judged.losses.rejoin_lost.count,
-            unexplained=judged.unexplained,
+            acknowledged=judged.acknowledged - former.acknowledged,
+            lost=judged.losses.lost.count - former.lost,
+            unknown=judged.unknown - former.unknown,
+            phantom=judged.losses.phantom.count - former.phantom,
+            reappeared=judged.losses.reappeared - former.reappeared,
+            rejoin_lost=judged.losses.rejoin_lost.count - former.rejoin_lost,
+            unexplained=judged.unexplained - former.unexplained,
             split_brain=split_brain,
         )
         more = {
@@ -166,4 +185,4 @@ class Found:
     def _span(self, ordered: float) -> Span:
         until = self.stopped if self.stopped is not None else time.monotonic()
         another = self.promoted if self.recovered_after is None else None
-        return Span(ordered, until, another, HANDOVERS)
+        return Span(ordered, until, another, self.handovers)

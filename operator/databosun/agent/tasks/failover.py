@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 
 from databosun.agent.context import Context
 from databosun.agent.failovers.asking import Asking
 from databosun.agent.failovers.drive import Drive
 from databosun.agent.failovers.evidence import put_evidence, put_ledger, read_failover
+from databosun.agent.failovers.failback import Failback
 from databosun.agent.failovers.faults import Fault, Moves
 from databosun.agent.failovers.found import Found
 from databosun.agent.reasons import AgentReason
 from databosun.api.failover import (
+    FailbackWhen,
     FailoverMode,
     FailoverPlan,
     FailoverResult,
@@ -56,7 +58,7 @@ def run(ctx: Context) -> Result:
     if not isinstance(task, FailoverTask):
         raise TypeError(task)
     pulse = _Pulse(ctx)
-    with load_failover(ctx.database.engine).open(_site(ctx, task, pulse), task.mode) as provider:
+    with _open(ctx, task, pulse, task.mode) as provider:
         if task.step is FailoverStep.DISCOVER:
             return _reported(_discover(ctx, task, provider))
         plan = _demand_plan(task)
@@ -67,6 +69,12 @@ def run(ctx: Context) -> Result:
         if done is not None:
             return Result(outcome=Outcome.SUCCEEDED, reason=AgentReason.ALREADY_DONE, failover=done)
         return _reported(_switch(ctx, task, plan, provider, pulse))
+
+
+def _open(
+    ctx: Context, task: FailoverTask, pulse: _Pulse, mode: FailoverMode
+) -> AbstractContextManager[FailoverProvider]:
+    return load_failover(ctx.database.engine).open(_site(ctx, task, pulse), mode)
 
 
 def _discover(ctx: Context, task: FailoverTask, provider: FailoverProvider) -> FailoverResult:
@@ -98,7 +106,13 @@ def _switch(
     if is_asked(plan):
         another = task.mode is not FailoverMode.FAULT_INJECTION
         moves = Fault(provider, Asking(ctx, plan, pulse).strike, pulse, task.abort_seconds, another)
-    result = Drive(found, provider, moves, pulse.wind_up).run()
+    drive = Drive(found, provider, moves, pulse.wind_up)
+    if plan.failback is FailbackWhen.NEVER:
+        result = drive.run()
+    else:
+        with _open(ctx, task, pulse, FailoverMode.PLANNED_SWITCHOVER) as planned:
+            drive.failback = Failback(found, planned, pulse.wind_up)
+            result = drive.run()
     if found.ordered is not None:
         lines = ledger_lines(found.crowd.writes, found.backs, [one for eye in found.crowd.sightings for one in eye])
         result = result.model_copy(update={"ledger_sha256": put_ledger(ctx, task, lines)})
@@ -140,7 +154,7 @@ def _settle(
         topology_after=topology,
         settled=not left,
         notes=left,
-        ordered_at=started if moved else None,
+        ordered_at=started if moved or plan.failback is not FailbackWhen.NEVER else None,
     )
     return result if left else put_evidence(ctx, task, result, started)
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from databosun.api.failoverprobe import ErrorName, PathKind
 from databosun.api.v1alpha1.common import Model
-from databosun.api.v1alpha1.fields import Identifier, Line, first
+from databosun.api.v1alpha1.fields import Identifier, Line, Message, Time, first
 from databosun.api.v1alpha1.schema import WHOLE, one_each
 
 
@@ -113,3 +113,17 @@ class InstanceResult(Model):
         default=None, description="From the order until it said so for the first time."
     )
     errors: ErrorsSeen = Field(default_factory=list, description="Where it did not answer.")
+
+
+class FailbackResult(Model):
+    """The move of the primary back to where it was."""
+
+    phase: Identifier = Field(description="Its verdict. Refused: nothing was moved, and the new primary stays.")
+    reason: Identifier = Field(description="Why it ended so.")
+    message: Message = Field(description="The same for people.")
+    primary: Identifier = Field(description="The node that was primary before it.")
+    candidate: Identifier = Field(description="The node that was to be primary again.")
+    at: Time | None = Field(default=None, description="When it was ordered. Absent: it was not.")
+    result: FailoverMeasurement | None = Field(
+        default=None, description="What the ledger of writes says of this move alone."
+    )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from databosun.api.failover import FailoverMode
+from databosun.api.failover import FailbackWhen, FailoverMode
 from databosun.api.failoverprobe import PathKind
 from databosun.api.injection import InjectedFault
 from databosun.api.v1alpha1.common import LocalRef, Model, PodTemplate
@@ -209,6 +209,12 @@ class FailoverTestSpec(Model):
         default_factory=FailoverObjectives, description="What a test is measured against."
     )
     abort: FailoverAbort = Field(default_factory=FailoverAbort, description="When a test is given up on the way.")
+    failback: FailbackWhen = Field(
+        default=FailbackWhen.NEVER,
+        description="WhenRejoined: after a test that passed, the primary is moved back to where it was by a planned"
+        " switch, under the same guards; the plan and its hash say so. For providers Patroni, MariaDBReplication,"
+        " MySQLReplication, Sentinel and RedisCluster.",
+    )
     evidence: FailoverEvidenceKept = Field(description="Where the evidence and the ledger of writes go.")
     credentials_secret_ref: LocalRef | None = Field(
         default=None,

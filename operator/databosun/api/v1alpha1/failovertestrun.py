@@ -7,10 +7,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from databosun.api.failover import FailoverMode, FailoverStep
+from databosun.api.failover import FailbackWhen, FailoverMode, FailoverStep
 from databosun.api.injection import InjectedFault
 from databosun.api.v1alpha1.common import LocalRef, Model
-from databosun.api.v1alpha1.failoverseen import ClientResult, FailoverMeasurement, InstanceResult, PathResult
+from databosun.api.v1alpha1.failoverseen import (
+    ClientResult,
+    FailbackResult,
+    FailoverMeasurement,
+    InstanceResult,
+    PathResult,
+)
 from databosun.api.v1alpha1.fields import Identifier, Instant, Line, Message, ShortName, Time, first, last
 from databosun.api.v1alpha1.proving import StoredRecord
 from databosun.api.v1alpha1.run import Attempt, Failure, NotAfter, Progress, RunStatus, ScheduledFor, record
@@ -71,6 +77,10 @@ class PlannedFailover(Model):
     members: Annotated[list[Identifier], Field(max_length=MEMBERS), UNIQUE] = Field(description="All nodes.")
     shard: Line | None = Field(
         default=None, description="RedisCluster: the slots of the shard whose primary it is. All nodes are those of it."
+    )
+    failback: FailbackWhen = Field(
+        default=FailbackWhen.NEVER,
+        description="WhenRejoined: the primary is moved back by a planned switch, where the test passed.",
     )
     hash: Identifier = Field(
         description="Of all the above and this run. Where anything else is found right before the switch, it is"
@@ -173,6 +183,9 @@ class FailoverTestRunStatus(RunStatus):
     )
     instances: Annotated[list[InstanceResult], Field(max_length=MEMBERS), one_each("name"), first(MEMBERS)] | None = (
         Field(default=None, description="What each node said that was asked past every Service and pooler.")
+    )
+    failback: FailbackResult | None = Field(
+        default=None, description="The move back. Absent: none was asked for, or the test did not pass."
     )
     evidence: StoredRecord | None = Field(default=None, description="The evidence in the store, the ledger beside it.")
     image: Line | None = Field(default=None, description="Image that the agent ran in.")

@@ -136,6 +136,7 @@ def _failover(seen: SeenFailoverRun) -> KnownFailover | None:
     if moved is None:
         return None
     measured, stored, plan, failure = status.result, status.evidence, status.plan, status.failure
+    back = status.failback.result if status.failback else None
     return KnownFailover(
         ReportFailover(
             namespace=seen.meta.namespace,
@@ -151,7 +152,7 @@ def _failover(seen: SeenFailoverRun) -> KnownFailover | None:
             write_downtime=_from_millis(moved.write_downtime_milliseconds),
             paths=by_path((one.name, _from_millis(one.write_downtime_milliseconds)) for one in seen.status.paths or []),
             rejoin=_from_millis(measured.rejoin_milliseconds) if measured else None,
-            acknowledged=measured.acknowledged if measured else None,
+            acknowledged=sum(one.acknowledged for one in (measured, back) if one) if measured else None,
             lost=moved.lost,
             unknown=measured.unknown if measured else None,
             split_brain=list(measured.split_brain) if measured else [],

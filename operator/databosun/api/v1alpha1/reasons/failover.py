@@ -72,6 +72,9 @@ class FailoverReasons:
     )
     SETTLED = Entry("Settled", "See the run: its agent was lost, and what it may have left was put in order.")
     MODE_UNSUPPORTED = Entry("ModeUnsupported", "Set spec.mode to one that the message names.")
+    FAILBACK_UNSUPPORTED = Entry(
+        "FailbackUnsupported", "Set spec.failback to Never, and move the primary back by hand."
+    )
     PROVIDER_UNREACHABLE = Entry("ProviderUnreachable", "See why Database.spec.replication.endpoints do not answer.")
     PROVIDER_REFUSED = Entry("ProviderRefused", "See the message for the provider's own words.")
     TOPOLOGY_CHANGED = Entry("TopologyChanged", "Start another test once the nodes are at rest; nothing was moved.")

@@ -92,12 +92,14 @@ class Tables:
         with connection.cursor() as cursor:
             cursor.execute(f"INSERT IGNORE INTO {self.moves} VALUES (%s, %s)", (str(former), str(candidate)))  # noqa: S608 - quoted names
 
-    def marked(self, connection: Connection[Any]) -> bool:
-        """Whether it was, as far as this server knows."""
+    def marked(self, connection: Connection[Any], former: Place | None = None) -> bool:
+        """Whether it was, as far as this server knows. `former`: of that one alone."""
         there = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
         if not rows(connection, there, (self.schema, f"moves_{self.run}")):
             return False
-        return bool(rows(connection, f"SELECT 1 FROM {self.moves}"))  # noqa: S608 - quoted names
+        if former is None:
+            return bool(rows(connection, f"SELECT 1 FROM {self.moves}"))  # noqa: S608 - quoted names
+        return bool(rows(connection, f"SELECT 1 FROM {self.moves} WHERE former = %s", (str(former),)))  # noqa: S608
 
 
 class Session:

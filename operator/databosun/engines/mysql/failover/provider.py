@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from databosun.api.failover import FailoverMode, FailoverPlan, GuardResult, Member, MemberRole, Topology
+from databosun.api.failover import FailbackWhen, FailoverMode, FailoverPlan, GuardResult, Member, MemberRole, Topology
 from databosun.domain.errors import DatabosunError
+from databosun.domain.failoverplan import way_back
 from databosun.engines.mysql.failover.base import SETTLE_LOOK_SECONDS, SqlProvider
 from databosun.engines.mysql.failover.facts import NodeFacts, Place
 from databosun.engines.mysql.failover.forced import ForcedSwitch
 from databosun.engines.mysql.failover.guards import mover_guard, probe_guard
 from databosun.engines.mysql.failover.switch import Switch
 from databosun.engines.mysql.failover.words import Words
+from databosun.engines.mysql.faults import guarded
 
 
 @dataclass
@@ -81,9 +84,10 @@ class ReplicationProvider(SqlProvider):
         return self._held_alone(Place.parse(plan.candidate))
 
     def settle(self, plan: FailoverPlan | None, seconds: float) -> Sequence[str]:
-        """By the mark that the move left; a server that is away is waited for, and then done without."""
+        """By the mark that the last move left; a server that is away is waited for, and then done without."""
         if plan is None:
             return ()
+        plan = self._last_move(plan)
         switch, roles = self._switch(plan), self._roles(plan)
         until = time.monotonic() + seconds
         while True:
@@ -98,6 +102,17 @@ class ReplicationProvider(SqlProvider):
             return [said, *switch.settle_without(*roles)]
         except DatabosunError as fault:
             return (said, fault.message)
+
+    def _last_move(self, plan: FailoverPlan) -> FailoverPlan:
+        """The move back, where that was begun: it marks its old primary, which is the first move's candidate."""
+        if plan.failback is FailbackWhen.NEVER:
+            return plan
+        old, new, _ = self._roles(plan)
+        for place in (new, old):
+            with suppress(DatabosunError), self.probe.open(place) as connection, guarded(f"asking {place}"):
+                if self.tables.marked(connection, new):
+                    return way_back(self.site.run, plan, plan.candidate)
+        return plan
 
     def _switch(self, plan: FailoverPlan) -> Switch:
         kind = ForcedSwitch if plan.mode is FailoverMode.FORCED_FAILOVER else Switch

@@ -95,9 +95,20 @@ class SentinelProvider:
         return [
             quorum_guard(self._word),
             mover_guard(self.nodes, self._facts),
+            *self._choice(topology, candidate),
             *([probe_guard(self.probe, primary, self.keys)] if primary else []),
             *([kept_guard(self._facts.get(primary) if primary else None)] if self.struck else []),
         ]
+
+    def _choice(self, topology: Topology, candidate: str | None) -> list[GuardResult]:
+        """Nobody tells Sentinels whom to promote: where all are equally far, they take whom `choose` says."""
+        own = self.choose(topology, None)
+        if candidate is None or own is None:
+            return []
+        ok = candidate == own
+        advice = f"set replica-priority of {candidate} below that of all others, or let {own} be promoted"
+        limit, message = f"{candidate}, which is to be promoted", None if ok else advice
+        return [GuardResult(name="sentinelsChoice", ok=ok, observed=own, limit=limit, message=message)]
 
     def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
         """Safely, or as if the master were gone."""
