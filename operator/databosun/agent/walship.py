@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from databosun.agent.log import Log
-from databosun.agent.walencode import Encoded, OpenSegment
+from databosun.agent.walencode import Encoded
+from databosun.agent.wallog import ShippedLog
 from databosun.agent.walpairs import Recoverable
-from databosun.agent.walretry import Drained, Retrying
+from databosun.agent.walqueue import WalQueue
+from databosun.agent.walretry import Drained
 from databosun.agent.walstore import WalBucket
 from databosun.agent.waltails import Tails
-from databosun.api.archive import GAP_EVENT, GAPS_TOLD, LogGap
+from databosun.api.archive import LogGap
 from databosun.domain.errors import DatabosunError
-from databosun.domain.wal import History, WalPoint, format_lsn, next_file, parse_lsn
+from databosun.domain.wal import History, WalPoint, format_lsn, parse_lsn
 from databosun.engines.archiving import ArchiveState
 from databosun.storage.walog import LogDescription
 
@@ -54,21 +55,15 @@ class Shipper:
         self._log = log
         self._failed = failed
         self._changed = threading.Condition()
-        self._bucket: WalBucket | None = None
-        self._system = ""
-        self._size = 0
-        self._open: OpenSegment | None = None
-        self._mark: object = None
-        self._timeline = 0
-        self._queue: deque[Encoded] = deque()
+        self._shipped = ShippedLog(plan.open_bucket, state, log, stop)
+        self._retry = self._shipped.retry
+        self._tails = Tails(lambda timeline: self._retry.persist(lambda: self._there.tail(timeline)))
+        self._queue = WalQueue(self._tails)
         self._in_flight = False
         self._forced = False
         self._shipped_to: WalPoint | None = None
         self._shipped_at = float("-inf")
-        self._retry = Retrying(state, log, stop, self._reopen)
-        self._tails = Tails(lambda timeline: self._retry.persist(lambda: self._there.tail(timeline)))
         self._durable: WalPoint | None = None
-        self._written: WalPoint | None = None
         self._wake: Callable[[], None] = lambda: None
         self._recoverable = Recoverable()
         self._ending = False
@@ -81,24 +76,11 @@ class Shipper:
 
     def adopt(self, system_identifier: str, segment_bytes: int, block_bytes: int, *, files: bool = False) -> None:
         """Open the log of that server."""
-        if self._system == system_identifier and self._size == segment_bytes:
-            return
-        description = LogDescription(
-            system_identifier=system_identifier, segment_bytes=segment_bytes, block_bytes=block_bytes, files=files
+        self._shipped.adopt(
+            LogDescription(
+                system_identifier=system_identifier, segment_bytes=segment_bytes, block_bytes=block_bytes, files=files
+            )
         )
-
-        def opened() -> WalBucket:
-            bucket = self._plan.open_bucket(system_identifier)
-            bucket.describe(description)
-            return bucket
-
-        bucket = self._retry.persist(opened)
-        gaps = self._retry.persist(bucket.gaps)
-        with self._changed:
-            self._bucket, self._system, self._size = bucket, system_identifier, segment_bytes
-        self._know_gaps(gaps)
-        for gap in gaps:
-            self._log.document(GAP_EVENT, gap.dump())
 
     def stored_end(self, history: History) -> WalPoint | None:
         """Where the store's newest WAL along a history ends."""
@@ -122,77 +104,50 @@ class Shipper:
 
     def keep_history(self, timeline: int, text: bytes) -> None:
         """Store a history file."""
-        self._retry.persist(lambda: self._there.put_history(timeline, text))
+        self._shipped.keep_history(timeline, text)
 
     def begin(self, at: WalPoint, *, after_gap: bool = False) -> None:
         """Start at the first byte of a segment."""
-        known = self._tails.known(at.timeline, at.lsn // self._size)
+        self._tails.of(at.timeline)  # asks the store, which may take long: not under the lock
         with self._changed:
             # What has been stored or is being stored counts; what only waits is sent again.
             end = self._durable
             if not (after_gap or end is None or at.lsn <= end.lsn):
                 msg = f"asked to go on at {at}, though the log ends at {end} and no gap is recorded"
                 raise RuntimeError(msg)
-            while len(self._queue) > self._in_flight:
-                self._queue.pop()
-            self._open = OpenSegment(at, self._size, known, self._said())
-            self._timeline = at.timeline
-            self._written = self._shipped_to = None
+            self._queue.begin(at, self._shipped.segment_bytes, keep=int(self._in_flight))
+            self._shipped_to = None
             self._recoverable.on(at.timeline)
             self._changed.notify_all()
 
     def write(self, data: memoryview) -> None:
         """Take the next bytes."""
         with self._changed:
-            segment = self._open
-            if segment is None:
-                raise Drained
-            rest = data
-            while len(rest):
-                piece = rest[: segment.room]
-                segment.write(piece)
-                rest = rest[len(piece) :]
-                if not segment.room:
-                    segment = self._follow(segment.encode(mark=self._said()))
-            self._wrote(segment)
+            self._queue.write(data)
+            self._wrote()
 
     def end_file(self, mark: object, *, next_at: int | None = None) -> None:
         """The server's file ends here; the next one begins."""
         with self._changed:
-            segment = self._open
-            if segment is None:
-                raise Drained
-            self._mark = mark
-            following = WalPoint(self._timeline, next_at or next_file(segment.begin))
-            self._wrote(self._follow(segment.encode(next_at=following, mark=self._said())))
+            self._queue.end_file(mark, next_at=next_at)
+            self._wrote()
 
     def write_file(self, data: bytes, mark: object) -> None:
         """One whole file: the lock is held from its first byte to its end, so that no part of it is shipped."""
         with self._changed:
-            if len(data) >= self._size:
-                msg = f"a file of {len(data)} bytes does not fit a segment of {self._size}"
+            if len(data) >= self._shipped.segment_bytes:
+                msg = f"a file of {len(data)} bytes does not fit a segment of {self._shipped.segment_bytes}"
                 raise ValueError(msg)
             self.write(memoryview(data))
             self.end_file(mark)
 
     def mark(self, mark: object) -> None:
         """A stream may be resumed at what was written so far."""
-        self._mark = mark
+        self._queue.mark(mark)
 
-    def _follow(self, done: Encoded) -> OpenSegment:
-        """One segment is full: open the next."""
-        self._queue.append(done)
-        known = self._tails.known(self._timeline, done.end.lsn // self._size)
-        self._open = OpenSegment(done.end, self._size, known, self._said())
-        return self._open
-
-    def _wrote(self, segment: OpenSegment) -> None:
-        self._written = WalPoint(self._timeline, segment.end)
+    def _wrote(self) -> None:
         if not self._in_flight:
             self._changed.notify_all()
-
-    def _said(self) -> str | None:
-        return None if self._mark is None else str(self._mark)
 
     def ship(self) -> None:
         """Store the open part now."""
@@ -203,13 +158,12 @@ class Shipper:
     def full(self) -> bool:
         """Whether as much waits as may wait."""
         with self._changed:
-            held = self._open.encoded_bytes if self._open else 0
-            return bool(self._queue) and held + sum(len(one.data) for one in self._queue) > MAX_WAITING
+            return bool(self._queue.full) and self._queue.waiting_bytes > MAX_WAITING
 
     def idle(self) -> bool:
         """Whether everything written is in the store."""
         with self._changed:
-            return not self._queue and (self._written is None or self._tails.has(self._written))
+            return not self._queue.full and (self._queue.written is None or self._tails.has(self._queue.written))
 
     @property
     def durable(self) -> WalPoint | None:
@@ -226,15 +180,7 @@ class Shipper:
 
     def record_gap(self, gap: LogGap) -> None:
         """Store a gap, and say it."""
-        known = self._state.snapshot().recoverable_at
-        told = gap if gap.begin_time or known is None else gap.model_copy(update={"begin_time": known})
-        self._retry.persist(lambda: self._there.put_gap(told))
-        self._know_gaps(self._retry.persist(self._there.gaps))
-        self._log.document(GAP_EVENT, told.dump())
-
-    def _know_gaps(self, gaps: Sequence[LogGap]) -> None:
-        newest = sorted(gaps, key=lambda gap: gap.end_time)[-GAPS_TOLD:]
-        self._state.know(gaps=len(gaps), newest_gaps=newest)
+        self._shipped.record_gap(gap)
 
     def subscribe(self, wake: Callable[[], None]) -> None:
         """Be called whenever `durable` has moved."""
@@ -272,16 +218,16 @@ class Shipper:
         """What to do next; waits for it. None: all is done, and the shipper is to end."""
         with self._changed:
             while True:
-                if self._queue:
+                if self._queue.full:
                     self._in_flight = True
-                    first = self._queue[0]
+                    first = self._queue.full[0]
                     return lambda: self._ship_full(first)
                 now = time.monotonic()
                 due = self._open_due(now)
-                if due <= now and self._open is not None:
+                if due <= now and self._queue.open is not None:
                     self._forced = False
                     self._shipped_at = now
-                    encoded = self._open.encode()
+                    encoded = self._queue.open.encode()
                     self._in_flight = True
                     return lambda: self._ship_open(encoded)
                 self._in_flight = False
@@ -297,7 +243,8 @@ class Shipper:
 
     def _open_due(self, now: float) -> float:
         """When the open part must be shipped; never where there is nothing new in it."""
-        if self._written is None or self._tails.has(self._written) or self._written == self._shipped_to:
+        written = self._queue.written
+        if written is None or self._tails.has(written) or written == self._shipped_to:
             return float("inf")
         return now if self._forced or self._ending else self._shipped_at + self._plan.interval
 
@@ -305,7 +252,7 @@ class Shipper:
         key = self._there.put_segment(encoded, self._recoverable.instant_of(encoded.end))
         with self._changed:
             # `begin` never drops what is in flight, so it is still the first.
-            self._queue.popleft()
+            self._queue.full.popleft()
             self._tails.stored(encoded, key)
             self._moved(encoded.end)
 
@@ -347,21 +294,4 @@ class Shipper:
 
     @property
     def _there(self) -> WalBucket:
-        if self._bucket is None:
-            msg = "the log was not adopted yet"
-            raise RuntimeError(msg)
-        return self._bucket
-
-    def _reopen(self) -> None:
-        """The store refused us: look at its Secret again, which may have been mended."""
-        with self._changed:
-            before = self._bucket
-        if before is None:
-            return
-        try:
-            bucket = self._plan.open_bucket(self._system)
-        except DatabosunError:  # the next try says the same, or better
-            return
-        bucket.segment_bytes, bucket.stored_bytes = before.segment_bytes, before.stored_bytes
-        with self._changed:
-            self._bucket = bucket
+        return self._shipped.bucket
