@@ -109,21 +109,24 @@ def conclude(ctx: Context, task: DrillTask, found: Drilled) -> Result:
         proven=proven,
         notes=found.notes,
     )
-    if judged.verdict in RECORDED:
-        with ctx.phase("evidence"):
-            completed = ctx.clock()
-            evidence = compose_evidence(ctx, task, found.chosen, result, (found.started, completed))
-            records = ctx.of_records(task.record)
-            key = records.layout.drill(task.backup.database, task.id)
-            sha256 = put_record(records, key, evidence.dump(), task.record.lock_seconds)
-            written = {
-                "evidence": records.store.url(key),
-                "evidence_sha256": sha256,
-                "evidence_storage": records.storage.name,
-                "completed_at": completed,
-            }
-            result = result.model_copy(update=written)
-    return _report(result)
+    return _report(_on_record(ctx, task, found, result) if judged.verdict in RECORDED else result)
+
+
+def _on_record(ctx: Context, task: DrillTask, found: Drilled, result: DrillResult) -> DrillResult:
+    """The result, with where its evidence was written."""
+    with ctx.phase("evidence"):
+        completed = ctx.clock()
+        evidence = compose_evidence(ctx, task, found.chosen, result, (found.started, completed))
+        records = ctx.of_records(task.record)
+        key = records.layout.drill(task.backup.database, task.id)
+        sha256 = put_record(records, key, evidence.dump(), task.record.lock_seconds)
+        written = {
+            "evidence": records.store.url(key),
+            "evidence_sha256": sha256,
+            "evidence_storage": records.storage.name,
+            "completed_at": completed,
+        }
+        return result.model_copy(update=written)
 
 
 def _report(result: DrillResult) -> Result:

@@ -15,7 +15,7 @@ from databosun.storage.walog import LogDescription
 
 
 class ShippedLog:
-    """The log in the store, and its gaps. `retry`: how every call to the store is made. `open_bucket` is called anew."""
+    """The log in the store, and its gaps. `retry`: how each call to the store is made. `open_bucket` is called anew."""
 
     def __init__(
         self, open_bucket: Callable[[str], WalBucket], state: ArchiveState, log: Log, stop: threading.Event

@@ -129,6 +129,7 @@ class Applier:
         self._context.cache.put(DEPLOYMENTS.kind, body)
 
     async def release(self, action: ReleasePod) -> None:
+        """Let a pod go whose result was read; one that is gone already is fine."""
         left = [name for name in action.finalizers if name != FINALIZER_RESULT]
         try:
             await self._context.kube.patch_metadata(

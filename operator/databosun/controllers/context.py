@@ -30,7 +30,9 @@ class Leadership(Protocol):
 class EventSink(Protocol):
     """Where Kubernetes Events go; never fails a reconcile."""
 
-    async def post(self, involved: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None: ...
+    async def post(self, involved: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
+        """Say something of an object. Whoever it cannot be told to goes without; nothing is raised."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,7 @@ def _max_chain(seen: SeenBackup, policy: SeenPolicy | None) -> int:
 
 
 def runner_image(context: Context, database: SeenDatabase | None) -> str:
+    """The image of a Job: that of the Database's spec, else the installation's. NoRunnerImage without one."""
     if database is None:
         image = context.images.any_runner()
     elif database.spec.runner is not None:

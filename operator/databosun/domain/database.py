@@ -18,29 +18,43 @@ class Scheduled(Protocol):
     """One schedule of a policy. `type` ranks those that are due at once."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As the policy has it; a run's name has it too."""
+        ...
 
     @property
-    def type(self) -> BackupType: ...
+    def type(self) -> BackupType:
+        """What a run of it takes."""
+        ...
 
     @property
-    def cron(self) -> str: ...
+    def cron(self) -> str:
+        """When, in the policy's zone."""
+        ...
 
 
 class Timing(Protocol):
     """When a policy wants runs."""
 
     @property
-    def schedules(self) -> Sequence[Scheduled]: ...
+    def schedules(self) -> Sequence[Scheduled]:
+        """What it wants, and when."""
+        ...
 
     @property
-    def zone(self) -> str: ...
+    def zone(self) -> str:
+        """The time zone of the schedules, by its IANA name."""
+        ...
 
     @property
-    def jitter(self) -> timedelta: ...
+    def jitter(self) -> timedelta:
+        """A run starts up to so long after its slot, each database at a time of its own."""
+        ...
 
     @property
-    def starting_deadline(self) -> timedelta: ...
+    def starting_deadline(self) -> timedelta:
+        """A slot that is older is skipped, and counted as missed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

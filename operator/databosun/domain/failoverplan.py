@@ -47,15 +47,29 @@ class Planned(Protocol):
     """A plan, as the agent is given it or as it stands in a status."""
 
     @property
-    def mode(self) -> FailoverMode: ...
+    def mode(self) -> FailoverMode:
+        """How the primary is made to move."""
+        ...
+
     @property
-    def primary(self) -> str: ...
+    def primary(self) -> str:
+        """The member that leads."""
+        ...
+
     @property
-    def candidate(self) -> str: ...
+    def candidate(self) -> str:
+        """The member that is to lead."""
+        ...
+
     @property
-    def fault(self) -> InjectedFault | None: ...
+    def fault(self) -> InjectedFault | None:
+        """What is done to the primary; None where nothing is."""
+        ...
+
     @property
-    def failback(self) -> FailbackWhen: ...
+    def failback(self) -> FailbackWhen:
+        """Whether it is moved back afterwards."""
+        ...
 
 
 def describe_plan(plan: Planned) -> str:

@@ -33,10 +33,14 @@ class Ended(Protocol):
     """A finished run."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Of the object."""
+        ...
 
     @property
-    def created(self) -> datetime: ...
+    def created(self) -> datetime:
+        """When the object was made, by the API server's clock."""
+        ...
 
 
 E = TypeVar("E", bound=Ended)

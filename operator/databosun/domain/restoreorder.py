@@ -35,6 +35,7 @@ class RestoreOrder(JobOrder):
 
     @property
     def labels(self) -> dict[str, str]:
+        """What the Job is found by: the database that it restores into, and the storage."""
         return references(self.target.uid if self.target else None, None, self.storage_uid)
 
 

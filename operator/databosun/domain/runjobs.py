@@ -68,10 +68,14 @@ class Ordered(Protocol):
     """One unfinished run, as far as its steps are concerned."""
 
     @property
-    def state(self) -> RunState: ...
+    def state(self) -> RunState:
+        """Where it stands, and its attempts."""
+        ...
 
     @property
-    def order(self) -> JobOrder | None: ...
+    def order(self) -> JobOrder | None:
+        """What its Job is told; None where that cannot be said."""
+        ...
 
 
 F = TypeVar("F", bound=Ordered)

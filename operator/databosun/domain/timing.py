@@ -19,23 +19,33 @@ class Recurring(Protocol):
     """A window of a spec."""
 
     @property
-    def cron(self) -> str: ...
+    def cron(self) -> str:
+        """When it opens."""
+        ...
 
     @property
-    def time_zone(self) -> str: ...
+    def time_zone(self) -> str:
+        """The time zone of `cron`, by its IANA name."""
+        ...
 
     @property
-    def duration(self) -> str: ...
+    def duration(self) -> str:
+        """How long it stays open, such as `2h`."""
+        ...
 
 
 class Bounded(Protocol):
     """A spec that says how long one attempt may take, and how long it may wait for its pod."""
 
     @property
-    def deadline(self) -> str: ...
+    def deadline(self) -> str:
+        """How long one attempt may take, such as `24h`."""
+        ...
 
     @property
-    def start_deadline(self) -> str: ...
+    def start_deadline(self) -> str:
+        """How long it may wait for its pod, such as `30m`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

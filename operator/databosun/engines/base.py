@@ -89,7 +89,10 @@ class ArtefactWriter(Protocol):
     the artefact is given up by then, and so is the backup.
     """
 
-    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes. Errors: WorldFault (storage), UserFault."""
+        ...
+
     def finish(self, *, logical_bytes: int | None = None) -> None:
         """Flush, run the format check, upload the rest, read back. Errors: WorldFault (storage), UserFault."""
         ...
