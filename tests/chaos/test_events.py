@@ -8,8 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from support.operator import At, Deliver, Event, Rig
-from support.operator_scenarios import HOUR, MINUTE, SCENARIOS, WORK, Driver, End, end_of
+from support.operator import Rig
+from support.operator_scenarios import SCENARIOS
+from support.operatordriver import HOUR, MINUTE, Driver
+from support.operatorends import WORK, End, end_of
+from support.operatorlife import At, Deliver, Event
 
 RESYNC = 10 * MINUTE
 

@@ -11,7 +11,9 @@ import pytest
 from support.chaoskube import Fault, Mode
 from support.cluster import Cluster
 from support.operator import Rig
-from support.operator_scenarios import HOUR, SCENARIOS, WORK, Driver, End, end_of
+from support.operator_scenarios import SCENARIOS
+from support.operatordriver import HOUR, Driver
+from support.operatorends import WORK, End, end_of
 
 # On a real API server a life takes seconds: so many kills a scenario, the same each time.
 KILLS_ON_A_SERVER = int(os.environ.get("DATABOSUN_TEST_KILLS", "3"))

@@ -7,8 +7,9 @@ from typing import Any
 from databosun.domain.plan import FINALIZER_SLOT
 from databosun.kube.resources import Object
 from support.archiversim import SYSTEM
-from support.operator import Rig, conditions, database, policy, storage
-from support.operator_scenarios import MINUTE, Driver
+from support.objects import conditions, database, policy, storage
+from support.operator import Rig
+from support.operatordriver import MINUTE, Driver
 
 NAME = f"archiver-{SYSTEM}"
 

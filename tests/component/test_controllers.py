@@ -12,8 +12,11 @@ from databosun.api.result import Finding, Outcome, ProbeResult, Result
 from databosun.domain.plan import FINALIZER_RESULT
 from databosun.kube.errors import AdmissionRefused, QuotaExceeded
 from databosun.kube.resources import JOBS, Object, Resource
-from support.operator import Process, Rig, backup, conditions, database, policy, storage
-from support.operator_scenarios import HOUR, MINUTE, Driver, all_done, phases, ready, seeded, soon
+from support.objects import backup, conditions, database, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, all_done, phases, ready
+from support.operatorlife import Process
+from support.operatorseeds import seeded, soon
 
 
 async def test_a_due_slot_becomes_a_backup_and_every_status_says_so(rig: Rig) -> None:

@@ -12,8 +12,9 @@ from databosun.engines import registry
 from databosun.kube.errors import Invalid
 from databosun.kube.resources import BACKUP_POLICIES, Object
 from databosun.runtime.series import database_series
-from support.operator import Rig, backup, conditions, database, policy, storage
-from support.operator_scenarios import HOUR, MINUTE, Driver, all_done, ready
+from support.objects import backup, conditions, database, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, all_done, ready
 
 # What a controller may look at one wrong object and its neighbours until all is at rest, many times over.
 FEW = 60

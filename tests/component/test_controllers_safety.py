@@ -6,8 +6,10 @@ from datetime import timedelta
 
 from databosun.domain.plan import ANNOTATION_RUN_NOW, FINALIZER_DATA, LABEL_FINISHED
 from databosun.kube.resources import APPROVALS, BACKUPS, Object
-from support.operator import Rig, backup, conditions, database, policy, storage
-from support.operator_scenarios import HOUR, MINUTE, Driver, all_done, phases, ready, seeded
+from support.objects import backup, conditions, database, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, all_done, phases, ready
+from support.operatorseeds import seeded
 
 
 def deletions(rig: Rig) -> list[str]:

@@ -9,8 +9,11 @@ import pytest
 from databosun.api.lifecycletasks import ExportTask
 from databosun.api.request import Request
 from databosun.kube.resources import Object
-from support.operator import Rig, conditions, dataexport
-from support.operator_scenarios import HOUR, KEYED, Driver, ready, runs_done, seeded
+from support.lifecyclescenarios import KEYED
+from support.objects import conditions, dataexport
+from support.operator import Rig
+from support.operatordriver import HOUR, Driver, ready, runs_done
+from support.operatorseeds import seeded
 
 SUBJECT = "ada@example.org"
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from databosun.api.request import Request
 from databosun.kube.resources import JOBS, PERSISTENT_VOLUME_CLAIMS, PODS, Object
-from support.operator import Rig, backup, database, policy, storage
-from support.operator_scenarios import HOUR, Driver, all_done
+from support.objects import backup, database, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, Driver, all_done
 
 CLAIM = {
     "apiVersion": "v1",

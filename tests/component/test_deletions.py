@@ -9,8 +9,11 @@ from databosun.api.request import Request
 from databosun.api.result import DeletedBackup, Outcome, Result
 from databosun.domain.plan import LABEL_HOLD
 from databosun.kube.resources import APPROVALS, BACKUPS, Object
-from support.operator import Event, Rig, conditions, storage
-from support.operator_scenarios import HOUR, MINUTE, Driver, all_done, phases, seeded
+from support.objects import conditions, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, all_done, phases
+from support.operatorlife import Event
+from support.operatorseeds import seeded
 
 TWO_GO = {"keepLast": 2, "grace": "1h"}
 SLOW = "tests.databosun.io/slow"

@@ -12,8 +12,10 @@ from databosun.api.restoretasks import DrillTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import ANNOTATION_RUN_NOW
 from databosun.kube.resources import BACKUPS, Object
-from support.operator import Rig, conditions, drill, drill_run, storage
-from support.operator_scenarios import HOUR, MINUTE, Driver, all_done, ready, runs_done, seeded, soon
+from support.objects import conditions, drill, drill_run, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, all_done, ready, runs_done
+from support.operatorseeds import seeded, soon
 
 DAY = timedelta(days=1)
 

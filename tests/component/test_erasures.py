@@ -9,8 +9,10 @@ from databosun.api.lifecycletasks import EraseTask
 from databosun.api.request import Request
 from databosun.api.restoretasks import BridgeTask, DrillTask, RestoreTask
 from databosun.kube.resources import Object
-from support.operator import Rig, conditions, drill_run, erasure, lifecycle, restore, storage
-from support.operator_scenarios import HOUR, Driver, approval_of, ready, runs_done, seeded
+from support.objects import approval_of, conditions, drill_run, erasure, lifecycle, restore, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, Driver, ready, runs_done
+from support.operatorseeds import seeded
 
 DAY = timedelta(days=1)
 KEYED: dict[str, Any] = {"erasure": {"keySecretRef": {"name": "erasure-key", "key": "key"}}}

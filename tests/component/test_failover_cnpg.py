@@ -10,7 +10,7 @@ from databosun.kube.resources import CNPG_CLUSTERS
 from support.cluster import Cluster
 from support.failoveracts import answer, begin_cnpg, member
 from support.operator import Rig
-from support.operator_scenarios import Driver
+from support.operatordriver import Driver
 from support.pgserver import ROOT
 
 pytestmark = pytest.mark.api

@@ -13,7 +13,7 @@ from databosun.kube.resources import NETWORK_CHAOS, POD_CHAOS, Resource
 from support.cluster import Cluster
 from support.failoveracts import answer, begin, member, members, told
 from support.operator import Rig
-from support.operator_scenarios import Driver
+from support.operatordriver import Driver
 from support.pgserver import ROOT
 
 pytestmark = pytest.mark.api

@@ -9,8 +9,10 @@ from databosun.api.restoretasks import InquireTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.recordpage import unpack
 from databosun.kube.resources import Object
-from support.operator import Rig, conditions, inquiry
-from support.operator_scenarios import HOUR, MINUTE, Driver, ready, runs_done, seeded
+from support.objects import conditions, inquiry
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, ready, runs_done
+from support.operatorseeds import seeded
 
 COMPARISON = {"databaseRef": {"name": "orders"}, "database": "shop", "tables": ["public.orders"]}
 

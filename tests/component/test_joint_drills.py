@@ -14,8 +14,10 @@ from databosun.api.restoretasks import DrillTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.plan import ANNOTATION_RUN_NOW, LABEL_DATABASE_UID
 from databosun.kube.resources import BACKUPS, Object
-from support.operator import Rig, conditions, database, drill, drill_run, storage
-from support.operator_scenarios import HOUR, MINUTE, Driver, ready, runs_done, several
+from support.objects import conditions, database, drill, drill_run, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, ready, runs_done
+from support.operatorseeds import several
 
 
 async def whole(rig: Rig) -> Object:

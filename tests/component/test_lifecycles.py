@@ -11,20 +11,11 @@ from databosun.api.lifecycletasks import LifecycleTask
 from databosun.api.request import Request
 from databosun.api.result import Outcome, Result
 from databosun.kube.resources import APPROVALS, Object
-from support.operator import Rig, conditions, database, drill, lifecycle, lifecycle_run, storage
-from support.operator_scenarios import (
-    HOUR,
-    MINUTE,
-    Driver,
-    approval_of,
-    approved,
-    asked_now,
-    ready,
-    ruled,
-    runs_done,
-    seeded,
-    soon,
-)
+from support.lifecyclescenarios import approved, asked_now, ruled
+from support.objects import approval_of, conditions, database, drill, lifecycle, lifecycle_run, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, ready, runs_done
+from support.operatorseeds import seeded, soon
 
 DAY = timedelta(days=1)
 

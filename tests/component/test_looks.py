@@ -12,7 +12,8 @@ from databosun.kube.resources import BACKUP_POLICIES, BACKUPS, JOBS, Object
 from databosun.kube.transport import Transport, load_configuration
 from support.cluster import Cluster
 from support.looks import Looks
-from support.operator import Rig, policy
+from support.objects import policy
+from support.operator import Rig
 
 POLICY = BACKUP_POLICIES.kind
 

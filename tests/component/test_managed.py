@@ -13,8 +13,10 @@ from databosun.api.restoretasks import DrillTask
 from databosun.api.result import ManagedState, Outcome, ProbeResult, Result
 from databosun.domain.plan import FINALIZER_INSTANCES
 from databosun.kube.resources import Object
-from support.operator import Rig, conditions, database, drill_run, policy, storage
-from support.operator_scenarios import HOUR, Driver, all_done, ready, runs_done, soon
+from support.objects import conditions, database, drill_run, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, Driver, all_done, ready, runs_done
+from support.operatorseeds import soon
 
 PLACE = {"parameterGroup": "drills", "subnetGroup": "private", "securityGroupIds": ["sg-1"]}
 RDS = {"instance": "orders", "region": "eu-central-1", "engine": "PostgreSQL", "credentialsSecretRef": {"name": "aws"}}

@@ -6,8 +6,10 @@ from databosun.api.request import Request
 from databosun.api.restoretasks import BridgeTask, RestoreTask
 from databosun.api.result import Outcome, Result
 from databosun.kube.resources import JOBS, Object
-from support.operator import Rig, backup, conditions, database, restore
-from support.operator_scenarios import HOUR, MINUTE, Condition, Driver, approval_of, ready, runs_done, seeded
+from support.objects import approval_of, backup, conditions, database, restore
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Condition, Driver, ready, runs_done
+from support.operatorseeds import seeded
 
 
 async def prepared(rig: Rig, backups: int = 3) -> Driver:

@@ -13,8 +13,10 @@ from databosun.domain.database import slot_of
 from support.chaoskube import Fault, Mode
 from support.cluster import Cluster
 from support.length import Length
-from support.operator import Pair, Process, Rig, database, policy, storage
-from support.operator_scenarios import HOUR, Driver, ready
+from support.objects import database, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, Driver, ready
+from support.operatorlife import Pair, Process
 
 pytestmark = pytest.mark.soak
 DATABASES = 5

@@ -10,8 +10,8 @@ from databosun.api.request import ANSWER_ANNOTATION, Request
 from databosun.domain.names import attempt_job_name
 from databosun.kube.resources import CNPG_CLUSTERS, PODS, Object
 from support.agentrun import NAMESPACE
-from support.operator import database, failover_run, failover_test, policy, storage
-from support.operator_scenarios import HOUR, Driver, ready
+from support.objects import database, failover_run, failover_test, policy, storage
+from support.operatordriver import HOUR, Driver, ready
 
 RUN = "FailoverTestRun"
 PATRONI = {"provider": "Patroni", "endpoints": ["http://n1:8008", "http://n2:8008"]}

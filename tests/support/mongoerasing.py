@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from databosun.api.lifecycle import ActionType, MaskMethod, MaskOrder, RuleOrder
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.engines.mongodb import ENGINE
 from support.erasing import ERASER, PEOPLE, SUBJECT, Forgetter, rule
 from support.mongoserver import PASSWORD, Client, MongoServer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from databosun.api.lifecycle import ActionType, LimitsOrder, RuleOrder
-from databosun.api.request import DatabaseTarget
+from databosun.api.targets import DatabaseTarget
 from databosun.engines.redis import ENGINE
 from databosun.engines.redis.lifecycle.faults import GRANTS
 from databosun.engines.redis.resp import Wire

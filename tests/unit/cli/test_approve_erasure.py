@@ -11,7 +11,7 @@ from databosun.api.v1alpha1.approval import ApprovalSpec
 from databosun.cli.approve_erasure import approve_erasure
 from databosun.domain.errors import SafetyStop
 from databosun.kube.resources import APPROVALS, ERASURE_REQUESTS
-from support.operator import erasure
+from support.objects import erasure
 from support.terminal import Terminal
 
 HASH = "0123456789abcdef0123456789abcdef"

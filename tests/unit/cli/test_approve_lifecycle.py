@@ -16,7 +16,7 @@ from databosun.domain.errors import SafetyStop
 from databosun.domain.lifecycleorder import order_digest, order_of
 from databosun.domain.whereabouts import server_words, whereabouts
 from databosun.kube.resources import APPROVALS, BACKUP_STORAGES, DATABASES, LIFECYCLE_POLICIES
-from support.operator import database, lifecycle, storage
+from support.objects import database, lifecycle, storage
 from support.terminal import Terminal
 
 HASH = "0123456789abcdef0123456789abcdef"

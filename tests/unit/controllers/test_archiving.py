@@ -16,8 +16,9 @@ from databosun.api.result import Finding, Outcome, Result
 from databosun.domain.plan import FINALIZER_SLOT
 from databosun.kube.resources import Object, Resource
 from support.archiversim import SYSTEM
-from support.operator import Rig, conditions, database, policy, storage
-from support.operator_scenarios import Driver, all_done, approval_of, ready
+from support.objects import approval_of, conditions, database, policy, storage
+from support.operator import Rig
+from support.operatordriver import Driver, all_done, ready
 
 NAME = f"archiver-{SYSTEM}"
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

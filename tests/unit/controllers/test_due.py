@@ -9,8 +9,10 @@ import pytest
 
 from databosun.kube.resources import Object, Resource
 from support.chaoskube import ChaosKube
-from support.operator import Rig, database, policy, storage
-from support.operator_scenarios import HOUR, MINUTE, Driver, all_done, phases, ready, soon
+from support.objects import database, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, all_done, phases, ready
+from support.operatorseeds import soon
 
 Asked = list[tuple[str, str]]
 

@@ -12,7 +12,8 @@ from databosun.domain.plan import LABEL_HOLD
 from databosun.kube.resources import BACKUPS, Object
 from support.chaoskube import ChaosKube
 from support.operator import Rig
-from support.operator_scenarios import HOUR, Driver, phases, seeded
+from support.operatordriver import HOUR, Driver, phases
+from support.operatorseeds import seeded
 
 
 @pytest.fixture

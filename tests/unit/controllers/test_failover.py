@@ -12,23 +12,12 @@ from databosun.api.failover import FailoverStep, FailoverTask
 from databosun.api.request import ProbeTask, Request
 from databosun.domain.plan import ANNOTATION_RUN_NOW
 from databosun.kube.resources import Object
+from support.failoverscenarios import SENTINEL, failover_is, replicated, two_nodes
 from support.failoversim import Nodes
-from support.operator import Rig, backup, conditions, database, failover_run, failover_test, policy, storage
-from support.operator_scenarios import (
-    HOUR,
-    MINUTE,
-    SENTINEL,
-    Driver,
-    all_done,
-    approval_of,
-    failover_is,
-    phases,
-    ready,
-    replicated,
-    runs_done,
-    soon,
-    two_nodes,
-)
+from support.objects import approval_of, backup, conditions, database, failover_run, failover_test, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, all_done, phases, ready, runs_done
+from support.operatorseeds import soon
 
 RUN = "FailoverTestRun"
 

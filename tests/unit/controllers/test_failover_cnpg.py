@@ -14,8 +14,9 @@ from databosun.kube.resources import CNPG_CLUSTERS, Object
 from support.agentrun import NAMESPACE
 from support.chaoskube import Fault, Mode
 from support.failoveracts import RUN, answer, asks, begin_cnpg, failed
+from support.objects import approval_of
 from support.operator import Rig
-from support.operator_scenarios import HOUR, Driver, approval_of, runs_done
+from support.operatordriver import HOUR, Driver, runs_done
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from support.agentrun import NAMESPACE
 from support.chaoskube import Fault, Mode
 from support.failoveracts import AGENT, RUN, annotations, answer, begin, member, members, told
 from support.operator import Rig
-from support.operator_scenarios import HOUR, Driver, runs_done
+from support.operatordriver import HOUR, Driver, runs_done
 
 
 @pytest.fixture

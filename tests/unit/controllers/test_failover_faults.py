@@ -12,8 +12,9 @@ from databosun.kube.resources import NETWORK_CHAOS, POD_CHAOS, Object
 from support.agentrun import NAMESPACE
 from support.chaoskube import Fault, Mode
 from support.failoveracts import RUN, answer, begin, member, members, told
+from support.objects import approval_of
 from support.operator import Rig
-from support.operator_scenarios import HOUR, Driver, approval_of, runs_done
+from support.operatordriver import HOUR, Driver, runs_done
 
 MODE = "FaultInjection"
 STATEFUL: Object = {"provider": "StatefulSet", "endpoints": ["n1.orders:5432", "n2.orders:5432"]}

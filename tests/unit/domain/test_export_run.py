@@ -10,7 +10,7 @@ import pytest
 from databosun.api.v1alpha1.dataexport import DataExportSpec
 from databosun.domain.errors import UserFault
 from databosun.domain.exportrun import kept_for
-from support.operator import dataexport
+from support.objects import dataexport
 
 
 def spec(**more: Any) -> DataExportSpec:

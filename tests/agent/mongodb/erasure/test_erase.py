@@ -13,8 +13,8 @@ import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 
 from databosun.api.lifecycle import HoldOrder, LifecycleMode, RuleOrder
-from databosun.api.request import DatabaseTarget
 from databosun.api.result import Outcome
+from databosun.api.targets import DatabaseTarget
 from databosun.engines.mongodb.lifecycle.subjects import text_of
 from support.erasing import KEY, PEOPLE, SUBJECT, erased, rule
 from support.mongoerasing import LEFT, MongoForgetter

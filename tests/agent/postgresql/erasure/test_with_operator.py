@@ -12,8 +12,10 @@ from databosun.api.request import Request
 from databosun.api.restoretasks import DrillTask
 from databosun.api.result import Result
 from support.erasing import PEOPLE, SUBJECT, Forgetter
-from support.operator import Rig, conditions, database, drill_run, erasure, policy, storage
-from support.operator_scenarios import HOUR, Driver, all_done, approval_of, runs_done, soon
+from support.objects import approval_of, conditions, database, drill_run, erasure, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, Driver, all_done, runs_done
+from support.operatorseeds import soon
 
 pytestmark = pytest.mark.servers
 RULE = {

@@ -12,8 +12,10 @@ from databosun.api.request import Request
 from databosun.api.restoretasks import DrillTask, RestoreTask
 from databosun.api.result import Result
 from support.agekeys import make_age_key
-from support.operator import Rig, conditions, database, drill, drill_run, policy, restore, storage
-from support.operator_scenarios import HOUR, Driver, all_done, runs_done, soon
+from support.objects import conditions, database, drill, drill_run, policy, restore, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, Driver, all_done, runs_done
+from support.operatorseeds import soon
 from support.recoveryyard import Yard
 
 pytestmark = pytest.mark.servers
