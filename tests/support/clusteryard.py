@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 
 from databosun.api.failover import FailoverMode, ProviderTarget
 from databosun.api.targets import DatabaseTarget
-from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.errors import WorldFault
-from databosun.engines.base import Credentials, Target
-from databosun.engines.failover import FailoverProvider, Operator, Site
+from databosun.engines.base import Credentials
+from databosun.engines.failover import Operator, Site
 from databosun.engines.redis.cluster import SLOTS, Shard, View, key_slot, parse_view
-from databosun.engines.redis.failover import FAILOVER
 from databosun.engines.redis.failover.clusterlook import CLUSTER_MOVER_GRANTS
 from databosun.engines.redis.failover.probe import CLUSTER_GRANTS
 from databosun.engines.redis.faults import CLUSTER_NEEDED
@@ -24,21 +20,18 @@ from databosun.engines.redis.resp import ReplyError
 from support.agentrun import Workplace
 from support.failoverjob import FailoverJob
 from support.pgserver import free_port
+from support.redismoving import MOVER, MOVER_PASSWORD, TABLE, MovingYard, described, mover, site_of
 from support.redisserver import PASSWORD, USER, Server
 from support.waiting import eventually
 
-MOVER = "mover"
-MOVER_PASSWORD = "m0ves: it"
 REPLICATOR = "replicator"
-TABLE = "databosun_probe"
 
 
 @dataclass
-class ClusterYard:
+class ClusterYard(MovingYard):
     """Nodes are named as the cluster announces them. A test may leave other masters behind, but all in order."""
 
     product: str = "redis"
-    nodes: list[Server] = field(default_factory=list)
     run: str = "run"
     _turns: int = 0
 
@@ -56,7 +49,7 @@ class ClusterYard:
         settings = (
             "cluster-enabled yes", "cluster-node-timeout 2000", "cluster-announce-ip 127.0.0.1",
             "cluster-allow-replica-migration no", "repl-diskless-sync-delay 0",
-            f"user {MOVER} on #{sha256(MOVER_PASSWORD.encode()).hexdigest()} ~* &* -@all {CLUSTER_MOVER_GRANTS}",
+            mover(CLUSTER_MOVER_GRANTS),
             f"user {REPLICATOR} on >{REPLICATOR} -@all +psync +replconf +ping",
             f"masteruser {REPLICATOR}", f"masterauth {REPLICATOR}",
         )  # fmt: skip
@@ -86,14 +79,6 @@ class ClusterYard:
         """End and delete all."""
         for server in self.nodes:
             server.remove()
-
-    def name(self, server: Server) -> str:
-        """Of the member."""
-        return f"127.0.0.1:{server.port}"
-
-    def named(self, name: str) -> Server:
-        """The server of a member."""
-        return next(server for server in self.nodes if self.name(server) == name)
 
     def view(self, node: Server) -> View:
         """What a node knows."""
@@ -128,10 +113,7 @@ class ClusterYard:
 
     def target(self) -> DatabaseTarget:
         """By one node, which need not be of the shard."""
-        return DatabaseTarget(
-            namespace="shop", name="cache", uid="0", engine=EngineName.REDIS, hosts=["127.0.0.1"],
-            port=self.nodes[0].port, tls=TLSMode.DISABLE,
-        )  # fmt: skip
+        return described(self.nodes[0].port)
 
     @contextmanager
     def parted(self, master: Server) -> Iterator[None]:
@@ -146,20 +128,11 @@ class ClusterYard:
     def site(self, **more: object) -> Site:
         """As the agent would be told."""
         given = {
-            "probe": Target(self.target(), Credentials(USER, PASSWORD)),
             "operator": Operator(Credentials(MOVER, MOVER_PASSWORD)),
             "provider": ProviderTarget(provider="RedisCluster"),
-            "table": TABLE, "run": self.run, "until": datetime.now(UTC) + timedelta(hours=1), **more,
-        }  # fmt: skip
-        return Site(**given)  # type: ignore[arg-type]
-
-    @contextmanager
-    def provider(
-        self, mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER, **more: object
-    ) -> Iterator[FailoverProvider]:
-        """Opened."""
-        with FAILOVER.open(self.site(**more), mode) as provider:
-            yield provider
+            "run": self.run,
+        }
+        return site_of(self.target(), given | more)
 
     def job(self, folder: Path, mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER) -> FailoverJob:
         """A test of it, its pod's files in a folder."""

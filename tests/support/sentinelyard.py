@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 from databosun.api.failover import FailoverMode, ProviderTarget
-from databosun.api.targets import DatabaseTarget
-from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.domain.errors import WorldFault
-from databosun.engines.base import Credentials, Target
-from databosun.engines.failover import FailoverProvider, Operator, Site
-from databosun.engines.redis.failover import FAILOVER
+from databosun.engines.base import Credentials
+from databosun.engines.failover import Operator, Site
 from databosun.engines.redis.failover.guards import MOVER_GRANTS
 from databosun.engines.redis.failover.probe import GRANTS
 from databosun.engines.redis.resp import Reply
 from support.agentrun import Workplace
 from support.failoverjob import RUN, FailoverJob
+from support.redismoving import MOVER, MOVER_PASSWORD, TABLE, MovingYard, described, mover, site_of
 from support.redisserver import ADMIN, PASSWORD, USER, Server
 from support.waiting import eventually
 
-MOVER = "mover"
-MOVER_PASSWORD = "m0ves: it"
-TABLE = "databosun_probe"
 MASTER = "mymaster"
 
 
 @dataclass
-class SentinelYard:
+class SentinelYard(MovingYard):
     """Nodes are named as Sentinel announces them."""
 
-    nodes: list[Server] = field(default_factory=list)
     sentinels: list[Server] = field(default_factory=list)
 
     def start(self, *, replicas: int = 2, sentinels: int = 3) -> None:
         """Until the Sentinels know all nodes and each other."""
         settings = (
-            f"user {MOVER} on #{sha256(MOVER_PASSWORD.encode()).hexdigest()} ~* &* -@all {MOVER_GRANTS}",
+            mover(MOVER_GRANTS),
             f"masteruser {ADMIN}", f"masterauth {ADMIN}",
         )  # fmt: skip
         self.nodes = [self._node(settings) for _ in range(1 + replicas)]
@@ -64,36 +55,15 @@ class SentinelYard:
         for server in (*self.sentinels, *self.nodes):
             server.remove()
 
-    def name(self, server: Server) -> str:
-        """Of the member."""
-        return f"127.0.0.1:{server.port}"
-
-    def named(self, name: str) -> Server:
-        """The server of a member."""
-        return next(server for server in self.nodes if self.name(server) == name)
-
     def site(self, **more: object) -> Site:
         """As the agent would be told."""
         endpoints = [f"127.0.0.1:{one.port}" for one in self.sentinels]
-        described = DatabaseTarget(
-            namespace="shop", name="cache", uid="0", engine=EngineName.REDIS, hosts=["127.0.0.1"],
-            port=self.sentinels[0].port, tls=TLSMode.DISABLE,
-        )  # fmt: skip
         given = {
-            "probe": Target(described, Credentials(USER, PASSWORD)),
             "operator": Operator(Credentials(MOVER, MOVER_PASSWORD), Credentials(USER, PASSWORD)),
             "provider": ProviderTarget(provider="Sentinel", endpoints=endpoints, master_name=MASTER),
-            "table": TABLE, "run": RUN, "until": datetime.now(UTC) + timedelta(hours=1), **more,
-        }  # fmt: skip
-        return Site(**given)  # type: ignore[arg-type]
-
-    @contextmanager
-    def provider(
-        self, mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER, **more: object
-    ) -> Iterator[FailoverProvider]:
-        """Opened."""
-        with FAILOVER.open(self.site(**more), mode) as provider:
-            yield provider
+            "run": RUN,
+        }
+        return site_of(described(self.sentinels[0].port), given | more)
 
     def job(self, folder: Path, mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER) -> FailoverJob:
         """A test of it, its pod's files in a folder."""

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 
 from databosun.api.drill import Check, CheckOutcome, CheckResult, Operator
 from databosun.domain.drill import CheckReason
+
+_NAMED = 5
+Fingerprint = tuple[int | None, str | None]
+"""How many rows, and the sum of their hashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What an engine's checks count, in words. `counted`, `hashed`: what the backup's counts and hashes are of."""
+
+    rows: str
+    tables: str
+    none: str
+    counted: str
+    hashed: str
+
+
+ROWS = Unit("rows", "tables", "no table", "the backup's snapshot", "the backup's snapshot")
 
 _COMPARE: Mapping[Operator, Callable[[Decimal | str, Decimal | str], bool]] = {
     Operator.EQUAL: operator.eq,
@@ -64,6 +83,30 @@ def compare_count(check: Check, count: int) -> CheckResult:
         message = f"{check.table} has {count} rows; {wanted} were expected"
         return failed(check, CheckReason.ROW_COUNT_WRONG, message, observed=str(count), expected=wanted)
     return passed(check, observed=str(count), expected=wanted or None)
+
+
+def compare_counts(check: Check, found: Mapping[str, int], known: Mapping[str, int], unit: Unit = ROWS) -> CheckResult:
+    """Each count by name is what the backup knows; what it does not know is only counted."""
+    wrong = [f"{name} has {found.get(name, unit.none)}, not {count}" for name, count in known.items()
+             if found.get(name) != count]  # fmt: skip
+    observed = f"{sum(found.values())} {unit.rows} in {len(found)} {unit.tables}"
+    if wrong:
+        message = f"{len(wrong)} {unit.tables} differ from {unit.counted}: {'; '.join(wrong[:_NAMED])}"
+        return failed(check, CheckReason.ROW_COUNT_WRONG, message, observed=observed)
+    return passed(check, observed=observed, expected=f"{sum(known.values())} {unit.rows}" if known else None)
+
+
+def compare_fingerprints(
+    check: Check, found: Mapping[str, Fingerprint], known: Mapping[str, Fingerprint], unit: Unit = ROWS
+) -> CheckResult:
+    """Each fingerprint by name is what the backup knows."""
+    wrong = [f"{name}: {found.get(name, 'not there')}, not {value}" for name, value in known.items()
+             if found.get(name) != value]  # fmt: skip
+    observed = f"{sum(rows or 0 for rows, _ in found.values())} {unit.rows} in {len(found)} {unit.tables}"
+    if wrong:
+        message = f"{len(wrong)} {unit.tables} differ from {unit.hashed}: {'; '.join(wrong[:_NAMED])}"
+        return failed(check, CheckReason.ROWS_DIFFER, message, observed=observed)
+    return passed(check, observed=observed, expected=f"{len(known)} fingerprints equal")
 
 
 def passed(check: Check, *, observed: str, expected: str | None = None, message: str = "") -> CheckResult:

@@ -16,8 +16,9 @@ from databosun.engines.redis.cluster import key_slot
 from databosun.engines.redis.failover import clusterswitch
 from databosun.engines.redis.failover.clusterprovider import ClusterProvider
 from databosun.engines.redis.resp import Reply, ReplyError, Wire
-from support.clusteryard import MOVER, ClusterYard
+from support.clusteryard import ClusterYard
 from support.failoverjob import FailoverJob
+from support.redismoving import MOVER
 from support.redisserver import Server
 from support.waiting import eventually
 

@@ -18,8 +18,9 @@ from databosun.engines.redis.failover import switch
 from databosun.engines.redis.failover.provider import SentinelProvider
 from databosun.engines.redis.resp import Reply, ReplyError, Wire
 from support.failoverjob import RUN, FailoverJob
+from support.redismoving import MOVER, TABLE
 from support.redisserver import Server
-from support.sentinelyard import MOVER, TABLE, SentinelYard
+from support.sentinelyard import SentinelYard
 from support.waiting import eventually
 
 pytestmark = pytest.mark.servers

@@ -16,6 +16,7 @@ import ssl
 import struct
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -97,26 +98,46 @@ class Relay:
 
     def _pump(self, client: socket.socket) -> bool:
         """Carry bytes both ways until the client quits: True. Its goodbye is not passed on."""
-        up = self._upstream._sock
-        up.settimeout(None)
         framing = _Framing()
-        while not self._stop.is_set():
-            pending = isinstance(up, ssl.SSLSocket) and up.pending() > 0
-            ready = [up] if pending else select.select([up, client], [], [], _LOOK_SECONDS)[0]
-            if up in ready:
-                data = up.recv(_CHUNK)
-                if not data:
-                    msg = "the server closed the connection"
-                    raise ValueError(msg)
-                client.sendall(data)
-            if client in ready:
-                data = client.recv(_CHUNK)
-                if not data:
-                    return False
-                if framing.quits(data):
-                    return True
-                up.sendall(data)
-        return False
+
+        def heard(data: bytes, up: socket.socket) -> bool:
+            if framing.quits(data):
+                return True
+            up.sendall(data)
+            return False
+
+        return carry(client, self._upstream, self._stop, heard)
+
+
+def carry(
+    client: socket.socket,
+    upstream: Connection[Any],
+    stop: threading.Event,
+    heard: Callable[[bytes, socket.socket], bool],
+) -> bool:
+    """Carry bytes both ways until the program quits: True. False where it leaves without a word, or `stop` is set.
+
+    `heard`: passes on to the server what the program said, and says whether that was a goodbye. ValueError where the
+    server closes the connection.
+    """
+    up = upstream._sock
+    up.settimeout(None)
+    while not stop.is_set():
+        pending = isinstance(up, ssl.SSLSocket) and up.pending() > 0
+        ready = [up] if pending else select.select([up, client], [], [], _LOOK_SECONDS)[0]
+        if up in ready:
+            data = up.recv(_CHUNK)
+            if not data:
+                msg = "the server closed the connection"
+                raise ValueError(msg)
+            client.sendall(data)
+        if client in ready:
+            data = client.recv(_CHUNK)
+            if not data:
+                return False
+            if heard(data, up):
+                return True
+    return False
 
 
 def greet(client: socket.socket, up: Connection[Any], plugin: bytes) -> None:

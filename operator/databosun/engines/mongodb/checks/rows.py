@@ -7,14 +7,22 @@ from typing import Any
 
 from databosun.api.drill import Check, CheckResult
 from databosun.domain.drill import CheckReason
-from databosun.engines.checking import compare_count, failed, passed, skipped
+from databosun.engines.checking import (
+    Unit,
+    compare_count,
+    compare_counts,
+    compare_fingerprints,
+    failed,
+    passed,
+    skipped,
+)
 from databosun.engines.mongodb.bsonwalk import BsonWalk
 from databosun.engines.mongodb.checks.scene import Scene
 from databosun.engines.mongodb.connect import Client
 from databosun.engines.mongodb.full import schema_hash
 from databosun.engines.mongodb.namespaces import Collection
 
-_NAMED = 5
+_DOCUMENTS = Unit("documents", "collections", "nothing", "what the backup counted", "what was backed up")
 # Made anew by every server.
 _OWN = frozenset({"admin.system.version"})
 Known = Mapping[str, tuple[int, str | None]]
@@ -36,14 +44,8 @@ def check_row_count(scene: Scene, check: Check) -> CheckResult:
         found = {
             _shown(one): client[one.database][one.data_name].count_documents({}) for one in _asked(scene, client, check)
         }
-    observed = f"{sum(found.values())} documents in {len(found)} collections"
     known = {name: count for name, (count, _) in known_objects(scene).items() if _in(check, name)}
-    wrong = [f"{name} has {found.get(name, 'nothing')}, not {count}" for name, count in known.items()
-             if found.get(name) != count]  # fmt: skip
-    if wrong:
-        message = f"{len(wrong)} collections differ from what the backup counted: {'; '.join(wrong[:_NAMED])}"
-        return failed(check, CheckReason.ROW_COUNT_WRONG, message, observed=observed)
-    return passed(check, observed=observed, expected=f"{sum(known.values())} documents" if known else None)
+    return compare_counts(check, found, known, _DOCUMENTS)
 
 
 def check_row_hash(scene: Scene, check: Check) -> CheckResult:
@@ -56,13 +58,7 @@ def check_row_hash(scene: Scene, check: Check) -> CheckResult:
         for one in _asked(scene, client, check):
             if _shown(one) in known:
                 found[_shown(one)] = _fingerprint(scene, client, one)
-    wrong = [f"{name}: {found.get(name, 'not there')}, not {value}" for name, value in known.items()
-             if found.get(name) != value]  # fmt: skip
-    observed = f"{sum(count for count, _ in found.values())} documents in {len(found)} collections"
-    if wrong:
-        message = f"{len(wrong)} collections differ from what was backed up: {'; '.join(wrong[:_NAMED])}"
-        return failed(check, CheckReason.ROWS_DIFFER, message, observed=observed)
-    return passed(check, observed=observed, expected=f"{len(known)} fingerprints equal")
+    return compare_fingerprints(check, found, known, _DOCUMENTS)
 
 
 def check_schema_hash(scene: Scene, check: Check) -> CheckResult:

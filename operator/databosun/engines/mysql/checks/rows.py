@@ -9,7 +9,7 @@ from pymysql.connections import Connection
 
 from databosun.api.drill import Check, CheckResult
 from databosun.domain.drill import CheckReason
-from databosun.engines.checking import compare_count, failed, passed, skipped
+from databosun.engines.checking import compare_count, compare_counts, compare_fingerprints, failed, passed, skipped
 from databosun.engines.mysql.checks.queries import ask
 from databosun.engines.mysql.checks.scene import Scene
 from databosun.engines.mysql.connect import one as first
@@ -17,23 +17,14 @@ from databosun.engines.mysql.connect import quote
 from databosun.engines.mysql.definitions import read_definitions
 from databosun.engines.mysql.fingerprint import count_objects, count_query, list_tables
 
-_NAMED = 5
-
 
 def check_row_count(scene: Scene, check: Check) -> CheckResult:
     """One table within bounds; without a table, every table is read, and compared where the backup knows its count."""
     if check.table:
         return compare_count(check, int(str(ask(scene, _counting(check)))))
     found = _counts(scene, check)
-    rows = sum(found.values())
-    observed = f"{rows} rows in {len(found)} tables"
     known = {name: count for name, (count, _) in scene.backup.objects.items() if _asked(check, name)}
-    wrong = [f"{name} has {found.get(name, 'no table')}, not {count}" for name, count in known.items()
-             if found.get(name) != count]  # fmt: skip
-    if wrong:
-        message = f"{len(wrong)} tables differ from the backup's snapshot: {'; '.join(wrong[:_NAMED])}"
-        return failed(check, CheckReason.ROW_COUNT_WRONG, message, observed=observed)
-    return passed(check, observed=observed, expected=f"{sum(known.values())} rows" if known else None)
+    return compare_counts(check, found, known)
 
 
 def check_row_hash(scene: Scene, check: Check) -> CheckResult:
@@ -43,13 +34,7 @@ def check_row_hash(scene: Scene, check: Check) -> CheckResult:
     if not known:
         return skipped(check, f"backup {scene.backup.id} carries no fingerprint to compare with; a full does")
     found = _fingerprints(scene, check)
-    wrong = [f"{name}: {found.get(name, 'not there')}, not {value}" for name, value in known.items()
-             if found.get(name) != value]  # fmt: skip
-    observed = f"{sum(rows for rows, _ in found.values())} rows in {len(found)} tables"
-    if wrong:
-        message = f"{len(wrong)} tables differ from the backup's snapshot: {'; '.join(wrong[:_NAMED])}"
-        return failed(check, CheckReason.ROWS_DIFFER, message, observed=observed)
-    return passed(check, observed=observed, expected=f"{len(known)} fingerprints equal")
+    return compare_fingerprints(check, found, known)
 
 
 def check_schema_hash(scene: Scene, check: Check) -> CheckResult:

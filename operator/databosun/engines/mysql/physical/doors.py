@@ -25,9 +25,8 @@ from pymysql.connections import Connection
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.mysql.connect import Session, abandon, open_sql
-from databosun.engines.mysql.relay import greet
+from databosun.engines.mysql.relay import carry, greet
 
-_CHUNK = 64 * 1024
 _LOOK_SECONDS = 0.5
 _LET_GO_SECONDS = 10.0
 _QUIT, _QUERY = 0x01, 0x03
@@ -106,30 +105,19 @@ class Doors:
 
     def _pump(self, client: socket.socket, upstream: Connection[Any]) -> bool:
         """Carry bytes both ways until the program quits: True. Its goodbye is not passed on."""
-        up = upstream._sock
-        up.settimeout(None)
         said = bytearray()
-        while not self._stop.is_set():
-            pending = isinstance(up, ssl.SSLSocket) and up.pending() > 0
-            ready = [up] if pending else select.select([up, client], [], [], _LOOK_SECONDS)[0]
-            if up in ready:
-                data = up.recv(_CHUNK)
-                if not data:
-                    msg = "the server closed the connection"
-                    raise ValueError(msg)
-                client.sendall(data)
-            if client in ready:
-                data = client.recv(_CHUNK)
-                if not data:
-                    return False
-                said += data
-                while (size := _packet_size(said)) is not None:
-                    packet = bytes(said[:size])
-                    del said[:size]
-                    if packet[_HEADER:] == bytes([_QUIT]):
-                        return True
-                    up.sendall(self._seen(packet, upstream))
-        return False
+
+        def heard(data: bytes, up: socket.socket) -> bool:
+            said.extend(data)
+            while (size := _packet_size(said)) is not None:
+                packet = bytes(said[:size])
+                del said[:size]
+                if packet[_HEADER:] == bytes([_QUIT]):
+                    return True
+                up.sendall(self._seen(packet, upstream))
+            return False
+
+        return carry(client, upstream, self._stop, heard)
 
     def _seen(self, packet: bytes, upstream: Connection[Any]) -> bytes:
         """The packet as the server is to have it, once it has had what comes before it."""

@@ -10,13 +10,11 @@ from psycopg import sql
 from databosun.api.drill import Check, CheckResult
 from databosun.api.v1alpha1.backup import ObjectCount
 from databosun.domain.drill import CheckReason
-from databosun.engines.checking import compare_count, failed, passed, skipped
+from databosun.engines.checking import compare_count, compare_counts, compare_fingerprints, failed, passed, skipped
 from databosun.engines.postgresql.checks.queries import ask
 from databosun.engines.postgresql.checks.scene import Scene
 from databosun.engines.postgresql.connect import Connection, prepare_session
 from databosun.engines.postgresql.fingerprint import Table, count_objects, list_tables, schema_hash
-
-_NAMED = 5
 
 
 def check_row_count(scene: Scene, check: Check) -> CheckResult:
@@ -24,15 +22,8 @@ def check_row_count(scene: Scene, check: Check) -> CheckResult:
     if check.table:
         return _one_table(scene, check)
     found = _counts(scene, check)
-    rows = sum(found.values())
-    observed = f"{rows} rows in {len(found)} tables"
     known = {name: count for name, (count, _) in scene.backup.objects.items() if "(" not in name}
-    wrong = [f"{name} has {found.get(name, 'no table')}, not {count}" for name, count in known.items()
-             if found.get(name) != count]  # fmt: skip
-    if wrong:
-        message = f"{len(wrong)} tables differ from the backup's snapshot: {'; '.join(wrong[:_NAMED])}"
-        return failed(check, CheckReason.ROW_COUNT_WRONG, message, observed=observed)
-    return passed(check, observed=observed, expected=f"{sum(known.values())} rows" if known else None)
+    return compare_counts(check, found, known)
 
 
 def check_row_hash(scene: Scene, check: Check) -> CheckResult:
@@ -42,13 +33,7 @@ def check_row_hash(scene: Scene, check: Check) -> CheckResult:
     if not known:
         return skipped(check, f"backup {scene.backup.id} carries no fingerprint to compare with; a dump does")
     found = {one.name: (one.rows, one.fingerprint) for one in _fingerprints(scene, check)}
-    wrong = [f"{name}: {found.get(name, 'not there')}, not {value}" for name, value in known.items()
-             if found.get(name) != value]  # fmt: skip
-    observed = f"{sum(rows or 0 for rows, _ in found.values())} rows in {len(found)} tables"
-    if wrong:
-        message = f"{len(wrong)} tables differ from the backup's snapshot: {'; '.join(wrong[:_NAMED])}"
-        return failed(check, CheckReason.ROWS_DIFFER, message, observed=observed)
-    return passed(check, observed=observed, expected=f"{len(known)} fingerprints equal")
+    return compare_fingerprints(check, found, known)
 
 
 def check_schema_hash(scene: Scene, check: Check) -> CheckResult:
