@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from support.operator import Rig, conditions, drill_run
-from support.operator_scenarios import HOUR, MINUTE, Driver, all_done, ready, runs_done, seeded
+from support.objects import conditions, drill_run
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, all_done, ready, runs_done
+from support.operatorseeds import seeded
 
 
 async def test_backups_and_proofs_of_another_server_count_no_more(rig: Rig) -> None:

@@ -11,8 +11,10 @@ import pytest
 from databosun.api.backuptasks import ExpireLogTask
 from databosun.api.request import Request
 from databosun.kube.resources import Object
-from support.operator import Event, Rig, conditions, database, policy, storage
-from support.operator_scenarios import HOUR, Driver
+from support.objects import conditions, database, policy, storage
+from support.operator import Rig
+from support.operatordriver import HOUR, Driver
+from support.operatorlife import Event
 
 HOURLY = [{"name": "full", "type": "Full", "cron": "0 * * * *"}]
 SHORT = {"recoveryWindow": "2h", "grace": "1h"}

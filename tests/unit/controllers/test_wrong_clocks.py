@@ -9,8 +9,10 @@ import pytest
 
 from databosun.api.v1alpha1.backup import BackupStatus
 from databosun.kube.resources import BACKUPS
-from support.operator import Rig, conditions
-from support.operator_scenarios import HOUR, MINUTE, Driver, ready, seeded
+from support.objects import conditions
+from support.operator import Rig
+from support.operatordriver import HOUR, MINUTE, Driver, ready
+from support.operatorseeds import seeded
 
 YEAR = timedelta(days=365)
 

@@ -15,7 +15,7 @@ from databosun.domain.errors import UserFault
 from databosun.domain.lifecycleorder import order_digest, order_of
 from databosun.domain.whereabouts import moved, server_words, whereabouts
 from databosun.engines.lifecycle import LifecycleScope, demand_server
-from support.operator import database, lifecycle, storage
+from support.objects import database, lifecycle, storage
 
 BUCKET: dict[str, Any] = {"bucket": "backups", "region": "eu-west-1", "prefix": "prod"}
 
