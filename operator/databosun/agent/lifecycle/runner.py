@@ -12,7 +12,8 @@ from databosun.agent.lifecycle.indexing import work_on_index
 from databosun.agent.lifecycle.ledger import Account, Ledger
 from databosun.agent.lifecycle.names import Names
 from databosun.agent.lifecycle.pacemaker import Pacemaker
-from databosun.agent.lifecycle.work import RuleWork, work_on_partitions, work_on_rows
+from databosun.agent.lifecycle.partitions import work_on_partitions
+from databosun.agent.lifecycle.work import RuleWork, work_on_rows
 from databosun.agent.reasons import AgentReason
 from databosun.agent.stop import Stopped
 from databosun.api.lifecycle import ActionType, RuleFacts
