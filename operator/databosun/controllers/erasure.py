@@ -51,7 +51,7 @@ class ErasureOrdered(Ordering):
     order: ErasureJobOrder | None = None
     consent: Consent | None = None
     withdrawn: Doomed | None = None
-    kept: tuple[Kept, ...] = ()
+    kept: tuple[Kept, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

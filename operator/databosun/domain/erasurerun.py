@@ -25,7 +25,7 @@ from databosun.domain.lifecycle import make_plan
 from databosun.domain.lifecyclerun import withdraw
 from databosun.domain.lifecycleview import approved_calls, planned_rules, rule_results
 from databosun.domain.plan import Plan, PostEvent
-from databosun.domain.remains import Kept, remains
+from databosun.domain.remains import Kept, not_looked, remains
 from databosun.domain.run import Conclude, Doomed, Recover, Start, Wait, Watch, decide_run
 from databosun.domain.runjobs import JobOrder, Unfinished, attempt_job, follow, look_for
 from databosun.domain.running import (
@@ -56,11 +56,11 @@ class ErasureJobOrder(JobOrder):
 @dataclass(frozen=True, slots=True)
 class ErasureFacts(Unfinished[ErasureRequestSpec, ErasureRequestStatus, ErasureJobOrder]):
     """One unfinished request. `consent`: to the plan that it shows; `withdrawn`: why the attempt must not go on;
-    `kept`: the backups there are."""
+    `kept`: the backups there are; None where nobody looked."""
 
     consent: Consent | None = None
     withdrawn: Doomed | None = None
-    kept: Sequence[Kept] = ()
+    kept: Sequence[Kept] | None = None
 
     @property
     def enforced(self) -> bool:
@@ -206,17 +206,17 @@ def _erased(facts: ErasureFacts, step: Conclude, found: ErasureResult, now: date
     if found.verified_at is None or found.receipt is None or found.receipt_sha256 is None:
         phase = ErasurePhase.REFUSED if step.refused else ErasurePhase.FAILED
         return _without(facts, step.attempt, step.ending, now, phase=phase, **more)
-    left = remains(facts.kept, found.verified_at, now)
+    left = remains(facts.kept, found.verified_at, now) if facts.kept is not None else not_looked(now)
     more |= {
         "phase": ErasurePhase.SUCCEEDED,
         "verified_time": found.verified_at,
         "receipt": StoredRecord(uri=found.receipt, sha256=found.receipt_sha256),
         "remains": left,
     }
-    message = (
-        f"{more['processed']} rows erased, none with the subject left; {left.backups} backups hold the person still,"
-        f" the last until: {left.cleared_after}"
-    )
+    holding = f"{left.backups} backups hold the person still, the last until: {left.cleared_after}"
+    if facts.kept is None:
+        holding = "which backups hold the person still is looked up next"
+    message = f"{more['processed']} rows erased, none with the subject left; {holding}"
     status = with_success(facts.state, step.attempt, step.ending, now, reason=Reason.ERASED, message=message, **more)
     return Plan(status=status, after=(PostEvent(Reason.ERASED, message),), wake_at=now)
 

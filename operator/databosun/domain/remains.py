@@ -23,6 +23,11 @@ class Kept:
     newest: bool = False
 
 
+def not_looked(now: datetime) -> ErasureRemains:
+    """What is said until somebody has looked: never that nothing is left."""
+    return ErasureRemains(at=now.replace(microsecond=0), cleared_after=UNKNOWN, backups=0, lasting=[])
+
+
 def remains(kept: Sequence[Kept], verified: datetime, now: datetime) -> ErasureRemains:
     """Total and deterministic. One for ever outweighs all; one without a date outweighs those that have one."""
     holding = sorted((one for one in kept if one.at <= verified + MARGIN), key=lambda one: (one.at, one.name))

@@ -177,6 +177,15 @@ def test_the_end_says_what_went_where_the_receipt_is_and_what_is_left_in_backups
     assert status["remains"]["clearedAfter"] == "2026-03-02T04:00:00Z"
 
 
+def test_where_nobody_has_looked_at_the_backups_it_is_not_said_that_none_holds_the_person() -> None:
+    job = reported(erased(), number=2)
+    plan = decide_erasure(request(ERASES, job=job, consent=CONSENT), NOW)
+    assert status_of(plan)["remains"]["clearedAfter"] == "Unknown"
+    assert "looked up next" in str(plan.after)
+    none_left = decide_erasure(request(ERASES, job=job, consent=CONSENT, kept=()), NOW)
+    assert status_of(none_left)["remains"]["clearedAfter"] == "Cleared"
+
+
 def test_rows_that_are_left_are_no_success_whatever_the_job_says() -> None:
     job = reported(erased(verified_at=None, receipt=None, receipt_sha256=None), number=2)
     assert status_of(decide_erasure(request(ERASES, job=job, consent=CONSENT), NOW))["phase"] == "Failed"

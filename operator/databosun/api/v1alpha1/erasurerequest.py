@@ -143,7 +143,7 @@ class ErasureRemains(Model):
     at: Time = Field(description="When this was reckoned.")
     cleared_after: Line = Field(
         description="When the last of them expires, as things stand. Never: one is kept for ever, or held. Unknown: of"
-        " one nobody can say yet. Cleared: there is none any more."
+        " one nobody can say yet. Cleared: there is no Backup object of one any more."
     )
     backups: int = Field(description="How many there are.")
     lasting: Annotated[list[Line], Field(max_length=16), WHOLE, first(16)] = Field(
