@@ -142,6 +142,9 @@ class DatabaseController:
         if archiving.lead:
             expiring = await logexpiry.look(context, key, seen, asked, archiving.archiver)
             archiving = archivist.with_expiry(archiving, expiring)
+        else:
+            left = await logexpiry.let_go(context, key, seen)
+            archiving = replace(archiving, after=(*archiving.after, *left))
         managed = probed.update.get("managed", seen.status.managed)
         gone = frozenset(managed.missing) if managed is not None else frozenset()
         until, before = archived_until(context, seen), seen.status.recovery

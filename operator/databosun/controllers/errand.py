@@ -21,6 +21,8 @@ ERRAND_START = timedelta(minutes=5)
 LIMITS = Limits(retries=0, deadline=ERRAND_DEADLINE, start_deadline=ERRAND_START)
 # Looking again is only a backstop: the Job's own events come first.
 LOOK_AGAIN = timedelta(seconds=30)
+# How long the finalizer of what somebody deleted waits for an API server that refuses its Job.
+PATIENCE = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,12 @@ def order(
     """The Job of an errand."""
     owner = Owner(API_VERSION, kind, meta.name, meta.uid)
     return StartJob(name, meta.namespace, owner, request, image, pod_template, labels or {}, storage_claim)
+
+
+def given_up(meta: Meta, now: datetime) -> bool:
+    """Whether an object that somebody deleted has waited long enough for a Job that cannot even be created: tries that
+    never began are not counted by their Jobs."""
+    return meta.going_since is not None and now >= meta.going_since + PATIENCE
 
 
 def deadline(now: datetime, span: timedelta = ERRAND_DEADLINE) -> datetime:

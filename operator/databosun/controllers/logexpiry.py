@@ -99,6 +99,14 @@ async def look(context: Context, key: Key, seen: SeenDatabase, asked: Asked, arc
     return _shown(archiver, decision, found.leftovers, now)
 
 
+async def let_go(context: Context, key: Key, seen: SeenDatabase) -> tuple[Action, ...]:
+    """What is left of a deletion of log where this Database does not speak for the log any more, if it ever did."""
+    names = (name.partition("/")[2] for name in context.workers.get(key, ()))
+    if not any(name.startswith(f"{TASK}-") for name in names):
+        return ()
+    return (await errand.look(context, key, seen.meta, TASK, "")).leftovers
+
+
 def _approved(given: Sequence[Consent], now: datetime) -> frozenset[str]:
     """The plans that a person agrees to now."""
     return frozenset(one.plan_hash for one in given if one.holds(now))

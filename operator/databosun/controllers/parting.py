@@ -33,6 +33,7 @@ from databosun.domain.plan import (
     PostEvent,
     StartJob,
 )
+from databosun.kube.errors import QuotaExceeded
 from databosun.runtime.queue import Key
 
 MAX_TRIES = 3
@@ -72,7 +73,12 @@ async def _part(context: Context, applier: Applier, key: Key, seen: SeenDatabase
         if found.job is None:
             context.leadership.assert_fresh()
             plan = Plan(before=(_order(context, seen, name, now),))
-            await applier.apply(seen.meta, seen.raw_status, plan)
+            try:
+                await applier.apply(seen.meta, seen.raw_status, plan)
+            except QuotaExceeded as fault:
+                if not errand.given_up(seen.meta, now):
+                    raise
+                raise UserFault(Reason.INSTANCE_LEFT, f"no Job could be started: {fault.message}; {ADVICE}") from fault
             return now + errand.LOOK_AGAIN
         if found.ending is None:
             return min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from databosun.api.backuptasks import DeleteTask
@@ -32,6 +33,7 @@ from databosun.domain.plan import (
 from databosun.domain.presets import effective
 from databosun.domain.requests import storage_target
 from databosun.domain.retention import RetentionRules
+from databosun.kube.errors import QuotaExceeded
 from databosun.kube.resources import BACKUP_POLICIES, BACKUP_STORAGES, BACKUPS, CRDS, NAMESPACES
 from databosun.runtime.queue import Key
 
@@ -192,7 +194,15 @@ async def _start(context: Context, applier: Applier, seen: SeenBackup, name: str
     )
     status = seen.status.model_copy(update={"phase": BackupPhase.DELETING}).dump()
     # Marked first: a backup whose data are half gone is never taken for a good one.
-    await applier.apply(seen.meta, seen.raw_status, Plan(status=status, after=(job,)))
+    meta = await applier.apply(seen.meta, seen.raw_status, Plan(status=status))
+    try:
+        await applier.apply(meta, seen.raw_status, Plan(after=(job,)))
+    except (UserFault, QuotaExceeded) as fault:
+        if not errand.given_up(meta, now):
+            raise
+        message = f"no Job could be started that deletes the data ({fault.message}); they stay in the store"
+        await _let_go(applier, replace(seen, meta=meta), PostEvent("DataRetained", message, warning=True))
+        return None
     return now + errand.LOOK_AGAIN
 
 

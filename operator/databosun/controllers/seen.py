@@ -37,7 +37,7 @@ T = TypeVar("T", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """The metadata that decisions read."""
+    """The metadata that decisions read. `going_since`: when somebody deleted it; None while nobody did."""
 
     namespace: str
     name: str
@@ -45,10 +45,15 @@ class Meta:
     resource_version: str
     generation: int
     created: datetime
-    deleting: bool
+    going_since: datetime | None
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     finalizers: tuple[str, ...]
+
+    @property
+    def deleting(self) -> bool:
+        """Whether somebody deleted it."""
+        return self.going_since is not None
 
     @property
     def named(self) -> Named:
@@ -85,6 +90,7 @@ SeenErasure = Seen[ErasureRequestSpec, ErasureRequestStatus]
 def read_meta(body: Mapping[str, Any]) -> Meta:
     """Parse metadata."""
     metadata = body["metadata"]
+    since = metadata.get("deletionTimestamp")
     return Meta(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -92,7 +98,7 @@ def read_meta(body: Mapping[str, Any]) -> Meta:
         resource_version=metadata["resourceVersion"],
         generation=metadata.get("generation", 1),
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
-        deleting="deletionTimestamp" in metadata,
+        going_since=datetime.fromisoformat(since) if since is not None else None,
         labels=metadata.get("labels", {}),
         annotations=metadata.get("annotations", {}),
         finalizers=tuple(metadata.get("finalizers", ())),

@@ -39,6 +39,7 @@ from databosun.domain.plan import (
     PostEvent,
     StartJob,
 )
+from databosun.kube.errors import QuotaExceeded
 from databosun.kube.resources import CRDS, DATABASES, DEPLOYMENTS, NAMESPACES, PODS
 from databosun.runtime.queue import Key
 
@@ -74,7 +75,15 @@ async def reconcile_going(context: Context, applier: Applier, key: Key, body: Ma
         # What cannot be read must not hang.
         event = PostEvent("SlotLeft", f"a replication slot may be left at the server: {fault.message}", warning=True)
         ending = Ending(None, after=(event, _without(finalizers)))
-    await applier.apply(meta, body.get("status") or {}, Plan(before=ending.before, after=ending.after))
+    try:
+        await applier.apply(meta, body.get("status") or {}, Plan(before=ending.before, after=ending.after))
+    except (UserFault, QuotaExceeded) as fault:
+        if not errand.given_up(meta, context.clock.now()):
+            raise
+        left = f"a replication slot may be left at the server, since no Job could be started: {fault.message}"
+        event = PostEvent("SlotLeft", left, warning=True)
+        await applier.apply(meta, body.get("status") or {}, Plan(after=(event, _without(finalizers))))
+        return None
     return ending.wake_at
 
 

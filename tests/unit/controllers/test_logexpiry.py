@@ -13,7 +13,7 @@ from databosun.api.request import Request
 from databosun.kube.resources import Object
 from support.objects import conditions, database, policy, storage
 from support.operator import Rig
-from support.operatordriver import HOUR, Driver
+from support.operatordriver import HOUR, MINUTE, Driver
 from support.operatorlife import Event
 
 HOURLY = [{"name": "full", "type": "Full", "cron": "0 * * * *"}]
@@ -112,3 +112,13 @@ async def test_no_log_goes_that_a_policy_asks_for_which_was_not_seen_yet(log: Lo
     await log.rig.create(policy("held", legalHold=True))
     await log.drive.idle(2 * HOUR)
     assert not log.orders
+
+
+async def test_a_deletion_of_log_that_nobody_asks_for_any_more_leaves_nothing(log: Log) -> None:
+    log.says = "hang"
+    await log.start()
+    await log.drive.until(log.ordered, limit=6 * HOUR)
+    await log.rig.edit("BackupPolicy", "nightly", lambda body: body["spec"]["continuous"].update(enabled=False))
+    await log.drive.idle(10 * MINUTE)
+    left = [*await log.rig.objects("Job"), *await log.rig.objects("Pod")]
+    assert not [one["metadata"]["name"] for one in left if one["metadata"]["name"].startswith("expire-log")]
