@@ -16,6 +16,7 @@ from databosun.api.backuptasks import ValidateTask
 from databosun.api.result import Outcome
 from databosun.storage import s3
 from databosun.storage.port import ObjectStore
+from databosun.storage.s3_access import Patience
 from support.agentrun import PASSWORD, Ran, Workplace, backup_task
 from support.fakeengine import MEBIBYTE, FakeEngine
 from support.faultproxy import Act, Fault, FaultProxy, fault_proxy
@@ -46,7 +47,7 @@ class Line:
 @pytest.fixture
 def line(weed: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     """An agent that loses patience sooner, and sends the smallest parts that S3 allows."""
-    patience = s3.Patience(
+    patience = Patience(
         connect=timedelta(seconds=2), request=timedelta(seconds=5), retries=2, retry_for=timedelta(seconds=10)
     )
     opened = stores.open_store
