@@ -20,6 +20,7 @@ from databosun.api.v1alpha1.backuppolicy import Method
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines import registry
 from databosun.engines.base import Credentials, Engine, Target
+from databosun.storage.volume import TEMPORARY
 from support.agekeys import AgeKey
 from support.agentrun import NAMESPACE, UID, Ran, Workplace, backup_task, child_of
 from support.archiving import Pod
@@ -199,9 +200,9 @@ class EngineYard(ABC):
         )
 
     def objects(self) -> dict[str, bytes]:
-        """Every object of the store but evidence."""
+        """Every object of the store but evidence; what a killed writer was at is none, and a sweep removes it."""
         return {
             str(path): path.read_bytes()
             for path in sorted(self.place.paths.volume.rglob("*"))
-            if path.is_file() and path.name not in {"evidence.json", ".databosun-lock"}
+            if path.is_file() and path.name not in {"evidence.json", ".databosun-lock"} and TEMPORARY not in path.parts
         }

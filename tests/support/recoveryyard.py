@@ -12,6 +12,7 @@ from databosun.api.result import DrillResult, Outcome
 from databosun.api.targets import DatabaseTarget, S3Target
 from databosun.api.v1alpha1.database import EngineName, TLSMode
 from databosun.engines.postgresql import ENGINE
+from databosun.storage.volume import TEMPORARY
 from support.agekeys import AgeKey
 from support.agentrun import NAMESPACE, UID, Ran, Workplace
 from support.fakeengine import FakeEngine
@@ -82,11 +83,11 @@ class Yard:
         return found
 
     def objects(self) -> dict[str, bytes]:
-        """Every object of the volume but evidence."""
+        """Every object of the volume but evidence; what a killed writer was at is none, and a sweep removes it."""
         return {
             str(path): path.read_bytes()
             for path in sorted(self.place.paths.volume.rglob("*"))
-            if path.is_file() and path.name not in {"evidence.json", ".databosun-lock"}
+            if path.is_file() and path.name not in {"evidence.json", ".databosun-lock"} and TEMPORARY not in path.parts
         }
 
 

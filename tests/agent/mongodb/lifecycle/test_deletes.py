@@ -202,7 +202,6 @@ def test_a_condition_that_is_no_plain_filter_touches_nothing(
         (rule(table="capped"), "NotATable", "is a capped collection"),
         (rule(table="twice.orders"), "RuleNotReadable", "may be twice.orders of the database shop and orders of"),
         (rule(action=ActionType.DROP_PARTITION), "RuleNotReadable", "does not do that in MongoDB"),
-        (rule(subject_column="customer"), "RuleNotReadable", "does not do that in MongoDB"),
         (rule(column=None, older_than_seconds=None, limits={"keep_newest": 5}), "NoAge", "match.column"),
         (rule(action=ActionType.ARCHIVE), "RuleNotReadable", "cannot compare a whole document"),
     ],
