@@ -41,9 +41,9 @@ def test_the_primary_is_killed_and_what_was_acknowledged_is_there(maria: MariaPo
     plan = maria.plan("forced")
     old, new = maria.member(plan["primary"]), maria.member(plan["candidate"])
     before = maria.restarts(old)
-    maria.consent("forced")
-    maria.die(old, "forced")
-    found = maria.ended("forced")
+    with maria.doomed(old):
+        maria.consent("forced")
+        found = maria.ended("forced")
     assert found["phase"] == "Passed", found
     assert (found["result"]["lost"], found["result"].get("splitBrain", [])) == (0, [])
     assert found["result"]["writeDowntimeMilliseconds"] > 0

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import zstandard
+
+from databosun.domain.ledger import History
+from databosun.domain.ledgerlines import parse_ledger
 from support.clusterapi import Object
 from support.stackplace import GROUP, LABEL_FINISHED, Place
 
@@ -49,6 +53,17 @@ class FailoverRuns:
 
         self.place.wait(f"{run} has a verdict", over, 600)
         return self.status(run)
+
+    def ledger(self, run: str) -> History:
+        """What its clients sent, and what became of it, as it was stored."""
+        name = f"/failovers/{run}/ledger.jsonl.zst"
+        keys = self.place.keys()
+        (key,) = (key for key in keys if key.endswith(name))
+        packed = self.place.stack.download(key)
+        history, _, _ = parse_ledger(
+            zstandard.ZstdDecompressor().decompressobj().decompress(packed).decode().splitlines()
+        )
+        return history
 
     def uid(self, run: str) -> str:
         """As names of the clients' tables have it."""

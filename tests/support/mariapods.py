@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from databosun.api.v1alpha1.database import EngineName
@@ -28,12 +31,12 @@ mariadbd --no-defaults --datadir=/data/db --tmpdir=/data/tmp --socket=/data/sock
 wait $!
 """
 _SQL = "mariadb --no-defaults --socket=/data/socket --user=root --batch --skip-column-names"
-# Once clients write, a table is locked: whoever makes the server read-only waits for it, and then the server dies.
+# Whoever makes the server read-only waits for a table that is locked, and then the server dies.
+_LOCK = "CREATE TABLE IF NOT EXISTS kept.lock_me (i INT); LOCK TABLES kept.lock_me WRITE; SELECT SLEEP(3600)"
+_LOCKED = "SELECT COUNT(*) FROM information_schema.processlist WHERE info = 'SELECT SLEEP(3600)'"
 _DIE = f"""
-q() {{ {_SQL} -e "$1" 2>/dev/null; }}
-until [ "$(q 'SELECT COUNT(*) FROM TABLE_OF_CLIENTS')" -gt 0 ]; do sleep 0.1; done
-q 'CREATE TABLE IF NOT EXISTS kept.lock_me (i INT); LOCK TABLES kept.lock_me WRITE; SELECT SLEEP(600)' &
-until q 'SELECT info FROM information_schema.processlist' | grep -q '^SET GLOBAL read_only'; do sleep 0.05; done
+asked() {{ {_SQL} -e 'SELECT info FROM information_schema.processlist' | grep -q '^SET GLOBAL read_only'; }}
+until asked; do sleep 0.05; done
 kill -9 "$(cat /data/pid)"
 """
 
@@ -118,11 +121,17 @@ class MariaPods(FailoverRuns):
         self.place.wait("both replicas are waited for", lambda: self.sql(primary, asked).endswith("2"), 120)
         self.place.wait("both have it all", lambda: self.followed(primary), 120)
 
-    def die(self, member: str, run: str) -> None:
-        """Killed by -9 when the agent of a run makes it read-only; its container is started again by the kubelet."""
-        script = _DIE.replace("TABLE_OF_CLIENTS", f"{_SCHEMA}.writes_{self.uid(run)}")
-        argv = ["exec", "-n", self.place.namespace, f"deployment/{member}", "--", "sh", "-c", script]
-        self.place.stack.kubectl(*argv, check=False)
+    @contextmanager
+    def doomed(self, member: str) -> Iterator[None]:
+        """Killed by -9 when an agent makes it read-only; its container is started again by the kubelet."""
+        inside = ("kubectl", "exec", "-n", self.place.namespace, f"deployment/{member}", "--")
+        environment = self.place.stack.cluster.environment
+        with ExitStack() as programs:
+            for argv in ((*_SQL.split(), "-e", _LOCK), ("sh", "-c", _DIE)):
+                program = programs.enter_context(subprocess.Popen([*inside, *argv], env=environment))
+                programs.callback(program.kill)
+                self.place.wait("a table is locked", lambda: self.sql(member, _LOCKED) == "1", 60)
+            yield
 
     def restarts(self, member: str) -> int:
         """How often its container was started again."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import yaml
 
+from databosun.domain.ledger import Fate
 from support.clusterapi import Object
 from support.failoverruns import FailoverRuns
 from support.stack import ROOT
@@ -26,6 +29,8 @@ BEGIN
 END $$;
 CREATE EVENT TRIGGER keep ON ddl_command_start WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION kept.keep();
 """
+CLOCKS = 0.1
+"""Seconds by which a wall clock may run away from the monotonic one of the same machine within a test."""
 # Once clients write, the primary sends its replicas nothing more; when enough was committed since, no client can write
 # any more, so what it holds then it holds in the end. In one script: the agent gives it ten seconds.
 _HOLD = """
@@ -40,6 +45,12 @@ until grep -q held /data/held; do sleep 0.1; done
 cat /data/held
 """
 
+_DEAF = """
+trap '' TERM
+/opt/patroni/bin/python -m patroni /etc/patroni/patroni.yml
+exit $?
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class PatroniPods(FailoverRuns):
@@ -47,9 +58,13 @@ class PatroniPods(FailoverRuns):
 
     database: str = "payments"
 
-    def start(self) -> None:
-        """Bring it up; returns once each member is ready."""
-        self.place.stack.kubectl("apply", "-n", self.place.namespace, "-f", str(ROOT / "hack/demo/patroni.yaml"))
+    def start(self, *, safe_from_kills: bool = False) -> None:
+        """Bring it up; returns once each member is ready. `safe_from_kills`: what is acknowledged is on two of them,
+        and a pod that is to end does not hear it, so that its server is killed by -9 and never shut down."""
+        bodies = list(yaml.safe_load_all((ROOT / "hack/demo/patroni.yaml").read_text()))
+        if safe_from_kills:
+            _make_safe(bodies)
+        self.place.apply(*bodies)
         for kind in ("deployment/payments-etcd", "statefulset/payments"):
             self.place.stack.kubectl("rollout", "status", "-n", self.place.namespace, kind, "--timeout=300s")
         self.sql(self.leader(), _KEEP)
@@ -114,6 +129,24 @@ class PatroniPods(FailoverRuns):
         lines = (line.rpartition("|") for line in self.sql(self.leader(), query).splitlines())
         return {row: float(at) for row, _, at in lines}
 
+    def held_against_the_rows(self, run: str) -> None:
+        """What was acknowledged is there, committed between question and answer, and the longest time without a commit
+        is what was measured, but for the time that an answer took."""
+        result, rows = self.status(run)["result"], self.kept(run)
+        assert len(rows) >= result["acknowledged"] + result["phantom"]
+        wall = time.time() - time.monotonic()
+        acked = [one for one in self.ledger(run) if one.fate is Fate.ACKNOWLEDGED]
+        assert len(acked) == result["acknowledged"]
+        commits, slowest = [], 0.0
+        for one in acked:
+            assert one.ended is not None
+            at = rows[f"{one.client.rpartition('-')[2]}|{one.seq}"]
+            assert wall + one.sent - CLOCKS < at < wall + one.ended + CLOCKS, one
+            commits.append(at)
+            slowest = max(slowest, wall + one.ended - at)
+        truth = max(later - before for before, later in pairwise(sorted(commits)))
+        assert abs(result["writeDowntimeMilliseconds"] / 1000 - truth) < slowest + CLOCKS, (truth, slowest, result)
+
     def left(self) -> str:
         """Schemas of clients that are there still."""
         return self.sql(self.leader(), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'databosun_probe%'")
@@ -123,3 +156,14 @@ class PatroniPods(FailoverRuns):
 
     def _exec(self, member: str, *argv: str) -> str:
         return self.place.stack.kubectl("exec", "-n", self.place.namespace, member, "--", *argv)
+
+
+def _make_safe(bodies: list[Object]) -> None:
+    """Commits are synchronous, and the first process of a member's container lets no signal through to the others."""
+    named = {(body["kind"], body["metadata"]["name"]): body for body in bodies}
+    data = named["ConfigMap", "payments"]["data"]
+    settings = yaml.safe_load(data["patroni.yml"])
+    settings["bootstrap"]["dcs"]["synchronous_mode"] = True
+    data["patroni.yml"] = yaml.safe_dump(settings)
+    (container,) = named["StatefulSet", "payments"]["spec"]["template"]["spec"]["containers"]
+    container["command"] = ["sh", "-c", _DEAF]
