@@ -7,8 +7,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +18,13 @@ import pytest
 from agent.postgresql.conftest import Workshop, plan_of, target_of
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
-from databosun.engines.postgresql import ENGINE, connect, dumpfolder
+from databosun.engines import program
+from databosun.engines.base import Target
+from databosun.engines.postgresql import ENGINE, connect, wire
 from databosun.engines.postgresql.reasons import Reason
 from databosun.engines.postgresql.scratch import used
 from support.foldersink import FolderSink
+from support.heldlink import HeldLink, held_link
 from support.pgsample import BACKUP_ROLE, NOISE, ROLES
 from support.pgserver import PASSWORD, Server, free_port
 from support.waiting import eventually
@@ -29,8 +34,8 @@ pytestmark = pytest.mark.servers
 BOTH = pytest.mark.parametrize("method", [Method.PHYSICAL, Method.LOGICAL])
 
 
-# Rows that take pg_dump much longer than two looks at what it has finished.
-LONG = 16_000
+# Bytes of one connection: more than pg_dump reads of the catalogs, and less than a dump or a copy of `noise` takes.
+SOME = 4 * 1024 * 1024
 
 
 class Alarm(BaseException):
@@ -52,10 +57,14 @@ def noisy(own_server: Callable[..., Server]) -> Callable[..., Server]:
     return make
 
 
-@pytest.fixture
-def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small table is seen to be finished while the large one is still being dumped."""
-    monkeypatch.setattr(dumpfolder, "_LOOK_SECONDS", 0.01)
+def over(link: HeldLink, target: Target) -> Target:
+    """The same database, reached over the link: a dump of its large table does not end before the link lets it."""
+    return replace(target, database=target.database.model_copy(update={"port": link.port}))
+
+
+def soon() -> datetime:
+    """A deadline, so that a test which holds its backup for good ends where nothing else ends it."""
+    return datetime.now(UTC) + timedelta(minutes=2)
 
 
 def fault_of(call: Callable[[], Any]) -> DatabosunError:
@@ -162,22 +171,26 @@ def test_a_grant_lost_midway(workshop_of: Callable[[int | Server], Workshop], no
 
 
 @pytest.mark.parametrize("which", ["leader", "worker"])
-@pytest.mark.usefixtures("watchful")
 def test_pg_dump_killed_midway(
-    workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server], which: str
+    workshop_of: Callable[[int | Server], Workshop],
+    noisy: Callable[..., Server],
+    monkeypatch: pytest.MonkeyPatch,
+    which: str,
 ) -> None:
-    server = noisy(18, rows=LONG)
+    monkeypatch.setattr(program, "GRACE_SECONDS", 0.5)  # workers, of which one waits for the link, outlive the leader
+    server = noisy(18)
     killed: list[int] = []
 
     def kill(name: str, _count: int) -> None:
         if name == "db-shop.tar" and not killed:
             programs = children("pg_dump")
-            assert len(programs) > 1, "pg_dump has ended already: the test would prove nothing"
             killed.append(programs[0] if which == "leader" else programs[-1])
             os.kill(killed[0], signal.SIGKILL)
 
     workshop = workshop_of(server)
-    fault = fault_of(lambda: workshop.back_up("b", Method.LOGICAL, trap=kill))
+    with held_link(server.port, SOME) as link:
+        target = over(link, target_of(server))
+        fault = fault_of(lambda: workshop.back_up("b", Method.LOGICAL, target=target, trap=kill, deadline=soon()))
     assert killed
     assert isinstance(fault, WorldFault)
     assert fault.reason in ("ToolKilled", "DatabaseError", "ConnectionLost")
@@ -185,20 +198,22 @@ def test_pg_dump_killed_midway(
 
 
 @BOTH
-@pytest.mark.usefixtures("watchful")
 def test_the_server_killed_midway(
     workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server], method: Method
 ) -> None:
-    server = noisy(17, rows=LONG)
+    server = noisy(17)
     killed: list[str] = []
-
-    def kill(name: str, _count: int) -> None:
-        if name in ("base.tar.zst", "db-shop.tar") and not killed:
-            killed.append(name)
-            server.kill()
-
     workshop = workshop_of(server)
-    fault = fault_of(lambda: workshop.back_up("b", method, trap=kill))
+    with held_link(server.port, SOME) as link:
+
+        def kill(name: str, _count: int) -> None:
+            if name in ("base.tar.zst", "db-shop.tar") and not killed:
+                killed.append(name)
+                server.kill()
+                link.cut()
+
+        target = over(link, target_of(server))
+        fault = fault_of(lambda: workshop.back_up("b", method, target=target, trap=kill, deadline=soon()))
     assert killed
     assert isinstance(fault, WorldFault)
     assert fault.reason in ("ConnectionLost", "ServerStopped")
@@ -236,25 +251,23 @@ def test_scratch_that_fills_up_while_dumping(
     workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server]
 ) -> None:
     """Compressed rows are taken to be half of the table; these are not."""
-    server = noisy(18, rows=8000)
+    server = noisy(18)
     size = server.sql("SELECT pg_table_size('noise')", "shop")[0][0]
     workshop = workshop_of(server)
     full: list[int] = []
+    with held_link(server.port, SOME) as link:
 
-    def wait_until_full(name: str, _count: int) -> None:
-        """While the small table is moved out, the large one grows over the limit and is stopped there."""
-        if not full and name == "db-shop.tar":
-            eventually("scratch fills", lambda: used(workshop.folder / "scratch") > size // 2)
-            full.extend(children("pg_dump"))
-            for pid in full:
-                os.kill(pid, signal.SIGSTOP)
+        def wait_until_full(name: str, _count: int) -> None:
+            """While the small table is moved out, the large one grows over the limit, and does not end there: over
+            the wire it takes twice its size."""
+            if not full and name == "db-shop.tar":
+                link.allow(size * 3 // 2)
+                eventually("scratch fills", lambda: used(workshop.folder / "scratch") > size // 2)
+                full.append(used(workshop.folder / "scratch"))
 
-    target = target_of(server, database="shop")
-    fault = fault_of(
-        lambda: workshop.back_up(
-            "b", Method.LOGICAL, target=target, scratch_bytes=int(size * 0.55), trap=wait_until_full
-        )
-    )
+        target = over(link, target_of(server, database="shop"))
+        plan = {"scratch_bytes": int(size * 0.55), "deadline": soon()}
+        fault = fault_of(lambda: workshop.back_up("b", Method.LOGICAL, target=target, trap=wait_until_full, **plan))
     assert full
     assert (type(fault), fault.reason) == (UserFault, "ScratchTooSmall")
     assert "the tables being dumped fill scratch" in fault.message
@@ -362,12 +375,19 @@ def test_a_table_that_somebody_keeps_locked_is_named_not_waited_for(
     assert failed.value.reason == Reason.LOCK_TIMEOUT
 
 
-def test_the_deadline_passes(workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server]) -> None:
+def test_the_deadline_passes(
+    workshop_of: Callable[[int | Server], Workshop], noisy: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = noisy(18)
     workshop = workshop_of(server)
+    late = datetime.now(UTC) + timedelta(hours=2)
     with frozen_walsender(server) as freeze:
-        soon = datetime.now(UTC) + timedelta(seconds=6)
-        fault = fault_of(lambda: workshop.back_up("b", Method.PHYSICAL, trap=freeze, deadline=soon))
+
+        def trap(name: str, count: int) -> None:
+            freeze(name, count)
+            monkeypatch.setattr(wire, "datetime", SimpleNamespace(now=lambda _zone: late))
+
+        fault = fault_of(lambda: workshop.back_up("b", Method.PHYSICAL, trap=trap))
     assert (type(fault), fault.reason) == (WorldFault, "DeadlineExceeded")
     nothing_left(server, workshop.folder)
 
