@@ -27,6 +27,7 @@ from databosun.engines.failover import FailoverProvider, Operator, Site
 from databosun.engines.postgresql.failover import FAILOVER
 from support.agentrun import UID, Workplace
 from support.failoverjob import RUN, FailoverJob
+from support.patronistore import PatroniStore
 from support.pgserver import ROOT, bin_dir, free_port, hand_over, identity, kill_postmaster, open_folder
 from support.waiting import eventually
 
@@ -147,12 +148,14 @@ class PatroniYard:
     nodes: list[Node] = field(default_factory=list)
     folder: Path | None = None
     _etcd: subprocess.Popen[bytes] | None = None
+    _store: str | None = None
 
     def start(self) -> None:
         """Until one leads, and two stream from it."""
         self.folder = open_folder("etcd")
         client, peer = free_port(), free_port()
-        where, among = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        self._store = where = f"http://127.0.0.1:{client}"
+        among = f"http://127.0.0.1:{peer}"
         with (self.folder / "log").open("wb") as log:
             self._etcd = subprocess.Popen(
                 ["etcd", "--data-dir", str(self.folder / "data"), "--unsafe-no-fsync", "--listen-client-urls", where,
@@ -185,7 +188,14 @@ class PatroniYard:
         for node in self.nodes:
             if node.process is not None and node.process.poll() is not None:
                 node.again()
+        eventually("no order is under way", lambda: not self.store.order_under_way(), seconds=90, pause=0.1)
         eventually("one leads, and two stream", self._whole, seconds=90, pause=0.1)
+
+    @property
+    def store(self) -> PatroniStore:
+        """What its members agree by."""
+        assert self._store
+        return PatroniStore(self._store)
 
     @property
     def leader(self) -> Node:
@@ -216,6 +226,7 @@ class PatroniYard:
     def configure(self, **more: object) -> None:
         """Change what holds for the whole cluster, and wait until every member has heard."""
         self._order("PATCH", "/config", more)
+        eventually("every member has heard", lambda: all(_holds(node.said("/config"), more) for node in self.nodes))
 
     def hand_over(self, leader: str, candidate: str) -> None:
         """Have Patroni do so; returns when it has."""
@@ -289,6 +300,10 @@ class PatroniYard:
             return False
         streams = [one for one in said.get("replication", ()) if one["state"] == "streaming"]
         return len({one["application_name"] for one in streams} & {node.name for node in self.nodes}) == 2
+
+
+def _holds(config: Any, wanted: Mapping[str, object]) -> bool:
+    return config is not None and all(config.get(name) == value for name, value in wanted.items())
 
 
 def _config(node: Node, etcd: str) -> dict[str, Any]:

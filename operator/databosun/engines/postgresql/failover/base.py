@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from databosun.api.failover import FailoverPlan, GuardResult, Member, MemberRole, Topology
+from databosun.api.failover import FailbackWhen, FailoverPlan, GuardResult, Member, MemberRole, Topology
 from databosun.api.failoverprobe import ProbePath
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.failover import FailoverFault, ProbeError, ProbeSession, Site, Watcher, probe_error
@@ -49,21 +49,29 @@ class SqlProvider(ABC):
 
     def settle(self, plan: FailoverPlan | None, seconds: float) -> Sequence[str]:
         """Who decides carries out, or gives up, what it was ordered, whoever is there to see it: wait until one member
-        leads, and takes writes by its own word."""
-        until = time.monotonic() + seconds
-        said = "nobody leads"
-        while time.monotonic() < until:
+        leads and takes writes by its own word, for as long as an order may be under way that was not carried out."""
+        begin = time.monotonic()
+        led, since, said = None, begin, "nobody leads"
+        while (now := time.monotonic()) < begin + seconds:
             try:
                 topology = self.topology()
-                if topology.primary is not None and self._takes_writes(topology.primary):
+                leads = topology.primary if topology.primary and self._takes_writes(topology.primary) else None
+                if leads is None or leads != led:
+                    led, since = leads, now
+                waited = now - since >= min(self.order_seconds(), seconds / 2)
+                if leads is not None and (waited or _carried_out(plan, leads)):
                     return ()
                 said = "; ".join(topology.notes) or said
             except DatabosunError as fault:
-                said = fault.message
+                led, said = None, fault.message
             except ProbeError as error:
-                said = str(error)
+                led, said = None, str(error)
             time.sleep(SETTLE_LOOK_SECONDS)
         return (f"no member leads and takes writes after {seconds:.0f} s: {said}",)
+
+    def order_seconds(self) -> float:
+        """How long an order that was given may be under way, and nothing of it be seen."""
+        return 0.0
 
     def prepare_probe(self) -> None:
         """Make the table at the primary."""
@@ -111,3 +119,8 @@ class SqlProvider(ABC):
             raise WorldFault(FailoverFault.NO_PRIMARY, f"{doing}: {told}")
         with self.clients.administer(endpoint_of(one.host, one.port), f"{doing} at {one.name}") as connection:
             yield connection
+
+
+def _carried_out(plan: FailoverPlan | None, leads: str) -> bool:
+    """Whether no order can be under way any more; one to move it back may follow the first."""
+    return plan is None or (plan.failback is FailbackWhen.NEVER and leads != plan.primary)

@@ -24,6 +24,8 @@ from databosun.engines.postgresql.failover.words import (
 PATRONI = "Patroni"
 CAUGHT_UP_SECONDS = 1.0
 LOOK_SECONDS = 0.1
+LOOP_WAIT = 10.0
+"""Patroni's own, where nobody says another."""
 _MEBIBYTE = 1 << 20
 
 
@@ -41,6 +43,12 @@ class Look:
     def primaries(self) -> list[str]:
         """All that say they are one."""
         return [name for name, facts in self.said.items() if isinstance(facts, NodeFacts) and facts.primary]
+
+    @property
+    def loop_wait(self) -> float:
+        """Seconds from one loop of a member to the next."""
+        said = self.config.get("loop_wait")
+        return float(said) if isinstance(said, int | float) else LOOP_WAIT
 
     def follows(self, name: str) -> bool:
         """By its own word, or by the leader's."""

@@ -27,6 +27,9 @@ from databosun.engines.postgresql.failover.stateful import StatefulProvider, by_
 from databosun.engines.postgresql.failover.switch import Members, Switch
 from databosun.engines.postgresql.failover.words import NodeFacts, lsn
 
+LOOPS = 2
+"""Of Patroni, of which the first may have begun before it was given an order."""
+
 
 @dataclass
 class PatroniProvider(SqlProvider):
@@ -65,6 +68,10 @@ class PatroniProvider(SqlProvider):
     def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
         """By an order."""
         return Switch(self.members, self.site.pulse).planned(plan, ordered)
+
+    def order_seconds(self) -> float:
+        """The leader looks at what was ordered in its next loop. Patroni does not tell what it was ordered."""
+        return LOOPS * self._found().loop_wait
 
     def rejoined(self, plan: FailoverPlan) -> str | None:
         """It streams from who leads now, on that one's timeline, and has what it had when it was asked."""
