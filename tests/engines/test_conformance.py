@@ -269,11 +269,12 @@ def test_no_secret_is_in_store_log_or_process_list(yard: EngineYard) -> None:
 
 def test_nothing_of_a_copy_can_be_reached_and_nothing_outlives_its_agent(yard: EngineYard) -> None:
     yard.back_up()
-    process = yard.pod().start(DrillTask(id="drill-1", backup=yard.refs["orders-1"], level=Level.DEEP))
+    ready = '"name":"server-ready"'  # some drills are over a moment later
+    task = DrillTask(id="drill-1", backup=yard.refs["orders-1"], level=Level.DEEP)
+    process = yard.pod().start(task, halt=ready)
     try:
         assert process.stdout
-        said = list(itertools.takewhile(lambda line: '"name":"server-ready"' not in line, process.stdout))
-        os.kill(process.pid, signal.SIGSTOP)  # some drills are over within a moment
+        said = list(itertools.takewhile(lambda line: ready not in line, process.stdout))
         servers = _servers(process.pid)
         assert servers, "".join(said)[-3000:]
         assert not [pid for pid in servers if _listens(pid)], "a copy listens on the network"

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from databosun.agent import main as agent
 from databosun.agent.context import Paths
+from databosun.agent.stop import Stop
 from databosun.api.request import Task
 from databosun.api.targets import DatabaseTarget, S3Target
 from databosun.api.v1alpha1.database import EngineName
@@ -23,6 +26,7 @@ from support.pgserver import GID, ROOT, hand_over
 from support.pgserver import UID as USER
 
 COMMAND = "BENCH_RESTORE_COMMAND"  # for benchmarks: what a person would have written instead
+HALT = "TEST_HALTS_AT"
 
 
 @dataclass
@@ -45,8 +49,9 @@ class RecoveryPod:
         self.restored = self.folder / "restore"
         self.restored.mkdir(exist_ok=True)
 
-    def start(self, task: Task, **more: Any) -> subprocess.Popen[str]:
-        """Start the agent."""
+    def start(self, task: Task, *, halt: str = "", **more: Any) -> subprocess.Popen[str]:
+        """Start the agent. `halt`: a part of a line of its log, beyond which its task does not go before it is told to
+        stop."""
         self.place.storage = self.storage
         self.place.secrets = self.secrets
         database = DatabaseTarget(
@@ -67,6 +72,7 @@ class RecoveryPod:
             **({"DATABOSUN_POSTGRESQL_BIN": str(self.bin)} if self.bin else {}),
             **self.environment,
             **({COMMAND: self.restore_command} if self.restore_command else {}),
+            **({HALT: halt} if halt else {}),
         }
         return subprocess.Popen(
             [*_as_user(), sys.executable, "-m", "support.recoverypod", str(self.folder)],
@@ -94,6 +100,29 @@ def _as_user() -> list[str]:
     return ["setpriv", *who, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 
 
+class _Halting(io.StringIO):
+    """Standard output. Who has written the line of a test waits there, unless the agent was told to stop."""
+
+    def __init__(self, moment: str) -> None:
+        super().__init__()
+        self._moment = moment
+        self.told = threading.Event()
+
+    def write(self, text: str) -> int:
+        written = sys.stdout.write(text)
+        sys.stdout.flush()
+        if self._moment in text:
+            self.told.wait()
+        return written
+
+
+def _halting(moment: str) -> TextIO:
+    out, stop = _Halting(moment), Stop()
+    stop.subscribe(lambda _: out.told.set())
+    agent.Stop = lambda: stop  # type: ignore[assignment,misc]
+    return out
+
+
 def serve(folder: Path) -> None:
     """Run as `databosun agent` does, with the pod's files in a folder."""
     paths = Paths(
@@ -106,7 +135,8 @@ def serve(folder: Path) -> None:
     )
     if command := os.environ.get(COMMAND):
         Feeder.command = property(lambda _: command)  # type: ignore[assignment,method-assign]
-    agent.leave(agent.run(paths, sys.stdout, grace=5.0))
+    moment = os.environ.get(HALT)
+    agent.leave(agent.run(paths, _halting(moment) if moment else sys.stdout, grace=5.0))
 
 
 if __name__ == "__main__":

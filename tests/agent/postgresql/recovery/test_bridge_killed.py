@@ -78,7 +78,8 @@ def idle(far: Far) -> bool:
 @pytest.mark.parametrize("phase", ["restore", "verify", "stage", "staged", "place", "record"])
 def test_killed_in_any_phase(far: Far, phase: str, request: pytest.FixtureRequest) -> None:
     order = wanted(far, request)
-    process = far.pod().start(far.task("orders-1", **order))
+    beyond = {"staged": "place"}.get(phase, phase)
+    process = far.pod().start(far.task("orders-1", **order), halt=f'"phase":"{beyond}"')
     there = (lambda: bool(ours(far)[0])) if phase == "staged" else (lambda: True)
     assert kill_at(process, "stage" if phase == "staged" else phase, there)
     eventually("the server noticed", lambda: idle(far), 60)

@@ -172,12 +172,10 @@ def test_nothing_is_left_running(yard_of: Callable[..., Yard], how: signal.Signa
     yard.back_up(backup_task("orders-1"))
     before = yard.objects()
     pod = yard.pod()
-    process = pod.start(yard.drill_task("orders-1"))
+    process = pod.start(yard.drill_task("orders-1"), halt=moment)
     assert process.stdout
-    for line in process.stdout:
-        if moment in line:
-            process.send_signal(how)
-            break
+    assert any(moment in line for line in process.stdout)
+    process.send_signal(how)
     process.stdout.read()
     process.wait(timeout=60)
     eventually("every process of the drill is gone", lambda: not processes_of(pod.folder))
