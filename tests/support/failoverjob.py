@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import zstandard
 
 from databosun.agent import main as agent
 from databosun.agent.failovers import drive
 from databosun.agent.failovers.asking import ACT
+from databosun.agent.failovers.drive import Drive
 from databosun.api.backuptasks import RecoverTask
 from databosun.api.failover import (
     ActAnswer,
@@ -39,6 +40,7 @@ from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import Claim, History, ReadBack
 from databosun.domain.ledgerlines import parse_ledger
 from support.agentrun import Workplace
+from support.waiting import eventually
 
 RUN = "5f7c0b1e"
 
@@ -92,8 +94,8 @@ class FailoverJob:
         ran = self.place.run(FailoverTask(**given), out=out, database=self.database, deadline=deadline)
         return ran.result
 
-    def start(self, plan: FailoverPlan) -> subprocess.Popen[bytes]:
-        """The switch, in a process of its own that may be killed."""
+    def start(self, plan: FailoverPlan, *, waits: bool = False) -> subprocess.Popen[bytes]:
+        """The switch, in a process of its own that may be killed. `waits`: with its order, until `go`."""
         given = {
             "id": "test-1",
             "uid": self.uid,
@@ -106,9 +108,13 @@ class FailoverJob:
         self.place.write(self.place.request(task, database=self.database))
         root = Path(__file__).resolve().parents[2]
         environment = {**os.environ, "PYTHONPATH": f"{root / 'operator'}:{root / 'tests'}"}
-        argv = [sys.executable, "-m", "support.failoverjob", str(self.place.root)]
+        argv = [sys.executable, "-m", "support.failoverjob", str(self.place.root), *(["waits"] if waits else [])]
         with (self.place.root / "log").open("wb") as log:
             return subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+
+    def go(self) -> None:
+        """Let the one that was started and waits give its order."""
+        (self.place.root / _GO).touch()
 
     def plan(self, **more: Any) -> FailoverPlan:
         """From a look, as the operator makes it."""
@@ -151,6 +157,27 @@ class FailoverJob:
         return path
 
 
-if __name__ == "__main__":
+_GO = "go"
+_begin_writing = Drive._begin_writing
+
+
+def once_clients_write(do: Callable[[], object]) -> Callable[[Drive], None]:
+    """Instead of `Drive._begin_writing`: this is done before anything is ordered, however long it takes."""
+
+    def begin(drive: Drive) -> None:
+        _begin_writing(drive)
+        do()
+
+    return begin
+
+
+def _main(root: Path, *, waits: bool) -> NoReturn:
     drive.BASELINE_SECONDS = 1.0
-    agent.leave(agent.run(Workplace(Path(sys.argv[1])).paths, sys.stdout))
+    if waits:
+        wait = once_clients_write(lambda: eventually("it may go on", (root / _GO).exists))
+        Drive._begin_writing = wait  # type: ignore[method-assign]
+    agent.leave(agent.run(Workplace(root).paths, sys.stdout))
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), waits="waits" in sys.argv[2:])

@@ -27,7 +27,6 @@ from databosun.engines.mongodb.failover import FAILOVER
 from support.agentrun import UID, Workplace
 from support.failoverjob import RUN, FailoverJob
 from support.mongopeer import Document, HungUp, MongoPeer, Refused
-from support.waiting import eventually
 
 TABLE = "databosun_probe"
 SPACE = f"{TABLE}.writes_{RUN}"
@@ -363,7 +362,3 @@ class MongoSet:
             node.name for node in self.nodes
             if SPACE in node.peer.spaces or (node.frozen > now and node is not self.nodes[0])
         ]  # fmt: skip
-
-    def prepared(self) -> None:
-        """Clients have begun to write."""
-        eventually("clients write", lambda: len(self.nodes[0].keys) > 20)

@@ -273,11 +273,6 @@ class PatroniYard:
         """What clients have written, as a member has it."""
         return {(int(a), int(b)) for a, b in node.sql(f"SELECT client, seq FROM {SCHEMA}.writes")}
 
-    def prepared(self) -> bool:
-        """Whether the table of the clients is there, and has rows."""
-        there = self.leader.sql(f"SELECT to_regclass('{SCHEMA}.writes') IS NOT NULL")
-        return there == [(True,)] and bool(self.leader.sql(f"SELECT 1 FROM {SCHEMA}.writes LIMIT 1"))
-
     def leftovers(self) -> list[str]:
         """Schemas of the probe at the leader."""
         return [row[0] for row in self.leader.sql(f"SELECT nspname FROM pg_namespace WHERE nspname LIKE '{TABLE}%'")]

@@ -156,13 +156,14 @@ def test_an_agent_that_is_killed_while_the_group_hands_over_leaves_one_that_take
     """The group goes on by itself, and settling waits for that."""
     job, old = group.job(tmp_path), group.leader
     plan = job.plan()
-    agent = job.start(plan)
+    agent = job.start(plan, waits=True)
     eventually("clients have a table", group.prepared)
     primary = group.nodes[old]
     busy = primary.connect()
     busy.begin()  # short of what is a long one; the group waits for it
     with busy.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM {SCHEMA}.writes_5f7c0b1e")
+    job.go()
     ordered = f"SELECT ID FROM information_schema.PROCESSLIST WHERE USER = '{MOVER}' AND INFO LIKE 'SELECT group_repl%'"
     eventually("it hands over", lambda: bool(primary.sql(ordered)) or agent.poll() is not None)
     assert agent.poll() is None

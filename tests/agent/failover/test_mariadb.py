@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import pymysql
 import pytest
 
+from databosun.agent.failovers.drive import Drive
 from databosun.api.failover import (
     FailoverMode,
-    FailoverResult,
     FailoverStep,
     FailoverVerdict,
     MemberRole,
@@ -29,7 +29,7 @@ from databosun.engines.mysql.failover.facts import Place
 from databosun.engines.mysql.failover.nodes import Nodes
 from databosun.engines.mysql.failover.words import run
 from databosun.engines.registry import load_writers
-from support.failoverjob import RUN
+from support.failoverjob import RUN, once_clients_write
 from support.mariafailover import MOVER, PROBE, PROBE_PASSWORD, SCHEMA, MariaFailoverYard
 from support.waiting import eventually
 
@@ -166,16 +166,10 @@ def test_a_candidate_that_cannot_catch_up_is_not_promoted_and_writes_go_on(
     monkeypatch.setattr("databosun.engines.mysql.failover.switch.CATCH_UP_SECONDS", 1)
     job = replicated.job(tmp_path)
     plan = job.plan()
-    done: list[FailoverResult] = []
-    test = threading.Thread(target=lambda: done.append(job.switch(plan)), daemon=True)
-    test.start()
-    eventually("clients have a table", replicated.prepared)
-    holding = replicated.nodes[1].connect()
-    with holding.cursor() as cursor:
-        cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE")
-    test.join(60)
-    holding.close()
-    (found,) = done
+    with closing(replicated.nodes[1].connect()) as holding, holding.cursor() as cursor:
+        hold = once_clients_write(lambda: cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE"))
+        monkeypatch.setattr(Drive, "_begin_writing", hold)
+        found = job.switch(plan)
     assert (found.verdict, found.reason, found.settled) == (FailoverVerdict.FAILED, "SwitchFailed", True), found
     assert f"{plan.candidate} has not come to {replicated.origin_of(0)}" in found.message
     assert "nothing was moved, and writes go on" in found.message
@@ -190,11 +184,12 @@ def test_an_agent_that_is_killed_while_writes_are_stopped_leaves_a_primary_that_
 ) -> None:
     job = replicated.job(tmp_path)
     plan = job.plan()
-    agent = job.start(plan)
+    agent = job.start(plan, waits=True)
     eventually("clients have a table", replicated.prepared)
     primary, holding = replicated.nodes[0], replicated.nodes[1].connect()
     with holding.cursor() as cursor:  # the candidate replicates, and cannot catch up
         cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE")
+    job.go()
     states = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE {replicated.stopped}"
     eventually("writes are stopped", lambda: bool(primary.sql(states)) or agent.poll() is not None)
     assert agent.poll() is None

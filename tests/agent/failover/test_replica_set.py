@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from databosun.agent.failovers.drive import Drive
-from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverResult, FailoverVerdict, MemberRole
+from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverVerdict, MemberRole
 from databosun.api.failoverprobe import ProbePath
 from databosun.domain.errors import UserFault, WorldFault
 from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import Fate
 from databosun.engines.failover import FailoverFault, ProbeError
 from databosun.engines.mongodb.failover import switch
-from support.failoverjob import RUN, FailoverJob
+from support.failoverjob import RUN, FailoverJob, once_clients_write
 from support.mongopeer import Document, HungUp, MongoPeer, Refused
 from support.mongoset import SPACE, MongoSet
 from support.waiting import eventually
@@ -93,7 +93,9 @@ def test_a_candidate_that_receives_nothing_is_not_switched_to(
     yard = sets()
     job = yard.job(tmp_path)
     plan = job.plan()
-    found = _meanwhile(lambda: job.switch(plan), yard, lambda: setattr(yard.named(plan.candidate), "deaf", True))
+    deafen = once_clients_write(lambda: setattr(yard.named(plan.candidate), "deaf", True))
+    monkeypatch.setattr(Drive, "_begin_writing", deafen)
+    found = job.switch(plan)
     assert (found.verdict, found.reason) in (
         (FailoverVerdict.REFUSED, FailoverFault.NOT_CAUGHT_UP), (FailoverVerdict.REFUSED, "GuardFailed")
     ), found  # fmt: skip
@@ -411,13 +413,3 @@ def _failing(yard: MongoSet) -> dict[str, Any]:
         topology = provider.topology()
         guards = provider.examine(topology, provider.choose(topology, None))
         return {one.name: one for one in guards if not one.ok}
-
-
-def _meanwhile(work: Callable[[], FailoverResult], yard: MongoSet, do: Callable[[], None]) -> FailoverResult:
-    done: list[FailoverResult] = []
-    thread = threading.Thread(target=lambda: done.append(work()), daemon=True)
-    thread.start()
-    yard.prepared()
-    do()
-    thread.join(60)
-    return done[0]
