@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -107,12 +108,12 @@ class Workplace:
 
     def run(
         self, job: Task, *, engine: FakeEngine | None = None, grace: float = 15.0, out: io.StringIO | None = None,
-        **more: Any,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC), **more: Any,
     ) -> Ran:  # fmt: skip
         """Run one task. `out`: where its log goes."""
         self.write(self.request(job, **more))
         out = out or io.StringIO()
-        code = run(self.paths, out, load_engine=lambda _: engine or FakeEngine(), grace=grace)
+        code = run(self.paths, out, load_engine=lambda _: engine or FakeEngine(), clock=clock, grace=grace)
         return read(code, out.getvalue(), self.paths.termination.read_bytes())
 
 

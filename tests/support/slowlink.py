@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+_LOOK_SECONDS = 0.02
+
 
 class SlowLink:
-    """Listens on the loopback and passes on. What the server sends over the first connection is `seconds` late."""
+    """Listens on the loopback and passes on. What the server sends over the first connection is `seconds` late, also
+    what is under way when that is changed."""
 
     def __init__(self, port: int) -> None:
         self._upstream = port
@@ -42,26 +45,25 @@ class SlowLink:
                 slow = not self._open
                 self._open += [client, server]
                 waiting: queue.Queue[tuple[float, bytes]] = queue.Queue()
-                self._start(self._receive, server, waiting, slow)
-                self._start(self._deliver, client, waiting)
+                self._start(self._receive, server, waiting)
+                self._start(self._deliver, client, waiting, slow)
                 self._start(self._pass, client, server)
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()
 
-    def _receive(self, source: socket.socket, waiting: queue.Queue[tuple[float, bytes]], late: bool) -> None:
+    def _receive(self, source: socket.socket, waiting: queue.Queue[tuple[float, bytes]]) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                waiting.put((time.monotonic() + (self.seconds if late else 0.0), data))
+                waiting.put((time.monotonic(), data))
         waiting.put((0.0, b""))
 
-    def _deliver(self, target: socket.socket, waiting: queue.Queue[tuple[float, bytes]]) -> None:
+    def _deliver(self, target: socket.socket, waiting: queue.Queue[tuple[float, bytes]], slow: bool) -> None:
         with suppress(OSError):
-            while True:
-                due, data = waiting.get()
-                if self._ended.wait(max(0.0, due - time.monotonic())) or not data:
-                    break
-                target.sendall(data)
+            while (said := waiting.get())[1]:
+                while slow and not self._ended.is_set() and time.monotonic() < said[0] + self.seconds:
+                    self._ended.wait(_LOOK_SECONDS)  # `seconds` may be another by then
+                target.sendall(said[1])
             target.shutdown(socket.SHUT_WR)
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:

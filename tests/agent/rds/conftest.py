@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from databosun.agent import main
 from databosun.api.backuptasks import BackupTask, DeleteTask, ManagedLook, ProbeTask
 from databosun.api.drill import Level
 from databosun.api.request import Task
@@ -30,8 +32,9 @@ PLACE = DrillPlace(parameter_group=GROUP, subnet_group=SUBNETS, security_group_i
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client itself tries twice, not four times with growing pauses."""
+    """The client itself tries twice, not four times with growing pauses, and the deadline is looked at at once."""
     monkeypatch.setattr(api, "ATTEMPTS", 2)
+    monkeypatch.setattr(main, "LOOK_SECONDS", 0.05)
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +91,10 @@ class Yard:
         }  # fmt: skip
         return DatabaseTarget(**given)
 
+    def late_once(self, action: str) -> Callable[[], datetime]:
+        """A clock of an agent by which every deadline has passed once AWS was asked to do this."""
+        return lambda: datetime.now(UTC) + timedelta(days=1 if self.account.asked(action) else 0)
+
     def run(self, task: Task, **more: Any) -> Ran:
         """One task of the agent. Its looks at AWS follow each other closely."""
         engine = cast("FakeEngine", RDS(every=0.001))
@@ -112,7 +119,7 @@ class Yard:
 
     def drill(self, ref: BackupRef, **more: Any) -> Ran:
         """One drill, to whatever end."""
-        request = {key: more.pop(key) for key in ("attempt", "deadline") if key in more}
+        request = {key: more.pop(key) for key in ("attempt", "clock") if key in more}
         return self.run(DrillTask(**{"id": "drill-1", "backup": ref, "level": Level.RESTORE, **more}), **request)
 
     def delete(self, *names: str, **more: Any) -> dict[str, DeletedBackup]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -58,8 +57,7 @@ def test_states_are_waited_for(yard: Yard) -> None:
 
 def test_an_agent_that_was_killed_while_it_waited_is_gone_on_from(yard: Yard) -> None:
     yard.account.states["snapshot"] = ["creating"] * 1_000_000
-    soon = datetime.now(UTC) + timedelta(seconds=2)
-    first = yard.back_up(deadline=soon)
+    first = yard.back_up(clock=yard.late_once("CreateDBSnapshot"))
     assert first.summary.outcome is Outcome.FAILED
     assert first.summary.reason == "DeadlineExceeded"
     yard.account.states.clear()

@@ -163,7 +163,7 @@ def test_a_login_that_the_copy_does_not_know_is_refused_and_the_instance_goes(se
 def test_the_deadline_ends_a_drill_and_its_instance(served: Yard) -> None:
     ref = served.good()
     served.account.states["instance"] = ["creating"] * 1_000_000
-    ran = served.drill(ref, deadline=datetime.now(UTC) + timedelta(seconds=2))
+    ran = served.drill(ref, clock=served.late_once("RestoreDBInstanceFromDBSnapshot"))
     assert (ran.summary.outcome, ran.summary.reason) == (Outcome.FAILED, "DeadlineExceeded")
     assert len(served.account.asked("RestoreDBInstanceFromDBSnapshot")) == 1
     served.account.states.clear()

@@ -70,10 +70,11 @@ def test_what_a_replica_lacks_is_asked_of_its_master(
     master, replica = own_server(), own_server()
     with slow_link(master.port) as link:
         replica.follow(master, port=link.port)
-        link.seconds = 2.0
+        link.seconds = 600.0
         master.call("SET", "late", 1)
         written = datetime.now(UTC)
         assert replica.call("EXISTS", "late") == 0
+        link.seconds = 2.0
         captured, manifest = workshop.back_up(replica)
         assert captured.snapshot_time >= written
         assert manifest["environment"]["source"]["role"] == "replica"
@@ -91,12 +92,14 @@ def test_keys_that_expire_between_backup_and_restore_are_counted(
     own_server: Callable[..., Server], workshop: Workshop
 ) -> None:
     """A master drops them as it loads: a drill that loaded so would call each backup of a cache damaged."""
-    server = own_server()
+    server = own_server(settings=["enable-debug-command yes"])
+    server.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)  # however long the backup is in coming, it has them all
     server.calls(
         [("SET", f"lasting:{n}", n) for n in range(100)] + [("SET", f"short:{n}", n, "PX", 1500) for n in range(50)]
     )
     _, manifest = workshop.back_up(server)
     assert manifest["environment"]["databases"]["0"] == {"keys": 150, "expires": 50}
+    server.call("DEBUG", "SET-ACTIVE-EXPIRE", 1)
     eventually("they have expired", lambda: server.call("DBSIZE") == 100)
     with ENGINE.recover(workshop.plan(manifest), workshop.source()) as copy:
         results = {one.name: one for one in (copy.check(check) for check in copy.builtin(Level.DEEP))}
