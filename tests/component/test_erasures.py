@@ -5,10 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from databosun.api.lifecycletasks import EraseTask
+from databosun.api.remains import RemainsTask
 from databosun.api.request import Request
 from databosun.api.restoretasks import BridgeTask, DrillTask, RestoreTask
-from databosun.kube.resources import Object
+from databosun.api.result import Outcome, Result
+from databosun.kube.resources import ERASURE_REQUESTS, Object
+from support.agentsim import no_script
+from support.chaoskube import Fault, Mode
 from support.objects import approval_of, conditions, drill_run, erasure, lifecycle, restore, storage
 from support.operator import Rig
 from support.operatordriver import HOUR, Driver, ready, runs_done
@@ -72,7 +78,7 @@ async def test_nothing_is_erased_before_a_person_has_seen_the_plan_and_consented
     await approve(rig)
     await drive.until(runs_done(rig, "ErasureRequest", "Succeeded"))
     body = await request_of(rig)
-    assert conditions(body) == {"Ready": ("True", "Erased")}
+    assert conditions(body)["Ready"] == ("True", "Erased")
     assert rig.agents.bucket.people.erased == 3
     status = body["status"]
     assert (status["processed"], status["approved"]) == (3, status["plan"]["hash"])
@@ -198,27 +204,188 @@ async def ended_as(rig: Rig, kind: str, name: str, phase: str) -> bool:
     return bool((await rig.get(kind, name)).get("status", {}).get("phase") == phase)
 
 
+async def erased(drive: Driver) -> None:
+    """Ada is erased, and all stores were looked through."""
+    await planned(drive)
+    await approve(drive.rig)
+    await drive.until(runs_done(drive.rig, "ErasureRequest", "Succeeded"))
+    await drive.until(lambda: looked_through(drive.rig))
+
+
+async def remains_of(rig: Rig) -> Object:
+    found: Object = (await request_of(rig))["status"]["remains"]
+    return found
+
+
+async def looked_through(rig: Rig) -> bool:
+    stores = (await remains_of(rig)).get("stores", ())
+    return bool(stores) and all("at" in one and not one["underWay"] for one in stores)
+
+
+def searches(rig: Rig) -> list[Request]:
+    """What agents are told from now on that look through a store."""
+    found: list[Request] = []
+
+    def script(request: Request) -> None:
+        if isinstance(request.job, RemainsTask):
+            found.append(request)
+
+    rig.agents.script = script
+    return found
+
+
+async def delete_all(rig: Rig, *names: str) -> None:
+    for name in names:
+        await rig.delete("Backup", name)
+
+
 async def test_the_status_says_until_when_backups_hold_the_person_and_when_none_does(rig: Rig) -> None:
     drive = Driver(rig)
     await begun(drive)
-    await planned(drive)
-    await approve(rig)
-    await drive.until(runs_done(rig, "ErasureRequest", "Succeeded"))
-    remains = (await request_of(rig))["status"]["remains"]
-    assert remains["backups"] == 2
+    await erased(drive)
+    remains = await remains_of(rig)
+    assert (remains["backups"], remains["unrecorded"]) == (2, 0)
     newest = max(await rig.objects("Backup"), key=lambda one: one["status"]["completionTime"])
     assert remains["clearedAfter"] in ("Unknown", newest["status"].get("expiresAt"))
+    assert conditions(await request_of(rig))["StoresSearched"] == ("True", "StoresSearched")
     await rig.edit(
         "Backup", "seed-0", lambda body: body["metadata"].setdefault("labels", {}).update({"databosun.io/hold": "true"})
     )
     await drive.idle(DAY)
-    remains = (await request_of(rig))["status"]["remains"]
+    remains = await remains_of(rig)
     assert remains["clearedAfter"] == "Never"
     assert any("seed-0: under a legal hold" in one for one in remains["lasting"])
-    for name in ("seed-0", "seed-1"):
-        await rig.delete("Backup", name)
+    rig.agents.bucket.backups.clear()
+    await delete_all(rig, "seed-0", "seed-1")
     await drive.idle(DAY)
-    assert (await request_of(rig))["status"]["remains"]["clearedAfter"] == "Cleared"
+    assert (await remains_of(rig))["clearedAfter"] == "Cleared"
+    assert not await rig.objects("Job")
+
+
+async def test_backups_whose_data_stayed_without_an_object_hold_cleared_back_until_they_are_gone(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await erased(drive)
+    told = searches(rig)
+    await delete_all(rig, "seed-0", "seed-1")  # deletionPolicy: Retain
+    await drive.idle(DAY)
+    remains = await remains_of(rig)
+    assert (remains["backups"], remains["unrecorded"], remains["clearedAfter"]) == (0, 2, "Never")
+    assert "2 backups that no Backup object stands for (orders/seed-0, orders/seed-1)" in remains["lasting"][0]
+    await drive.idle(5 * DAY)
+    assert 5 <= len(told) <= 7, "once when no object was left, then daily"
+    rig.agents.bucket.backups.pop(("orders", "seed-0"))
+    await drive.idle(2 * DAY)
+    assert (await remains_of(rig))["unrecorded"] == 1
+    rig.agents.bucket.backups.clear()
+    await drive.idle(2 * DAY)
+    assert (await remains_of(rig))["clearedAfter"] == "Cleared"
+    number = len(told)
+    await drive.idle(5 * DAY)
+    assert len(told) == number, "nothing is looked for any more once it is proven"
+
+
+async def test_while_objects_hold_the_person_a_store_is_looked_through_once(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    told = searches(rig)
+    await erased(drive)
+    await drive.idle(5 * DAY)
+    (request,) = told
+    assert isinstance(request.job, RemainsTask)
+    assert len(request.job.marks) == 2
+    assert {use.use for use in request.secrets} <= {"storage", "storage-ca", "signing"}
+
+
+async def test_a_store_that_cannot_be_looked_through_holds_cleared_back_and_says_who_must_act(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await erased(drive)
+    refused = Result(outcome=Outcome.FAILED, reason="AccessDenied", message="the key may not list bucket backups")
+    told = []
+
+    def script(request: Request) -> Result | None:
+        told.append(request) if isinstance(request.job, RemainsTask) else None
+        return refused if isinstance(request.job, RemainsTask) else None
+
+    rig.agents.script = script
+    rig.agents.bucket.backups.clear()
+    await delete_all(rig, "seed-0", "seed-1")
+    await drive.idle(5 * DAY)
+    body = await request_of(rig)
+    assert body["status"]["remains"]["clearedAfter"] == "Unknown"
+    assert conditions(body)["StoresSearched"] == ("False", "StoreNotSearched")
+    (said,) = [one["message"] for one in body["status"]["conditions"] if one["type"] == "StoresSearched"]
+    assert "BackupStorage prod" in said
+    assert "AccessDenied: the key may not list bucket backups" in said
+    assert len(told) <= 10, "the pauses between tries grow to a day"
+    assert conditions(body)["Ready"] == ("True", "Erased")
+    rig.agents.script = no_script
+    await drive.idle(2 * DAY)
+    assert (await remains_of(rig))["clearedAfter"] == "Cleared"
+
+
+async def test_an_empty_second_storage_is_looked_through_and_one_that_went_with_its_copies_holds_back(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await rig.create(storage("other", volume={"claimName": "other"}))
+    await drive.until(lambda: ready(rig))
+    await erased(drive)
+    assert [one["storage"] for one in (await remains_of(rig))["stores"]] == ["other", "prod"]
+    await rig.delete("BackupStorage", "other")
+    await delete_all(rig, "seed-0", "seed-1")
+    await drive.idle(DAY)
+    assert [one["copies"] for one in (await remains_of(rig))["stores"]] == [2], "nothing lay in the one that went"
+    await rig.edit("BackupStorage", "prod", lambda body: body["spec"].update(volume={"claimName": "new"}))
+    rig.agents.bucket.backups.clear()
+    await drive.idle(2 * DAY)
+    body = await request_of(rig)
+    assert body["status"]["remains"]["clearedAfter"] == "Never"
+    assert conditions(body)["StoresSearched"] == ("False", "StoreGone")
+
+
+async def test_a_log_that_reaches_back_is_of_no_known_date(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await erased(drive)
+    rig.agents.bucket.backups.clear()
+    rig.agents.bucket.old_logs.append("the log in _log/postgresql/7 reaches back to 2026-01-01T00:00:00Z")
+    await delete_all(rig, "seed-0", "seed-1")
+    await drive.idle(DAY)
+    remains = await remains_of(rig)
+    assert remains["clearedAfter"] == "Unknown"
+    assert any("_log/postgresql/7 reaches back" in one for one in remains["lasting"])
+    rig.agents.bucket.old_logs.clear()
+    await drive.idle(2 * DAY)
+    assert (await remains_of(rig))["clearedAfter"] == "Cleared"
+
+
+async def test_what_an_older_release_called_cleared_by_objects_alone_is_looked_at_again(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await erased(drive)
+    await delete_all(rig, "seed-0", "seed-1")
+    body = await request_of(rig)
+    old = {"at": body["status"]["verifiedTime"], "clearedAfter": "Cleared", "backups": 0, "stores": None}
+    await rig.kube.patch_status(
+        ERASURE_REQUESTS, rig.namespace, "erase-ada", {"remains": old}, body["metadata"]["resourceVersion"]
+    )
+    await drive.idle(DAY)
+    assert (await remains_of(rig))["clearedAfter"] == "Never"
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 8])
+async def test_an_operator_that_dies_after_any_write_of_a_search_goes_on_with_it(rig: Rig, number: int) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await erased(drive)
+    await (await drive.process()).stop()
+    await delete_all(rig, "seed-0", "seed-1")
+    again = Driver(rig, Fault(number, Mode.KILL_AFTER))
+    await again.idle(DAY)
+    remains = await remains_of(rig)
+    assert (remains["unrecorded"], remains["clearedAfter"]) == (2, "Never")
+    assert not await rig.objects("Job")
 
 
 async def test_an_approval_that_is_taken_back_in_the_middle_stops_it(rig: Rig) -> None:

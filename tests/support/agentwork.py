@@ -27,6 +27,7 @@ from databosun.api.drill import Level, Rpo, RpoSource, Rto, Verdict
 from databosun.api.failover import FailoverTask
 from databosun.api.lifecycletasks import EraseTask, ExportTask, LifecycleTask
 from databosun.api.recordtasks import JointTask
+from databosun.api.remains import RemainsResult, RemainsTask
 from databosun.api.request import Request
 from databosun.api.restoretasks import BridgeTask, DrillTask, InquireTask, RestoreTask
 from databosun.api.result import (
@@ -47,6 +48,7 @@ from databosun.api.v1alpha1.backup import Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.inquiry import RecordsFound
 from databosun.domain.joint import GroupFacts, MemberFacts, judge_joint, measure_joint
+from databosun.domain.remains import copy_mark
 from databosun.domain.wal import format_lsn
 from databosun.runtime.clock import Clock
 from support.archiversim import Archivers, position_at
@@ -75,6 +77,8 @@ class Bucket:
     old: OldTable = field(default_factory=OldTable)
     people: People = field(default_factory=People)
     """The table that lifecycle runs are about, and what they left in the store."""
+    old_logs: list[str] = field(default_factory=list)
+    """Logs that reach back to before any erasure."""
 
 
 class AgentWork:
@@ -108,7 +112,7 @@ class AgentWork:
             return self._write_down(good, task)
         if isinstance(task, RestoreTask | BridgeTask):
             return self._restore(good, task) if isinstance(task, RestoreTask) else self._bridge(good, task)
-        return self._tend(good, task)
+        return self._tend(request, good, task)
 
     def _of_people(self, task: LifecycleTask | EraseTask | ExportTask) -> Result:
         if isinstance(task, ExportTask):
@@ -117,8 +121,10 @@ class AgentWork:
             return self.bucket.people.work(task, self._clock.now)
         return self.bucket.old.work(task, self._clock.now)
 
-    def _tend(self, good: Result, task: object) -> Result:
+    def _tend(self, request: Request, good: Result, task: object) -> Result:
         """What is no run: deleting, holding, looking."""
+        if isinstance(task, RemainsTask):
+            return good.model_copy(update={"remains": self._remains(request, task)})
         if isinstance(task, DeleteTask):
             for id in task.ids:
                 self.bucket.backups.pop((task.database, id), None)
@@ -302,6 +308,17 @@ class AgentWork:
             return self._answer(task)
         assert isinstance(task, CatalogTask)
         return {"catalog": CatalogPage(entries=[])}
+
+    def _remains(self, request: Request, task: RemainsTask) -> RemainsResult:
+        """All that lies under the database's name from before, but for what it is told to leave out; all of it lies in
+        storage prod."""
+        if request.storage is None or request.storage.name != "prod":
+            return RemainsResult()
+        there = [at for at, one in self.bucket.backups.items() if one.started_at <= task.until]
+        copies = sorted(
+            f"{name}/{id}" for name, id in there if name == task.database and copy_mark(name, id) not in task.marks
+        )
+        return RemainsResult(looked_at=len(there), copies=len(copies), named=copies, logs=self.bucket.old_logs)
 
     def _back_up(self, request: Request, task: BackupTask) -> BackupResult:
         database = request.database.name if request.database else ""

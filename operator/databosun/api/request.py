@@ -22,6 +22,7 @@ from databosun.api.backuptasks import (
 from databosun.api.failover import FailoverTask
 from databosun.api.lifecycletasks import EraseTask, ExportTask, LifecycleTask
 from databosun.api.recordtasks import JointTask
+from databosun.api.remains import RemainsTask
 from databosun.api.restoretasks import BridgeTask, DrillTask, InquireTask, RestoreTask
 from databosun.api.targets import DatabaseTarget, SecretUse, StorageTarget
 from databosun.api.v1alpha1.common import Model
@@ -62,6 +63,7 @@ Task = Annotated[
     | ExpireLogTask
     | LifecycleTask
     | EraseTask
+    | RemainsTask
     | ExportTask,
     Field(discriminator="task"),
 ]

@@ -13,6 +13,7 @@ from databosun.api.drill import CheckResult, Level, RecoveryPoint, Rpo, Rto, Ver
 from databosun.api.erasure import ErasureResult
 from databosun.api.failover import FailoverResult
 from databosun.api.lifecycleresult import LifecycleResult
+from databosun.api.remains import RemainsResult
 from databosun.api.v1alpha1.backup import ObjectCount, Position
 from databosun.api.v1alpha1.backuppolicy import BackupType, Method
 from databosun.api.v1alpha1.common import Model
@@ -273,6 +274,7 @@ class Result(Model):
     lifecycle: LifecycleResult | None = None
     erasure: ErasureResult | None = None
     dataexport: ExportResult | None = None
+    remains: RemainsResult | None = None
 
 
 class Summary(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from databosun.api.quantities import parse_duration
@@ -14,10 +14,12 @@ from databosun.api.v1alpha1.erasurerequest import ERASURE_FINAL, ErasurePhase
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.controllers import seen as read
 from databosun.controllers.consent import consents_now, held_as_a_whole
+from databosun.controllers.context import Context
 from databosun.controllers.handmade import hand_made
-from databosun.controllers.keepers import BackupThere, backups_of, kept_of
+from databosun.controllers.keepers import BackupsThere, backups_of, kept_of, under_way
 from databosun.controllers.lookup import demand
 from databosun.controllers.ordering import runner_image
+from databosun.controllers.reckoning import Reckoner
 from databosun.controllers.records import newest_record
 from databosun.controllers.running import RunController
 from databosun.controllers.seen import SeenDatabase, SeenErasure, SeenLifecyclePolicy, SeenStorage
@@ -32,16 +34,13 @@ from databosun.domain.interlock import Operation
 from databosun.domain.keyrules import demand_places
 from databosun.domain.lifecycleorder import hold_of
 from databosun.domain.plan import LABEL_DATABASE_UID, Plan
-from databosun.domain.remains import CLEARED, Kept, remains
+from databosun.domain.remains import Kept
 from databosun.domain.requests import database_target, erasure_secrets, storage_target
 from databosun.domain.run import Doomed
 from databosun.domain.running import RunState
 from databosun.domain.whereabouts import whereabouts
 from databosun.kube.resources import BACKUP_STORAGES, DATABASES, ERASURE_REQUESTS, LIFECYCLE_POLICIES
 from databosun.runtime.queue import Key
-
-LOOK_AGAIN = timedelta(hours=12)
-"""How often it is reckoned what holds the person still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +73,10 @@ class ErasureController(RunController[SeenErasure, ErasureOrdered]):
     final_phases = ERASURE_FINAL
     by_schedule = False
 
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._reckoner = Reckoner(context)
+
     def parse(self, body: Mapping[str, Any]) -> SeenErasure:
         return read.erasure(body)
 
@@ -103,22 +106,7 @@ class ErasureController(RunController[SeenErasure, ErasureOrdered]):
         if again is not None or run is None or run.deleting:
             return again
         body = await self._context.kube.get(ERASURE_REQUESTS, key.namespace, key.name)
-        return await self._reckon(self.parse(body)) if body is not None else None
-
-    async def _reckon(self, seen: SeenErasure) -> datetime | None:
-        known, verified = seen.status.remains, seen.status.verified_time
-        if known is None or verified is None or known.cleared_after == CLEARED:
-            return None
-        now = self._context.clock.now()
-        namespace, name = seen.meta.namespace, seen.spec.database_ref.name
-        body = self._context.cache.get(Key(DATABASES.kind, namespace, name)) or {}
-        system = body.get("status", {}).get("systemIdentifier")
-        backups = await backups_of(self._context, namespace, name, seen.meta.labels.get(LABEL_DATABASE_UID), system)
-        found = remains(kept_of(self._context, backups), verified, now)
-        if found.model_copy(update={"at": known.at}) != known:
-            status = seen.status.model_copy(update={"remains": found}).dump()
-            await self._applier.apply(seen.meta, seen.raw_status, Plan(status=status))
-        return now + LOOK_AGAIN if found.cleared_after != CLEARED else None
+        return await self._reckoner.reconcile(key, self.parse(body)) if body is not None else None
 
     async def gather(self, seen: SeenErasure, *, begins: bool) -> ErasureOrdered:
         spec, now = seen.spec, self._context.clock.now()
@@ -172,8 +160,9 @@ class ErasureController(RunController[SeenErasure, ErasureOrdered]):
                 message = f"plan {approved}, which is carried out, is not approved any more"
                 forbidden = Doomed(Reason.NOT_APPROVED, message)
             if not begins:
-                kept = kept_of(self._context, await self._backups(whose))
-                return replace(ordered, order=order, consent=consent, withdrawn=forbidden, kept=tuple(kept))
+                there = await self._backups(whose)
+                kept = (*kept_of(self._context, there.stored), *under_way(there.without))
+                return replace(ordered, order=order, consent=consent, withdrawn=forbidden, kept=kept)
         if approved is not None:
             order = replace(order, previous=await self._previous(whose))
         doomed = ordered.doomed or (forbidden if begins else None)
@@ -198,7 +187,8 @@ class ErasureController(RunController[SeenErasure, ErasureOrdered]):
         for policy in whose.policies:
             if held := held_as_a_whole(policy, database, now):
                 return Doomed(Reason.BLOCKED_BY_HOLD, held)
-        elsewhere = [one for one in await self._backups(whose) if one.storage not in (None, key)]
+        stored = (await self._backups(whose)).stored
+        elsewhere = [one for one in stored if one.storage not in (None, key)]
         if elsewhere:
             told = ", ".join(f"{one.name} in {one.storage}" for one in elsewhere[:5])
             message = (
@@ -242,7 +232,7 @@ class ErasureController(RunController[SeenErasure, ErasureOrdered]):
             pod_template=spec.pod_template,
         )
 
-    async def _backups(self, whose: Whose) -> list[BackupThere]:
+    async def _backups(self, whose: Whose) -> BackupsThere:
         database = whose.database
         system = database.status.system_identifier
         return await backups_of(self._context, database.meta.namespace, database.meta.name, database.meta.uid, system)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from databosun.api.restoretasks import MOST_ERASURES, KnownErasure
-from databosun.api.v1alpha1.backup import BackupPhase
+from databosun.api.v1alpha1.backup import FINAL_PHASES, BackupPhase
 from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.seen import SeenBackup, SeenPolicy
 from databosun.domain.errors import UserFault
 from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_DATABASE_UID, LABEL_HOLD, LABEL_STORAGE_UID
-from databosun.domain.remains import Kept
+from databosun.domain.remains import NEWEST, UNDER_WAY, Kept
 from databosun.kube.resources import BACKUPS, ERASURE_REQUESTS
 from databosun.runtime.queue import Key
 
@@ -37,23 +37,36 @@ class BackupThere:
         """The instant that its data show."""
         return self.seen.status.shows or self.seen.status.completion_time or self.seen.meta.created
 
+    @property
+    def began(self) -> datetime:
+        """When somebody began to take them: files that were read before an erasure hold what it took away."""
+        return min(self.at, self.seen.status.start_time or self.at)
 
-async def backups_of(
-    context: Context, namespace: str, name: str, uid: str | None, system: str | None
-) -> list[BackupThere]:
+
+@dataclass(frozen=True, slots=True)
+class BackupsThere:
+    """The Backups of a database: those whose data are in a store, and those without."""
+
+    stored: tuple[BackupThere, ...] = ()
+    without: tuple[SeenBackup, ...] = ()
+
+
+async def backups_of(context: Context, namespace: str, name: str, uid: str | None, system: str | None) -> BackupsThere:
     """Read live: a backup that is left out here would be one that brings a person back."""
-    found = []
+    stored, without = [], []
     async for body in context.kube.list(BACKUPS, namespace):
         one = read.backup(body)
-        if one.status.phase not in _WITH_DATA or one.status.checksum is None:
-            continue
         of_server = system is not None and one.status.system_identifier == system
         of_uid = uid is not None and one.meta.labels.get(LABEL_DATABASE_UID) == uid
-        if of_server or of_uid or read.database_name(one) == name:
-            known = context.cache.key_of(one.meta.labels.get(LABEL_STORAGE_UID, ""))
-            named = one.spec.storage_ref.name if one.spec.storage_ref else None
-            found.append(BackupThere(one, known.name if known is not None else named))
-    return found
+        if not (of_server or of_uid or read.database_name(one) == name):
+            continue
+        if one.status.phase not in _WITH_DATA or one.status.checksum is None:
+            without.append(one)
+            continue
+        known = context.cache.key_of(one.meta.labels.get(LABEL_STORAGE_UID, ""))
+        named = one.spec.storage_ref.name if one.spec.storage_ref else None
+        stored.append(BackupThere(one, known.name if known is not None else named))
+    return BackupsThere(tuple(stored), tuple(without))
 
 
 def kept_of(context: Context, backups: Iterable[BackupThere]) -> list[Kept]:
@@ -62,10 +75,19 @@ def kept_of(context: Context, backups: Iterable[BackupThere]) -> list[Kept]:
     return [_kept(context, one, newest=one is there[-1]) for one in there]
 
 
+def under_way(without: Iterable[SeenBackup]) -> list[Kept]:
+    """Those that are being taken: what they have read already may be in the store, or come there yet."""
+    return [
+        Kept(one.meta.name, one.status.start_time, undated=UNDER_WAY)
+        for one in without
+        if one.status.phase not in FINAL_PHASES and one.status.start_time is not None
+    ]
+
+
 def _kept(context: Context, one: BackupThere, *, newest: bool) -> Kept:
     expires = one.seen.status.expires_at
     for_ever = _held(context, one) or (None if expires or newest else _for_ever(context, one))
-    return Kept(one.name, one.at, None if for_ever else expires, for_ever, newest)
+    return Kept(one.name, one.began, None if for_ever else expires, for_ever, NEWEST if newest else None)
 
 
 def _held(context: Context, one: BackupThere) -> str | None:

@@ -213,7 +213,9 @@ def _erased(facts: ErasureFacts, step: Conclude, found: ErasureResult, now: date
         "receipt": StoredRecord(uri=found.receipt, sha256=found.receipt_sha256),
         "remains": left,
     }
-    holding = f"{left.backups} backups hold the person still, the last until: {left.cleared_after}"
+    holding = (
+        f"{left.backups} backups hold the person still; the stores are looked through next for what is there besides"
+    )
     if facts.kept is None:
         holding = "which backups hold the person still is looked up next"
     message = f"{more['processed']} rows erased, none with the subject left; {holding}"

@@ -34,7 +34,7 @@ def whereabouts(
     return Whereabouts(
         database_uid,
         _server(database, known.port if known else 0, system if known and known.lasting_identity else None),
-        _place(storage) if storage is not None else None,
+        place_of(storage) if storage is not None else None,
     )
 
 
@@ -47,7 +47,8 @@ def _server(database: DatabaseSpec, port: int, system: str | None) -> ServerOrde
     return ServerOrder(hosts=hosts, port=connection.port or port, database=connection.database, system=system)
 
 
-def _place(storage: BackupStorageSpec) -> str:
+def place_of(storage: BackupStorageSpec) -> str:
+    """A store, for people; another bucket or folder is another place."""
     if storage.s3 is not None:
         where = storage.s3.endpoint or storage.s3.region
         return f"bucket {storage.s3.bucket} at {where}, folder /{(storage.s3.prefix or '').strip('/')}"

@@ -6,7 +6,7 @@ more before it deletes. Oldest first, batch by batch, so that an interruption le
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,12 +17,14 @@ from databosun.api.backuptasks import ExpireLogTask
 from databosun.api.result import Outcome, Result
 from databosun.domain.errors import SafetyStop
 from databosun.domain.logretention import KeepFrom, may_go
-from databosun.domain.wal import WalPoint, parse_lsn
+from databosun.domain.wal import WalPoint, parse_lsn, segment_start
 from databosun.storage.owner import demand_ownership
+from databosun.storage.port import ObjectInfo
 from databosun.storage.reasons import StorageReason
 from databosun.storage.walnames import WalFolder, parse_timeline_folder
 from databosun.storage.walog import StoredSegment, read_description
 from databosun.storage.waltail import segments_of
+from databosun.storage.waltimes import read_pairs
 
 BATCH = 500
 MOST_NAMED = 100
@@ -43,7 +45,7 @@ def run(ctx: Context) -> Result:
     with ctx.phase("expire"):
         done = _delete(ctx, list(_stale(ctx, folder, size, keep)))
         if done.refused is None:
-            done = _add(done, _delete(ctx, list(_old_hours(ctx, folder, keep))))
+            done = _add(done, _delete(ctx, list(_old_hours(ctx, folder, size, keep))))
     message = f"{len(done.names)} objects deleted, {done.bytes} bytes"
     if done.refused:
         message += f"; then one stayed: {done.refused}"
@@ -107,10 +109,13 @@ def _stale(ctx: Context, folder: WalFolder, size: int, keep: KeepFrom) -> Iterat
             yield _Stale(one.key, one.stored_bytes)
 
 
-def _old_hours(ctx: Context, folder: WalFolder, keep: KeepFrom) -> Iterator[_Stale]:
-    """Pairs of hours that were over before the first instant that is still recoverable."""
+def _old_hours(ctx: Context, folder: WalFolder, size: int, keep: KeepFrom) -> Iterator[_Stale]:
+    """Pairs of hours that were over before the first instant that is still recoverable; but the newest one from before
+    the log that is left stays, since it says how far back that reaches (storage/walreach)."""
+    begin = segment_start(keep.start.lsn, size)
     for timeline in range(1, keep.start.timeline + 1):
-        for one in sorted(ctx.store.list(folder.times(timeline)), key=lambda found: found.key):
+        hours = sorted(ctx.store.list(folder.times(timeline)), key=lambda found: found.key)
+        for one in hours[: _anchor(ctx, hours, begin)]:
             name = one.key.rpartition("/")[2].removesuffix(".json")
             try:
                 hour = datetime.strptime(name, "%Y%m%dT%H").replace(tzinfo=UTC)
@@ -118,6 +123,23 @@ def _old_hours(ctx: Context, folder: WalFolder, keep: KeepFrom) -> Iterator[_Sta
                 continue
             if hour + timedelta(hours=2) <= keep.since:
                 yield _Stale(one.key, one.size)
+
+
+def _anchor(ctx: Context, hours: Sequence[ObjectInfo], begin: int) -> int:
+    """The number of the newest hour with a pair at or below a position; behind all hours where none has one."""
+    anchor = len(hours)
+    for number, one in enumerate(hours):
+        ctx.stop.check()
+        try:
+            positions = [parse_lsn(pair.lsn) for pair in read_pairs(ctx.store, one.key)]
+        except SafetyStop as error:
+            ctx.log.warning("not read", key=one.key, message=error.message)
+            continue
+        if any(position <= begin for position in positions):
+            anchor = number
+        if any(position > begin for position in positions):
+            break
+    return anchor
 
 
 def _delete(ctx: Context, stale: list[_Stale]) -> _Done:

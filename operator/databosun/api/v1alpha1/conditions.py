@@ -57,6 +57,11 @@ class ConditionType(StrEnum):
         "More rows become old enough in a day than enforced runs take. Absent until one has shown how many it takes.",
     )
     BLOCKED_BY_HOLD = "BlockedByHold", "A legal hold keeps a rule from running. Absent otherwise."
+    STORES_SEARCHED = (
+        "StoresSearched",
+        "Every BackupStorage of the namespace was looked through for copies from before the erasure; status.remains"
+        " says what was found. Absent before an erasure succeeded.",
+    )
     SIZE_PLAUSIBLE = "SizePlausible", "The backup is no smaller than a fifth of the one before it."
     UNVERIFIED = (
         "Unverified",

@@ -137,17 +137,47 @@ class ErasurePlan(Model):
     )
 
 
+class StoreSearch(Model):
+    """What a look through one store found that no Backup object stands for."""
+
+    place: Line = Field(description="The bucket or claim, and the folder in it.")
+    storage: Name = Field(description="The BackupStorage that named it when it was seen last.")
+    validated: bool = Field(default=False, description="Whether that storage was ever validated there.")
+    under_way: bool = Field(default=False, description="A Job is looking.")
+    tried: Time | None = Field(default=None, description="When a Job was last told to look.")
+    asked: int = Field(default=0, description="Backups, with objects, that it was told to leave out.")
+    tries: int = Field(default=0, description="Tries since the last one that succeeded.")
+    error: Message | None = Field(default=None, description="Why the last try came to nothing; absent: it did not.")
+    at: Time | None = Field(default=None, description="When the last look began that succeeded.")
+    known: int = Field(default=0, description="Backups, with objects, that it left out.")
+    copies: int = Field(default=0, description="Backups from before the erasure that it found besides.")
+    leftovers: int = Field(default=0, description="Folders with data of failed or half-deleted runs that it found.")
+    named: Annotated[list[Line], Field(max_length=5), WHOLE, first(5)] = Field(
+        default_factory=list, description="The first of both."
+    )
+    logs: Annotated[list[Line], Field(max_length=8), WHOLE, first(8)] = Field(
+        default_factory=list, description="Logs that reach back to before the erasure."
+    )
+
+
 class ErasureRemains(Model):
-    """What holds the person still: backups that were taken before. None of them brings the person back."""
+    """What holds the person still: backups and logs from before. None of them brings the person back."""
 
     at: Time = Field(description="When this was reckoned.")
     cleared_after: Line = Field(
-        description="When the last of them expires, as things stand. Never: one is kept for ever, or held. Unknown: of"
-        " one nobody can say yet. Cleared: there is no Backup object of one any more."
+        description="When the last of them expires, as things stand. Never: one is kept for ever, held, or lies in a"
+        " store without an object. Unknown: of one nobody can say yet, or a store was not looked through. Cleared: no"
+        " Backup object is left of one, and every store of the namespace was looked through afterwards and has none."
     )
-    backups: int = Field(description="How many there are.")
+    backups: int = Field(description="How many Backup objects there are of such backups.")
+    unrecorded: int = Field(
+        default=0, description="How many such backups lie in the stores that no Backup object stands for."
+    )
     lasting: Annotated[list[Line], Field(max_length=16), WHOLE, first(16)] = Field(
         default_factory=list, description="Those without a date, and why; the first 16."
+    )
+    stores: Annotated[list[StoreSearch], Field(max_length=32), one_each("place"), first(32)] = Field(
+        default_factory=list, description="The stores of the namespace, and what a look through each of them found."
     )
 
 
@@ -172,7 +202,7 @@ class ErasureRequestStatus(RunStatus):
         default=None, description="The receipt in the store: tables, rows and times, and no personal data."
     )
     audit: AuditRecord | None = Field(default=None, description="The audit in the store.")
-    remains: ErasureRemains | None = Field(default=None, description="Backups that still hold the person, until when.")
+    remains: ErasureRemains | None = Field(default=None, description="What still holds the person, until when.")
     image: Line | None = Field(default=None, description="Image that the agent ran in.")
     notes: Annotated[list[Message], Field(max_length=16), WHOLE, first(16)] | None = Field(
         default=None, description="What else is to be known."

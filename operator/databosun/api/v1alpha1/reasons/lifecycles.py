@@ -135,6 +135,18 @@ class LifecycleReasons:
     SUBJECT_LEFT = Entry(
         "SubjectLeft", "Find out who writes rows of the subject, and make another request: some were there at the end."
     )
+    STORES_SEARCHED = Entry("StoresSearched", "Nothing: every store was looked through; see status.remains.")
+    SEARCHING = Entry("Searching", "Nothing yet: a store is being looked through for copies that hold the person.")
+    STORE_NOT_SEARCHED = Entry(
+        "StoreNotSearched",
+        "Put right what the message names, so that the store can be looked through: until then nobody can say that no"
+        " copy in it holds the person.",
+    )
+    STORE_GONE = Entry(
+        "StoreGone",
+        "Bring back a BackupStorage for the place that the message names: copies that hold the person lay there when it"
+        " was last looked through, or it never was.",
+    )
     EXPORTED = Entry(
         "Exported", "Nothing: status.folder has the person's rows until status.expiresTime; hand them over."
     )
