@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from databosun.api.lifecycle import (
     RuleOrder,
     TableFact,
 )
-from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec
+from databosun.api.v1alpha1.erasurerequest import ErasureRequestSpec, StoreSearch
 from databosun.domain.erasure import (
     MARGIN,
     Erased,
@@ -36,11 +37,13 @@ from databosun.domain.erasure import (
 from databosun.domain.erasureorder import erasure_order, wait_of
 from databosun.domain.errors import UserFault
 from databosun.domain.lifecycle import make_plan
-from databosun.domain.remains import Kept, remains
+from databosun.domain.remains import NEWEST, UNDER_WAY, Kept, proven, remains
 from databosun.domain.whereabouts import Whereabouts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+SEARCHED = (StoreSearch(place="bucket b", storage="prod", validated=True, tried=NOW, at=NOW),)
+THERE = frozenset({"bucket b"})
 KEY = b"0123456789abcdef0123456789abcdef"
 SPEC: dict[str, Any] = {
     "databaseRef": {"name": "orders"},
@@ -194,14 +197,51 @@ def test_the_last_backup_with_the_person_says_when_all_is_cleared() -> None:
         Kept("two", NOW - DAY, NOW + 9 * DAY),
         Kept("after", NOW + DAY, NOW + 90 * DAY),
     ]
-    found = remains(kept, NOW, NOW)
+    found = remains(kept, NOW, NOW, SEARCHED, THERE)
     assert (found.backups, found.cleared_after, found.lasting) == (2, "2026-03-10T12:00:00Z", [])
 
 
 def test_a_backup_for_ever_outweighs_all_dates_and_one_without_a_date_is_not_known() -> None:
-    dated, undated = Kept("one", NOW - DAY, NOW + DAY), Kept("two", NOW - HOUR, newest=True)
-    found = remains([dated, undated], NOW, NOW)
+    dated, undated = Kept("one", NOW - DAY, NOW + DAY), Kept("two", NOW - HOUR, undated=NEWEST)
+    found = remains([dated, undated], NOW, NOW, SEARCHED, THERE)
     assert (found.cleared_after, found.lasting) == ("Unknown", ["two: it is the newest; the next one lets it go"])
     held = Kept("three", NOW - HOUR, for_ever="under a legal hold")
-    assert remains([dated, undated, held], NOW, NOW).cleared_after == "Never"
-    assert remains([], NOW, NOW).cleared_after == "Cleared"
+    assert remains([dated, undated, held], NOW, NOW, SEARCHED, THERE).cleared_after == "Never"
+    assert remains([], NOW, NOW, SEARCHED, THERE).cleared_after == "Cleared"
+
+
+def test_a_backup_that_is_being_taken_since_before_holds_the_person() -> None:
+    found = remains([Kept("one", NOW - HOUR, undated=UNDER_WAY)], NOW, NOW, SEARCHED, THERE)
+    assert (found.cleared_after, found.lasting) == ("Unknown", ["one: it is being taken since before the erasure"])
+
+
+@pytest.mark.parametrize(
+    ("search", "there", "cleared", "said"),
+    [
+        (None, THERE, "Unknown", "no BackupStorage was looked through yet"),
+        ({"at": None}, THERE, "Unknown", "BackupStorage prod: it is still to be looked through"),
+        ({"known": 1}, THERE, "Unknown", "BackupStorage prod: it is still to be looked through"),
+        ({"error": "AccessDenied: no"}, THERE, "Unknown", "BackupStorage prod: not looked through: AccessDenied: no"),
+        ({}, (), "Unknown", "BackupStorage prod: it does not name bucket b any more"),
+        ({"copies": 7, "named": ["a/b"]}, THERE, "Never", "7 backups that no Backup object stands for (a/b)"),
+        ({"leftovers": 1, "named": ["a/c"]}, THERE, "Unknown", "data of 1 failed or half-deleted runs (a/c)"),
+        ({"logs": ["the log in x reaches back"]}, THERE, "Unknown", "BackupStorage prod: the log in x reaches back"),
+    ],
+)
+def test_cleared_is_not_said_of_a_store_that_is_not_known_to_be_clean(
+    search: dict[str, Any] | None, there: Collection[str], cleared: str, said: str
+) -> None:
+    searches = [SEARCHED[0].model_copy(update=search)] if search is not None else []
+    found = remains([], NOW, NOW, searches, there)
+    assert found.cleared_after == cleared
+    assert said in found.lasting[0]
+    assert not proven(found)
+    dated = remains([Kept("one", NOW - DAY, NOW + DAY)], NOW, NOW, searches, there)
+    # While an object holds the person, a look that left it out is as good as any.
+    assert dated.cleared_after == ("2026-03-02T12:00:00Z" if search == {"known": 1} else cleared)
+
+
+def test_what_an_older_release_said_of_objects_alone_proves_nothing() -> None:
+    found = remains([], NOW, NOW, SEARCHED, THERE)
+    assert proven(found)
+    assert not proven(found.model_copy(update={"stores": []}))

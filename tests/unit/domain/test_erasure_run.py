@@ -174,7 +174,8 @@ def test_the_end_says_what_went_where_the_receipt_is_and_what_is_left_in_backups
     status = status_of(decide_erasure(request(ERASES, job=job, consent=CONSENT, kept=kept), NOW))
     assert (status["phase"], status["processed"], status["verifiedTime"]) == ("Succeeded", 8, "2026-03-01T04:00:00Z")
     assert status["receipt"] == {"uri": "s3://b/r", "sha256": "00"}
-    assert status["remains"]["clearedAfter"] == "2026-03-02T04:00:00Z"
+    assert (status["remains"]["backups"], status["remains"]["clearedAfter"]) == (1, "Unknown")
+    assert "no BackupStorage was looked through yet" in status["remains"]["lasting"][0]
 
 
 def test_where_nobody_has_looked_at_the_backups_it_is_not_said_that_none_holds_the_person() -> None:
@@ -183,7 +184,7 @@ def test_where_nobody_has_looked_at_the_backups_it_is_not_said_that_none_holds_t
     assert status_of(plan)["remains"]["clearedAfter"] == "Unknown"
     assert "looked up next" in str(plan.after)
     none_left = decide_erasure(request(ERASES, job=job, consent=CONSENT, kept=()), NOW)
-    assert status_of(none_left)["remains"]["clearedAfter"] == "Cleared"
+    assert status_of(none_left)["remains"]["clearedAfter"] == "Unknown"
 
 
 def test_rows_that_are_left_are_no_success_whatever_the_job_says() -> None:
