@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from databosun.agent.tasks import expire_log
+from databosun.api.archive import TimePair
 from databosun.api.backuptasks import ExpireLogTask
 from databosun.api.result import Outcome
-from databosun.domain.wal import segment_name
+from databosun.domain.wal import format_lsn, segment_name
 from databosun.storage.layout import Layout
 from databosun.storage.port import Undeleted
 from databosun.storage.volume import VolumeStore
 from databosun.storage.walog import LogDescription
+from databosun.storage.walreach import reaches_back
+from databosun.storage.waltimes import write_pairs
 from support.agentrun import NAMESPACE, Ran, Workplace, backup_task
 
 SYSTEM = "7312345678901234567"  # of the fake engine, whose backups start at 0/2000028
@@ -113,3 +116,23 @@ def test_the_folder_of_another_server_is_not_touched(place: Workplace, checksum:
     assert [one.key for one in store.list(other.root)] == [
         other.segment(segment_name(1, 1, MIB), end=None, encrypted=False)
     ]
+
+
+def test_the_newest_pair_from_before_what_is_left_stays_and_says_how_far_back_that_reaches(
+    place: Workplace, checksum: str
+) -> None:
+    store = VolumeStore(place.paths.volume)
+    # The log that is kept begins at 0/2000000, which is MiB 32.
+    for hour, mib in (("20260301T05", 29), ("20260301T06", 31), ("20260301T07", 33)):
+        at = datetime.strptime(hour, "%Y%m%dT%H").replace(tzinfo=UTC)
+        pair = TimePair(at=at, timeline=1, lsn=format_lsn(mib * MIB))
+        store.put(FOLDER.hour(1, hour), write_pairs([pair]))
+    assert expire(place, checksum).summary.reason == "Succeeded"
+    hours = {name.rpartition("/")[2] for name in left(place) if name.startswith("times/")}
+    assert hours == {"20260301T06.json", "20260301T07.json", "20260301T09.json", "20260301T11.json"}
+    until = datetime(2026, 3, 1, 5, 59, tzinfo=UTC)
+    assert reaches_back(store, FOLDER, until) == "an instant that nothing there tells (timeline 2)"
+    for one in list(store.list(FOLDER.timeline(2))):
+        store.delete([one.key])
+    assert reaches_back(store, FOLDER, until) is None
+    assert reaches_back(store, FOLDER, until + timedelta(hours=1)) == "2026-03-01T06:00:00Z (timeline 1)"
