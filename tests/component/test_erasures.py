@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
+from databosun.api.backuptasks import BackupTask
 from databosun.api.lifecycletasks import EraseTask
 from databosun.api.remains import RemainsTask
 from databosun.api.request import Request
 from databosun.api.restoretasks import BridgeTask, DrillTask, RestoreTask
 from databosun.api.result import Outcome, Result
-from databosun.kube.resources import ERASURE_REQUESTS, Object
+from databosun.kube.resources import BACKUPS, ERASURE_REQUESTS, Object
 from support.agentsim import no_script
 from support.chaoskube import Fault, Mode
-from support.objects import approval_of, conditions, drill_run, erasure, lifecycle, restore, storage
+from support.objects import approval_of, backup, conditions, drill_run, erasure, lifecycle, restore, storage
 from support.operator import Rig
 from support.operatordriver import HOUR, Driver, ready, runs_done
 from support.operatorseeds import seeded
@@ -342,6 +343,27 @@ async def test_an_empty_second_storage_is_looked_through_and_one_that_went_with_
     body = await request_of(rig)
     assert body["status"]["remains"]["clearedAfter"] == "Never"
     assert conditions(body)["StoresSearched"] == ("False", "StoreGone")
+
+
+async def test_a_backup_that_is_being_taken_since_before_the_erasure_holds_the_person(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await erased(drive)
+    rig.agents.script = lambda request: "hang" if isinstance(request.job, BackupTask) else None
+    await rig.create(backup("over-it", rig.clock.now() + 12 * HOUR))
+    await drive.until(lambda: ended_as(rig, "Backup", "over-it", "Running"))
+
+    body = await rig.get("Backup", "over-it")
+    version = body["metadata"]["resourceVersion"]
+    began = {"startTime": "2020-01-01T00:00:00Z"}
+    await rig.kube.patch_status(BACKUPS, rig.namespace, "over-it", began, version)
+    rig.agents.bucket.backups.clear()
+    await delete_all(rig, "seed-0", "seed-1")
+    await rig.edit("ErasureRequest", "erase-ada", lambda one: one["metadata"].update({"annotations": {"look": "now"}}))
+    await drive.idle(HOUR)
+    remains = await remains_of(rig)
+    assert (remains["backups"], remains["clearedAfter"]) == (1, "Unknown")
+    assert remains["lasting"] == ["over-it: it is being taken since before the erasure"]
 
 
 async def test_a_log_that_reaches_back_is_of_no_known_date(rig: Rig) -> None:

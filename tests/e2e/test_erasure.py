@@ -95,6 +95,13 @@ def test_a_look_shows_the_plan_and_its_approval_erases_the_person(club: Place) -
     assert SUBJECT not in club.stack.kubectl("get", REQUESTS, "-n", club.namespace, "-o", "yaml")
 
 
+def test_the_store_is_looked_through_and_has_nothing_that_no_object_stands_for(club: Place) -> None:
+    remains = _searched(club, "request-1")
+    (store,) = remains["stores"]
+    assert (store["storage"], store["known"], store["copies"], store["leftovers"]) == ("backups", 1, 0, 0)
+    assert (remains["backups"], remains["unrecorded"]) == (1, 0)
+
+
 def test_a_drill_of_the_backup_from_before_does_not_bring_the_person_back(club: Place) -> None:
     ask_for_drill(club, "after", "server", level="Application", checks=[NOBODY])
     found = club.verdict("after")
@@ -119,6 +126,31 @@ def test_without_the_key_a_restore_is_refused(club: Place) -> None:
     assert _counts(club) == (300, 900, 0)
 
 
+def test_a_backup_whose_data_stayed_when_its_object_went_holds_cleared_back(club: Place) -> None:
+    club.apply(secret("erasure", key=KEY))
+    club.stack.kubectl("delete", "backups.databosun.io", "server-1", "-n", club.namespace)
+    club.apply(_request("request-2"))
+    club.wait("the plan waits for consent", lambda: _phase(club, "request-2") == "AwaitingApproval", 300)
+    club.stack.bosun("approve", "request-2", "--erasure", "--yes", "-n", club.namespace)
+    found = _ended(club, REQUESTS, "request-2")
+    assert (found["phase"], found["processed"]) == ("Succeeded", 0), found.get("failure")
+    remains = _searched(club, "request-2")
+    assert (remains["backups"], remains["unrecorded"], remains["clearedAfter"]) == (0, 1, "Never")
+    assert "(server/server-1)" in remains["lasting"][0]
+
+
+def _searched(place: Place, name: str) -> Object:
+    """What remains, once the stores were looked through."""
+
+    def searched() -> bool:
+        conditions = place.status(REQUESTS, name)["conditions"]
+        return {"StoresSearched": "True"}.items() <= {one["type"]: one["status"] for one in conditions}.items()
+
+    place.wait(f"the stores were looked through for {name}", searched, 300)
+    remains: Object = place.status(REQUESTS, name)["remains"]
+    return remains
+
+
 def _server(place: Place) -> Postgres:
     return place.stack.servers[18]
 
@@ -127,7 +159,7 @@ def _later() -> str:
     return (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _request() -> Object:
+def _request(name: str = "request-1") -> Object:
     rule = {
         "name": "members", "table": "public.members", "column": "email", "action": {"type": "Delete"},
         "allow": {"cascades": ["visits"]},
@@ -136,7 +168,7 @@ def _request() -> Object:
         "databaseRef": {"name": "server"}, "database": DATABASE, "storageRef": {"name": "backups"},
         "subjectSecretRef": {"name": "request-1", "key": "subject"}, "rules": [rule], "notAfter": _later(),
     }  # fmt: skip
-    return {"apiVersion": GROUP, "kind": "ErasureRequest", "metadata": {"name": "request-1"}, "spec": spec}
+    return {"apiVersion": GROUP, "kind": "ErasureRequest", "metadata": {"name": name}, "spec": spec}
 
 
 def _restore(place: Place, name: str) -> None:
@@ -148,8 +180,8 @@ def _restore(place: Place, name: str) -> None:
     place.apply({"apiVersion": GROUP, "kind": "Restore", "metadata": {"name": name}, "spec": spec})
 
 
-def _phase(place: Place) -> str:
-    phase: str = place.status(REQUESTS, "request-1").get("phase", "")
+def _phase(place: Place, name: str = "request-1") -> str:
+    phase: str = place.status(REQUESTS, name).get("phase", "")
     return phase
 
 
