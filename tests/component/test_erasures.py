@@ -13,6 +13,7 @@ from databosun.api.remains import RemainsTask
 from databosun.api.request import Request
 from databosun.api.restoretasks import BridgeTask, DrillTask, RestoreTask
 from databosun.api.result import Outcome, Result
+from databosun.controllers.reckoning import AT_ONCE
 from databosun.kube.resources import BACKUPS, ERASURE_REQUESTS, Object
 from support.agentsim import no_script
 from support.chaoskube import Fault, Mode
@@ -275,10 +276,12 @@ async def test_backups_whose_data_stayed_without_an_object_hold_cleared_back_unt
     assert "2 backups that no Backup object stands for (orders/seed-0, orders/seed-1)" in remains["lasting"][0]
     await drive.idle(5 * DAY)
     assert 5 <= len(told) <= 7, "once when no object was left, then daily"
+    await rig.create(backup("later", rig.clock.now() + HOUR))
+    await drive.until(lambda: ended_as(rig, "Backup", "later", "Succeeded"))
     rig.agents.bucket.backups.pop(("orders", "seed-0"))
     await drive.idle(2 * DAY)
     assert (await remains_of(rig))["unrecorded"] == 1
-    rig.agents.bucket.backups.clear()
+    rig.agents.bucket.backups.pop(("orders", "seed-1"))
     await drive.idle(2 * DAY)
     assert (await remains_of(rig))["clearedAfter"] == "Cleared"
     number = len(told)
@@ -364,6 +367,41 @@ async def test_a_backup_that_is_being_taken_since_before_the_erasure_holds_the_p
     remains = await remains_of(rig)
     assert (remains["backups"], remains["clearedAfter"]) == (1, "Unknown")
     assert remains["lasting"] == ["over-it: it is being taken since before the erasure"]
+
+
+async def test_a_backup_that_was_begun_before_and_shows_a_later_instant_holds_the_person(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    body = await rig.get("Backup", "seed-1")
+    later = (rig.clock.now() + 10 * DAY).strftime("%Y-%m-%dT%H:%M:%SZ")
+    shown = {"snapshotTime": later, "completionTime": later}
+    await rig.kube.patch_status(BACKUPS, rig.namespace, "seed-1", shown, body["metadata"]["resourceVersion"])
+    await erased(drive)
+    assert (await remains_of(rig))["backups"] == 2
+
+
+async def test_few_look_through_a_store_at_once_and_all_come_to_their_turn(rig: Rig) -> None:
+    drive = Driver(rig)
+    await begun(drive)
+    await erased(drive)
+    body = await request_of(rig)
+    old = {**body["status"], "remains": {"at": body["status"]["verifiedTime"], "clearedAfter": "Cleared", "backups": 0}}
+    rig.agents.script = lambda request: "hang" if isinstance(request.job, RemainsTask) else None
+    names = [f"older-{number}" for number in range(AT_ONCE + 3)]
+    for name in names:
+        made = erasure(name, rig.clock.now() + 12 * HOUR)
+        made["metadata"]["labels"] = body["metadata"]["labels"]
+        created = await rig.kube.create(ERASURE_REQUESTS, rig.namespace, made)
+        await rig.kube.patch_status(ERASURE_REQUESTS, rig.namespace, name, old, created["metadata"]["resourceVersion"])
+    await drive.idle(HOUR / 4)
+    jobs = [job for job in await rig.objects("Job") if job["metadata"]["name"].startswith("remains-")]
+    assert len(jobs) == AT_ONCE
+    rig.agents.script = no_script
+    await drive.idle(HOUR)
+    for name in names:
+        (store,) = (await request_of(rig, name))["status"]["remains"]["stores"]
+        assert "at" in store
+    assert not await rig.objects("Job")
 
 
 async def test_a_log_that_reaches_back_is_of_no_known_date(rig: Rig) -> None:

@@ -48,6 +48,9 @@ SEARCH_DEADLINE = timedelta(hours=1)
 LOOK_AGAIN = timedelta(hours=12)
 """How often it is reckoned what holds the person still."""
 MOST_PLACE = 500
+AT_ONCE = 4
+"""How many look through a store at once: after an upgrade all erasures of years may want to."""
+TURN_AGAIN = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Reckoner:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._applier = Applier(context, ERASURE_REQUESTS)
+        self._at_work: dict[Key, datetime] = {}
+        """Whose Job is looking, and until when at most; what an operator before this one began comes on top of it."""
 
     async def reconcile(self, key: Key, seen: SeenErasure) -> datetime | None:
         """One look at one of them; None: nothing can change any more."""
@@ -83,14 +88,26 @@ class Reckoner:
         if proven(known):
             await self._applier.apply(seen.meta, seen.raw_status, Plan(after=await self._leftovers(key, seen)))
             return None
-        around, now = await self._gather(seen, verified), self._context.clock.now()
+        now = self._context.clock.now()
+        if not self._has_turn(key, known, now):
+            return now + TURN_AGAIN
+        around = await self._gather(seen, verified)
         searches = seen_stores(known.stores, around.stores, self._strayed(seen, around))
         due = next_search(searches, around.storages, around.holding, now)
         if due.search is None:
+            self._at_work.pop(key, None)
             return await self._write(seen, around, searches, due.at, after=await self._leftovers(key, seen))
         if not due.search.under_way:
             return await self._order(seen, around, searches, due.search)
         return await self._watch(key, seen, around, searches, due.search)
+
+    def _has_turn(self, key: Key, known: ErasureRemains, now: datetime) -> bool:
+        """Whether a look may begin, or is under way. Nothing is awaited between the answer and the claim."""
+        self._at_work = {one: until for one, until in self._at_work.items() if until > now}
+        if key not in self._at_work and len(self._at_work) >= AT_ONCE:
+            return any(one.under_way for one in known.stores)
+        self._at_work[key] = now + SEARCH_DEADLINE + DEADLINE_MARGIN
+        return True
 
     async def _watch(
         self, key: Key, seen: SeenErasure, around: Surroundings, searches: list[StoreSearch], one: StoreSearch
@@ -104,6 +121,7 @@ class Reckoner:
         if found.ending is None:
             await self._write(seen, around, searches, None, after=found.leftovers)
             return min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN)
+        self._at_work.pop(key, None)
         after = (*await errand.dismiss(self._context, seen.meta, found.job), *found.leftovers)
         return await self._write(seen, around, _with(searches, _judged(one, found.ending, now)), now, after=after)
 

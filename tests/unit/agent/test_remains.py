@@ -72,11 +72,15 @@ def test_what_was_begun_before_counts_and_what_was_begun_later_does_not(mine: Wo
     assert found.named == ["orders/before", "orders/over-it"]
 
 
-def test_a_standby_that_showed_an_earlier_instant_counts_by_that(mine: Workplace) -> None:
-    taken(mine, "orders/lagged", ERASED + HOUR)
-    path = folder(mine, "orders/lagged") / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"snapshotTime": (ERASED - HOUR).isoformat()}))
-    assert look(mine).named == ["orders/lagged"]
+@pytest.mark.parametrize(("began", "shows"), [(HOUR, -HOUR), (-HOUR, HOUR)])
+def test_what_was_read_before_counts_whichever_instant_it_shows(
+    mine: Workplace, began: timedelta, shows: timedelta
+) -> None:
+    """A standby shows an earlier one, files that were copied over the erasure a later one."""
+    taken(mine, "orders/over-it", ERASED + began)
+    path = folder(mine, "orders/over-it") / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"snapshotTime": (ERASED + shows).isoformat()}))
+    assert look(mine).named == ["orders/over-it"]
 
 
 def test_what_an_object_stands_for_is_left_out_by_its_mark(mine: Workplace) -> None:
@@ -90,7 +94,8 @@ def test_what_an_object_stands_for_is_left_out_by_its_mark(mine: Workplace) -> N
 def test_a_damaged_manifest_is_a_copy_whatever_its_age(mine: Workplace, data: bytes) -> None:
     taken(mine, "orders/later", ERASED + DAY)
     (folder(mine, "orders/later") / "manifest.json").write_bytes(data)
-    assert look(mine).named == ["orders/later"]
+    found = look(mine)
+    assert (found.copies, found.named) == (1, ["orders/later"])
 
 
 def test_data_without_a_manifest_and_of_attempts_that_it_does_not_name_are_leftovers(mine: Workplace) -> None:
