@@ -17,6 +17,7 @@ from databosun.domain.remains import copy_mark
 from databosun.domain.sealing import canonical
 from support.agentrun import UID, Ran, Workplace, backup_task
 from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
+from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 MANY = 1200
@@ -52,6 +53,8 @@ def bucket_of(place: Workplace) -> str:
 def test_a_backup_counts_as_long_as_its_data_are_there(weed: Seaweed, place: Workplace) -> None:
     take(weed, place, "orders-a")
     erased = datetime.now(UTC)
+    # The store's clock tells whole seconds.
+    eventually("the next second has begun", lambda: datetime.now(UTC) > erased + timedelta(seconds=1))
     take(weed, place, "orders-b")
     found = look(place, erased).result.remains
     assert found is not None

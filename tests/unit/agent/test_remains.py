@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,14 @@ def test_what_was_read_before_counts_whichever_instant_it_shows(
     path = folder(mine, "orders/over-it") / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"snapshotTime": (ERASED + shows).isoformat()}))
     assert look(mine).named == ["orders/over-it"]
+
+
+def test_what_the_store_had_by_then_counts_whatever_the_clock_of_its_job_said(mine: Workplace) -> None:
+    taken(mine, "orders/clock-ahead", ERASED + DAY)
+    assert look(mine).copies == 0
+    stamp = (ERASED - HOUR).timestamp()
+    os.utime(folder(mine, "orders/clock-ahead") / "manifest.json", (stamp, stamp))
+    assert look(mine).named == ["orders/clock-ahead"]
 
 
 def test_what_an_object_stands_for_is_left_out_by_its_mark(mine: Workplace) -> None:

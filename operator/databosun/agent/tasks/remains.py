@@ -28,11 +28,12 @@ READERS = 8
 
 @dataclass(slots=True)
 class _Folder:
-    """One folder of a backup. `attempts`: those that stored data."""
+    """One folder of a backup. `written`: when its manifest was, by the store's clock; None where it has none;
+    `attempts`: those that stored data."""
 
     database: str
     id: str
-    manifest: bool = False
+    written: datetime | None = None
     attempts: set[int] = field(default_factory=set)
 
     @property
@@ -47,13 +48,14 @@ class _Read:
     folder: _Folder
     manifest: Manifest | None
 
-    @property
-    def began(self) -> datetime | None:
-        """When its data were begun to be taken, as far as that is known. A standby may show an earlier instant."""
-        if self.manifest is None:
-            return None
-        shows = self.manifest.snapshot_time
-        return min(self.manifest.started_at, shows) if shows is not None else self.manifest.started_at
+    def before(self, until: datetime) -> bool:
+        """Whether its data may have been begun to be taken by then. What cannot be read may have been; a standby shows
+        an earlier instant; and what the store had by then was not begun later, whatever the clock of a Job said."""
+        written, manifest = self.folder.written, self.manifest
+        if manifest is None or written is None:
+            return True
+        known = (manifest.started_at, manifest.snapshot_time, written)
+        return min(at for at in known if at is not None) <= until
 
 
 @dataclass(slots=True)
@@ -94,10 +96,10 @@ def _own(ctx: Context, task: RemainsTask, found: _Found, systems: set[str]) -> N
     folders = [one for one in _folders(ctx, task.database) if copy_mark(one.database, one.id) not in counted]
     found.looked_at += len(folders)
     for one in _read(ctx, folders):
-        manifest, began = one.manifest, one.began
+        manifest = one.manifest
         if manifest is not None and manifest.database.system_identifier is not None:
             systems.add(manifest.database.system_identifier)
-        if one.folder.manifest and (began is None or began <= task.until):
+        if one.folder.written is not None and one.before(task.until):
             found.copies.append(one.folder.name)
         elif one.folder.attempts - ({manifest.attempt} if manifest is not None else set()):
             found.leftovers.append(one.folder.name)
@@ -110,7 +112,9 @@ def _of_others(ctx: Context, task: RemainsTask, found: _Found, systems: set[str]
         if database == task.database or not is_name(database):
             continue
         folders = [
-            one for one in _folders(ctx, database) if one.manifest and copy_mark(one.database, one.id) not in counted
+            one
+            for one in _folders(ctx, database)
+            if one.written is not None and copy_mark(one.database, one.id) not in counted
         ]
         found.looked_at += len(folders)
         # What cannot be read lies where the backups of another server lie, if a Database there is known to be one.
@@ -121,7 +125,7 @@ def _of_others(ctx: Context, task: RemainsTask, found: _Found, systems: set[str]
             else:
                 of = one.manifest.database
                 ours = of.uid == task.database_uid or (of.system_identifier or "") in systems
-            if ours and (one.began is None or one.began <= task.until):
+            if ours and one.before(task.until):
                 found.copies.append(one.folder.name)
 
 
@@ -135,7 +139,8 @@ def _folders(ctx: Context, database: str) -> list[_Folder]:
         if at.id is None:
             continue
         folder = found.setdefault(at.id, _Folder(database, at.id))
-        folder.manifest = folder.manifest or at.kind is Kind.MANIFEST
+        if at.kind is Kind.MANIFEST:
+            folder.written = one.modified
         if at.kind is Kind.ARTEFACT and at.attempt is not None:
             folder.attempts.add(at.attempt)
     return list(found.values())
@@ -148,7 +153,7 @@ def _read(ctx: Context, folders: Iterable[_Folder]) -> Iterator[_Read]:
 
 def _manifest(ctx: Context, folder: _Folder) -> Manifest | None:
     ctx.stop.check()
-    if not folder.manifest:
+    if folder.written is None:
         return None
     key = ctx.layout.backup(folder.database, folder.id).manifest
     try:
