@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from databosun.api.backuptasks import DeleteTask
 from databosun.api.request import Request
@@ -17,7 +17,9 @@ from databosun.controllers.covering import login_of
 from databosun.controllers.facts import storage_holding
 from databosun.controllers.matching import readers_of
 from databosun.controllers.seen import SeenBackup, SeenPolicy, SeenStorage
+from databosun.controllers.setbacks import Setback, Setbacks
 from databosun.domain.attempt import DEADLINE_MARGIN, Ending
+from databosun.domain.closure import BackupFact, stood_on
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import LABEL_STORAGE_UID, Action, DeleteObject, PostEvent, StartJob
 from databosun.domain.requests import storage_target
@@ -25,6 +27,9 @@ from databosun.runtime.queue import Key
 
 TASK = "delete"
 MAX_PER_JOB = 200
+NAMED = 5
+# What is locked or held stays so for long.
+LONGEST_PAUSE = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +57,95 @@ class _Batch:
         return [one.meta.name for one in self.backups]
 
 
-async def carry_out(
-    context: Context, key: Key, seen: SeenPolicy, marked: Sequence[SeenBackup], now: datetime
-) -> Carried:
-    """Delete the data of what is marked, then the objects whose data are gone."""
-    batches, lost = _batches(context, seen, marked)
-    if not batches:
-        found = await errand.look(context, key, seen.meta, TASK, "")
-        wake_at = None if found.alone else now + errand.LOOK_AGAIN
-        return Carried(after=found.leftovers, wake_at=wake_at, problem=lost, quiet=found.alone)
-    batch = batches[0]
-    uids = [seen.meta.uid, batch.database, *sorted(batch.names)]
-    name = task_job_name(TASK, seen.meta.name, "/".join(uids))
-    found = await errand.look(context, key, seen.meta, TASK, name)
-    carried = await _step(context, key, seen, batch, (name, found), now)
-    return replace(carried, problem=carried.problem or lost, quiet=found.alone)
+class Carrier:
+    """Deletes the data of what is marked, then the objects whose data are gone; one Job at a time."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._setbacks = Setbacks(LONGEST_PAUSE)
+
+    async def carry_out(
+        self, key: Key, seen: SeenPolicy, marked: Sequence[SeenBackup], facts: Sequence[BackupFact], now: datetime
+    ) -> Carried:
+        """One step. What could not be deleted rests for a while, and with it all that stands on it or that it stands
+        on; meanwhile the others go."""
+        context = self._context
+        setbacks = self._setbacks.of(seen.meta.uid, {one.meta.uid for one in marked})
+        stuck = {one.meta.name: setbacks[one.meta.uid] for one in marked if one.meta.uid in setbacks}
+        rests = _until(marked, facts, stuck)
+        batches, lost = _batches(context, seen, [one for one in marked if rests.get(one.meta.name, now) <= now], rests)
+        problem = "; ".join(one for one in (_stuck(marked, stuck, rests), lost) if one is not None) or None
+        if not batches:
+            found = await errand.look(context, key, seen.meta, TASK, "")
+            wakes = [*rests.values(), *(() if found.alone else (now + errand.LOOK_AGAIN,))]
+            return Carried(after=found.leftovers, wake_at=min(wakes, default=None), problem=problem, quiet=found.alone)
+        batch = batches[0]
+        uids = [seen.meta.uid, batch.database, *sorted(batch.names)]
+        name = task_job_name(TASK, seen.meta.name, "/".join(uids))
+        found = await errand.look(context, key, seen.meta, TASK, name)
+        if found.ending is not None and found.job is not None:
+            carried = await self._ended(seen, batch, found, found.ending, now)
+        else:
+            carried = _step(context, key, seen, batch, (name, found), now)
+        return replace(carried, problem=carried.problem or problem, quiet=found.alone)
+
+    async def _ended(
+        self, seen: SeenPolicy, batch: _Batch, found: errand.Errand, ending: Ending, now: datetime
+    ) -> Carried:
+        deleted = (ending.result.deleted or []) if ending.result is not None else []
+        # In a storage that was made anew under the same name, what is not there may lie where the old one was.
+        storage = batch.storage.meta
+        moved = {one.meta.name for one in batch.backups if one.meta.labels.get(LABEL_STORAGE_UID) != storage.uid}
+        elsewhere = [one.id for one in deleted if one.absent and one.id in moved]
+        gone = {one.id for one in deleted if one.deleted} - set(elsewhere)
+        why = _problem(ending.reason, ending.message, [one for one in deleted if not one.deleted])
+        if elsewhere:
+            why = (
+                f"nothing of {min(elsewhere)} is in BackupStorage {storage.name}, which was made anew since:"
+                f" {len(elsewhere)} may lie where it led before. Let it lead there, or delete the Backup objects"
+            )
+        kept = [one.meta.uid for one in batch.backups if one.meta.name not in gone]
+        self._setbacks.note(seen.meta.uid, kept, why, now)
+        objects = tuple(delete_object(one) for one in batch.backups if one.meta.name in gone)
+        absent = tuple(_absent(one, batch) for one in deleted if one.absent and one.id in gone)
+        dismissed = await errand.dismiss(self._context, seen.meta, found.job) if found.job is not None else ()
+        # The next batch is due at once; what is wrong with this one is said from then on.
+        return Carried((), (*objects, *absent, *dismissed, *found.leftovers), now, why if kept else None)
 
 
-def _batches(context: Context, seen: SeenPolicy, marked: Sequence[SeenBackup]) -> tuple[list[_Batch], str | None]:
-    """By database and storage; and what is wrong with those whose storage nobody knows. What lies in the storage that
-    the policy names comes first: one that was given up, and does not answer, holds up nothing else."""
-    groups: defaultdict[tuple[str, str], list[SeenBackup]] = defaultdict(list)
+def _until(
+    marked: Sequence[SeenBackup], facts: Sequence[BackupFact], stuck: Mapping[str, Setback]
+) -> dict[str, datetime]:
+    """Until when what is stuck rests, and with it what stands on it and what it stands on: these are tried together
+    again, children first."""
+    until: dict[str, datetime] = {}
+    below = {one.meta.name: stood_on(facts, {one.meta.name}) for one in marked} if stuck else {}
+    for name, setback in stuck.items():
+        above = {other for other, under in below.items() if name in under}
+        for other in {name, *(above | below[name]) & below.keys()}:
+            until[other] = max(until.get(other, setback.until), setback.until)
+    return until
+
+
+def _stuck(marked: Sequence[SeenBackup], stuck: Mapping[str, Setback], rests: Mapping[str, datetime]) -> str | None:
+    """What cannot be deleted, why, and how much waits."""
+    if not stuck:
+        return None
+    whys = list(dict.fromkeys(stuck[name].why for name in sorted(stuck)))
+    databases = sorted({read.database_name(one) for one in marked if one.meta.name in rests})
+    named = ", ".join(databases[:NAMED]) + (" and others" if len(databases) > NAMED else "")
+    return (
+        f"{'; '.join(whys[:NAMED])}. {len(rests)} of {len(marked)} backups that are to go wait, of {named}; next try:"
+        f" {min(rests.values()).isoformat()}"
+    )
+
+
+def _batches(
+    context: Context, seen: SeenPolicy, marked: Sequence[SeenBackup], rested: Mapping[str, datetime]
+) -> tuple[list[_Batch], str | None]:
+    """By database and storage; and what is wrong with those whose storage nobody knows. What was stuck before comes
+    last, and apart: it holds up nothing else. Then what lies in the storage that the policy names comes first."""
+    groups: defaultdict[tuple[bool, bool, str, str], list[SeenBackup]] = defaultdict(list)
     storages: dict[str, SeenStorage] = {}
     lost = []
     for one in marked:
@@ -80,10 +153,14 @@ def _batches(context: Context, seen: SeenPolicy, marked: Sequence[SeenBackup]) -
         if storage is None:
             lost.append(one.meta.name)
             continue
-        storages[storage.meta.name] = storage
-        groups[storage.meta.name, read.database_name(one)].append(one)
-    order = sorted(groups, key=lambda at: (at[0] != seen.spec.storage_ref.name, at))
-    batches = [_Batch(at[1], storages[at[0]], _children_first(groups[at])[:MAX_PER_JOB]) for at in order]
+        place, other = storage.meta.name, storage.meta.name != seen.spec.storage_ref.name
+        storages[place] = storage
+        groups[one.meta.name in rested, other, place, read.database_name(one)].append(one)
+    batches = [
+        _Batch(of, storages[place], _children_first(groups[at])[:MAX_PER_JOB])
+        for at in sorted(groups)
+        for _, _, place, of in (at,)
+    ]
     return batches, unknown_storage(lost)
 
 
@@ -97,12 +174,10 @@ def unknown_storage(names: Sequence[str]) -> str | None:
     )
 
 
-async def _step(
+def _step(
     context: Context, key: Key, seen: SeenPolicy, batch: _Batch, at: tuple[str, errand.Errand], now: datetime
 ) -> Carried:
     name, found = at
-    if found.ending is not None and found.job is not None:
-        return await _ended(context, seen, batch, found, found.ending, now)
     if found.job is not None:
         wake_at = min(now + errand.LOOK_AGAIN, found.job.deadline + DEADLINE_MARGIN)
         return Carried(after=found.leftovers, wake_at=wake_at)
@@ -115,30 +190,6 @@ async def _step(
     context.leadership.assert_fresh()
     context.workers.setdefault(key, set()).add(f"Job/{name}")
     return Carried((job,), found.leftovers, now + errand.LOOK_AGAIN)
-
-
-async def _ended(
-    context: Context, seen: SeenPolicy, batch: _Batch, found: errand.Errand, ending: Ending, now: datetime
-) -> Carried:
-    deleted = (ending.result.deleted or []) if ending.result is not None else []
-    stuck = [one for one in deleted if not one.deleted]
-    # In a storage that was made anew under the same name, what is not there may lie where the old one was.
-    moved = {one.meta.name for one in batch.backups if one.meta.labels.get(LABEL_STORAGE_UID) != batch.storage.meta.uid}
-    elsewhere = [one.id for one in deleted if one.absent and one.id in moved]
-    gone = {one.id for one in deleted if one.deleted} - set(elsewhere)
-    problem = None if ending.succeeded and not stuck else _problem(ending.reason, ending.message, stuck)
-    if elsewhere:
-        problem = (
-            f"nothing of {min(elsewhere)} is in BackupStorage {batch.storage.meta.name}, which was made anew since:"
-            f" {len(elsewhere)} backups may lie where it led before. Let it lead there, or delete the Backup objects"
-        )
-    objects = tuple(delete_object(one) for one in batch.backups if one.meta.name in gone)
-    absent = tuple(_absent(one, batch) for one in deleted if one.absent and one.id in gone)
-    retry = now + errand.LOOK_AGAIN if objects or ending.retryable else None
-    over = found.job is not None and (gone == set(batch.names) or bool(objects))
-    dismissed = await errand.dismiss(context, seen.meta, found.job) if found.job is not None and over else ()
-    after = (*objects, *absent, *dismissed, *found.leftovers)
-    return Carried((), after, retry or now + 20 * errand.LOOK_AGAIN, problem)
 
 
 def _absent(one: DeletedBackup, batch: _Batch) -> PostEvent:

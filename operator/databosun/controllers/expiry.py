@@ -10,7 +10,7 @@ from typing import Any
 from databosun.api.v1alpha1.backup import BackupPhase
 from databosun.api.v1alpha1.backuppolicy import BackupCounts, PendingDeletions
 from databosun.api.v1alpha1.conditions import ConditionType
-from databosun.controllers.carrying import carry_out, delete_object, unknown_storage
+from databosun.controllers.carrying import Carrier, delete_object, unknown_storage
 from databosun.controllers.context import Context
 from databosun.controllers.holds import Holds, wanted_hold
 from databosun.controllers.judging import Judged, judge
@@ -46,6 +46,7 @@ class Expiry:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._carrier = Carrier(context)
         self._holds = Holds(context)
         self._looked: dict[str, int] = {}
 
@@ -85,7 +86,8 @@ class Expiry:
         else:
             await self._write_expiry(by_name.values(), plan)
         marked = await self._marked(judged)
-        carry = await carry_out(self._context, key, seen, _may_go(judged, marked, policy_holds=held), now)
+        going = _may_go(judged, marked, policy_holds=held)
+        carry = await self._carrier.carry_out(key, seen, going, judged.facts, now)
         # Of what a Job may be deleting right now, nobody could say that a hold came in time.
         calm = mine if carry.quiet else [one for one in mine if one.status.phase is not BackupPhase.DELETING]
         settled = await self._holds.settle(key, seen, calm, now)
@@ -99,7 +101,8 @@ class Expiry:
             self._looked.pop(seen.meta.uid, None)
         else:
             self._looked[seen.meta.uid] = signature
-        problem = carry.problem or settled.problem or unknown_storage(judged.lost)
+        said = (carry.problem, settled.problem, unknown_storage(judged.lost))
+        problem = "; ".join(dict.fromkeys(one for one in said if one is not None)) or None
         condition = _condition(decision, problem, readers, suspended=seen.spec.suspend)
         summary = RetentionSummary(condition, _changes(decision, mine, plan, now if busy else None))
         wakes = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from databosun.controllers import seen as read
 from databosun.controllers.context import Context
 from databosun.controllers.facts import storage_holding
 from databosun.controllers.seen import SeenBackup, SeenPolicy, SeenStorage
+from databosun.controllers.setbacks import Setback, Setbacks
 from databosun.domain.attempt import DEADLINE_MARGIN, Ending
 from databosun.domain.names import task_job_name
 from databosun.domain.plan import ANNOTATION_HOLD_REASON, LABEL_HOLD, Action, StartJob
@@ -29,6 +30,7 @@ TASK = "hold"
 MOST = 200
 # A backup that is not in its storage will not be there a minute later either.
 MISSING_AGAIN = timedelta(hours=1)
+LONGEST_PAUSE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Holds:
         self._context = context
         self._missing: dict[str, datetime] = {}
         """Backups, by uid, that the store was seen to lack, and when to look again."""
+        self._setbacks = Setbacks(LONGEST_PAUSE)
 
     async def settle(self, key: Key, policy: SeenPolicy, backups: Sequence[SeenBackup], now: datetime) -> Settled:
         """One step. None of `backups` may be such as a Job is deleting right now.
@@ -81,13 +84,17 @@ class Holds:
         differ = [one for one in backups if _differs(one, policy_holds=policy.spec.legal_hold)]
         self._missing = {uid: at for uid, at in self._missing.items() if at > now}
         missing = [one for one in differ if one.meta.uid in self._missing]
-        batches, problem = _batches(context, policy, [one for one in differ if one.meta.uid not in self._missing])
-        if missing:
-            problem = _not_there(missing[0])
-        again = min((self._missing[one.meta.uid] for one in missing), default=None)
+        tried = {one.meta.name: _tried(one, policy) for one in differ}
+        setbacks = self._setbacks.of(policy.meta.uid, tried.values())
+        failed = {one.meta.name: setbacks[tried[one.meta.name]] for one in differ if tried[one.meta.name] in setbacks}
+        rests = {one.meta.name for one in missing} | {name for name, setback in failed.items() if setback.until > now}
+        batches, lost = _batches(context, policy, [one for one in differ if one.meta.name not in rests], failed)
+        said = (_failed(policy, differ, failed), _not_there(missing[0]) if missing else None, lost)
+        problem = "; ".join(one for one in said if one is not None) or None
         if not batches:
             found = await errand.look(context, key, policy.meta, TASK, "")
-            return Settled(after=found.leftovers, wake_at=again, problem=problem)
+            again = [*(self._missing[one.meta.uid] for one in missing), *(one.until for one in failed.values())]
+            return Settled(after=found.leftovers, wake_at=min(again, default=None), problem=problem)
         settled = await self._step(key, policy, batches[0], now)
         return replace(settled, problem=settled.problem or problem)
 
@@ -97,7 +104,7 @@ class Holds:
         name = task_job_name(TASK, policy.meta.name, "/".join(uids))
         found = await errand.look(context, key, policy.meta, TASK, name)
         if found.ending is not None and found.job is not None:
-            settled = await self._ended(batch, found.ending, now)
+            settled = await self._ended(policy, batch, found.ending, now)
             dismissed = await errand.dismiss(context, policy.meta, found.job)
             return replace(settled, after=(*dismissed, *found.leftovers))
         if found.job is not None:
@@ -108,10 +115,12 @@ class Holds:
         context.workers.setdefault(key, set()).add(f"Job/{name}")
         return Settled((order,), found.leftovers, now + errand.LOOK_AGAIN)
 
-    async def _ended(self, batch: _Batch, ending: Ending, now: datetime) -> Settled:
+    async def _ended(self, policy: SeenPolicy, batch: _Batch, ending: Ending, now: datetime) -> Settled:
         if not ending.succeeded:
-            problem = f"holds could not be written to the store: {ending.reason}: {ending.message}"
-            return Settled(wake_at=now + 10 * errand.LOOK_AGAIN, problem=problem)
+            tried = [_tried(one, policy) for one in batch.backups]
+            self._setbacks.note(policy.meta.uid, tried, f"{ending.reason}: {ending.message}", now)
+            # The next batch is due at once; what is wrong with this one is said from then on.
+            return Settled(wake_at=now)
         done = set((ending.result.held or []) if ending.result is not None else [])
         for one in batch.backups:
             if one.meta.name in done:
@@ -126,6 +135,38 @@ def _differs(one: SeenBackup, *, policy_holds: bool) -> bool:
     return one.status.checksum is not None and not one.meta.deleting and wanted != one.status.hold
 
 
+def _tried(one: SeenBackup, policy: SeenPolicy) -> str:
+    """What is attempted on a backup: a hold for another reason is another attempt, and so is taking it off."""
+    wanted = wanted_hold(one, policy_holds=policy.spec.legal_hold)
+    return f"{one.meta.uid}/off" if wanted is None else f"{one.meta.uid}/on/{wanted.reason or ''}"
+
+
+def _failed(policy: SeenPolicy, differ: Sequence[SeenBackup], failed: Mapping[str, Setback]) -> str | None:
+    """What the bucket does not have yet, and then what it has still."""
+    said = []
+    for held in (True, False):
+        those = [
+            one
+            for one in differ
+            if one.meta.name in failed and (wanted_hold(one, policy_holds=policy.spec.legal_hold) is not None) is held
+        ]
+        if those:
+            said.append(_words(those, failed, held=held))
+    return "; ".join(said) or None
+
+
+def _words(those: Sequence[SeenBackup], failed: Mapping[str, Setback], *, held: bool) -> str:
+    name = min(one.meta.name for one in those)
+    more = f" and of {len(those) - 1} more" if len(those) > 1 else ""
+    state = "is not in the bucket" if held else "was taken off, but is still in the bucket"
+    right = "write" if held else "delete"
+    again = min(failed[one.meta.name].until for one in those).isoformat()
+    return (
+        f"the hold of {name}{more} {state}: {failed[name].why}. Whoever runs the store must see that it answers and"
+        f" that the login of the BackupStorage may {right} hold.json there; next try: {again}"
+    )
+
+
 def _not_there(one: SeenBackup) -> str:
     return (
         f"the hold of {one.meta.name} is not as its label or policy says: its storage has no backup of that name; the"
@@ -133,10 +174,13 @@ def _not_there(one: SeenBackup) -> str:
     )
 
 
-def _batches(context: Context, policy: SeenPolicy, backups: Sequence[SeenBackup]) -> tuple[list[_Batch], str | None]:
-    """By database, storage and reason; and what to say of those whose storage nobody knows. The storage that the policy
-    names comes first: one that was given up, and does not answer, holds up nothing else."""
-    groups: defaultdict[tuple[str, str, str, bool], list[SeenBackup]] = defaultdict(list)
+def _batches(
+    context: Context, policy: SeenPolicy, backups: Sequence[SeenBackup], failed: Mapping[str, Setback]
+) -> tuple[list[_Batch], str | None]:
+    """By database, storage and reason; and what to say of those whose storage nobody knows. What failed before comes
+    last, and apart: it holds up nothing else. Then what lies in the storage that the policy names comes first, and
+    holds come before what takes them off."""
+    groups: defaultdict[tuple[bool, bool, str, bool, str, str], list[SeenBackup]] = defaultdict(list)
     storages: dict[str, SeenStorage] = {}
     problem = None
     for one in backups:
@@ -147,13 +191,13 @@ def _batches(context: Context, policy: SeenPolicy, backups: Sequence[SeenBackup]
         storages[storage.meta.name] = storage
         wanted = wanted_hold(one, policy_holds=policy.spec.legal_hold)
         reason = (wanted.reason or "") if wanted is not None else ""
-        groups[storage.meta.name, read.database_name(one), reason, wanted is not None].append(one)
-    order = sorted(groups, key=lambda at: (at[0] != policy.spec.storage_ref.name, at))
-    batches = [
-        _Batch(storages[at[0]], at[1], at[2] or None, at[3], sorted(groups[at], key=lambda one: one.meta.name)[:MOST])
-        for at in order
-    ]
-    return batches, problem
+        place, other = storage.meta.name, storage.meta.name != policy.spec.storage_ref.name
+        groups[one.meta.name in failed, other, place, wanted is None, read.database_name(one), reason].append(one)
+    return [
+        _Batch(storages[place], of, why or None, not off, sorted(groups[at], key=lambda one: one.meta.name)[:MOST])
+        for at in sorted(groups)
+        for _, _, place, off, of, why in (at,)
+    ], problem
 
 
 async def _note(context: Context, one: SeenBackup, hold: Hold | None) -> None:
