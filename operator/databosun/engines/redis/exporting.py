@@ -88,15 +88,16 @@ def _line(wire: Wire, name: bytes) -> bytes | None:
     kind, left = wire.call("TYPE", name), wire.call("PTTL", name)
     if not isinstance(kind, (bytes, str)) or kind == b"none":
         return None
-    _demand_small(wire, name)
-    found = read_value(wire, name, kind.decode() if isinstance(kind, bytes) else kind)
+    size = _demand_small(wire, name)
+    found = read_value(wire, name, kind.decode() if isinstance(kind, bytes) else kind, size)
     if found is None:
         return None
     ends = {"millisecondsToLive": left} if isinstance(left, int) and left > _NO_END else {}
     return f"{json.dumps({'key': plain(name), **ends, **found}, ensure_ascii=False)}\n".encode()
 
 
-def _demand_small(wire: Wire, name: bytes) -> None:
+def _demand_small(wire: Wire, name: bytes) -> int | None:
+    """Its bytes; None where it has gone."""
     try:
         size = wire.call("MEMORY", "USAGE", name)
     except ReplyError as error:
@@ -105,3 +106,4 @@ def _demand_small(wire: Wire, name: bytes) -> None:
     if isinstance(size, int) and size > MOST_BYTES:
         message = f"a key of the person takes {size} bytes, and no more than {MOST_BYTES} are exported; do it by hand"
         raise UserFault(Reason.RULE_NOT_READABLE, message)
+    return size if isinstance(size, int) else None

@@ -6,9 +6,15 @@ import base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from databosun.api.v1alpha1.reasons import Reason
+from databosun.domain.errors import UserFault
 from databosun.engines.redis.resp import Reply, Wire
 
 AT_ONCE = 500
+# A list is handed over by places, which move when others take from it. One of so many bytes is asked for whole: with
+# the smallest elements that takes a server some 50 ms, one of 128 MiB would stop it for seconds.
+LIST_AT_ONCE_BYTES = 1024 * 1024
+TRIES = 3
 
 
 def plain(value: Reply) -> object:
@@ -21,8 +27,12 @@ def plain(value: Reply) -> object:
         return {"base64": base64.b64encode(value).decode()}
 
 
-def read_value(wire: Wire, name: bytes, kind: str) -> dict[str, Any] | None:
-    """`type` and `value`; of a type of a module what DUMP says of it. None where the key is gone."""
+def read_value(wire: Wire, name: bytes, kind: str, size: int | None) -> dict[str, Any] | None:
+    """`type` and `value`; of a type of a module what DUMP says of it. None where the key is gone. `size`: its bytes, as
+    the server says. UserFault where a large list never stood still."""
+    if kind == "list" and (size is None or size > LIST_AT_ONCE_BYTES):
+        found = [plain(one) for one in _large_list(wire, name)]
+        return {"type": kind, "value": found} if found else None
     read = _READERS.get(kind)
     if read is None:
         dumped = wire.call("DUMP", name)
@@ -38,10 +48,29 @@ def _string(wire: Wire, name: bytes) -> object:
 
 
 def _list(wire: Wire, name: bytes) -> object:
-    found: list[object] = []
-    while part := _listed(wire.call("LRANGE", name, len(found), len(found) + AT_ONCE - 1)):
-        found += map(plain, part)
-    return found or None
+    return [plain(one) for one in _listed(wire.call("LRANGE", name, 0, -1))] or None
+
+
+def _large_list(wire: Wire, name: bytes) -> list[Reply]:
+    """In pieces, and once more: where each place still holds what it held, nothing moved while the first pass went on.
+    What was put behind its end meanwhile came later."""
+    for _ in range(TRIES):
+        found = _places(wire, name, 0, AT_ONCE)
+        # A piece that is not full is the last: one who puts as fast as this reads would keep it here for ever.
+        while found and len(found) % AT_ONCE == 0 and (part := _places(wire, name, len(found), len(found) + AT_ONCE)):
+            found += part
+        places = [(at, min(at + AT_ONCE, len(found))) for at in range(0, len(found), AT_ONCE)]
+        if all(_places(wire, name, at, end) == found[at:end] for at, end in places):
+            return found
+    message = (
+        f"a list of the person, of more than {LIST_AT_ONCE_BYTES} bytes, changed each of {TRIES} times that it was"
+        " read, so that elements would be missing; ask again while nobody takes from it, or do it by hand"
+    )
+    raise UserFault(Reason.RULE_NOT_READABLE, message)
+
+
+def _places(wire: Wire, name: bytes, at: int, end: int) -> list[Reply]:
+    return _listed(wire.call("LRANGE", name, at, end - 1))
 
 
 def _set(wire: Wire, name: bytes) -> object:
