@@ -45,4 +45,4 @@ class Setbacks:
 
 def pause(tries: int, most: timedelta) -> timedelta:
     """How long nothing is tried after so many failures in a row."""
-    return min(most, FIRST * 2 ** min(tries - 1, 16))
+    return min(most, FIRST * (1 << min(tries - 1, 16)))
