@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -454,6 +455,63 @@ def test_a_table_that_is_emptied_while_it_is_copied_is_no_backup(talkative: Mari
         back_up(target_of(talkative, mount=talkative.folder), workplace, method=Method.PHYSICAL)
     assert caught.value.reason == "SchemaChanged"
     talkative.sql("DROP TABLE emptied", "shop")
+
+
+PARTED = "PARTITION BY LIST (i) (PARTITION p VALUES IN (1, 11), PARTITION q VALUES IN (2))"
+TO_TABLE = "ALTER TABLE parted CONVERT PARTITION p TO TABLE single"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE parted EXCHANGE PARTITION p WITH TABLE lone",
+        TO_TABLE,
+        f"{TO_TABLE};\nALTER TABLE parted REMOVE PARTITIONING",
+        "ALTER TABLE parted DROP PARTITION p;\nALTER TABLE parted CONVERT TABLE lone TO PARTITION p VALUES IN (1, 11)",
+    ],
+)
+def test_partitions_that_change_their_table_while_they_are_copied_are_no_backup(
+    talkative: MariaServer, workplace: Path, change: str
+) -> None:
+    """Seen with 10.11.19: an exchange of an Aria table is not in the copy, a partition that became a table is not
+    whole there, and nothing tells of either."""
+    make = "CREATE OR REPLACE TABLE {} (i INT) ENGINE = Aria {};\nINSERT INTO {} VALUES {}"
+    talkative.sql("DROP TABLE IF EXISTS single", "shop")
+    talkative.sql(make.format("parted", PARTED, "parted", "(1), (2)"), "shop")
+    talkative.sql(make.format("lone", "", "lone", "(11)"), "shop")
+    with changing(talkative, change), pytest.raises(WorldFault, match=r"was altered.*shop/parted") as caught:
+        back_up(target_of(talkative, mount=talkative.folder), workplace, method=Method.PHYSICAL)
+    assert caught.value.reason == "SchemaChanged"
+    talkative.sql("DROP TABLE IF EXISTS parted, lone, single", "shop")
+
+
+def test_a_table_that_waited_to_be_emptied_when_the_copy_began_is_no_backup(
+    talkative: MariaServer, workplace: Path
+) -> None:
+    """The server counts a statement when it begins, and this one does its work once files are copied."""
+    talkative.sql("CREATE OR REPLACE TABLE emptied (i INT) ENGINE = Aria;\nINSERT INTO emptied VALUES (1)", "shop")
+    emptying = threading.Thread(target=talkative.sql, args=("/* a */ TRUNCATE emptied", "shop"))
+    with talkative.connect("shop") as reader, reader.cursor() as cursor:
+        reader.begin()
+        cursor.execute("SELECT * FROM emptied")
+
+        def let_through(_: str, sent: Sequence[str]) -> None:
+            if sent[-1] == take._FLUSH:
+                reader.rollback()
+                emptying.join()
+
+        emptying.start()
+        eventually("it waits", lambda: waiting(talkative) == 1)
+        with seeing(let_through), pytest.raises(WorldFault, match="was emptied") as caught:
+            back_up(target_of(talkative, mount=talkative.folder), workplace, method=Method.PHYSICAL)
+    assert caught.value.reason == "SchemaChanged"
+    talkative.sql("DROP TABLE emptied", "shop")
+
+
+def waiting(server: MariaServer) -> int:
+    """Sessions that wait for the definition of a table."""
+    found = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for table metadata lock'"
+    return int(server.sql(found)[0][0])
 
 
 @pytest.mark.parametrize(

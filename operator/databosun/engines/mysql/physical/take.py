@@ -30,6 +30,7 @@ from databosun.engines.mysql.physical.doors import Doors
 from databosun.engines.mysql.physical.program import COMMON, PROGRAM, BackupTool, backup_program
 from databosun.engines.mysql.physical.spool import Spool
 from databosun.engines.mysql.physical.stream import CopyCheck
+from databosun.engines.mysql.physical.unsaid import Unsaid
 from databosun.engines.mysql.positions import BASE_FILE, Mark, backup_position
 from databosun.engines.mysql.server import SYSTEM_SCHEMAS, ServerFacts
 from databosun.engines.mysql.tools import environment_of
@@ -59,7 +60,6 @@ _WAITED = {
 _SNAPSHOT_SECONDS = 5.0
 _KINDS = "SELECT CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME), t.ENGINE FROM information_schema.TABLES AS t " \
     "WHERE t.TABLE_SCHEMA NOT IN %s AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"  # fmt: skip
-_TRUNCATED = "SHOW GLOBAL STATUS LIKE 'Com_truncate'"
 _UNLOGGED = frozenset({"Aria", "MyISAM"})
 _BINLOG = re.compile(r"(\S+)\t(\d+)(?:\t(\S*))?")
 
@@ -110,7 +110,7 @@ class _Instant:
 
     def __post_init__(self) -> None:
         self._before = backup_trace(self.data)
-        self._truncated = self._count_truncates()
+        self._unsaid = Unsaid(self.connection, self.data)
         self._at: datetime | None = None
         self._why = f"{PROGRAM} ended without `{_END}`"
         self._stage: tuple[str, float] = "", 0.0
@@ -158,13 +158,7 @@ class _Instant:
                 "directory of this server, so what was copied of it is not kept"
             )
             raise SafetyStop(Reason.DATA_VOLUME_FOREIGN, message)
-        if self._emptied != self._truncated and (names := self._unlogged()):
-            message = (
-                f"while files were copied, a table was emptied (TRUNCATE). If it was one of {', '.join(names)}, which "
-                "follow no transactions, mariadb-backup may have kept its rows; the next attempt starts anew; where "
-                "this goes on, make them InnoDB tables, or set `method: Logical`"
-            )
-            raise WorldFault(Reason.SCHEMA_CHANGED, message)
+        self._unsaid.demand_none(self._unlogged)
         return self._at
 
     def _look(self) -> None:
@@ -173,17 +167,14 @@ class _Instant:
         with self.connection.cursor() as cursor:
             cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
         (now,) = one(self.connection, "SELECT UTC_TIMESTAMP(6)")
-        self._emptied = self._count_truncates()
+        self._unsaid.look()
         self.connection._read_timeout = None
         self._at = now.replace(tzinfo=UTC)
-
-    def _count_truncates(self) -> int:
-        return int(one(self.connection, _TRUNCATED)[1])
 
     def _unlogged(self) -> list[str]:
         with guarded("listing tables"):
             found = rows(self.connection, _KINDS, (SYSTEM_SCHEMAS,))
-        return sorted(str(name) for name, engine in found if engine in _UNLOGGED)[:3]
+        return sorted(str(name) for name, engine in found if engine in _UNLOGGED)
 
 
 def _copy(run: Run, instant: _Instant) -> dict[str, str]:
