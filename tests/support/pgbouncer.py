@@ -1,4 +1,4 @@
-"""A real PgBouncer in transaction mode on loopback, sent to another server as a callback of a failover does it."""
+"""A real PgBouncer on loopback, sent to another server as a callback of a failover does it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ Place = tuple[str, int]
 class PgBouncer:
     """`remove` it in the end."""
 
-    def __init__(self, user: str, password: str) -> None:
+    def __init__(self, user: str, password: str, *, mode: str = "transaction", size: int = 20) -> None:
+        """`size`: sessions at the server, for each user and database."""
         self.port = free_port()
+        self._pool = f"pool_mode = {mode}\ndefault_pool_size = {size}\n"
         self.folder = open_folder("pgbouncer")
         self._user, self._password = user, password
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +81,7 @@ class PgBouncer:
             f"[databases]\n* = host={host} port={port}\n"
             f"[pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {self.folder}/users.txt\n"
-            "pool_mode = transaction\nserver_login_retry = 0.2\nserver_fast_close = 1\nquery_wait_timeout = 1\n"
+            f"{self._pool}server_login_retry = 0.2\nserver_fast_close = 1\nquery_wait_timeout = 1\n"
         )
         part.rename(self.folder / "pgbouncer.ini")
         hand_over(self.folder)

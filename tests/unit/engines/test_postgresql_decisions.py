@@ -38,7 +38,6 @@ FACTS = ServerFacts(
     in_recovery=False,
     timeline=3,
     now=datetime(2026, 3, 1, tzinfo=UTC),
-    pooled=False,
     role=Role("backup", superuser=False, replication=True, bypass_rls=False),
     settings={"summarize_wal": "on"},
     databases=(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ from databosun.engines.reaching import combined, resolve
 CONNECT_SECONDS = 10
 APPLICATION = "databosun"
 MAINTENANCE_DATABASES = ("postgres", "template1")
+
+_INTRODUCTION = {"application_name": APPLICATION, "client_encoding": "UTF8"}
 
 _SSLMODE = {
     TLSMode.DISABLE: "disable",
@@ -58,6 +61,10 @@ _PATIENCE = {"lock_timeout": "60s"}
 _VANISHED = {"client_connection_check_interval": "5s"}
 _CANCEL_SECONDS = 5.0
 
+_PROCESS = (
+    "SELECT pg_catalog.pg_backend_pid(), pg_catalog.host(pg_catalog.inet_server_addr()), pg_catalog.inet_server_port()"
+)
+
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
@@ -87,20 +94,21 @@ class Session:
         return self.target.credentials.username
 
 
-def conninfo(target: Target, endpoint: Endpoint, dbname: str | None, *, replication: bool = False) -> str:
-    """A libpq connection string without the password."""
+def conninfo(
+    target: Target, endpoint: Endpoint, dbname: str | None, *, replication: bool = False, introduce: bool = True
+) -> str:
+    """A libpq connection string without the password. `introduce`: with the settings that we log in with."""
     credentials = target.credentials
     mode = target.database.tls
     options: dict[str, str | int] = {
         "host": endpoint.host,
         "port": endpoint.port,
         "user": credentials.username,
-        "application_name": APPLICATION,
         "connect_timeout": CONNECT_SECONDS,
         "gssencmode": "disable",
         "sslmode": _SSLMODE[mode],
-        "client_encoding": "UTF8",
         **_KEEPALIVE,
+        **(_INTRODUCTION if introduce else {}),
     }
     if endpoint.address:
         options["hostaddr"] = endpoint.address
@@ -118,11 +126,37 @@ def conninfo(target: Target, endpoint: Endpoint, dbname: str | None, *, replicat
 def connect(target: Target, endpoint: Endpoint, dbname: str | None, *, replication: bool = False) -> Connection:
     """Log in within CONNECT_SECONDS. UserFault or WorldFault says what was refused and how to mend it."""
     where = f"{endpoint}" + (f"/{dbname}" if dbname else "")
-    text = conninfo(target, endpoint, dbname, replication=replication)
+    text = conninfo(target, endpoint, dbname, replication=replication, introduce=replication)
     try:
-        return psycopg.connect(text, password=target.credentials.password, autocommit=True)
+        connection = psycopg.connect(text, password=target.credentials.password, autocommit=True)
     except psycopg.OperationalError as error:
         raise login_fault(str(error), where=where, user=target.credentials.username, replication=replication) from error
+    if not replication:  # which runs no SQL, and comes after a connection that does
+        try:
+            with guarded(f"asking {where} whether it is a server"):
+                _demand_server(connection, endpoint)
+                _set(connection, _INTRODUCTION)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _demand_server(connection: Connection, endpoint: Endpoint) -> None:
+    """UserFault(Pooler) before anything is set: what is, would be the application's that gets the session next. A
+    name that is said at login stays there, too (seen with PgBouncer 1.18).
+
+    A pooler hands out cancel keys of its own, so the process that it announced at login is none of the server's.
+    """
+    row = connection.execute(_PROCESS).fetchone()
+    if row is None or row[0] == connection.info.backend_pid:
+        return
+    there = f"which is {row[1]}:{row[2]} to it" if row[1] else "which it reaches by a socket on its own host"
+    message = (
+        f"{endpoint} is a connection pooler, which shares the server's sessions with the application: what is set in "
+        f"one would be the application's next, so nothing was done; point spec.connection at PostgreSQL itself, {there}"
+    )
+    raise UserFault(Reason.POOLER, message)
 
 
 def open_sql(session: Session, dbname: str | None = None) -> Connection:
@@ -145,7 +179,10 @@ def open_sql(session: Session, dbname: str | None = None) -> Connection:
 
 def prepare_session(connection: Connection) -> None:
     """Fix what the text forms of values depend on."""
-    settings = SESSION | _VANISHED | _PATIENCE
+    _set(connection, SESSION | _VANISHED | _PATIENCE)
+
+
+def _set(connection: Connection, settings: Mapping[str, str]) -> None:
     connection.execute(
         "SELECT pg_catalog.set_config(s.name, s.value, false) FROM unnest(%s::text[], %s::text[]) AS s(name, value)",
         (list(settings), list(settings.values())),

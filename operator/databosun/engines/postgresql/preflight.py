@@ -30,23 +30,8 @@ def examine(session: Session, facts: ServerFacts, methods: Collection[Method], *
         if incremental:
             findings += incremental_settings(facts)
     if Method.LOGICAL in wanted:
-        findings += _pooler(facts)
         findings += examine_databases(session, facts)
     return sorted(findings, key=lambda finding: not finding.blocks)
-
-
-def _pooler(facts: ServerFacts) -> list[Finding]:
-    """Whether a pooler lets replication through, its login shows; that it keeps sessions apart, nothing shows."""
-    if not facts.pooled:
-        return []
-    return [
-        Finding(
-            reason=Reason.POOLER,
-            message=f"{facts.host} is a connection pooler: a snapshot is shared by several sessions of one server",
-            fix="point spec.connection at PostgreSQL itself",
-            blocks=_LOGICAL,
-        )
-    ]
 
 
 def physical_settings(facts: ServerFacts) -> list[Finding]:

@@ -71,7 +71,6 @@ class ServerFacts:
     in_recovery: bool
     timeline: int
     now: datetime
-    pooled: bool
     role: Role
     settings: Mapping[str, str]
     databases: tuple[DatabaseFacts, ...]
@@ -104,8 +103,7 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
        pg_catalog.pg_is_in_recovery() AS in_recovery,
        (pg_catalog.pg_control_checkpoint()).timeline_id AS timeline,
        (pg_catalog.pg_control_checkpoint()).redo_lsn::text AS redo_lsn,
-       pg_catalog.clock_timestamp() AS now,
-       pg_catalog.pg_backend_pid() AS pid
+       pg_catalog.clock_timestamp() AS now
 """
 
 _ROLE = """
@@ -140,12 +138,9 @@ def read_facts(connection: Connection, host: str) -> ServerFacts:
         settings = cursor.execute(
             "SELECT name, setting FROM pg_catalog.pg_settings WHERE name = ANY(%s)", (list(_SETTINGS),)
         ).fetchall()
-    # A pooler hands out cancel keys of its own, so the backend's pid differs from the one announced at login.
-    pooled = server.pop("pid") != connection.info.backend_pid
     server["now"] = server["now"].astimezone(UTC)
     return ServerFacts(
         host=host,
-        pooled=pooled,
         role=Role(**role),
         settings={row["name"]: row["setting"] for row in settings},
         databases=tuple(DatabaseFacts(**row) for row in databases),

@@ -140,12 +140,6 @@ def _demand_version(server: Server, manifest: Mapping[str, Any]) -> None:
             f"dump loads into servers of its own version or newer ones; use a target of at least {backup.major}"
         )
         raise UserFault(Reason.TARGET_OLDER, message)
-    if facts.pooled:
-        message = (
-            f"{server.session.endpoint} is a connection pooler, which carries no settings of sessions; point the "
-            "target's connection at PostgreSQL itself"
-        )
-        raise UserFault(Reason.POOLER, message)
 
 
 def _demand_named(target: Target, wanted: Sequence[str]) -> None:
