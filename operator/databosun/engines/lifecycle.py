@@ -14,11 +14,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from databosun.api.lifecycle import CallFact, LifecycleOrder, RuleFacts, RuleOrder, TableFact
+from databosun.api.lifecycle import CallFact, HoldOrder, LifecycleOrder, RuleFacts, RuleOrder, TableFact
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
 from databosun.domain.hashing import HASH_CHARACTERS, Keyed
-from databosun.domain.lifecycle import Step, changed_calls, in_force
+from databosun.domain.lifecycle import Step, changed_calls
 from databosun.engines.base import Target
 
 Key = tuple[str, ...]
@@ -129,20 +129,6 @@ class Definitions:
     calls: Sequence[CallFact] = ()
 
 
-def demand_held(scope: LifecycleScope, is_table: Callable[[str], bool]) -> None:
-    """UserFault where a hold is on no table: one that is misspelt would hold nothing, and nobody would see it."""
-    for hold in scope.order.holds:
-        if hold.keys is not None and in_force(hold, scope.at):
-            message = f"hold {hold.name} is on keys {hold.keys}, and this database has tables; say which one it is on"
-            raise UserFault(Reason.NO_SUCH_TABLE, message)
-        if hold.table is not None and in_force(hold, scope.at) and not is_table(hold.table):
-            message = (
-                f"hold {hold.name} is on {hold.table}, and there is no table of that name; correct it, or take the"
-                " hold out, or nothing is touched"
-            )
-            raise UserFault(Reason.NO_SUCH_TABLE, message)
-
-
 def demand_server(scope: LifecycleScope, found: str | None) -> None:
     """UserFault where the server is known to be another than the one that the order is for."""
     server = scope.order.server
@@ -230,6 +216,10 @@ class IndexWork(Protocol):
     def stop(self) -> bool:
         """Take it away, if it is one that a rule of this project made and is still as a rule makes it, and see that it
         is gone. False: there is none of ours, and nothing was touched."""
+        ...
+
+    def adrift(self) -> Sequence[HoldOrder]:
+        """The holds in force of which nobody can say what they are on: any of them may be on documents of the rule."""
         ...
 
     def left(self) -> Left:

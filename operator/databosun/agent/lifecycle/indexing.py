@@ -16,19 +16,19 @@ from databosun.engines.lifecycle import Left, LifecycleSession
 def stop_under_hold(session: LifecycleSession, task: LifecycleTask, facts: RuleFacts) -> RuleFacts:
     """A hold that came after an index ends it: the server asks nobody, and a hold outweighs what was approved before.
 
-    A dry run does so too, and nothing else: who lays a hold must not have to wait for an approval. Facts of an index
-    that was stopped, or could not be, say so.
+    A dry run does so too, and nothing else: who lays a hold must not have to wait for an approval. One that nobody can
+    understand may be on its documents, and is a hold. Facts of an index that was stopped, or could not be, say so.
     """
     if facts.index is None or facts.index.found is None:
         return facts
     step = next(one for one in make_plan(task.order, [facts]).steps if one.rule.name == facts.rule)
-    holds = [f"hold {one.name} ({one.reason})" for one in holds_of(task.order, step, task.at)]
-    why = ", ".join([*holds, *([task.held] if task.held is not None else [])])
+    index, work = facts.index, session.indexes(step)
+    holds = [*holds_of(task.order, step, task.at), *work.adrift()]
+    why = ", ".join([f"hold {one.name} ({one.reason})" for one in holds] + ([task.held] if task.held is not None else []))
     if not why:
         return facts
-    index = facts.index
     try:
-        stopped = session.indexes(step).stop()
+        stopped = work.stop()
     except DatabosunError as error:
         said = f"{index.name} deletes still, and could not be dropped for {why}: {error.message}; run {index.drop}"
         return _with(facts, index.model_copy(update={"stopped": said}))
@@ -40,7 +40,9 @@ def stop_under_hold(session: LifecycleSession, task: LifecycleTask, facts: RuleF
 
 
 def _with(facts: RuleFacts, index: IndexFact) -> RuleFacts:
-    return facts.model_copy(update={"index": index})
+    # Of a rule with a fault nobody reads more than that.
+    fault = f"{facts.fault}; {index.stopped}" if facts.fault is not None else None
+    return facts.model_copy(update={"index": index, "fault": fault})
 
 
 def work_on_index(work: RuleWork) -> tuple[RuleState, Left]:

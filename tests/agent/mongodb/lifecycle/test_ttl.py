@@ -109,6 +109,69 @@ def test_a_hold_over_the_whole_policy_ends_the_index_too(full: MongoKeeper, peer
     assert peer.aging == []
 
 
+DROPPED = "databosun_ttl_aged was dropped for "
+GOOD = HoldOrder(name="good", reason="court", table="orders")
+BAD = [
+    {"where": '{"custmer": 7}', "table": "orders"},
+    {"where": '{"$where": "1"}', "table": "orders"},
+    {"where": '{"status": ', "table": "orders"},
+    {"table": "oders"},
+    {"keys": "user:*"},
+]
+
+
+@pytest.mark.parametrize("wrong", BAD)
+@pytest.mark.parametrize(
+    ("good", "more", "why"),
+    [
+        ([GOOD], {}, "hold good (court), hold bad (a judge)"),
+        ([], {}, "hold bad (a judge)"),
+        ([], {"held": "Database orders is under a legal hold"}, "hold bad (a judge), Database orders is under"),
+    ],
+)
+def test_a_hold_that_nobody_understands_ends_the_index_as_any_other(  # noqa: PLR0913 - two tables of cases
+    full: MongoKeeper,
+    peer: FullPeer,
+    wrong: dict[str, str],
+    good: list[HoldOrder],
+    more: dict[str, str],
+    why: str,
+) -> None:
+    """Nothing is touched while there is one, and the server must not go on either."""
+    full.carry_out(aging())
+    bad = HoldOrder(name="bad", reason="a judge", **wrong)
+    shown, (refusal,) = planned(full, aging(), holds=[*good, bad], **more)
+    assert peer.aging == [], "the server deletes what may be held"
+    assert (shown or "").startswith(f"{DROPPED}{why}")
+    assert refusal.startswith("RuleNotReadable")
+    assert str(shown) in refusal
+
+
+def test_a_hold_ends_the_index_of_a_rule_that_cannot_be_carried_out(full: MongoKeeper, peer: FullPeer) -> None:
+    """Such as one whose documents have an array by now. Without a hold on them it stays."""
+    full.carry_out(aging())
+    full.orders.insert_one({"_id": -1, "created_at": [NOW, NOW]})
+    full.behind.client["shop"].others.insert_one({"_id": 1})
+    other = HoldOrder(name="other", reason="court", table="others")
+    assert (planned(full, aging(), holds=[other])[0] or "").startswith("keep databosun_ttl_aged")
+    assert len(peer.aging) == 1
+    shown, (refusal,) = planned(full, aging(), holds=[GOOD])
+    assert peer.aging == []
+    assert (shown or "").startswith(f"{DROPPED}hold good (court)")
+    assert "as soon as one of its dates is old" in refusal
+
+
+def test_a_rule_with_a_fault_says_that_its_index_could_not_be_dropped(full: MongoKeeper, peer: FullPeer) -> None:
+    full.carry_out(aging())
+    peer.refused.add("dropIndexes")
+    lost = HoldOrder(name="bad", reason="a judge", table="oders")
+    (refusal,) = planned(full, aging(), holds=[lost])[1]
+    assert len(peer.aging) == 1
+    assert "there is no table of that name" in refusal
+    assert "deletes still, and could not be dropped for hold bad (a judge)" in refusal
+    assert 'getCollection("orders").dropIndex("databosun_ttl_aged")' in refusal
+
+
 @pytest.mark.parametrize(
     "there",
     [

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from pymongo.errors import OperationFailure
 
-from databosun.api.lifecycle import ActionType, RuleFacts, RuleOrder
+from databosun.api.lifecycle import ActionType, IndexFact, RuleFacts, RuleOrder
 from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, UserFault, WorldFault
 from databosun.domain.lifecycle import BY_PARTITION, Step, make_plan
 from databosun.engines.base import Target
+from databosun.engines.holding import demand_held
 from databosun.engines.lifecycle import (
     Definitions,
     IndexWork,
@@ -23,7 +25,6 @@ from databosun.engines.lifecycle import (
     RuleFault,
     Strain,
     Trouble,
-    demand_held,
     demand_server,
 )
 from databosun.engines.mongodb.connect import Client, opened
@@ -71,6 +72,8 @@ class MongoSession:
             with stepping(f"looking at {rule.table}", rows=False):
                 found = self._definitions(rule)
                 facts = facts.model_copy(update={"tables": found.tables})
+                # First: an index that is there deletes on while something else cannot be understood.
+                facts = facts.model_copy(update={"index": self._index(rule, facts)})
                 demand_held(self._scope, self._catalogue.is_table)
                 return self._count(rule, facts)
         except DatabosunError as error:
@@ -96,7 +99,8 @@ class MongoSession:
 
     def indexes(self, step: Step) -> IndexWork:
         """Work on the index."""
-        return MongoIndex(lambda: self._client, step, self._scope, lambda: self._described(step.rule.table))
+        described = partial(self._described, step.rule.table)
+        return MongoIndex(lambda: self._client, step, self._scope, described, self._is_table)
 
     def size(self, step: Step) -> int:
         """As the server counts it."""
@@ -133,10 +137,19 @@ class MongoSession:
     def _described(self, name: str) -> Described:
         return self._catalogue.find(name) or no_collection(name)
 
+    def _is_table(self, name: str) -> bool:
+        with stepping(f"looking for {name}", rows=False):
+            return self._catalogue.is_table(name)
+
     def _definitions(self, rule: RuleOrder) -> Definitions:
         if rule.action in BY_PARTITION:
             raise _unsupported(rule)
         return Definitions(self._catalogue.tables(rule), [])
+
+    def _index(self, rule: RuleOrder, facts: RuleFacts) -> IndexFact | None:
+        if rule.action is not ActionType.ENSURE_TTL or not facts.tables or facts.tables[0].kind != TABLE:
+            return None
+        return index_of(self._described(rule.table), rule)
 
     def _count(self, rule: RuleOrder, facts: RuleFacts) -> RuleFacts:
         step = next(one for one in make_plan(self._scope.order, [facts]).steps if one.rule.name == rule.name)
@@ -144,8 +157,6 @@ class MongoSession:
             return facts  # the plan says what is wrong with it
         described = self._described(rule.table)
         place = described.place
-        if rule.action is ActionType.ENSURE_TTL:
-            facts = facts.model_copy(update={"index": index_of(described, rule)})
         changes = facts.index is not None and facts.index.found not in (None, facts.index.seconds)
         wanting = lacking(self._client, place, rule, changes=changes)
         if wanting:

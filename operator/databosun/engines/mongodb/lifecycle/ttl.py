@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from databosun.api.lifecycle import IndexFact, RuleOrder
+from databosun.api.lifecycle import HoldOrder, IndexFact, RuleOrder
 from databosun.api.v1alpha1.reasons import Reason
-from databosun.domain.errors import SafetyStop, UserFault
+from databosun.domain.errors import DatabosunError, SafetyStop, UserFault
 from databosun.domain.lifecycle import Step
+from databosun.engines.holding import adrift
 from databosun.engines.lifecycle import Left, LifecycleScope, RuleFault, Trouble
 from databosun.engines.mongodb.connect import Client, Document
 from databosun.engines.mongodb.lifecycle.catalogue import OWN_INDEX, Described
@@ -67,11 +68,13 @@ class MongoIndex:
         step: Step,
         scope: LifecycleScope,
         described: Callable[[], Described],
+        is_table: Callable[[str], bool],
     ) -> None:
         self._connected = connected
         self._step = step
         self._scope = scope
         self._described = described
+        self._is_table = is_table
 
     def ensure(self) -> str:
         """As it is now decides what is to be done; what the server returns then, what was done."""
@@ -108,6 +111,19 @@ class MongoIndex:
             message = f"the index {there.name} of {place.full} is there still: it was dropped, and came back"
             raise RuleFault(Reason.INDEX_CLASH, message, Trouble.PERMANENT)
         return True
+
+    def adrift(self) -> list[HoldOrder]:
+        """On no collection, on a name that may be two, or on one that the server does not look for."""
+
+        def is_one(name: str) -> bool:
+            try:
+                return self._is_table(name)
+            except DatabosunError as error:
+                if isinstance(error, RuleFault) and error.trouble is Trouble.LOST:
+                    raise
+                return False
+
+        return [hold for hold, _ in adrift(self._scope, is_one)]
 
     def left(self) -> Left:
         """What is old enough, and goes by itself."""

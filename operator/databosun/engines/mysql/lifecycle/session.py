@@ -15,6 +15,7 @@ from databosun.api.v1alpha1.reasons import Reason
 from databosun.domain.errors import DatabosunError, UserFault
 from databosun.domain.lifecycle import BY_PARTITION, Step, make_plan
 from databosun.engines.base import Target
+from databosun.engines.holding import demand_held
 from databosun.engines.lifecycle import (
     Definitions,
     IndexWork,
@@ -23,7 +24,6 @@ from databosun.engines.lifecycle import (
     PartitionWork,
     RowWork,
     Strain,
-    demand_held,
     no_index,
 )
 from databosun.engines.mysql.connect import Session, abandon, limit_statements, one, open_sql, version_of

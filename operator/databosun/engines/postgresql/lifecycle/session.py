@@ -9,6 +9,7 @@ from databosun.api.lifecycle import RuleFacts, RuleOrder
 from databosun.domain.errors import DatabosunError, UserFault
 from databosun.domain.lifecycle import BY_PARTITION, Step, hidden_from, make_plan
 from databosun.engines.base import Target
+from databosun.engines.holding import demand_held
 from databosun.engines.lifecycle import (
     Definitions,
     IndexWork,
@@ -17,7 +18,6 @@ from databosun.engines.lifecycle import (
     PartitionWork,
     RowWork,
     Strain,
-    demand_held,
     demand_server,
     no_index,
 )
