@@ -6,7 +6,7 @@ refer is done here, statement by statement. A value of a row stands in no messag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -119,10 +119,17 @@ def _find(place: Place, people: Sequence[_Person], key: bytes, pulse: Callable[[
         if not place.findable(table, column):
             raise _misfit(those[0], f"{table.name} of the restored data has no column {column} to find the subject by")
         if sought:
-            for value in place.values(table, column, pulse):
-                if (found := sought.get(hashed(value))) is not None:
-                    found.subject = value
+            try:
+                _seek(place.values(table, column, pulse), sought, hashed)
+            except UserFault as fault:  # such as values that no hash can be made of
+                raise _misfit(those[0], fault.message) from fault
     _share(people)
+
+
+def _seek(values: Iterable[str], sought: Mapping[str, _Person], hashed: Callable[[str], str]) -> None:
+    for value in values:
+        if (found := sought.get(hashed(value))) is not None:
+            found.subject = value
 
 
 def _share(people: Sequence[_Person]) -> None:

@@ -131,10 +131,11 @@ def _said(done: Sequence[Repeated]) -> CheckResult:
         for table, count in one.rows.items():
             rows[table] = rows.get(table, 0) + count
     told = ", ".join(f"{count} rows of {table}" for table, count in sorted(rows.items())) or "no row"
-    observed = f"{len(done)} erasures repeated, {sum(one.found for one in done)} people found: {told}; none left"
+    observed = f"{len(done)} erasures repeated, {sum(one.found for one in done)} people found: {told}"
     missing = [f"{one.id}: {', '.join(one.missing)}" for one in done if one.missing]
     message = f"erasures found nothing to work on where the copy has no {'; '.join(missing)}" if missing else ""
-    return _result(CheckOutcome.PASSED, observed, message[:1000])
+    ended = "nobody looked for them in what the copy does not have" if missing else "none left"
+    return _result(CheckOutcome.PASSED, f"{observed[:400]}; {ended}", message[:1000])
 
 
 def _left_out(erased: Sequence[Erased]) -> CheckResult:

@@ -24,7 +24,8 @@ def stop_under_hold(session: LifecycleSession, task: LifecycleTask, facts: RuleF
     step = next(one for one in make_plan(task.order, [facts]).steps if one.rule.name == facts.rule)
     index, work = facts.index, session.indexes(step)
     holds = [*holds_of(task.order, step, task.at), *work.adrift()]
-    why = ", ".join([f"hold {one.name} ({one.reason})" for one in holds] + ([task.held] if task.held is not None else []))
+    named = [f"hold {one.name} ({one.reason})" for one in holds]
+    why = ", ".join(named if task.held is None else [*named, task.held])
     if not why:
         return facts
     try:

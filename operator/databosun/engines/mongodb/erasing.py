@@ -16,7 +16,7 @@ from databosun.engines.mongodb.faults import guarded
 from databosun.engines.mongodb.lifecycle.catalogue import Catalogue
 from databosun.engines.mongodb.lifecycle.persons import MongoPerson
 from databosun.engines.mongodb.lifecycle.statements import no_collection, stepping
-from databosun.engines.mongodb.lifecycle.subjects import keys_in
+from databosun.engines.mongodb.lifecycle.subjects import Person, Theirs, demand_told, keys_in
 from databosun.engines.mongodb.recovery.copy import RunningCopy
 from databosun.engines.recovery import Copy
 from databosun.engines.repeating import Place, repeat_in
@@ -47,6 +47,14 @@ def _opened(copy: RunningCopy, database: str) -> Iterator[Place]:
     except RuleFault as fault:
         message = f"an erasure could not be repeated in database {database} of the copy: {fault.message}"
         raise WorldFault(fault.reason, message) from fault
+
+
+class _Copied(MongoPerson):
+    """Of documents that are as they were, whatever was done by hand at the source since."""
+
+    def _theirs(self, person: Person) -> Sequence[Theirs]:
+        demand_told(person, self._place, self._step.rule, "there it has to be taken out by hand ($pull)")
+        return person.own
 
 
 class _Place:
@@ -85,7 +93,7 @@ class _Place:
         catalogue, rule = self._catalogue, step.rule
         with stepping(f"looking at {rule.table}"):
             described = catalogue.find(rule.table) or no_collection(rule.table)
-        return MongoPerson(
+        return _Copied(
             lambda: catalogue.client, step, scope, described, lambda: Definitions(catalogue.tables(rule), [])
         )
 

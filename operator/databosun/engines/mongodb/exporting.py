@@ -20,7 +20,9 @@ from databosun.engines.mongodb.lifecycle.catalogue import TABLE
 from databosun.engines.mongodb.lifecycle.order import portions
 from databosun.engines.mongodb.lifecycle.session import MongoSession
 from databosun.engines.mongodb.lifecycle.statements import stepping
-from databosun.engines.mongodb.lifecycle.subjects import demand_alone, demand_field, find_person, text_of, values_at
+from databosun.engines.mongodb.lifecycle.subjects import demand_field, demand_told, find_person, text_of, values_at
+
+_LISTED = "hand these over by hand"
 
 
 class MongoExporting:
@@ -78,7 +80,7 @@ class _Reading:
         client, described = self._session.collection(step.rule.table)
         place, subject = described.place, scope.subject or ""
         person = find_person(client, place, column, subject, scope.pulse, scope.statement_seconds)
-        demand_alone(person, place, step.rule)
+        demand_told(person, place, step.rule, _LISTED)
         count = 0
         for part in portions([one.identity for one in person.own]):
             with stepping(f"reading {place.full}"):

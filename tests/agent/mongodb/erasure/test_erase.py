@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -12,10 +13,11 @@ import bson
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 
+from databosun.api.dataexport import ExportOrder
 from databosun.api.lifecycle import HoldOrder, LifecycleMode, RuleOrder
 from databosun.api.result import Outcome
 from databosun.api.targets import DatabaseTarget
-from databosun.engines.mongodb.lifecycle.subjects import text_of
+from databosun.engines.mongodb.lifecycle.subjects import text_of, unread, values_at
 from support.erasing import KEY, PEOPLE, SUBJECT, erased, rule
 from support.mongoerasing import LEFT, MongoForgetter
 from support.mongolifecycling import FullPeer, peer_before
@@ -130,6 +132,62 @@ def test_keys_are_read_as_people_write_them() -> None:
     assert [text_of(one) for one in (Binary(b"x" * 16, 3), b"42", bson.MaxKey(), 2.0**60, 10**400)] == [
         None, None, None, None, str(10**400),
     ]  # fmt: skip
+
+
+TEXT = "6f1c1d6e-9b1f-4c57-8f3d-0a8f0c2f9f10"
+UNREAD: list[tuple[str, Any, str]] = [
+    (TEXT, Binary(UUID(TEXT).bytes, 3), "1 in binData of subtype 3"),
+    (TEXT, Binary(UUID(TEXT).bytes, 0), "1 in binData of subtype 0"),
+    (str(2**60), 2.0**60, "1 in double above 9007199254740992"),
+]
+
+
+def test_types_that_may_hold_a_key_and_are_not_read_are_known() -> None:
+    """And nothing else is: no key is an instant, and fields of a document are named by rules of their own."""
+    assert [unread(one) for one in [*VALUES, *OTHERS, datetime(2026, 1, 1, tzinfo=UTC), 2.5e30 + 0.5]] == [
+        *[None] * (len(VALUES) + len(OTHERS) + 1), "double above 9007199254740992",
+    ]  # fmt: skip
+    assert text_of(Decimal128(str(2**60))) == str(2**60)
+    assert [unread(one) for one in (Decimal128("1E+40"), Decimal128("NaN"), Decimal128("0.5"), bson.MaxKey())] == [
+        "long decimal", None, None, "MaxKey",
+    ]  # fmt: skip
+    assert unread(Binary(b"x" * 15, 4)) == "binData of subtype 4"
+
+
+def test_a_list_of_lists_is_looked_into() -> None:
+    """The stand-in stores none."""
+    assert list(values_at({"of": [["a"], "b"]}, "of")) == [("a", True), ("b", True)]
+    assert list(values_at({"of": [[{"by": "a"}]]}, "of.by")) == [("a", True)]
+
+
+@pytest.mark.parametrize(("subject", "value", "words"), UNREAD)
+def test_nobody_is_called_erased_or_exported_while_they_may_stand_where_nobody_reads(
+    forgetter: MongoForgetter, subject: str, value: object, words: str
+) -> None:
+    """Whether it is theirs or another's: it was not looked at."""
+    keyed, forgetter.subject = forgetter.client[PEOPLE].keyed, subject
+    keyed.insert_many([{"_id": 1, "k": value}, {"_id": 2, "k": "else"}, {"_id": 3}])
+    reason, message = refusal(forgetter, rule("keyed", "keyed", "k"))
+    assert reason == "RuleNotReadable"
+    assert words in message
+    assert "has to write such a value as a text" in message
+    ran = forgetter.export(ExportOrder(name="keyed", table="keyed", column="k", max_rows=10))
+    assert (ran.summary.reason, words in ran.summary.message) == ("RuleNotReadable", True), ran.output[-2000:]
+    assert keyed.count_documents({}) == 3
+
+
+def test_a_document_that_came_meanwhile_and_is_not_read_is_one_that_is_left(forgetter: MongoForgetter) -> None:
+    letters, done = forgetter.client[PEOPLE].letters, []
+
+    def added(command: dict[str, Any]) -> None:
+        if command.get("delete") == "customers" and not done:
+            done.append(letters.insert_one({"_id": 9999, "email": Binary(SUBJECT.encode(), 0)}))
+
+    with peer_before(forgetter.yard.its) as peer:
+        peer.before = added
+        ran = behind(forgetter, peer).erase()
+    assert done
+    assert (ran.summary.outcome, ran.summary.reason) == (Outcome.FAILED, "SubjectLeft"), ran.output[-3000:]
 
 
 def refusal(forgetter: MongoForgetter, *rules: RuleOrder, holds: tuple[HoldOrder, ...] = ()) -> tuple[str, str]:

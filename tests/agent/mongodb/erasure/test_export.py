@@ -36,7 +36,7 @@ def test_what_would_be_wrong_or_not_whole_is_refused(forgetter: MongoForgetter) 
         (ORDERS.model_copy(update={"max_rows": 6}), "PlanGrew", "maxRows (6)"),
         (ORDERS.model_copy(update={"column": "by.mail"}), "ColumnNotFound", "has a field by.mail"),
         (ORDERS.model_copy(update={"along": ["customers"]}), "TableNotFound", "has no foreign key"),
-        (meetings, "RuleNotReadable", "in a list in with"),
+        (meetings, "RuleNotReadable", "hand these over by hand"),
     )):  # fmt: skip
         ran = forgetter.export(asked, name=f"export-{number}")
         assert (ran.summary.reason, words in ran.summary.message) == (reason, True), ran.output[-2000:]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
+from bson import Binary
 
 from databosun.api.drill import Check, CheckOutcome, CheckType, Level, PointKind, RecoveryPoint, Verdict
 from databosun.api.lifecycle import MaskMethod, MaskOrder
 from databosun.api.result import Outcome
-from support.erasing import PEOPLE, SUBJECT, erased
+from support.erasing import PEOPLE, SUBJECT, erased, rule
 from support.mongoerasing import LEFT, MongoForgetter, counts
 from support.mongoserver import MongoServer
 from support.recoveryyard import drilled
@@ -95,6 +97,8 @@ def test_what_does_not_fit_the_copy_makes_the_restore_fail_and_what_is_missing_i
     told = forgetter.yard.restore(pod=forgetter.pod()).result.restore
     (note,) = [one for one in told.notes if "erasures" in one]
     assert note == "erasures found nothing to work on where the copy has no erase-1: table people.orders"
+    (check,) = [one for one in drilled(forgetter.yard.drill(pod=forgetter.pod())).checks if one.name == "erasures"]
+    assert str(check.observed).endswith("; nobody looked for them in what the copy does not have")
     masks = [rules[2].masks[0], MaskOrder(column="body", method=MaskMethod.PARTIAL)]
     erased(forgetter.erase([rules[2].model_copy(update={"masks": masks})], name="erase-2"))
     pod = forgetter.pod()
@@ -102,3 +106,41 @@ def test_what_does_not_fit_the_copy_makes_the_restore_fail_and_what_is_missing_i
     assert (ran.summary.outcome, ran.summary.reason) == (Outcome.FAILED, "ErasureNotRepeatable"), ran.output[-3000:]
     assert "Partial of body needs a text" in ran.summary.message
     assert list(pod.restored.iterdir()) == []
+
+
+def not_repeatable(forgetter: MongoForgetter, words: str) -> None:
+    """Neither a drill nor a restore goes through; both say what does, and a restore that is told to goes through."""
+    drill = drilled(forgetter.yard.drill(pod=forgetter.pod()))
+    assert (drill.verdict, drill.reason) == (Verdict.FAILED, "ErasureNotRepeatable"), drill.message
+    pod = forgetter.pod()
+    ran = forgetter.yard.restore(pod=pod)
+    assert (ran.summary.outcome, ran.summary.reason) == (Outcome.FAILED, "ErasureNotRepeatable"), ran.output[-3000:]
+    for message in (drill.message, ran.summary.message):
+        assert words in message
+        assert "spec.erasures: Skip" in message
+    assert list(pod.restored.iterdir()) == []
+
+
+def test_a_key_that_was_taken_out_of_lists_since_is_taken_out_by_hand_again(forgetter: MongoForgetter) -> None:
+    """As the refusal of the request had advised, which says what becomes of such a backup."""
+    letters = forgetter.client[PEOPLE].letters
+    letters.insert_one({"_id": 7777, "email": [SUBJECT, "bob@example.org"], "body": "to both"})
+    forgetter.yard.back_up()
+    refused = forgetter.erase(name="erase-0")
+    assert refused.summary.reason == "RuleNotReadable"
+    for words in ("($pull)", "spec.erasures: Skip"):
+        assert words in refused.summary.message
+    letters.update_one({"_id": 7777}, {"$set": {"email": ["bob@example.org"]}})
+    erased(forgetter.erase())
+    not_repeatable(forgetter, "there it has to be taken out by hand ($pull)")
+
+
+def test_a_copy_with_types_that_are_not_read_is_no_copy_without_the_person(forgetter: MongoForgetter) -> None:
+    """Though nobody is found in it: the values were written anew since, as the refusal had advised."""
+    keyed, text = forgetter.client[PEOPLE].keyed, "6f1c1d6e-9b1f-4c57-8f3d-0a8f0c2f9f10"
+    keyed.insert_one({"_id": 1, "k": Binary(UUID(text).bytes, 3)})
+    forgetter.yard.back_up()
+    keyed.update_one({"_id": 1}, {"$set": {"k": Binary.from_uuid(UUID(text))}})
+    forgetter.subject = text
+    assert erased(forgetter.erase([rule("keyed", "keyed", "k")])).outcomes[0].deleted == 1
+    not_repeatable(forgetter, "1 in binData of subtype 3")

@@ -115,7 +115,7 @@ BAD = [
     {"where": '{"custmer": 7}', "table": "orders"},
     {"where": '{"$where": "1"}', "table": "orders"},
     {"where": '{"status": ', "table": "orders"},
-    {"table": "oders"},
+    {"table": "no_orders"},
     {"keys": "user:*"},
 ]
 
@@ -129,7 +129,7 @@ BAD = [
         ([], {"held": "Database orders is under a legal hold"}, "hold bad (a judge), Database orders is under"),
     ],
 )
-def test_a_hold_that_nobody_understands_ends_the_index_as_any_other(  # noqa: PLR0913 - two tables of cases
+def test_a_hold_that_nobody_understands_ends_the_index_as_any_other(
     full: MongoKeeper,
     peer: FullPeer,
     wrong: dict[str, str],
@@ -164,7 +164,7 @@ def test_a_hold_ends_the_index_of_a_rule_that_cannot_be_carried_out(full: MongoK
 def test_a_rule_with_a_fault_says_that_its_index_could_not_be_dropped(full: MongoKeeper, peer: FullPeer) -> None:
     full.carry_out(aging())
     peer.refused.add("dropIndexes")
-    lost = HoldOrder(name="bad", reason="a judge", table="oders")
+    lost = HoldOrder(name="bad", reason="a judge", table="no_orders")
     (refusal,) = planned(full, aging(), holds=[lost])[1]
     assert len(peer.aging) == 1
     assert "there is no table of that name" in refusal

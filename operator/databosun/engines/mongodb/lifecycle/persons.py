@@ -20,13 +20,18 @@ from databosun.engines.mongodb.lifecycle.statements import Place, stepping
 from databosun.engines.mongodb.lifecycle.subjects import (
     Person,
     Theirs,
-    demand_alone,
     demand_field,
+    demand_told,
     find_person,
     still_theirs,
 )
 
 _STATEMENT_BYTES = 2048  # of one, at the most, as far as it is not the documents' own
+
+_LISTED = (
+    "take it out of these by hand ($pull), and ask again. Backups of before keep it in their lists: these can be"
+    " restored with spec.erasures: Skip alone, and it has to be taken out by hand there, too"
+)
 
 
 def count_person(client: Client, place: Place, step: Step, condition: Condition, scope: LifecycleScope) -> RuleCounts:
@@ -35,7 +40,7 @@ def count_person(client: Client, place: Place, step: Step, condition: Condition,
     demand_field(client, place, rule)
     person = find_person(client, place, rule.subject_column or "", scope.subject or "", scope.pulse,
                          scope.statement_seconds)  # fmt: skip
-    demand_alone(person, place, rule)
+    demand_told(person, place, rule, _LISTED)
     held = 0
     for part in portions([one.identity for one in person.own]):
         scope.pulse()
@@ -76,7 +81,7 @@ class MongoPerson(MongoRows):
     def take(self, rows: int) -> Batch:
         """Delete or overwrite the next of them."""
         if self._found is None:
-            self._found = list(self._look().own)
+            self._found = list(self._theirs(self._look()))
         picked = self._found[:rows]
         if not picked:
             return Batch(0)
@@ -87,9 +92,11 @@ class MongoPerson(MongoRows):
         return Batch(len(picked), tuple(key_of(one) for one in changed))
 
     def left(self) -> Left:
-        """All documents with the key, those that have it in a list too."""
-        person = self._look()
-        return Left(len(person.own) + person.listed)
+        """All documents with the key, those that have it in a list too, or may have it where it is not read."""
+        return Left(self._look().documents)
+
+    def _theirs(self, person: Person) -> Sequence[Theirs]:
+        return person.own
 
     def _look(self) -> Person:
         scope = self._scope
