@@ -7,9 +7,21 @@ import threading
 
 import pytest
 
-from databosun.agent.failovers.clients import MOST_SHARE, SAMPLE_WRITES, Crowd, Way, rate_within
+from databosun.agent.failovers.clients import (
+    MOST_CLAIMS,
+    MOST_SHARE,
+    SAMPLE_WRITES,
+    WATCH_SECONDS,
+    Crowd,
+    Eye,
+    Way,
+    rate_within,
+)
+from databosun.agent.failovers.paths import LONGEST_EXAMPLE, Shown
+from databosun.agent.redact import MASK, Redactor
 from databosun.api.failoverprobe import ErrorName, PathKind
 from databosun.domain.ledger import Fate
+from databosun.domain.ledgerturns import find_split_brain
 from databosun.engines.failover import ProbeError
 
 
@@ -111,3 +123,68 @@ def test_a_way_by_which_nobody_gets_through_is_named_whatever_others_do() -> Non
     assert (silent.name, crowd.examples(silent)) == ("pooler", ["ConnectionRefused: nobody listens"])
     assert crowd.writers[2].met["ConnectionRefused"][0] is ErrorName.CONNECTION_REFUSED
     assert [one.broken for one in crowd.writers] == [0, 0, 0, 0]  # nobody was connected
+
+
+class Node:
+    """Says that it takes writes while `leads`. A second goes by between two looks of its watcher's clock."""
+
+    def __init__(self) -> None:
+        self.leads = True
+
+    def takes_writes(self) -> bool:
+        return self.leads
+
+    def close(self) -> None: ...
+
+
+def look(eyes: list[Eye], at: float) -> None:
+    """All of them once, one after the other, within a tick."""
+    for number, eye in enumerate(eyes):
+        instants = iter((at + 0.01 * number, at + 0.01 * number + 0.005))
+        eye.step(lambda instants=instants: next(instants))  # type: ignore[misc]
+
+
+def test_a_second_primary_is_seen_however_late_it_comes() -> None:
+    """After an hour, and for five seconds, and only those who watch see it."""
+    first, second = Node(), Node()
+    eyes = [Eye("a", lambda: first), Eye("b", lambda: second)]
+    ticks = int(3600 / WATCH_SECONDS)
+    for tick in range(ticks):
+        second.leads = tick >= ticks - 5 / WATCH_SECONDS
+        look(eyes, tick * WATCH_SECONDS)
+    assert all(len(eye.claims) < MOST_CLAIMS for eye in eyes)
+    assert (eyes[0].took, eyes[1].took) == (ticks, int(5 / WATCH_SECONDS))
+    proof = find_split_brain([eye.claims for eye in eyes], handovers=2)
+    assert proof
+    assert {claim.node for claim in proof.turns} == {"a", "b"}
+
+
+def test_what_is_let_go_of_claims_invents_no_second_primary() -> None:
+    first, second = Node(), Node()
+    eyes = [Eye("a", lambda: first), Eye("b", lambda: second)]
+    for tick in range(3 * MOST_CLAIMS):
+        first.leads = tick < 2 * MOST_CLAIMS
+        second.leads = not first.leads
+        look(eyes, tick * WATCH_SECONDS)
+    assert find_split_brain([eye.claims for eye in eyes], handovers=1) is None
+    assert find_split_brain([eye.claims for eye in eyes], handovers=0)
+
+
+@pytest.mark.parametrize("before", range(LONGEST_EXAMPLE - 20, LONGEST_EXAMPLE + 1, 5))
+def test_a_secret_at_the_end_of_what_is_shown_of_an_error_is_masked_before_that_is_cut(before: int) -> None:
+    secret = "pa55word-of-the-writer"
+    said = f"{'x' * (before - len('Odd: '))}{secret} is refused"
+
+    def refuse(_: int = 0) -> Server:
+        raise ProbeError("Odd", said, Fate.FAILED, broken=True)
+
+    crowd = Crowd(Server().clock)
+    crowd.add_writers(Way("service", refuse), 1)
+    crowd.add_eye("n1", refuse)  # type: ignore[arg-type]
+    crowd.sample()
+    crowd.eyes[0].step(Server().clock)
+    (instance,) = Shown(crowd, Redactor([secret]).text).instances(0.0)
+    (error,) = instance.errors
+    assert error.example == f"Odd: {said}".replace(secret, MASK)[:LONGEST_EXAMPLE]
+    assert "pa55" not in error.example
+    assert len(error.example) <= LONGEST_EXAMPLE

@@ -37,7 +37,7 @@ class Baseline:
                 f"by path {way.name} no client could write for {seconds:.0f} s before anything was moved: "
                 f"{' | '.join(crowd.examples(way))}"
             )
-            raise UserFault(FailoverReason.NO_BASELINE, message[:1500])
+            raise UserFault(FailoverReason.NO_BASELINE, self.found.ctx.log.redactor.text(message)[:1500])
 
     def _gather(self) -> None:
         found, probe = self.found, self.found.task.probe

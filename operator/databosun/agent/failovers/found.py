@@ -99,7 +99,7 @@ class Found:
     @property
     def shown(self) -> Shown:
         """What clients and watchers met."""
-        return Shown(self.crowd)
+        return Shown(self.crowd, self.ctx.log.redactor.text)
 
     def _paths(self, judged: Judged | None) -> list[PathFigures]:
         if judged is None or self.ordered is None:
