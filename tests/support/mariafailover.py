@@ -111,11 +111,12 @@ class MariaFailoverYard:
         folder: Path,
         mode: FailoverMode = FailoverMode.PLANNED_SWITCHOVER,
         provider: ProviderTarget | None = None,
+        **secret: str,
     ) -> FailoverJob:
-        """A test of it."""
+        """A test of it. `secret`: what else is in the Secret of who moves the primary."""
         secrets = {
             "database": {"username": PROBE, "password": PROBE_PASSWORD},
-            "failover": {"username": MOVER, "password": MOVER_PASSWORD},
+            "failover": {"username": MOVER, "password": MOVER_PASSWORD, **secret},
         }
         return FailoverJob(Workplace(folder, secrets=secrets), self.database, provider or self.by_replication, mode)
 

@@ -47,7 +47,7 @@ class MySQLFailoverYard(MariaFailoverYard):
                 node.start()
             node.sql("STOP REPLICA;\nRESET REPLICA ALL;\nSET GLOBAL read_only = 0;\nSET GLOBAL gtid_mode = 'ON'")
             node.sql("SET GLOBAL rpl_semi_sync_source_enabled = 0;\nSET GLOBAL rpl_semi_sync_replica_enabled = 0")
-            node.sql("DROP USER IF EXISTS probe@'%', mover@'%', repl@'127.0.0.1'")
+            node.sql("DROP USER IF EXISTS probe@'%', mover@'%', follower@'%', repl@'127.0.0.1'")
             for (schema,) in node.sql(_OTHERS):
                 node.sql(f"DROP DATABASE `{schema}`")
             node.sql("RESET BINARY LOGS AND GTIDS")

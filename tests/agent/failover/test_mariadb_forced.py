@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from databosun.api.failover import FailoverMode, FailoverStep, FailoverVerdict
 from databosun.domain.ledger import Fate
-from databosun.engines.mysql.failover.base import SqlProvider
+from databosun.engines.mysql.failover import forced
 from databosun.engines.mysql.failover.facts import Place
 from databosun.engines.mysql.failover.forced import ForcedSwitch
-from support.mariafailover import HOSTS, MariaFailoverYard
+from databosun.engines.mysql.failover.provider import ReplicationProvider
+from support.failoverjob import RUN
+from support.mariafailover import HOSTS, SCHEMA, MariaFailoverYard
 from support.mariaserver import MariaServer
 from support.mysqlfailover import MySQLFailoverYard
 from support.waiting import eventually
@@ -69,7 +72,7 @@ def test_semi_synchronous_mysql_loses_nothing_that_was_acknowledged_where_its_pr
 def test_what_a_killed_primary_had_not_sent_is_counted_and_it_is_not_taken_back(
     replicated: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SqlProvider, "remove_probe", lambda _: None)
+    monkeypatch.setattr(ReplicationProvider, "remove_probe", lambda _: None)
     _crash(replicated, monkeypatch, cut_off=replicated.nodes[1:])
     job = replicated.job(tmp_path, FailoverMode.FORCED_FAILOVER)
     plan = job.plan()
@@ -85,6 +88,39 @@ def test_what_a_killed_primary_had_not_sent_is_counted_and_it_is_not_taken_back(
     assert any(f"{plan.primary} is read-only and follows nobody" in note for note in found.notes)
     assert replicated.read_only() == [True, False, True]
     replicated.nodes[1].wait_for(replicated.nodes[2])
+
+
+@pytest.mark.parametrize("how", ["applies nothing", "is slow"])
+def test_what_only_a_replica_received_that_has_not_applied_it_is_kept_and_told(
+    replicated: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(forced, "CATCH_UP_SECONDS", 1)
+    monkeypatch.setattr(ReplicationProvider, "remove_probe", lambda _: None)
+    replicated.demand_two()
+    third, words = replicated.nodes[2], replicated.words
+    holding = third.connect()
+
+    def stuck() -> None:
+        with holding.cursor() as cursor:
+            slow = f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE"
+            cursor.execute(slow if how == "is slow" else f"{words.stop} SQL_THREAD")
+
+    _crash(replicated, monkeypatch, cut_off=replicated.nodes[1:2], first=stuck)
+    job = replicated.job(tmp_path, FailoverMode.FORCED_FAILOVER)
+    found = job.switch(job.plan(), rejoin_seconds=5.0)
+    assert found.measured
+    assert found.measured.lost >= UNSENT
+    (told,) = [note for note in found.notes if note.startswith(f"{replicated.name(2)} received ")]
+    assert f"{replicated.origin_of(0)}" in told
+    assert f"it is not pointed to {replicated.name(1)}, or that would be gone" in told
+    assert not found.settled
+    holding.close()
+    third.sql(f"{words.start} SQL_THREAD")
+    history, _, _ = job.ledger()
+    acknowledged = {(int(one.client.rpartition("-")[2]), one.seq) for one in history if one.fate is Fate.ACKNOWLEDGED}
+    lost = acknowledged - replicated.rows(1)
+    assert len(lost) >= UNSENT
+    eventually("it has applied what was acknowledged and is nowhere else", lambda: lost <= replicated.rows(2))
 
 
 def test_a_forced_move_that_lost_its_agent_is_undone(maria: MariaFailoverYard, tmp_path: Path) -> None:
@@ -130,14 +166,20 @@ def test_where_the_old_primary_stays_away_the_rest_is_put_in_order_and_that_is_s
     maria.nodes[1].wait_for(maria.nodes[2])
 
 
-def _crash(maria: MariaFailoverYard, monkeypatch: pytest.MonkeyPatch, cut_off: list[MariaServer]) -> None:
+def _crash(
+    maria: MariaFailoverYard,
+    monkeypatch: pytest.MonkeyPatch,
+    cut_off: list[MariaServer],
+    first: Callable[[], None] = lambda: None,
+) -> None:
     """The primary is killed where it would be stopped, after some replicas got nothing of its last commits; it is
-    started again once another one is primary."""
+    started again once another one is primary. `first`: what is done before these commits."""
     stop = ForcedSwitch._stop
 
     def killed(switch: ForcedSwitch, old: Place) -> None:
         for node in cut_off:
             node.sql(maria.words.stop_receiving)
+        first()
         known = len(maria.rows(0))
         eventually("more is written", lambda: len(maria.rows(0)) >= known + UNSENT)
         maria.nodes[0].kill()

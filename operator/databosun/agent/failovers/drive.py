@@ -255,7 +255,7 @@ class Drive:
         if moved.found.ordered is not None:
             self._tidy("order", lambda: found.left.extend(moved.provider.settle(moved.found.plan, SETTLE_SECONDS)))
         if found.prepared:
-            self._tidy("the probe's table", self.provider.remove_probe)
+            self._tidy("the probe's table", moved.provider.remove_probe)
 
     def _tidy(self, what: str, do: Callable[[], None]) -> None:
         try:

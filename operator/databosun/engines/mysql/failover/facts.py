@@ -35,6 +35,11 @@ class Following:
     problem: str | None
     seconds: float | None
 
+    @property
+    def source(self) -> Place:
+        """Whom it follows, as it was told."""
+        return Place(self.host, self.port)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:

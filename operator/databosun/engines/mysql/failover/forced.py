@@ -17,6 +17,7 @@ from pymysql.connections import Connection
 
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.failover import FailoverFault
+from databosun.engines.mysql.failover.base import FOLLOW_SECONDS
 from databosun.engines.mysql.failover.facts import Place
 from databosun.engines.mysql.failover.switch import CATCH_UP_SECONDS, LOCK_SECONDS, Switch
 from databosun.engines.mysql.failover.words import run
@@ -48,6 +49,19 @@ class ForcedSwitch(Switch):
                 raise
         self.point(others, new)
 
+    def keep(self, replica: Connection[Any], place: Place, primary: Place) -> str | None:
+        """It received what the primary never had, and has not applied it: pointed elsewhere, it would lose that."""
+        following = self.words.ask(replica).following
+        if following is None or self.words.come_to(replica, following.received, FOLLOW_SECONDS):
+            return None
+        alone = self.words.errant(following.received, self.nodes.ask(primary).state)
+        if not alone:
+            return None
+        return (
+            f"{place} received {', '.join(alone)}, which {primary} never had, and has not applied that: it is not "
+            f"pointed to {primary}, or that would be gone: have it applied ({self.words.start} SQL_THREAD), and keep it"
+        )
+
     def _stop(self, old: Place) -> None:
         """Only a primary that answers needs to be stopped."""
         try:
@@ -70,6 +84,8 @@ class ForcedSwitch(Switch):
             raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message)
         for place in others:
             with suppress(DatabosunError), self.nodes.open(place) as other, guarded(f"asking {place} for what it got"):
+                if not self._applies(other):  # MariaDB throws away what was received where both threads stand still
+                    continue
                 run(other, self.words.stop_receiving)
                 if not self._applied(other):
                     continue
@@ -77,6 +93,10 @@ class ForcedSwitch(Switch):
                 if self.words.errant(theirs.state, self.words.ask(candidate).state):
                     self.words.repoint(candidate, place)
                     self.words.come_to(candidate, theirs.position, CATCH_UP_SECONDS)
+
+    def _applies(self, replica: Connection[Any]) -> bool:
+        following = self.words.ask(replica).following
+        return following is not None and following.applies
 
     def _applied(self, replica: Connection[Any]) -> bool:
         """Whether it has all that it received, once it has; not where it applies nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from databosun.api.failover import GuardResult
+from databosun.domain.errors import UserFault
 from databosun.engines.mysql.connect import quote
 from databosun.engines.mysql.dialect import dialect_of
 from databosun.engines.mysql.failover.facts import Place
@@ -14,6 +15,7 @@ from databosun.engines.mysql.faults import guarded
 from databosun.engines.mysql.grants import Grants, read_grants
 
 PROBE_GRANTS = ("SELECT", "INSERT", "CREATE", "DROP")
+REPLICATION_GRANT = "REPLICATION SLAVE"
 
 
 def mover_guard(nodes: Nodes, places: Iterable[Place], wanted: Sequence[str]) -> GuardResult:
@@ -26,6 +28,35 @@ def mover_guard(nodes: Nodes, places: Iterable[Place], wanted: Sequence[str]) ->
             break
     fix = f"GRANT {', '.join(lacking)} ON *.* TO '{nodes.user}'@'%';"
     return _guard("grants", lacking, ", ".join(wanted), fix)
+
+
+def replication_guard(nodes: Nodes, places: Iterable[Place]) -> GuardResult:
+    """Whether a server can follow another one with that login: the old primary after the move, and the candidate where
+    it is undone. Else it would show only once the primary was moved."""
+    longest = nodes.words.longest
+    keys = "replicationUsername and replicationPassword (else username and password) of spec.credentialsSecretRef"
+    observed = advice = None
+    if len(nodes.target.credentials.password.encode()) > longest:
+        observed = f"the password of {nodes.user} is longer"
+        advice = f"no replica may be told it: take a shorter one, or another login, in {keys}"
+    for place in places if observed is None else ():
+        try:
+            held = _held(nodes, place)
+        except UserFault as fault:
+            observed = fault.message.partition("; ")[0]  # what follows advises on the database's own login
+            advice = f"put a login into {keys} that {place} lets in from the Jobs as from the other servers"
+            break
+        if not held.has(REPLICATION_GRANT):
+            observed = f"{place}: lacks {REPLICATION_GRANT}"
+            advice = f"GRANT {REPLICATION_GRANT} ON *.* TO '{nodes.user}'@'%';"
+            break
+    return GuardResult(
+        name="replicationLogin",
+        ok=observed is None,
+        observed=observed or "lets in",
+        limit=f"{REPLICATION_GRANT}, and a password of at most {longest} bytes",
+        message=advice,
+    )
 
 
 def probe_guard(probe: Nodes, primary: Place, tables: Tables) -> GuardResult:

@@ -26,9 +26,9 @@ class Nodes:
     target: Target
 
     @contextmanager
-    def open(self, place: Place) -> Iterator[Connection[Any]]:
+    def open(self, place: Place, seconds: float = CONNECT_SECONDS) -> Iterator[Connection[Any]]:
         """A session that may write. UserFault, WorldFault."""
-        connection = self.connect(place)
+        connection = self.connect(place, seconds)
         try:
             yield connection
         finally:
@@ -39,9 +39,9 @@ class Nodes:
         endpoint = Endpoint(place.host, place.port, resolve(place.host, place.port)[0])
         return open_sql(Session(self.target, endpoint), read_only=False, seconds=seconds)
 
-    def ask(self, place: Place) -> NodeFacts:
-        """Look once."""
-        with self.open(place) as connection, guarded(f"asking {place} for its place in the replication"):
+    def ask(self, place: Place, seconds: float = CONNECT_SECONDS) -> NodeFacts:
+        """Look once; `seconds`: how long it is waited to be let in."""
+        with self.open(place, seconds) as connection, guarded(f"asking {place} for its place in the replication"):
             return self.words.ask(connection)
 
     def with_login(self, credentials: Credentials) -> Nodes:

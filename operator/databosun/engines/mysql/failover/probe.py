@@ -87,6 +87,11 @@ class Tables:
         if not others:
             run(connection, f"DROP DATABASE IF EXISTS {quote(self.schema)}")
 
+    def remove_writes(self, connection: Connection[Any]) -> None:
+        """Where clients wrote; what was written down of a move stays."""
+        if rows(connection, "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", (self.schema,)):
+            run(connection, f"DROP TABLE IF EXISTS {self.writes}")
+
     def mark(self, connection: Connection[Any], former: Place, candidate: Place) -> None:
         """Write down what is about to be done."""
         with connection.cursor() as cursor:

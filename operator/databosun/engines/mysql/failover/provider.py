@@ -12,10 +12,11 @@ from typing import ClassVar
 from databosun.api.failover import FailbackWhen, FailoverMode, FailoverPlan, GuardResult, Member, MemberRole, Topology
 from databosun.domain.errors import DatabosunError
 from databosun.domain.failoverplan import way_back
+from databosun.engines.base import Credentials
 from databosun.engines.mysql.failover.base import SETTLE_LOOK_SECONDS, SqlProvider
 from databosun.engines.mysql.failover.facts import NodeFacts, Place
 from databosun.engines.mysql.failover.forced import ForcedSwitch
-from databosun.engines.mysql.failover.guards import mover_guard, probe_guard
+from databosun.engines.mysql.failover.guards import mover_guard, probe_guard, replication_guard
 from databosun.engines.mysql.failover.switch import Switch
 from databosun.engines.mysql.failover.words import Words
 from databosun.engines.mysql.faults import guarded
@@ -28,6 +29,7 @@ class ReplicationProvider(SqlProvider):
     strict: ClassVar[bool] = True
 
     _facts: dict[Place, NodeFacts] = field(default_factory=dict)
+    _unsettled: bool = False
 
     @property
     def provider(self) -> str:
@@ -57,9 +59,11 @@ class ReplicationProvider(SqlProvider):
         )
 
     def examine(self, topology: Topology, candidate: str | None) -> Sequence[GuardResult]:
-        """Grants."""
+        """Grants, and the login by which the old primary is to follow."""
+        ends = [Place.parse(name) for name in (topology.primary, candidate) if name is not None]
+        follow = replication_guard(self.nodes.with_login(self._replication), ends)
         probe = [probe_guard(self.probe, Place.parse(topology.primary), self.tables)] if topology.primary else []
-        return [mover_guard(self.nodes, list(self._facts), self.words.mover), *probe]
+        return [mover_guard(self.nodes, list(self._facts), self.words.mover), follow, *probe]
 
     def move(self, plan: FailoverPlan, ordered: Callable[[], None]) -> str:
         """Safely, or as if the primary were gone."""
@@ -87,6 +91,21 @@ class ReplicationProvider(SqlProvider):
         """By the mark that the last move left; a server that is away is waited for, and then done without."""
         if plan is None:
             return ()
+        left = self._settle(plan, seconds)
+        self._unsettled = bool(left)
+        return (
+            [*left, f"until that is in order {self.tables.moves} at the primary stays, which says it"] if left else ()
+        )
+
+    def remove_probe(self) -> None:
+        """Both tables; but what says that a primary was moved stays while that is not settled."""
+        if not self._unsettled:
+            super().remove_probe()
+            return
+        with self.probe.open(self._primary()) as connection, guarded("removing the table of the probe's clients"):
+            self.tables.remove_writes(connection)
+
+    def _settle(self, plan: FailoverPlan, seconds: float) -> Sequence[str]:
         plan = self._last_move(plan)
         switch, roles = self._switch(plan), self._roles(plan)
         until = time.monotonic() + seconds
@@ -116,8 +135,11 @@ class ReplicationProvider(SqlProvider):
 
     def _switch(self, plan: FailoverPlan) -> Switch:
         kind = ForcedSwitch if plan.mode is FailoverMode.FORCED_FAILOVER else Switch
-        login = self.site.operator.replication or self.nodes.target.credentials
-        return kind(self.nodes, self.probe, self.tables, login, self.site.probe.database.tls)
+        return kind(self.nodes, self.probe, self.tables, self._replication, self.site.probe.database.tls)
+
+    @property
+    def _replication(self) -> Credentials:
+        return self.site.operator.replication or self.nodes.target.credentials
 
     def _roles(self, plan: FailoverPlan) -> tuple[Place, Place, list[Place]]:
         """The old primary, the new one, and all others."""

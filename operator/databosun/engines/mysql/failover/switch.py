@@ -18,7 +18,7 @@ from databosun.api.v1alpha1.database import TLSMode
 from databosun.domain.errors import DatabosunError, WorldFault
 from databosun.engines.base import Credentials
 from databosun.engines.failover import FailoverFault
-from databosun.engines.mysql.failover.facts import Place
+from databosun.engines.mysql.failover.facts import NodeFacts, Place
 from databosun.engines.mysql.failover.nodes import Nodes
 from databosun.engines.mysql.failover.probe import Tables
 from databosun.engines.mysql.failover.words import Words, run
@@ -29,6 +29,8 @@ CATCH_UP_SECONDS = 8
 """Less than a session waits for an answer."""
 IDLE_SECONDS = 20
 """After that the server ends the session, and with it the lock, where this process is cut off from it."""
+LOOK_SECONDS = 2
+"""How long a server is waited for that has no part in the move."""
 _LOCK_TIMEOUT = 1205
 _FAULTS = (pymysql.MySQLError, OSError, DatabosunError)
 
@@ -69,17 +71,11 @@ class Switch:
         self.point(others, new)  # whom it does not reach, settling names
 
     def settle(self, old: Place, new: Place, others: Sequence[Place]) -> Sequence[str]:
-        """What is left of this very move: done to its end where the candidate was let go, else undone."""
-        with self.nodes.open(old) as former, self.nodes.open(new) as candidate:
-            if not self._marked(old) and not self._marked(new):
-                return ()
-            with guarded(f"putting {old} and {new} in order"):
-                was, is_ = self.words.ask(former), self.words.ask(candidate)
-                if is_.following is not None or (is_.read_only and self.words.errant(was.state, is_.state)):
-                    return self.back(old, new, others)
-                left = self.take_back(old, new)
-                run(candidate, self.words.thaw)
-                return [*left, *self.point(others, new)]
+        """What is left of this very move is put in order, unless somebody else has moved the primary since."""
+        if not self._marked(old) and not self._marked(new):
+            return ()
+        told = self._repointed_since(old, new) or self._led_by(others)
+        return (told,) if told else self._put_in_order(old, new, others)
 
     def make_good(self, old: Place, new: Place, others: Sequence[Place]) -> None:
         """After a fault: by what the servers say.
@@ -88,16 +84,21 @@ class Switch:
         cannot be asked, the old primary stays as it is, and settling tries again.
         """
         with suppress(DatabosunError):
-            self.settle(old, new, others)
+            self._put_in_order(old, new, others)
 
     def settle_without(self, old: Place, new: Place, others: Sequence[Place]) -> Sequence[str]:
         """The same, where the old primary cannot be asked: a candidate that was let go is primary by now; one that
         was not is not made one, because the old one may take writes."""
+        if told := self._led_by(others):
+            return (told,)
         with self.nodes.open(new) as candidate, guarded(f"putting {new} in order"):
-            if self.words.ask(candidate).following is not None or not self._marked(new):
-                return (f"{new} was not promoted: start {old}, or promote {new} by hand",)
+            facts = self.words.ask(candidate)
+            if facts.following is not None:
+                return (_not_promoted(old, new, facts.following.source),)
+            if not self._marked(new):
+                return (_unmarked(old, new, facts),)
             run(candidate, self.words.thaw)
-        left = f"{old} must not take writes when it is back: set read_only = 1 there, and have it follow {new}"
+        left = f"{new} is the primary; {_must_follow(old, new)}"
         return [left, *self.point(others, new)]
 
     def mark(self, old: Place, new: Place) -> None:
@@ -142,13 +143,20 @@ class Switch:
             try:
                 with self.nodes.open(place) as connection, guarded(f"pointing {place} to {primary}"):
                     known = self.words.ask(connection).following
-                    if known and (known.host, known.port) != (primary.host, primary.port):
-                        self.words.repoint(connection, primary)
+                    if known and known.source != primary:
+                        if told := self.keep(connection, place, primary):
+                            left.append(told)
+                        else:
+                            self.words.repoint(connection, primary)
                     elif known and known.applies:  # one that somebody stopped stays so
                         run(connection, self.words.start)
             except DatabosunError as fault:
                 left.append(f"{place} may not follow {primary}: {fault.message}")
         return left
+
+    def keep(self, replica: Connection[Any], place: Place, primary: Place) -> str | None:
+        """Why a replica is not to be pointed to that primary; here, that it never is."""
+        return None
 
     def stop_writes(self, connection: Connection[Any], old: Place, statement: str) -> None:
         """Stop writes. WorldFault(NotCaughtUp) where a long statement is in the way: others would wait behind it."""
@@ -164,6 +172,37 @@ class Switch:
             )
             raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message) from error
 
+    def _put_in_order(self, old: Place, new: Place, others: Sequence[Place]) -> Sequence[str]:
+        """Done to its end where the candidate was let go, else undone."""
+        with (
+            self.nodes.open(old) as former,
+            self.nodes.open(new) as candidate,
+            guarded(f"putting {old} and {new} in order"),
+        ):
+            was, is_ = self.words.ask(former), self.words.ask(candidate)
+            if is_.following is not None or (is_.read_only and self.words.errant(was.state, is_.state)):
+                return self.back(old, new, others)
+            left = self.take_back(old, new)
+            run(candidate, self.words.thaw)
+            return [*left, *self.point(others, new)]
+
+    def _repointed_since(self, old: Place, new: Place) -> str | None:
+        """The old primary follows nobody but the new one, and that only once the new one follows nobody; what else is
+        found is somebody else's doing."""
+        was, is_ = self.nodes.ask(old).following, self.nodes.ask(new).following
+        if was is None or (was.source == new and is_ is None):
+            return None
+        their = f"{new} follows {is_.source if is_ else 'nobody'}"
+        return f"{old} follows {was.source}, and {their}: somebody else saw to that since, so nothing was changed"
+
+    def _led_by(self, others: Iterable[Place]) -> str | None:
+        """One that no move of ours makes a primary is one."""
+        for place in others:
+            with suppress(DatabosunError):
+                if self.nodes.ask(place, LOOK_SECONDS).primary:
+                    return f"{place} takes writes and follows nobody: it leads by now, so nothing was changed"
+        return None
+
     def _marked(self, place: Place) -> bool:
         with self.probe.open(place) as connection, guarded(f"looking for a move's mark at {place}"):
             return self.tables.marked(connection)
@@ -175,7 +214,7 @@ class Switch:
         known = asked.following
         if known is None:
             self.words.follow(candidate, old, self.replication, self.tls)
-        elif (known.host, known.port) != (old.host, old.port):
+        elif known.source != old:
             self.words.repoint(candidate, old)
         else:
             run(candidate, self.words.start)
@@ -191,3 +230,21 @@ class Switch:
                 "moved, and writes go on"
             )
             raise WorldFault(FailoverFault.NOT_CAUGHT_UP, message)
+
+
+def _not_promoted(old: Place, new: Place, source: Place) -> str:
+    """Of a candidate that follows somebody."""
+    if source == old:
+        return f"{new} was not promoted: start {old}, or promote {new} by hand"
+    return f"{new} was not promoted, and follows {source}: start {old}, or promote {new} by hand, unless {source} leads"
+
+
+def _unmarked(old: Place, new: Place, facts: NodeFacts) -> str:
+    """Of a candidate that follows nobody, while it does not say that this run has let it go."""
+    if facts.primary:
+        return f"{new} is the primary; {_must_follow(old, new)}"
+    return f"{new} follows nobody and takes no writes: look who was the last to take some, and let that one"
+
+
+def _must_follow(old: Place, new: Place) -> str:
+    return f"{old} must not take writes when it is back: set read_only = 1 there, and have it follow {new}"

@@ -27,7 +27,8 @@ class Words:
     does. `wait` waits for a position for so many seconds, and gives 0 once it is there.
 
     `change` points a replica, by options that begin with `option`; `repointed`, `following`: the one by which it then
-    replicates, as it did or as one that was a primary; `plain`: what a login without TLS needs besides.
+    replicates, as it did or as one that was a primary; `plain`: what a login without TLS needs besides. `longest`: of
+    the password that a replica may be told, in bytes.
 
     `mover`: privileges of who moves, `looker` of who only looks. `errant`: what a server has that another has not.
     """
@@ -46,6 +47,7 @@ class Words:
     repointed: str
     following: str
     plain: str
+    longest: int
     mover: tuple[str, ...]
     looker: tuple[str, ...]
     ask: Callable[[Connection[Any]], NodeFacts]
@@ -177,6 +179,7 @@ _KNOWN = {
         repointed="MASTER_USE_GTID = slave_pos",
         following="MASTER_USE_GTID = current_pos",
         plain="",
+        longest=96,
         mover=("REPLICATION SLAVE", "REPLICATION SLAVE ADMIN", "BINLOG MONITOR", "SLAVE MONITOR", "READ_ONLY ADMIN",
                "RELOAD"),
         looker=("BINLOG MONITOR", "SLAVE MONITOR"),
@@ -199,6 +202,7 @@ _KNOWN = {
         repointed="SOURCE_AUTO_POSITION = 1",
         following="SOURCE_AUTO_POSITION = 1",
         plain=", GET_SOURCE_PUBLIC_KEY = 1",  # a password goes by the source's own key where there is no TLS
+        longest=32,
         mover=("REPLICATION SLAVE", "REPLICATION CLIENT", "RELOAD", "REPLICATION_SLAVE_ADMIN",
                "SYSTEM_VARIABLES_ADMIN"),
         looker=("REPLICATION CLIENT",),
