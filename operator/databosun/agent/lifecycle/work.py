@@ -104,42 +104,44 @@ def work_on_rows(work: RuleWork) -> tuple[RuleState, Left]:
 def _pass(work: RuleWork, rows: RowWork) -> bool:
     """Delete or overwrite from the start of the table to its end. False where the limit of the run came first.
 
-    A chunk is closed when the first step of the next is done: its last keys are hashed meanwhile.
+    A chunk is closed while the server is at work on the next: its last keys are hashed by then. No more than these two
+    are open at once.
     """
-    open_: _Chunk | None = None
+    chunk: _Chunk | None = None
     try:
         while True:
-            if open_ is not None and work.room() < CHUNK_ROWS:  # it may not have used up what it was granted
-                _close(work, open_)
-                open_ = None
+            work.names.written()
+            if chunk is not None and work.room() < CHUNK_ROWS:  # it may not have used up what it was granted
+                _close(work, chunk)
+                chunk = None
             if (room := min(CHUNK_ROWS, work.room())) <= 0:
                 return False
             work.demand_same()
-            chunk = _Chunk(work.ledger.write(work.name, Event.GRANTED, rows=room), room, open_)
-            open_ = chunk
+            number, before = work.ledger.write(work.name, Event.GRANTED, rows=room), chunk
+            chunk = _Chunk(number, room)
+            if before is not None:
+                work.names.write(partial(_close, work, before))
             if _chunk(work, rows, chunk):
                 return True
     finally:
-        _close(work, open_)
+        try:
+            work.names.written()
+        finally:
+            _close(work, chunk)
 
 
 def _close(work: RuleWork, chunk: _Chunk | None) -> None:
-    """Write down what became of it, and first of the one before it."""
-    if chunk is None:
-        return
-    before, chunk.before = chunk.before, None
-    _close(work, before)
-    work.ledger.write(work.name, Event.DONE, gathered(chunk.names), of=chunk.number, **_done(work, chunk))
+    """Write down what became of it."""
+    if chunk is not None:
+        work.ledger.write(work.name, Event.DONE, gathered(chunk.names), of=chunk.number, **_done(work, chunk))
 
 
 @dataclass
 class _Chunk:
-    """What became of the rows that were granted. `uncertain`: of steps whose answers were lost; they may be done.
-    `before`: the one that is not closed yet."""
+    """What became of the rows that were granted. `uncertain`: of steps whose answers were lost; they may be done."""
 
     number: int
     granted: int
-    before: _Chunk | None = None
     done: int = 0
     names: list[Naming] = field(default_factory=list)
     children: dict[str, int] = field(default_factory=dict)
@@ -180,8 +182,6 @@ def _chunk(work: RuleWork, rows: RowWork, chunk: _Chunk) -> bool:
         for table, count in batch.children.items():
             chunk.children[table] = chunk.children.get(table, 0) + count
         work.ctx.progress.add(len(batch.keys))
-        before, chunk.before = chunk.before, None
-        _close(work, before)
     return False
 
 
