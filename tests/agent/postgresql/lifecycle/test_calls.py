@@ -197,12 +197,12 @@ def test_a_function_that_is_replaced_for_a_moment_takes_no_row(keeper: Keeper, m
     open_ones = keeper.sql("SELECT count(*) FROM orders WHERE status = 'open'")
     pick, times = PostgreSQLRows._pick, [0]
 
-    def for_a_moment(self: PostgreSQLRows, query: Any) -> Any:
+    def for_a_moment(self: PostgreSQLRows, *arguments: Any) -> Any:
         """Both what is picked and what is deleted then is by the other function; before the end it is back."""
         times[0] += 1
         if times[0] in (1, 3):
             keeper.sql(ANY)
-        return pick(self, query)
+        return pick(self, *arguments)
 
     keys = PostgreSQLRows._keys
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import LiteralString
 
 from psycopg import sql
@@ -145,29 +145,35 @@ def table_of(connection: Connection, name: str, held: Sequence[str] = ()) -> Tab
     if row is None:
         return None
     oid, tree = sql.Literal(number(row[0])), sql.Literal([int(one) for one in texts(row[5])])
-    primary, unique = _keys(connection, oid)
+    # One after the other without waiting for each: a look is taken before each chunk of rows.
+    with connection.pipeline():
+        keys, columns, foreign, references, triggers, partitioning, kin = (
+            connection.execute(sql.SQL(query).format(oid=oid, tree=tree, held=sql.Literal(list(held))))
+            for query in (_UNIQUE, _COLUMNS, _FOREIGN, _REFERENCES, _TRIGGERS, _PARTITIONING, _KIN)
+        )
+    primary, unique = _keys(keys.fetchall())
     return TableFact(
         name=f"{row[1]}.{row[2]}",
         kind="InheritanceParent" if row[6] else _KINDS.get(text_of(row[3]), text_of(row[3])),
         columns=[
             ColumnFact(name=str(n), type=str(t), not_null=bool(nn), generated=bool(g), time=bool(at))
-            for n, t, nn, g, at in _rows(connection, _COLUMNS, oid=oid)
+            for n, t, nn, g, at in columns.fetchall()
         ],
         primary_key=primary,
         unique=unique,
-        foreign_key_columns=sorted(texts(_rows(connection, _FOREIGN, oid=oid)[0][0])),
-        references=[_reference(one) for one in _rows(connection, _REFERENCES, tree=tree)],
-        triggers=[one for one in map(_trigger, _rows(connection, _TRIGGERS, tree=tree)) if one.events],
-        partitioning=_partitioning(connection, oid),
+        foreign_key_columns=sorted(texts(foreign.fetchall()[0][0])),
+        references=[_reference(one) for one in references.fetchall()],
+        triggers=[one for one in map(_trigger, triggers.fetchall()) if one.events],
+        partitioning=_partitioning(partitioning.fetchone()),
         row_security=bool(row[4]),
-        kin=[text_of(one) for (one,) in _rows(connection, _KIN, oid=oid, held=sql.Literal(list(held)))] if held else [],
+        kin=[text_of(one) for (one,) in kin.fetchall()],
     )
 
 
-def _keys(connection: Connection, oid: sql.Literal) -> tuple[list[str], list[list[str]]]:
+def _keys(rows: Iterable[Sequence[object]]) -> tuple[list[str], list[list[str]]]:
     primary: list[str] = []
     unique: list[list[str]] = []
-    for is_primary, columns in _rows(connection, _UNIQUE, oid=oid):
+    for is_primary, columns in rows:
         if is_primary:
             primary = texts(columns)
         elif columns:
@@ -196,8 +202,7 @@ def _trigger(row: Sequence[object]) -> TriggerFact:
     )
 
 
-def _partitioning(connection: Connection, oid: sql.Literal) -> PartitioningFact | None:
-    row = _row(connection, _PARTITIONING, oid=oid)
+def _partitioning(row: Sequence[object] | None) -> PartitioningFact | None:
     if row is None:
         return None
     return PartitioningFact(strategy=_STRATEGIES[text_of(row[0])], columns=texts(row[1]))

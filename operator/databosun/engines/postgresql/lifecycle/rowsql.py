@@ -11,6 +11,7 @@ from psycopg import sql
 from databosun.engines.lifecycle import Key
 from databosun.engines.postgresql.copying import json_lines
 from databosun.engines.postgresql.lifecycle.conditions import TRUE, Condition
+from databosun.engines.postgresql.lifecycle.keylists import KeyLists
 from databosun.engines.postgresql.lifecycle.masks import Mask
 from databosun.engines.postgresql.lifecycle.shapes import Position, Shape
 
@@ -19,6 +20,7 @@ Places = str
 
 LOCKED = sql.SQL("FOR UPDATE SKIP LOCKED")
 UNLOCKED = sql.SQL("")
+FIRST_PLACE = "(0,0)"  # no row lies there: they are numbered from 1
 _ROW = sql.Identifier("databosun_row")
 _ROUND = 2**32
 MOST_MEANWHILE = 2**24  # transactions of others during one statement
@@ -26,17 +28,30 @@ MOST_MEANWHILE = 2**24  # transactions of others during one statement
 
 @dataclass(frozen=True, slots=True)
 class RowSQL:
-    """Of one table and one condition."""
+    """Of one table and one condition. `until`: rows are walked as they lie, up to this block; None: by their walk.
+    `listed`: how the keys of those that are changed come back."""
 
     shape: Shape
     condition: Condition
+    until: int | None = None
+    listed: bool = True
+
+    @property
+    def keys(self) -> KeyLists:
+        """How statements return the keys of the rows that they change."""
+        return KeyLists(self.shape, self.condition.alias, listed=self.listed)
+
+    @property
+    def width(self) -> int:
+        """Of a position: the walk columns, or the place."""
+        return len(self.shape.walk) if self.until is None else 1
 
     def pick(
         self, rows: int, after: Position | None, lock: sql.Composable, more: Sequence[sql.Composable] = ()
     ) -> sql.Composed:
         """The next rows by the walk, in one row: how many, where they lie, the walk columns of the last one, and a list
         for whatever else is asked of each. A row of an answer for each of them would cost more than the work itself."""
-        width = len(self.shape.walk)
+        width = len(self.shape.walk) if self.until is None else 0
         lists = [sql.SQL("pg_catalog.json_agg({})").format(numbered(width + at)) for at in range(len(more))]
         return sql.SQL(
             "SELECT pg_catalog.count(*), pg_catalog.array_agg(databosun_place)::text, {said} FROM {picked}"
@@ -48,24 +63,26 @@ class RowSQL:
         self, rows: int, after: Position | None, lock: sql.Composable, more: Sequence[sql.Composable] = ()
     ) -> sql.Composed:
         """A table of the next rows by the walk: where each lies, its walk columns, and whatever else is asked of it."""
-        walk = self._columns(self.shape.walk)
-        asked = [self.text_of(name) for name in self.shape.walk] + list(more)
+        asked = [*(self.texts_of(self.shape.walk) if self.until is None else ()), *more]
+        behind, order = self._by_place(after) if self.until is not None else self._by_walk(after)
         return sql.SQL(
-            "(SELECT {alias}.ctid AS databosun_place, {asked} FROM ONLY {table} AS {alias} WHERE {condition}{after} "
-            "ORDER BY {walk} LIMIT {rows} {lock}) AS databosun_picked"
+            "(SELECT {alias}.ctid AS databosun_place{asked} FROM ONLY {table} AS {alias} WHERE {condition}{behind}"
+            "{order} LIMIT {rows} {lock}) AS databosun_picked"
         ).format(
             alias=self.condition.alias,
-            asked=sql.SQL(", ").join(sql.SQL("{} AS {}").format(one, numbered(at)) for at, one in enumerate(asked)),
+            asked=sql.SQL("").join(sql.SQL(", {} AS {}").format(one, numbered(at)) for at, one in enumerate(asked)),
             table=self.shape.identifier,
             condition=self.condition.all,
-            after=sql.SQL("") if after is None else self._behind(walk, after),
-            walk=walk,
+            behind=behind,
+            order=order,
             rows=sql.Literal(rows),
             lock=lock,
         )
 
     def last_position(self) -> list[sql.Composed]:
-        """The walk columns of the last of them."""
+        """The walk columns of the last of them, or where it lies."""
+        if self.until is not None:
+            return [sql.SQL("pg_catalog.max(databosun_place)::text").format()]
         last = sql.SQL("(pg_catalog.array_agg({}))[pg_catalog.count(*)]")
         return [last.format(numbered(at)) for at in range(len(self.shape.walk))]
 
@@ -86,6 +103,13 @@ class RowSQL:
         name = sql.Literal(self.shape.full_name)
         return sql.SQL("pg_catalog.pg_relation_filenode({}::pg_catalog.regclass)::int8").format(name)
 
+    def blocks(self) -> sql.Composed:
+        """How many there are to lie in."""
+        name = sql.Literal(self.shape.full_name)
+        return sql.SQL(
+            "SELECT pg_catalog.pg_relation_size({}::regclass) / pg_catalog.current_setting('block_size')::int8"
+        ).format(name)
+
     def root(self, places: Places) -> sql.Composed:
         """The rows themselves."""
         return sql.SQL("SELECT * FROM ONLY {} WHERE ctid = ANY ({}::tid[])").format(
@@ -105,8 +129,9 @@ class RowSQL:
         )
 
     def delete(self, places: Places, *, asked: bool = False) -> sql.Composed:
-        """Delete rows that are locked, as far as the condition holds still. `asked`: it was asked since."""
-        return sql.SQL(
+        """Delete rows that are locked, as far as the condition holds still. `asked`: it was asked since. Returns
+        their keys."""
+        change = sql.SQL(
             "DELETE FROM ONLY {table} AS {alias} WHERE {alias}.ctid = ANY ({places}::tid[]) AND {condition} "
             "RETURNING {key}"
         ).format(
@@ -114,8 +139,9 @@ class RowSQL:
             alias=self.condition.alias,
             places=sql.Literal(places),
             condition=TRUE if asked else self.condition.all,
-            key=sql.SQL(", ").join(self.texts_of(self.shape.key)),
+            key=self.keys.values,
         )
+        return self.keys.of(change)
 
     def overwrite(
         self,
@@ -125,7 +151,7 @@ class RowSQL:
         mark: tuple[str, str] | None,
     ) -> sql.Composed:
         """Overwrite rows that are locked. `hashes`: one list for each mask without an expression, in the order of the
-        places. `mark`: the column that says so, and the instant."""
+        places. `mark`: the column that says so, and the instant. Returns their keys."""
         sets = [
             sql.SQL("{} = {}").format(sql.Identifier(one.column), one.expression) for one in masks if one.expression
         ]
@@ -137,7 +163,7 @@ class RowSQL:
             sets.append(sql.SQL("{} = {}").format(sql.Identifier(name), new))
         if mark is not None:
             sets.append(sql.SQL("{} = {}::timestamptz").format(sql.Identifier(mark[0]), sql.Literal(mark[1])))
-        return sql.SQL(
+        change = sql.SQL(
             "UPDATE ONLY {table} AS {alias} SET {sets} "
             "FROM ROWS FROM ({arrays}) AS databosun_new (databosun_place{names}) "
             "WHERE {alias}.ctid = databosun_new.databosun_place AND {condition} RETURNING {key}"
@@ -148,8 +174,9 @@ class RowSQL:
             arrays=sql.SQL(", ").join(arrays),
             names=sql.SQL("").join(sql.SQL(", {}").format(numbered(at)) for at in range(len(hashed))),
             condition=self.condition.all,
-            key=sql.SQL(", ").join(self.texts_of(self.shape.key)),
+            key=self.keys.values,
         )
+        return self.keys.of(change)
 
     def unchanged(self, places: Places, versions: Collection[str], file: int) -> sql.Composed:
         """Lock the rows that lie where they were captured and are still as they were, and say where they lie."""
@@ -212,6 +239,19 @@ class RowSQL:
         return sql.SQL("FROM ONLY {} AS {} WHERE {}.ctid = ANY ({}::tid[])").format(
             self.shape.identifier, alias, alias, sql.Literal(places)
         )
+
+    def _by_place(self, after: Position | None) -> tuple[sql.Composable, sql.Composable]:
+        """What lies behind a place. The server reads it in that order by itself, and would only sort it once more."""
+        begin, end = after[0] if after is not None else FIRST_PLACE, f"({self.until},0)"
+        behind = sql.SQL(" AND {alias}.ctid > {begin}::tid AND {alias}.ctid < {end}::tid").format(
+            alias=self.condition.alias, begin=sql.Literal(begin), end=sql.Literal(end)
+        )
+        return behind, sql.SQL("")
+
+    def _by_walk(self, after: Position | None) -> tuple[sql.Composable, sql.Composable]:
+        walk = self._columns(self.shape.walk)
+        behind = self._behind(walk, after) if after is not None else sql.SQL("")
+        return behind, sql.SQL(" ORDER BY {}").format(walk)
 
     def _behind(self, walk: sql.Composable, after: Position) -> sql.Composed:
         values = sql.SQL(", ").join(

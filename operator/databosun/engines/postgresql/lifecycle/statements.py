@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -60,6 +60,12 @@ def one(connection: Connection, query: sql.Composable) -> tuple[object, ...]:
     """The one row of a query."""
     row = connection.execute(sql.Composed([query])).fetchone()
     return row if row is not None else ()
+
+
+def locally(settings: Mapping[str, str]) -> sql.Composed:
+    """Set these until the transaction ends."""
+    each = sql.SQL("pg_catalog.set_config({}, {}, true)")
+    return sql.SQL("SELECT {}").format(sql.SQL(", ").join(each.format(*pair) for pair in settings.items()))
 
 
 def number(value: object) -> int:

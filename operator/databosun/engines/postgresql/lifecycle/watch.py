@@ -56,7 +56,8 @@ def watch_of(
 
 
 class Watch:
-    """Of one rule. `definitions`: reads what it stands on anew; `calls`: whether functions and views may be called."""
+    """Of one rule. `definitions`: reads what it stands on anew; `calls`: whether functions and views may be called.
+    `fires`: whether triggers or rewrite rules do."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Watch:
         self._table = table
         self._children = sorted({child.table.name for child in step.children if child.table.kind != UNKNOWN})
         self._children_go = any(child.goes for child in step.children)
-        self._fires = step.table is not None and bool(step.table.triggers)
+        self.fires = step.table is not None and bool(step.table.triggers)
         self._definitions = definitions
         self._calls = calls
         self._known = definitions()
@@ -80,7 +81,7 @@ class Watch:
     @property
     def plain(self) -> bool:
         """Whether nothing goes along with a row, nothing fires, and nothing of people's own is called."""
-        return not (self._children_go or self._fires or self._known.calls)
+        return not (self._children_go or self.fires or self._known.calls)
 
     def begin(self, leaf: str) -> None:
         """At the start of a step on one table, `schema.table`. SafetyStop(PlanChanged) where it is another by now."""
