@@ -153,7 +153,7 @@ async def test_what_a_stuck_backup_stands_on_and_what_stands_on_it_rest_with_it(
         other[name] = (await rig.get("BackupStorage", name))["metadata"]["uid"]
     for name, on, lies in (("seed-0", None, "below"), ("seed-1", "seed-0", None), ("seed-2", "seed-1", "above")):
         if lies is not None:
-            await rig.edit("Backup", name, lambda body, at=lies: _lies(body, at, other[at]))
+            await rig.edit("Backup", name, lambda body, at=lies: _lies(body, other[at]))
         if on is not None:
             body = await rig.get("Backup", name)
             status = {"parent": on, "base": "seed-0", "type": "Incremental", "chainLength": int(name[-1])}
@@ -168,9 +168,8 @@ async def test_what_a_stuck_backup_stands_on_and_what_stands_on_it_rest_with_it(
     assert await phases(rig) == ["Succeeded"] * 2
 
 
-def _lies(body: Object, name: str, uid: str) -> None:
-    body["spec"]["storageRef"] = {"name": name}
-    body["metadata"]["labels"][LABEL_STORAGE_UID] = uid
+def _lies(body: Object, storage_uid: str) -> None:
+    body["metadata"]["labels"][LABEL_STORAGE_UID] = storage_uid
 
 
 async def test_a_hold_that_cannot_be_taken_off_keeps_no_other_from_the_bucket(rig: Rig) -> None:
