@@ -20,7 +20,8 @@ from databosun.domain.lifecycleguards import verdicts
 from databosun.domain.lifecycleorder import order_of
 from databosun.domain.lifecycleview import done, looked, planned_rules, processed_by, rule_results
 from databosun.domain.whereabouts import Whereabouts
-from databosun.engines.lifecycle import LifecycleScope, demand_held
+from databosun.engines.holding import demand_held
+from databosun.engines.lifecycle import LifecycleScope
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = 86400
