@@ -26,6 +26,8 @@ pytestmark = pytest.mark.servers
 ROWS = 200_000
 KILLS = 20
 BRIEF = Kills(0, KILLS, 0.9, {"rows": 200, "target_milliseconds": 20, "pause_milliseconds": 2})
+# So few rows would be gone before the first kill.
+SLOW = {"rows": 200, "target_milliseconds": 2, "pause_milliseconds": 100}
 
 
 @pytest.fixture
@@ -84,8 +86,8 @@ def test_deletes_and_limits_stand_across_kills(
     approved = keeper.look(asked).plan_hash
     keeper.runs += 1
     before = keeper.ids()
-    ran, met = run_with_kills(agents, keeper, replace(BRIEF, seed=5), asked, approved=approved)
-    assert met > 0
+    ran, met = run_with_kills(agents, keeper, replace(BRIEF, seed=5, batch=SLOW), asked, approved=approved)
+    assert met > 0, "the run was over before it was killed"
     assert ran.summary.outcome is Outcome.SUCCEEDED, ran.output[-3000:]
     gone = before - keeper.ids()
     assert 0 < len(gone) <= 40_000
