@@ -37,7 +37,7 @@ from support.paired import table, take_turns
 pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = int(os.environ.get("BENCH_DOCUMENTS", "170000"))
+DOCUMENTS = int(os.environ.get("BENCH_DOCUMENTS", "185000"))
 BYTES = int(os.environ.get("BENCH_BYTES", "3000"))  # of a document, about
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'tests'}"}
