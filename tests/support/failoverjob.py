@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,6 +44,15 @@ from support.agentrun import Workplace
 from support.waiting import eventually
 
 RUN = "5f7c0b1e"
+REJOIN_SECONDS = 180.0
+"""On a busy machine it takes a minute; who tests the limit gives one of its own."""
+
+
+class Way(StrEnum):
+    """Of a primary."""
+
+    THERE = "there"
+    BACK = "back"
 
 
 class Followed(io.StringIO):
@@ -85,7 +95,7 @@ class FailoverJob:
         probe = ProbeOrder(writes_per_second=more.pop("rate", 20.0), clients=more.pop("clients", 4), paths=paths)
         given: dict[str, Any] = {
             "id": "test-1", "uid": self.uid, "step": step, "mode": self.mode, "provider": self.provider, "plan": plan,
-            "fault": self.fault, "failback": self.failback, "probe": probe, "rejoin_seconds": 60.0, **more,
+            "fault": self.fault, "failback": self.failback, "probe": probe, "rejoin_seconds": REJOIN_SECONDS, **more,
         }  # fmt: skip
         deadline = datetime.now(UTC) + timedelta(minutes=5)
         answer = self.place.paths.answer
@@ -94,8 +104,9 @@ class FailoverJob:
         ran = self.place.run(FailoverTask(**given), out=out, database=self.database, deadline=deadline)
         return ran.result
 
-    def start(self, plan: FailoverPlan, *, waits: bool = False) -> subprocess.Popen[bytes]:
-        """The switch, in a process of its own that may be killed. `waits`: with its order, until `go`."""
+    def start(self, plan: FailoverPlan, *, waits: Way | None = None) -> subprocess.Popen[bytes]:
+        """The switch, in a process of its own that may be killed. `waits`: with its order, there or back, until `go`,
+        while clients write."""
         given = {
             "id": "test-1",
             "uid": self.uid,
@@ -103,14 +114,19 @@ class FailoverJob:
             "mode": self.mode,
             "provider": self.provider,
         }
-        more = {"plan": plan, "rejoin_seconds": 60.0, "failback": self.failback}
+        more = {"plan": plan, "rejoin_seconds": REJOIN_SECONDS, "failback": self.failback}
         task = FailoverTask.model_validate({**given, **more})
         self.place.write(self.place.request(task, database=self.database))
         root = Path(__file__).resolve().parents[2]
         environment = {**os.environ, "PYTHONPATH": f"{root / 'operator'}:{root / 'tests'}"}
-        argv = [sys.executable, "-m", "support.failoverjob", str(self.place.root), *(["waits"] if waits else [])]
+        argv = [sys.executable, "-m", "support.failoverjob", str(self.place.root), *([waits] if waits else [])]
         with (self.place.root / "log").open("wb") as log:
             return subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the one that was started waits."""
+        return (self.place.root / _WAITS).exists()
 
     def go(self) -> None:
         """Let the one that was started and waits give its order."""
@@ -157,27 +173,31 @@ class FailoverJob:
         return path
 
 
-_GO = "go"
+_GO, _WAITS = "go", "waits"
 _begin_writing = Drive._begin_writing
 
 
-def once_clients_write(do: Callable[[], object]) -> Callable[[Drive], None]:
+def once_clients_write(do: Callable[[], object], way: Way = Way.THERE) -> Callable[[Drive], None]:
     """Instead of `Drive._begin_writing`: this is done before anything is ordered, however long it takes."""
 
     def begin(drive: Drive) -> None:
         _begin_writing(drive)
-        do()
+        if (drive.found.former is None) == (way is Way.THERE):
+            do()
 
     return begin
 
 
-def _main(root: Path, *, waits: bool) -> NoReturn:
+def _main(root: Path, way: Way | None) -> NoReturn:
+    def wait() -> None:
+        (root / _WAITS).touch()
+        eventually("it may go on", (root / _GO).exists)
+
     drive.BASELINE_SECONDS = 1.0
-    if waits:
-        wait = once_clients_write(lambda: eventually("it may go on", (root / _GO).exists))
-        Drive._begin_writing = wait  # type: ignore[method-assign]
+    if way is not None:
+        Drive._begin_writing = once_clients_write(wait, way)  # type: ignore[method-assign]
     agent.leave(agent.run(Workplace(root).paths, sys.stdout))
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), waits="waits" in sys.argv[2:])
+    _main(Path(sys.argv[1]), Way(sys.argv[2]) if sys.argv[2:] else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -142,10 +142,16 @@ class MariaFailoverYard:
         for node in self.nodes[1:]:
             self.nodes[0].wait_for(node)
 
-    def prepared(self) -> bool:
-        """Whether the table of the clients is at every node."""
-        there = f"SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = 'writes_{RUN}'"
-        return all(node.sql(there) for node in self.nodes)
+    @contextmanager
+    def stuck(self, replica: int, *, primary: int = 0) -> Iterator[None]:
+        """A replica receives all, and lacks a row that it can apply only afterwards, whatever clients write."""
+        origin, other = self.nodes[primary], self.nodes[replica]
+        origin.sql("CREATE DATABASE IF NOT EXISTS held;\nCREATE TABLE IF NOT EXISTS held.here (i INT)")
+        origin.wait_for(other)
+        with closing(other.connect()) as holding, holding.cursor() as cursor:
+            cursor.execute("LOCK TABLES held.here WRITE")
+            origin.sql("INSERT INTO held.here VALUES (1)")
+            yield
 
     def rows(self, number: int) -> set[tuple[int, int]]:
         """What clients have written, as a node has it."""

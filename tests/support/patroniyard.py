@@ -228,6 +228,17 @@ class PatroniYard:
         self._order("PATCH", "/config", more)
         eventually("every member has heard", lambda: all(_holds(node.said("/config"), more) for node in self.nodes))
 
+    @contextmanager
+    def synchronous(self) -> Iterator[None]:
+        """What is acknowledged meanwhile is at the replica that would be promoted, too, however starved a sender is."""
+        self.configure(synchronous_mode=True)
+        waited = "SELECT FROM pg_stat_replication WHERE sync_state = 'sync'"
+        eventually("one is waited for", lambda: len(self.leader.sql(waited)) == 1)
+        try:
+            yield
+        finally:
+            self.configure(synchronous_mode=None)
+
     def hand_over(self, leader: str, candidate: str) -> None:
         """Have Patroni do so; returns when it has."""
         self._order("POST", "/switchover", {"leader": leader, "candidate": candidate}, seconds=60)

@@ -12,8 +12,8 @@ from databosun.agent.tasks import failover as task
 from databosun.api.failover import FailbackWhen, FailoverPlan, FailoverResult, FailoverStep, FailoverVerdict
 from databosun.domain.failoverplan import way_back
 from databosun.domain.ledger import Fate
-from support.failoverjob import RUN, FailoverJob
-from support.mariafailover import SCHEMA, MariaFailoverYard
+from support.failoverjob import RUN, FailoverJob, Way
+from support.mariafailover import MariaFailoverYard
 from support.redisserver import Server
 from support.sentinelyard import SentinelYard
 from support.waiting import eventually
@@ -66,19 +66,18 @@ def test_an_agent_that_is_killed_while_writes_are_stopped_on_the_way_back_leaves
 ) -> None:
     job = and_back(maria.job(tmp_path))
     plan = job.plan()
-    agent = job.start(plan)
+    agent = job.start(plan, waits=Way.BACK)
     log = job.place.root / "log"
-    eventually("it is on the way back", lambda: "FailbackWritesBegan" in log.read_text() or agent.poll() is not None)
+    eventually("it is on the way back", lambda: job.waits or agent.poll() is not None, seconds=180)
     assert agent.poll() is None, log.read_text()
-    primary, holding = maria.nodes[1], maria.nodes[0].connect()
-    with holding.cursor() as cursor:  # who is to be primary again replicates, and cannot catch up
-        cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE")
-    states = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE {maria.stopped}"
-    eventually("writes are stopped", lambda: bool(primary.sql(states)) or agent.poll() is not None)
-    assert agent.poll() is None, log.read_text()
-    agent.kill()
-    agent.wait()
-    holding.close()
+    primary = maria.nodes[1]
+    with maria.stuck(0, primary=1):
+        job.go()
+        states = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE {maria.stopped}"
+        eventually("writes are stopped", lambda: bool(primary.sql(states)) or agent.poll() is not None)
+        assert agent.poll() is None, log.read_text()
+        agent.kill()
+        agent.wait()
     found = job.run(FailoverStep.SETTLE, plan).failover
     assert found
     assert (found.verdict, found.settled) == (FailoverVerdict.INCONCLUSIVE, True), found

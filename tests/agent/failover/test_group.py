@@ -12,6 +12,7 @@ import pytest
 
 from databosun.api.failover import ActAnswer, ActAsked, FailoverMode, FailoverResult, FailoverStep, FailoverVerdict
 from databosun.engines.mysql.failover import group as provider_of_groups
+from support.failoverjob import Way
 from support.mariafailover import MOVER, SCHEMA
 from support.mysqlgroup import ROLE, MySQLGroup
 from support.mysqlserver import mysql_bin
@@ -156,8 +157,8 @@ def test_an_agent_that_is_killed_while_the_group_hands_over_leaves_one_that_take
     """The group goes on by itself, and settling waits for that."""
     job, old = group.job(tmp_path), group.leader
     plan = job.plan()
-    agent = job.start(plan, waits=True)
-    eventually("clients have a table", group.prepared)
+    agent = job.start(plan, waits=Way.THERE)
+    eventually("clients write", lambda: job.waits or agent.poll() is not None)
     primary = group.nodes[old]
     busy = primary.connect()
     busy.begin()  # short of what is a long one; the group waits for it

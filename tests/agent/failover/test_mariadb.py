@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from databosun.engines.mysql.failover.facts import Place
 from databosun.engines.mysql.failover.nodes import Nodes
 from databosun.engines.mysql.failover.words import run
 from databosun.engines.registry import load_writers
-from support.failoverjob import RUN, once_clients_write
+from support.failoverjob import Way, once_clients_write
 from support.mariafailover import MOVER, PROBE, PROBE_PASSWORD, SCHEMA, MariaFailoverYard
 from support.waiting import eventually
 
@@ -166,8 +166,8 @@ def test_a_candidate_that_cannot_catch_up_is_not_promoted_and_writes_go_on(
     monkeypatch.setattr("databosun.engines.mysql.failover.switch.CATCH_UP_SECONDS", 1)
     job = replicated.job(tmp_path)
     plan = job.plan()
-    with closing(replicated.nodes[1].connect()) as holding, holding.cursor() as cursor:
-        hold = once_clients_write(lambda: cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE"))
+    with ExitStack() as over:
+        hold = once_clients_write(lambda: over.enter_context(replicated.stuck(1)))
         monkeypatch.setattr(Drive, "_begin_writing", hold)
         found = job.switch(plan)
     assert (found.verdict, found.reason, found.settled) == (FailoverVerdict.FAILED, "SwitchFailed", True), found
@@ -184,18 +184,16 @@ def test_an_agent_that_is_killed_while_writes_are_stopped_leaves_a_primary_that_
 ) -> None:
     job = replicated.job(tmp_path)
     plan = job.plan()
-    agent = job.start(plan, waits=True)
-    eventually("clients have a table", replicated.prepared)
-    primary, holding = replicated.nodes[0], replicated.nodes[1].connect()
-    with holding.cursor() as cursor:  # the candidate replicates, and cannot catch up
-        cursor.execute(f"LOCK TABLES {SCHEMA}.writes_{RUN} WRITE")
-    job.go()
-    states = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE {replicated.stopped}"
-    eventually("writes are stopped", lambda: bool(primary.sql(states)) or agent.poll() is not None)
-    assert agent.poll() is None
-    agent.kill()
-    agent.wait()
-    holding.close()
+    agent = job.start(plan, waits=Way.THERE)
+    eventually("clients write", lambda: job.waits or agent.poll() is not None)
+    primary = replicated.nodes[0]
+    with replicated.stuck(1):
+        job.go()
+        states = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE {replicated.stopped}"
+        eventually("writes are stopped", lambda: bool(primary.sql(states)) or agent.poll() is not None)
+        assert agent.poll() is None
+        agent.kill()
+        agent.wait()
     primary.sql("CREATE DATABASE written")  # the lock went with its session
     found = job.run(FailoverStep.SETTLE, plan).failover
     assert found
