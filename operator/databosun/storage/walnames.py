@@ -9,6 +9,10 @@ from databosun.storage.names import whole
 
 _TIMELINE = re.compile(r"[0-9A-F]{8}")
 _HOUR = re.compile(r"[0-9]{8}T[0-9]{2}")
+_BESIDE = re.compile(
+    rf"log\.json|gaps/[0-9A-F]{{8}}-[0-9A-F]{{16}}-[0-9A-F]{{16}}\.json|times/{_TIMELINE.pattern}/{_HOUR.pattern}\.json"
+    rf"|({_TIMELINE.pattern})/\1\.history"
+)
 _WAL = re.compile(r"([0-9A-F]{24})(?:\.(partial|last)\.([0-9A-F]{16})(?:-([0-9A-F]{16}))?)?\.zst(\.age)?")
 
 
@@ -89,3 +93,8 @@ def parse_wal(key: str) -> WalFile | None:
 def parse_timeline_folder(name: str) -> int | None:
     """The timeline whose folder has that name; None where it is another folder."""
     return int(name, 16) if _TIMELINE.fullmatch(name) and int(name, 16) else None
+
+
+def is_beside(folder: WalFolder, key: str) -> bool:
+    """Whether an object of a log is one of those that stand beside the segments, and hold no row of anybody."""
+    return _BESIDE.fullmatch(key.removeprefix(f"{folder.root}/")) is not None

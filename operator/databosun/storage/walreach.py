@@ -7,7 +7,7 @@ from datetime import datetime
 from databosun.domain.errors import SafetyStop
 from databosun.domain.wal import History, parse_lsn
 from databosun.storage.port import ObjectMissing, ObjectStore
-from databosun.storage.walnames import WalFolder, parse_timeline_folder
+from databosun.storage.walnames import WalFolder, is_beside
 from databosun.storage.walog import StoredSegment, read_description, read_history, segment_of
 from databosun.storage.waltimes import hours_of, read_pairs
 
@@ -15,33 +15,29 @@ UNKNOWN = "an instant that nothing there tells"
 
 
 def reaches_back(store: ObjectStore, folder: WalFolder, until: datetime) -> str | None:
-    """Since when there is log, in words, where that is `until` or before, or not known; None where all is later."""
-    timelines = sorted(filter(None, map(parse_timeline_folder, store.folders(folder.root))))
-    if not timelines:
-        return None
-    try:
-        size = read_description(store, folder).segment_bytes
-    except (ObjectMissing, SafetyStop):
-        return UNKNOWN
-    for timeline in timelines:
-        first = _first(store, folder, size, timeline)
-        if first is None:
+    """Since when there is log, in words, where that is `until` or before, or not known; None where all is later. What
+    has a name that no object of a log has may hold anything."""
+    size: int | None = None
+    firsts: dict[int, StoredSegment] = {}
+    for one in store.list(folder.root):
+        if is_beside(folder, one.key):
             continue
+        try:
+            size = size or read_description(store, folder).segment_bytes
+        except (ObjectMissing, SafetyStop):
+            return UNKNOWN
+        segment = segment_of(one, size)
+        if segment is None or one.key.rpartition("/")[0] != folder.timeline(segment.timeline):
+            return f"{UNKNOWN} ({one.key} is nothing that belongs to a log)"
+        known = firsts.get(segment.timeline)
+        if known is None or segment.start < known.start:
+            firsts[segment.timeline] = segment
+    for timeline, first in sorted(firsts.items()):
         since = _begins_after(store, folder, first)
         if since is None or since <= until:
             told = since.strftime("%Y-%m-%dT%H:%M:%SZ") if since is not None else UNKNOWN
             return f"{told} (timeline {timeline})"
     return None
-
-
-def _first(store: ObjectStore, folder: WalFolder, size: int, timeline: int) -> StoredSegment | None:
-    """The oldest object with log of a timeline."""
-    found: StoredSegment | None = None
-    for one in store.list(folder.timeline(timeline)):
-        segment = segment_of(one, size)
-        if segment is not None and (found is None or segment.start < found.start):
-            found = segment
-    return found
 
 
 def _begins_after(store: ObjectStore, folder: WalFolder, first: StoredSegment) -> datetime | None:

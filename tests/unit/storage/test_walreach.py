@@ -88,3 +88,34 @@ def test_what_is_missing_or_damaged_tells_nothing(store: VolumeStore, name: str)
     if name == "pairs":
         store.put(FOLDER.hour(1, f"{NOON + HOUR:%Y%m%dT%H}"), b"rows")
     assert "an instant that nothing there tells" in (reaches_back(store, FOLDER, NOON) or "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "copy.tar",
+        "log.json.old",
+        "00000001/000000010000000000000008.gz",
+        "00000001/000000020000000000000008.zst",
+        "00000001/00000002.history",
+        "00000001/old/000000010000000000000008.zst",
+        "old/000000010000000000000008.zst",
+        "times/00000001/20260301T13.json.1",
+    ],
+)
+def test_what_has_no_name_of_a_log_may_hold_anything(store: VolumeStore, name: str) -> None:
+    segments(store, 1, 8)
+    pairs(store, 1, (NOON + HOUR, 8))
+    store.put(FOLDER.history(1), b"")
+    store.put(FOLDER.gap(1, 4 * MIB, 8 * MIB), b"{}")
+    assert reaches_back(store, FOLDER, NOON) is None
+    store.put(f"{FOLDER.root}/{name}", b"1234")
+    told = f"an instant that nothing there tells ({FOLDER.root}/{name} is nothing that belongs to a log)"
+    assert reaches_back(store, FOLDER, NOON) == told
+
+
+def test_something_without_a_description_may_be_anything(store: VolumeStore) -> None:
+    store.delete([FOLDER.description])
+    assert reaches_back(store, FOLDER, NOON) is None
+    store.put(f"{FOLDER.root}/copy.tar", b"1234")
+    assert reaches_back(store, FOLDER, NOON) == "an instant that nothing there tells"
