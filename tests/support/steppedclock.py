@@ -47,3 +47,29 @@ class SteppedClock:
         self._monotonic += span.total_seconds()
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
+
+
+class Sleepers(SteppedClock):
+    """Knows who sleeps by it, so that a test steps on only when all have done what they woke for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._until: list[float] = []
+        self._turned = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        """The same."""
+        until = self.monotonic() + seconds
+        self._until.append(until)
+        self._turned.set()
+        try:
+            await super().sleep(seconds)
+        finally:
+            self._until.remove(until)
+            self._turned.set()
+
+    async def asleep(self, number: int) -> None:
+        """Return once so many sleep, and none of them is due."""
+        while len(self._until) != number or min(self._until) <= self.monotonic():
+            self._turned.clear()
+            await self._turned.wait()
