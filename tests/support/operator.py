@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,8 @@ from support.steppedclock import SteppedClock
 
 MEMORY_START = datetime(2026, 3, 1, 0, 2, tzinfo=UTC)
 BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in (*OWN_KINDS, JOBS, PODS, DEPLOYMENTS)}
+COLLECTED_WITHIN = 300.0
+"""Seconds; the cluster's garbage collector stands still while it learns of kinds that came or went."""
 
 
 class Rig:
@@ -170,11 +173,19 @@ class Rig:
         """Let agents and operator work until nothing moves, without any time passing."""
         moved = True
         while moved:
-            seen = await self.everything()
+            seen = await self._collected()
             moved = await process.watch(seen)
             moved = await self.agents.step(seen) or moved
             if not moved:
                 moved = await process.refresh()
+
+    async def _collected(self) -> dict[At, Object]:
+        """Everything, once the garbage collector has seen to what lost its owner: hours of a test are moments to it."""
+        limit = time.monotonic() + COLLECTED_WITHIN
+        while left := _ownerless(seen := await self.everything()):
+            assert time.monotonic() < limit, f"not collected within {COLLECTED_WITHIN:.0f} s: {left}"
+            await asyncio.sleep(0.02)
+        return seen
 
     async def wait(self, process: Process | Pair, span: timedelta) -> None:
         """Let time pass; who is due is woken."""
@@ -184,3 +195,15 @@ class Rig:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         await process.settle()
+
+
+def _ownerless(seen: Mapping[At, Object]) -> list[str]:
+    """What only lost owners had, and nobody is deleting yet."""
+    uids = {uid for _, _, uid in seen}
+    return [
+        f"{kind} {name}"
+        for (kind, name, _), body in seen.items()
+        if "deletionTimestamp" not in body["metadata"]
+        and (owners := body["metadata"].get("ownerReferences"))
+        and all(owner["kind"] in BY_KIND and owner["uid"] not in uids for owner in owners)
+    ]

@@ -120,7 +120,7 @@ class Process:
             return
         settled = asyncio.ensure_future(self.wired.queue.settled())
         try:
-            await asyncio.wait({settled, self._work}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+            await asyncio.wait({settled, self._work}, return_when=asyncio.FIRST_COMPLETED, timeout=300)
             assert self._work.done() or settled.done(), "the queue does not come to rest"
         finally:
             settled.cancel()
