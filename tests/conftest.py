@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
-from typing import Any, TextIO
+from http.client import CONFLICT
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from kubernetes import config
-from kubernetes.client import CoreV1Api, V1Namespace, V1ObjectMeta
+from kubernetes.client import ApiException, CoreV1Api, V1Namespace, V1ObjectMeta, V1ServiceAccount
 
 from databosun.api.v1alpha1.crd import crds_yaml
 from support.cluster import Cluster, find_cluster
+from support.servedkinds import served
 
 # How long an example takes says nothing about the code on a busy machine.
 settings.register_profile("databosun", deadline=None)
 settings.load_profile("databosun")
 
-KIND = "customresourcedefinition.apiextensions.k8s.io"
 CRDS = {name.removesuffix(".yaml"): text for name, text in crds_yaml().items()}
 
 
@@ -32,37 +32,18 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def kinds(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Iterator[Cluster]:
-    """The cluster with today's CRDs, established. Those that were not there before go with the last worker's tests."""
-    names, folder = list(CRDS), tmp_path_factory.getbasetemp().parent
-    with (folder / f"kinds-{testrun_uid}").open("a+") as added, (folder / f"users-{testrun_uid}").open("a") as users:
-        with locked(added):
-            added.seek(0)
-            if not (new := added.read().split()):
-                before = cluster.kubectl("get", "crd", "-o", "name").stdout.replace(f"{KIND}/", "").split()
-                new = [name for name in names if name not in before]
-                print(*new, file=added, flush=True)
-            manifests = "---\n".join(CRDS.values())
-            cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=manifests)
-            cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", *names)
-            cluster.kubectl("get", ",".join(names), "-o", "name")  # established is not yet served: wait for that
-            flock(users, LOCK_SH)
+def run_folder(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Path:
+    """A folder that all workers of this run share, and no other run."""
+    folder = tmp_path_factory.getbasetemp().parent / f"run-{testrun_uid}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kinds(cluster: Cluster, run_folder: Path) -> Iterator[Cluster]:
+    """The cluster with today's CRDs, served. Those that were not there before go with the last worker's tests."""
+    with served(cluster, list(CRDS), "---\n".join(CRDS.values()), run_folder / "kinds") as cluster:
         yield cluster
-        with locked(added), suppress(BlockingIOError):  # raised where another worker tests on
-            flock(users, LOCK_EX | LOCK_NB)
-            added.truncate(0)
-            if new:
-                cluster.kubectl("delete", "crd", "--timeout=120s", *new)
-
-
-@contextmanager
-def locked(file: TextIO) -> Iterator[None]:
-    """Alone among the workers that hold this file."""
-    flock(file, LOCK_EX)
-    try:
-        yield
-    finally:
-        flock(file, LOCK_UN)
 
 
 @pytest.fixture(scope="session")
@@ -79,11 +60,21 @@ def new_namespace(namespaces: CoreV1Api) -> Iterator[Callable[[], str]]:
     def make() -> str:
         made.append(f"test-{uuid.uuid4().hex[:12]}")
         namespaces.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=made[-1])))
+        _give_account(namespaces, made[-1])
         return made[-1]
 
     yield make
     for name in made:
         namespaces.delete_namespace(name)
+
+
+def _give_account(api: CoreV1Api, namespace: str) -> None:
+    """The account that pods need to be let in, which a controller of the cluster makes when it comes to it."""
+    try:
+        api.create_namespaced_service_account(namespace, V1ServiceAccount(metadata=V1ObjectMeta(name="default")))
+    except ApiException as error:
+        if error.status != CONFLICT:
+            raise
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,21 +13,18 @@ from support.failoveracts import answer, begin_cnpg, member
 from support.operator import Rig
 from support.operatordriver import Driver
 from support.pgserver import ROOT
+from support.servedkinds import served
 
 pytestmark = pytest.mark.api
 
-CRD = str(ROOT / "tests/support/crds/cloudnative-pg.yaml")
+CRD = ROOT / "tests/support/crds/cloudnative-pg.yaml"
 
 
 @pytest.fixture
-def cnpg(kinds: Cluster) -> Iterator[Cluster]:
+def cnpg(kinds: Cluster, run_folder: Path) -> Iterator[Cluster]:
     """A server of that kind."""
-    name = f"crd/{CNPG_CLUSTERS.qualified}"
-    kinds.kubectl("apply", "--server-side", "-f", CRD)
-    kinds.kubectl("wait", "--for=condition=Established", "--timeout=120s", name)
-    kinds.kubectl("get", CNPG_CLUSTERS.qualified, "-A", "-o", "name")  # established is not yet served
-    yield kinds
-    kinds.kubectl("delete", "--timeout=120s", name)
+    with served(kinds, [CNPG_CLUSTERS.qualified], CRD.read_text(), run_folder / "cnpg") as cluster:
+        yield cluster
 
 
 async def test_it_is_told_who_is_to_lead_as_its_own_plugin_tells_it(cnpg: Cluster, namespace: str) -> None:

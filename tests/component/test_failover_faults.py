@@ -4,6 +4,7 @@ say is played. The orders themselves, and all that may go wrong with them, are i
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,22 +16,20 @@ from support.failoveracts import answer, begin, member, members, told
 from support.operator import Rig
 from support.operatordriver import Driver
 from support.pgserver import ROOT
+from support.servedkinds import served
 
 pytestmark = pytest.mark.api
 
-CRDS = str(ROOT / "tests/support/crds/chaos-mesh.yaml")
+CRDS = ROOT / "tests/support/crds/chaos-mesh.yaml"
 RECORD = {"id": "x", "selectorKey": ".", "phase": "Injected", "injectedCount": 1, "recoveredCount": 0}
 
 
-@pytest.fixture
-def mesh(kinds: Cluster) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def mesh(kinds: Cluster, run_folder: Path) -> Iterator[Cluster]:
     """A server of Chaos Mesh's kinds."""
-    names = [f"crd/{one.qualified}" for one in (NETWORK_CHAOS, POD_CHAOS)]
-    kinds.kubectl("apply", "--server-side", "-f", CRDS)
-    kinds.kubectl("wait", "--for=condition=Established", "--timeout=120s", *names)
-    kinds.kubectl("get", "networkchaos,podchaos", "-A", "-o", "name")  # established is not yet served
-    yield kinds
-    kinds.kubectl("delete", "--timeout=120s", *names)
+    names = [one.qualified for one in (NETWORK_CHAOS, POD_CHAOS)]
+    with served(kinds, names, CRDS.read_text(), run_folder / "mesh") as cluster:
+        yield cluster
 
 
 @pytest_asyncio.fixture
