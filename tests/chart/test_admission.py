@@ -34,14 +34,14 @@ GARBAGE_COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector
 
 
 @pytest.fixture(scope="module")
-def guarded(cluster: Cluster, helm: Helm, default: Rendered) -> Iterator[Guarded]:
+def guarded(kinds: Cluster, helm: Helm, default: Rendered) -> Iterator[Guarded]:
     """The kinds, and the chart's policies and roles under names of this run."""
-    made = Guarded(cluster, uuid.uuid4().hex[:8])
+    made = Guarded(kinds, uuid.uuid4().hex[:8])
     made.bring(helm.render(CRDS_CHART).manifests)
     manifests = as_list(for_one_run(default, made.run))
-    cluster.kubectl("create", "-f", "-", input=manifests)
+    kinds.kubectl("create", "-f", "-", input=manifests)
     yield made
-    cluster.kubectl("delete", "--ignore-not-found", "-f", "-", input=manifests)
+    kinds.kubectl("delete", "--ignore-not-found", "-f", "-", input=manifests)
 
 
 @pytest.fixture(scope="module")

@@ -38,9 +38,9 @@ def test_the_shell_understands_every_command(runbook: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(cluster: Cluster, helm: Helm) -> Iterator[Space]:
+def shop(kinds: Cluster, helm: Helm) -> Iterator[Space]:
     """A namespace with one object of each kind, named as in the runbooks."""
-    guarded = Guarded(cluster, uuid.uuid4().hex[:8])
+    guarded = Guarded(kinds, uuid.uuid4().hex[:8])
     guarded.bring(helm.render(CRDS_CHART).manifests)
     with guarded.space(f"runbooks-{guarded.run}") as space:
         space.example()

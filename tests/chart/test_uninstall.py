@@ -26,11 +26,12 @@ NOWHERE = {"nodeSelector": {"example.org/no-node": "has-this"}, "containers": [{
 
 
 @pytest.fixture
-def space(cluster: Cluster, helm: Helm) -> Iterator[Space]:
+def space(kinds: Cluster, helm: Helm) -> Iterator[Space]:
     """A namespace that is the operator's own and the one that it serves, with what an uninstall leaves behind."""
-    guarded = Guarded(cluster, uuid.uuid4().hex[:8])
+    guarded = Guarded(kinds, uuid.uuid4().hex[:8])
     guarded.bring(helm.render(CRDS_CHART).manifests)
     with guarded.space(f"uninstall-{guarded.run}") as made:
+        made.admin("wait", "--for=create", "--timeout=120s", "serviceaccount/default")  # pods are let in by it
         made.admin("create", "-f", "-", input=_deployment())
         made.admin("create", "-f", "-", input=_pod("agent", MANAGED_BY, [FINALIZER_RESULT]))
         made.admin("create", "-f", "-", input=_pod("theirs", {}, [FINALIZER_RESULT]))

@@ -89,13 +89,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str) -> Shop:
-    present = cluster.kubectl("get", "crd", "--output=name").stdout
-    files = sorted((ROOT / "crds").glob("*.yaml"))
-    if any(f"/{path.stem}\n" not in present for path in files):
-        cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
-        cluster.kubectl("wait", "--for=condition=Established", "crd", *(path.stem for path in files))
-    made = Shop(cluster, namespace)
+def shop(kinds: Cluster, namespace: str) -> Shop:
+    made = Shop(kinds, namespace)
     made.kubectl("apply", "-f", "-", input=OBJECTS)
     made.patch_status("bbk", "orders-1", FINISHED)
     return made
