@@ -21,7 +21,7 @@ from support.waiting import eventually
 pytestmark = pytest.mark.servers
 
 USER, PASSWORD = "writer", "wr1tes"
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,7 +20,8 @@ from support.pgserver import PASSWORD, SUPERUSER, Server
 
 pytestmark = pytest.mark.servers
 
-PATIENCE = 0.5
+LONG = 30.0
+MOMENT = 0.5
 WRITE = "INSERT INTO t VALUES ($1, $2)"
 
 
@@ -45,15 +46,13 @@ def line(server: Server, host: str = "127.0.0.1") -> Line:
         tls=TLSMode.DISABLE,
     )  # fmt: skip
     return Line.open(
-        Target(described, Credentials(SUPERUSER, PASSWORD)), Endpoint(host, server.port, host), "postgres", PATIENCE
+        Target(described, Credentials(SUPERUSER, PASSWORD)), Endpoint(host, server.port, host), "postgres", LONG
     )
 
 
 def told(do: Callable[[], object]) -> ProbeError:
-    began = time.monotonic()
     with pytest.raises(ProbeError) as caught:
         do()
-    assert time.monotonic() - began < PATIENCE + 1
     return caught.value
 
 
@@ -80,7 +79,7 @@ def test_a_server_that_takes_no_writes_is_left(server: Server) -> None:
 
 def test_a_server_that_stops_says_so_and_nobody_knows_of_the_write(server: Server) -> None:
     session = line(server)
-    server.sql(f"SELECT pg_terminate_backend({backend(session)}, 5000)")
+    server.sql(f"SELECT pg_terminate_backend({backend(session)}, 60000)")
     ended = told(lambda: session.ask(WRITE, (1, 2)))
     assert (ended.kind, ended.fate, ended.broken) == ("57P01", Fate.UNKNOWN, True)
     session.close()
@@ -89,10 +88,14 @@ def test_a_server_that_stops_says_so_and_nobody_knows_of_the_write(server: Serve
 def test_a_server_that_does_not_answer_is_not_waited_for(server: Server) -> None:
     session = line(server)
     pid = backend(session)
+    session._seconds = MOMENT
     os.kill(pid, signal.SIGSTOP)
+    goes_on = threading.Timer(LONG, os.kill, [pid, signal.SIGCONT])  # then it answers, and nobody was told
+    goes_on.start()
     try:
         silent = told(lambda: session.ask(WRITE, (1, 2)))
     finally:
+        goes_on.cancel()
         os.kill(pid, signal.SIGCONT)
     assert (silent.kind, silent.fate, silent.broken) == ("Timeout", Fate.UNKNOWN, True)
     session.close()
