@@ -101,7 +101,7 @@ class MariaServer:
                 return False
             return True
 
-        eventually("the server answers", answers, 60)
+        eventually("the server answers", answers, 240)
 
     def stop(self) -> None:
         """Stop cleanly; harmless where it does not run."""
@@ -180,7 +180,9 @@ class MariaServer:
     def wait_for(self, other: MariaServer) -> None:
         """Until a replica has all that this server wrote."""
         ((wanted,),) = self.sql("SELECT @@gtid_binlog_pos")
-        eventually("the replica has it all", lambda: other.sql(f"SELECT MASTER_GTID_WAIT('{wanted}', 1)") == [(0,)], 60)
+        eventually(
+            "the replica has it all", lambda: other.sql(f"SELECT MASTER_GTID_WAIT('{wanted}', 1)") == [(0,)], 240
+        )
 
     @property
     def _file(self) -> Path:

@@ -92,7 +92,7 @@ class MySQLServer(MariaServer):
         """Until another one has all that this server has."""
         wanted = self.transaction()
         waited = f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{wanted}', 1)"
-        eventually("the replica has it all", lambda: other.sql(waited) == [(0,)], 60)
+        eventually("the replica has it all", lambda: other.sql(waited) == [(0,)], 240)
 
     def begin_log_anew(self) -> None:
         """Forget the log and its transactions."""
