@@ -73,7 +73,7 @@ class ClusterYard(MovingYard):
 
     def await_order(self) -> None:
         """All nodes agree, every slot is served, every replica follows."""
-        eventually("the cluster is in order", self._in_order)
+        eventually("the cluster is in order", self._in_order, seconds=240)
 
     def remove(self) -> None:
         """End and delete all."""

@@ -121,12 +121,15 @@ class MariaFailoverYard:
         return FailoverJob(Workplace(folder, secrets=secrets), self.database, provider or self.by_replication, mode)
 
     def demand_two(self) -> None:
-        """A commit is acknowledged once a replica has it, too (semi-synchronous). A primary that was killed lets go of
-        commits that none of them has once it is back."""
+        """A commit is acknowledged once a replica has it, too (semi-synchronous), until the last replica leaves: one
+        that has none must not wait for any. A primary that was killed lets go of commits that none of them has once it
+        is back."""
         for node in self.nodes[1:]:
             node.sql("SET GLOBAL rpl_semi_sync_slave_enabled = 1;\nSTOP SLAVE IO_THREAD;\nSTART SLAVE IO_THREAD")
         primary = self.nodes[0]
         primary.sql("SET GLOBAL rpl_semi_sync_master_wait_point = 'AFTER_SYNC'")
+        primary.sql("SET GLOBAL rpl_semi_sync_master_timeout = 600000")
+        primary.sql("SET GLOBAL rpl_semi_sync_master_wait_no_slave = 0")
         primary.sql("SET GLOBAL rpl_semi_sync_master_enabled = 1")
         primary.configure(rpl_semi_sync_slave_enabled="ON")  # from its next start
         asked = "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'"
@@ -143,15 +146,25 @@ class MariaFailoverYard:
             self.nodes[0].wait_for(node)
 
     @contextmanager
-    def stuck(self, replica: int, *, primary: int = 0) -> Iterator[None]:
+    def stuck(self, replica: int) -> Iterator[None]:
         """A replica receives all, and lacks a row that it can apply only afterwards, whatever clients write."""
-        origin, other = self.nodes[primary], self.nodes[replica]
+        origin, other = self.nodes[0], self.nodes[replica]
         origin.sql("CREATE DATABASE IF NOT EXISTS held;\nCREATE TABLE IF NOT EXISTS held.here (i INT)")
         origin.wait_for(other)
         with closing(other.connect()) as holding, holding.cursor() as cursor:
             cursor.execute("LOCK TABLES held.here WRITE")
             origin.sql("INSERT INTO held.here VALUES (1)")
             yield
+
+    def await_received(self, number: int) -> None:
+        """Until one that receives nothing more has applied all that it did."""
+
+        def applied() -> bool:
+            with self.nodes[number].connect() as connection:
+                following = self.words.ask(connection).following
+                return following is not None and self.words.come_to(connection, following.received, 1)
+
+        eventually("it has applied what it received", applied)
 
     def rows(self, number: int) -> set[tuple[int, int]]:
         """What clients have written, as a node has it."""

@@ -85,6 +85,7 @@ class MongoSet:
         self.shows = "all"
         self.privileges: list[Document] | None = None
         self.elected = Entry(0, 1)
+        self.killed = 0.0
         self._clock = 0
         self.nodes = [
             Node(MongoPeer(role="secondary"), {"_id": n, **one}) for n, one in enumerate(members or ({},) * 3)
@@ -115,6 +116,7 @@ class MongoSet:
             node.alive = False
             led, self.primary = self.primary is node, None if self.primary is node else self.primary
         node.peer.close()
+        self.killed = time.monotonic()
         if led:
             threading.Timer(ELECTION_SECONDS, self._elect).start()
 

@@ -61,6 +61,7 @@ class MySQLFailoverYard(MariaFailoverYard):
         for node in self.nodes[1:]:
             node.sql("SET GLOBAL rpl_semi_sync_replica_enabled = 1;\nSTOP REPLICA IO_THREAD;\nSTART REPLICA IO_THREAD")
         primary = self.nodes[0]
+        primary.sql("SET GLOBAL rpl_semi_sync_source_timeout = 600000")  # and else is not acknowledged at all
         primary.sql("SET GLOBAL rpl_semi_sync_source_enabled = 1")
         asked = "SHOW STATUS LIKE 'Rpl_semi_sync_source_clients'"
         eventually("both replicas are waited for", lambda: primary.sql(asked)[0][1] == "2")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_ANSWER_SECONDS = 5.0
-_ORDER_SECONDS = 60.0
+_ANSWER_SECONDS = 60.0
+_ORDER_SECONDS = 240.0
 _ORDER = base64.b64encode(b"/service/shop/failover").decode()
 
 

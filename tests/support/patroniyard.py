@@ -13,8 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import psycopg
 import yaml
@@ -26,7 +28,7 @@ from databosun.engines.base import Credentials, Target
 from databosun.engines.failover import FailoverProvider, Operator, Site
 from databosun.engines.postgresql.failover import FAILOVER
 from support.agentrun import UID, Workplace
-from support.failoverjob import RUN, FailoverJob
+from support.failoverjob import LONG, RUN, FailoverJob
 from support.patronistore import PatroniStore
 from support.pgserver import ROOT, bin_dir, free_port, hand_over, identity, kill_postmaster, open_folder
 from support.waiting import eventually
@@ -127,12 +129,15 @@ class Node:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Nothing is sent to its replicas meanwhile, and so nothing that it commits is received anywhere."""
-        pids = [row[0] for row in self.sql("SELECT pid FROM pg_stat_replication")]
-        assert len(pids) == 2
+        """Nothing is sent to its replicas meanwhile, and so nothing that it commits is received anywhere; it commits
+        something, whatever clients do."""
+        senders = "SELECT pid FROM pg_stat_replication"
+        eventually("it sends to two", lambda: len(self.sql(senders)) == 2, seconds=LONG)
+        pids = [row[0] for row in self.sql(senders)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
+            self.sql("SELECT pg_logical_emit_message(true, 'held', 'here')")
             yield
         finally:
             for pid in pids:
@@ -188,8 +193,8 @@ class PatroniYard:
         for node in self.nodes:
             if node.process is not None and node.process.poll() is not None:
                 node.again()
-        eventually("no order is under way", lambda: not self.store.order_under_way(), seconds=90, pause=0.1)
-        eventually("one leads, and two stream", self._whole, seconds=90, pause=0.1)
+        eventually("no order is under way", lambda: not self.store.order_under_way(), seconds=LONG, pause=0.1)
+        eventually("one leads, and two stream", self._whole, seconds=LONG, pause=0.1)
 
     @property
     def store(self) -> PatroniStore:
@@ -226,29 +231,37 @@ class PatroniYard:
     def configure(self, **more: object) -> None:
         """Change what holds for the whole cluster, and wait until every member has heard."""
         self._order("PATCH", "/config", more)
-        eventually("every member has heard", lambda: all(_holds(node.said("/config"), more) for node in self.nodes))
+
+        def heard() -> bool:
+            return all(_holds(node.said("/config"), more) for node in self.nodes)
+
+        eventually("every member has heard", heard, seconds=LONG)
 
     @contextmanager
     def synchronous(self) -> Iterator[None]:
         """What is acknowledged meanwhile is at the replica that would be promoted, too, however starved a sender is."""
         self.configure(synchronous_mode=True)
-        waited = "SELECT FROM pg_stat_replication WHERE sync_state = 'sync'"
-        eventually("one is waited for", lambda: len(self.leader.sql(waited)) == 1)
+        eventually("one is waited for, and may be promoted", lambda: "sync_standby" in self._roles(), seconds=LONG)
         try:
             yield
         finally:
             self.configure(synchronous_mode=None)
 
     def hand_over(self, leader: str, candidate: str) -> None:
-        """Have Patroni do so; returns when it has."""
-        self._order("POST", "/switchover", {"leader": leader, "candidate": candidate}, seconds=60)
+        """Have Patroni do so; returns when it has, which it says itself of what takes ten seconds at most."""
+        try:
+            self._order("POST", "/switchover", {"leader": leader, "candidate": candidate})
+        except HTTPError as error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+        eventually("it has handed over", lambda: self.named_leader() == candidate, seconds=LONG)
 
-    def _order(self, method: str, path: str, words: Mapping[str, object], seconds: float = _ANSWER_SECONDS) -> None:
+    def _order(self, method: str, path: str, words: Mapping[str, object]) -> None:
         request = urllib.request.Request(f"{self.leader.url}{path}", json.dumps(words).encode(), method=method)
         token = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         token.add_password(None, self.leader.url, MOVER, MOVER_PASSWORD)
         opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(token))
-        opener.open(request, timeout=seconds).close()
+        opener.open(request, timeout=LONG).close()
 
     @property
     def database(self) -> DatabaseTarget:
@@ -292,10 +305,14 @@ class PatroniYard:
         """Members that take writes."""
         return [node.name for node in self.nodes if node.sql("SELECT NOT pg_is_in_recovery()") == [(True,)]]
 
-    def _leader(self) -> Node | None:
+    def _roles(self) -> dict[str, str]:
+        """Who has it, by role; of replicas that are alike, one."""
         said = next((found for node in self.nodes if (found := node.said("/cluster"))), None)
-        named = [one["name"] for one in said["members"] if one["role"] == "leader"] if said else []
-        return self.named(named[0]) if named else None
+        return {one["role"]: one["name"] for one in said["members"]} if said else {}
+
+    def _leader(self) -> Node | None:
+        name = self._roles().get("leader")
+        return self.named(name) if name else None
 
     def _whole(self) -> bool:
         leader = self._leader()
@@ -329,7 +346,8 @@ def _config(node: Node, etcd: str) -> dict[str, Any]:
         "etcd3": {"host": etcd},
         "bootstrap": {
             "dcs": {
-                "ttl": TTL, "loop_wait": 1, "retry_timeout": 3,
+                # The most that the lease allows: a leader whose store does not answer for so long steps down by itself.
+                "ttl": TTL, "loop_wait": 1, "retry_timeout": 9,
                 "postgresql": {
                     "use_pg_rewind": True, "use_slots": True,
                     "parameters": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,15 +12,19 @@ from databosun.domain.errors import WorldFault
 from databosun.engines.base import Credentials
 from databosun.engines.failover import Operator, Site
 from databosun.engines.redis.failover.guards import MOVER_GRANTS
+from databosun.engines.redis.failover.nodes import entries
 from databosun.engines.redis.failover.probe import GRANTS
 from databosun.engines.redis.resp import Reply
 from support.agentrun import Workplace
-from support.failoverjob import RUN, FailoverJob
+from support.failoverjob import LONG, RUN, FailoverJob
 from support.redismoving import MOVER, MOVER_PASSWORD, TABLE, MovingYard, described, mover, site_of
 from support.redisserver import ADMIN, PASSWORD, USER, Server
 from support.waiting import eventually
 
 MASTER = "mymaster"
+DOWN_AFTER = 2000
+_PATIENT = 120_000
+"""Milliseconds: on a busy machine a node may well say nothing for seconds, and is none to be replaced."""
 
 
 @dataclass
@@ -40,7 +45,7 @@ class SentinelYard(MovingYard):
         quorum = sentinels // 2 + 1
         watched = (
             f"sentinel monitor {MASTER} 127.0.0.1 {self.nodes[0].port} {quorum}",
-            f"sentinel down-after-milliseconds {MASTER} 2000", f"sentinel failover-timeout {MASTER} 10000",
+            f"sentinel down-after-milliseconds {MASTER} {_PATIENT}", f"sentinel failover-timeout {MASTER} 10000",
             f"sentinel auth-user {MASTER} {ADMIN}", f"sentinel auth-pass {MASTER} {ADMIN}",
             f"sentinel sentinel-user {ADMIN}", f"sentinel sentinel-pass {ADMIN}",
         )  # fmt: skip
@@ -48,7 +53,8 @@ class SentinelYard(MovingYard):
             Server(settings=watched, sentinel=True, grants="+ping +info +sentinel") for _ in range(sentinels)
         ]
         for one in self.sentinels:
-            eventually("the Sentinels know all", lambda one=one: self._knows(one, replicas, sentinels))  # type: ignore[misc]
+            eventually("the Sentinels know all", lambda one=one: self._knows(one, replicas, sentinels), LONG)  # type: ignore[misc]
+        self.await_replicas()
 
     def remove(self) -> None:
         """End and delete all."""
@@ -76,6 +82,25 @@ class SentinelYard(MovingYard):
         site = self.site()
         return FailoverJob(Workplace(folder, secrets=secrets), site.probe.database, site.provider, mode)
 
+    def notice(self) -> None:
+        """From now on whoever is gone for two seconds is missed."""
+        for one in self.sentinels:
+            if one.process.poll() is None:
+                one.call("SENTINEL", "SET", MASTER, "down-after-milliseconds", DOWN_AFTER)
+
+    def await_replicas(self) -> None:
+        """Until all follow one master, and every Sentinel knows who they are."""
+        eventually("all follow one master, as the Sentinels know", self._follow, LONG)
+
+    def await_priority(self, node: Server, priority: int) -> None:
+        """Until every Sentinel knows what a replica's is."""
+
+        def heard() -> bool:
+            return all(self._replicas(one).get(node.port, {}).get("slave-priority") == str(priority) for one in
+                       self.sentinels)  # fmt: skip
+
+        eventually("the Sentinels know its priority", heard, LONG)
+
     def leftovers(self) -> list[str]:
         """Keys of the probe on any node; who makes a node a replica ends its sessions, so it is asked until it says."""
         found = []
@@ -89,6 +114,27 @@ class SentinelYard(MovingYard):
 
     def _node(self, settings: tuple[str, ...]) -> Server:
         return Server(settings=settings, grants=GRANTS.format(table=TABLE))
+
+    def _follow(self) -> bool:
+        try:
+            said = [(node.port, node.info("replication")) for node in self.nodes]
+        except (WorldFault, OSError):  # who makes a node a replica ends its sessions
+            return False
+        followed = {one.get("master_port") for _, one in said if one.get("master_link_status") == "up"}
+        masters = [port for port, one in said if one["role"] == "master"]
+        replicas = {port for port, one in said if one.get("master_link_status") == "up"}
+        if followed != {str(port) for port in masters} or len(masters) + len(replicas) != len(self.nodes):
+            return False
+        known = [self._replicas(one) for one in self.sentinels]
+        return all(
+            one.keys() == replicas and all(it["flags"] == "slave" and it["runid"] for it in one.values())
+            for one in known
+        )
+
+    def _replicas(self, sentinel: Server) -> dict[int, Mapping[str, str]]:
+        """What it knows of each, by port."""
+        said = sentinel.call("SENTINEL", "REPLICAS", MASTER)
+        return {int(one["port"]): one for one in entries(said)}
 
     def _knows(self, sentinel: Server, replicas: int, sentinels: int) -> bool:
         said = sentinel.call("SENTINEL", "MASTERS")

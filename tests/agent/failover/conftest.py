@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from databosun.agent.failovers import drive
+from databosun.agent.failovers import clients, drive
+from databosun.agent.failovers.clients import Crowd
+from support.failoveragent import SHARE
+from support.failoverjob import LONG, once_each_has_written
 from support.mariafailover import MariaFailoverYard
 from support.mariaserver import MariaServer
 from support.mysqlfailover import MySQLFailoverYard
@@ -75,6 +78,28 @@ def replicated(request: pytest.FixtureRequest) -> MariaFailoverYard:
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less of what proves more the longer it is."""
+    """Less of what proves more the longer it is, and more of what a busy machine has less of."""
     monkeypatch.setattr(drive, "BASELINE_SECONDS", 2.0)
     monkeypatch.setattr(drive, "AFTER_SECONDS", 2.0)
+    monkeypatch.setattr(drive, "GUARDS_SECONDS", LONG)
+    monkeypatch.setattr(clients, "MOST_SHARE", SHARE)
+
+
+@pytest.fixture
+def each_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test ends before each client was served by who was promoted."""
+    monkeypatch.setattr(drive.Drive, "_verify", once_each_has_written)
+
+
+@pytest.fixture
+def crowds(monkeypatch: pytest.MonkeyPatch) -> list[Crowd]:
+    """The clients of each move, the newest last."""
+    started: list[Crowd] = []
+    start = Crowd.start
+
+    def noted(crowd: Crowd, per_second: float) -> None:
+        started.append(crowd)
+        start(crowd, per_second)
+
+    monkeypatch.setattr(Crowd, "start", noted)
+    return started

@@ -9,10 +9,12 @@ import pytest
 
 from databosun.agent.failovers import drive
 from databosun.agent.tasks import failover as task
-from databosun.api.failover import FailbackWhen, FailoverPlan, FailoverResult, FailoverStep, FailoverVerdict
+from databosun.api.failover import FailbackWhen, FailoverPlan, FailoverResult, FailoverStep, FailoverVerdict, Topology
 from databosun.domain.failoverplan import way_back
 from databosun.domain.ledger import Fate
-from support.failoverjob import RUN, FailoverJob, Way
+from databosun.engines.mysql.failover.switch import Switch
+from databosun.engines.redis.failover.switch import Switch as SentinelSwitch
+from support.failoverjob import RUN, FailoverJob, why
 from support.mariafailover import MariaFailoverYard
 from support.redisserver import Server
 from support.sentinelyard import SentinelYard
@@ -30,10 +32,10 @@ def and_back(job: FailoverJob) -> FailoverJob:
 
 
 def moved_there_and_back(job: FailoverJob, plan: FailoverPlan, found: FailoverResult) -> None:
-    assert found.verdict is PASSED, found
+    assert found.verdict is PASSED, why(found)
     back = found.failback
-    assert back, found
-    assert (back.verdict, back.primary, back.candidate) == (PASSED, plan.candidate, plan.primary), back
+    assert back, why(found)
+    assert (back.verdict, back.primary, back.candidate) == (PASSED, plan.candidate, plan.primary), why(back)
     history, backs, _ = job.ledger()
     assert len(backs) == 4
     counted = 0
@@ -41,7 +43,7 @@ def moved_there_and_back(job: FailoverJob, plan: FailoverPlan, found: FailoverRe
         assert measured
         assert (measured.lost, measured.rejoin_lost, measured.unexplained, measured.split_brain) == (0, 0, 0, [])
         assert measured.write_downtime_seconds
-        assert measured.acknowledged > 40
+        assert measured.acknowledged > 0
         counted += measured.acknowledged
     assert sum(one.fate is Fate.ACKNOWLEDGED for one in history) == counted
     events = [one.event for one in found.timeline]
@@ -66,21 +68,16 @@ def test_an_agent_that_is_killed_while_writes_are_stopped_on_the_way_back_leaves
 ) -> None:
     job = and_back(maria.job(tmp_path))
     plan = job.plan()
-    agent = job.start(plan, waits=Way.BACK)
-    log = job.place.root / "log"
-    eventually("it is on the way back", lambda: job.waits or agent.poll() is not None, seconds=180)
-    assert agent.poll() is None, log.read_text()
+    agent = job.start(plan, before=Switch._catch_up, call=2)
+    job.await_hold(agent)
     primary = maria.nodes[1]
-    with maria.stuck(0, primary=1):
-        job.go()
-        states = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE {maria.stopped}"
-        eventually("writes are stopped", lambda: bool(primary.sql(states)) or agent.poll() is not None)
-        assert agent.poll() is None, log.read_text()
-        agent.kill()
-        agent.wait()
+    states = f"SELECT STATE FROM information_schema.PROCESSLIST WHERE {maria.stopped}"
+    eventually("a client waits for writes to go on", lambda: bool(primary.sql(states)))
+    agent.kill()
+    agent.wait()
     found = job.run(FailoverStep.SETTLE, plan).failover
     assert found
-    assert (found.verdict, found.settled) == (FailoverVerdict.INCONCLUSIVE, True), found
+    assert (found.verdict, found.settled) == (FailoverVerdict.INCONCLUSIVE, True), why(found)
     assert found.ordered_at  # a cooldown holds: it was moved, whoever is primary now
     assert maria.read_only() == [True, False, True]
     primary.sql("CREATE DATABASE written")
@@ -112,14 +109,16 @@ def test_where_the_one_that_was_promoted_on_the_way_back_is_gone_the_other_takes
 def test_sentinels_are_had_to_move_it_back_where_they_would_choose_it_and_only_after_a_test_that_passed(
     sentinel: SentinelYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "GUARDS_SECONDS", 30.0)
     late = and_back(sentinel.job(tmp_path / "late"))
     plan = late.plan()
-    found = late.switch(plan, write_downtime_seconds=0.01)
-    assert (found.verdict, found.reason, found.failback) == (FailoverVerdict.FAILED, "DowntimeExceeded", None), found
+    found = late.switch(plan, write_downtime_seconds=-1.0)  # which nothing meets
+    assert (found.verdict, found.reason, found.failback) == (FailoverVerdict.FAILED, "DowntimeExceeded", None), why(
+        found
+    )
     assert "was not moved back: the test is Failed" in " ".join(found.notes)
     assert sentinel.named(plan.candidate).info("replication")["role"] == "master"
 
+    sentinel.await_replicas()
     job = and_back(sentinel.job(tmp_path / "there"))
     plan = job.plan()
     prefer(sentinel.named(plan.primary), 1)
@@ -127,14 +126,22 @@ def test_sentinels_are_had_to_move_it_back_where_they_would_choose_it_and_only_a
     assert sentinel.named(plan.primary).info("replication")["role"] == "master"
     assert sentinel.leftovers() == []
 
-    monkeypatch.setattr(drive, "GUARDS_SECONDS", 1.0)
-    prefer(sentinel.named(plan.primary), 200)
+    sentinel.await_replicas()
     stays = and_back(sentinel.job(tmp_path / "stays"))
     again = stays.plan()
+    prefer(sentinel.named(again.primary), 200)
+    wait = drive.Drive._await_guards
+
+    def once_heard(moving: drive.Drive) -> Topology:
+        sentinel.await_priority(sentinel.named(again.primary), 200)
+        return wait(moving)
+
+    monkeypatch.setattr(drive.Drive, "_await_guards", once_heard)
+    monkeypatch.setattr(drive, "GUARDS_SECONDS", 1.0)
     found = stays.switch(again)
-    assert found.verdict is PASSED, found
+    assert found.verdict is PASSED, why(found)
     assert found.failback
-    assert (found.failback.verdict, found.failback.reason) == (REFUSED, "GuardFailed"), found.failback
+    assert (found.failback.verdict, found.failback.reason) == (REFUSED, "GuardFailed"), why(found.failback)
     assert "sentinelsChoice" in found.failback.message
     assert sentinel.named(again.candidate).info("replication")["role"] == "master"
     assert sentinel.leftovers() == []
@@ -146,15 +153,13 @@ def test_an_agent_that_is_killed_on_the_way_back_leaves_one_master_that_takes_wr
     job = and_back(sentinel.job(tmp_path))
     plan = job.plan()
     prefer(sentinel.named(plan.primary), 1)
-    agent = job.start(plan)
-    log = job.place.root / "log"
-    eventually("it is ordered back", lambda: "FailbackSwitchOrdered" in log.read_text() or agent.poll() is not None)
-    assert agent.poll() is None, log.read_text()
+    agent = job.start(plan, before=SentinelSwitch._promoted, call=2)  # right after its order
+    job.await_hold(agent)
     agent.kill()
     agent.wait()
     found = job.run(FailoverStep.SETTLE, plan).failover
     assert found
-    assert (found.verdict, found.reason, found.settled) == (FailoverVerdict.INCONCLUSIVE, "Settled", True), found
+    assert (found.verdict, found.reason, found.settled) == (FailoverVerdict.INCONCLUSIVE, "Settled", True), why(found)
     eventually("the replicas have followed", lambda: sentinel.leftovers() == [])
     masters = [node for node in sentinel.nodes if node.info("replication")["role"] == "master"]
     assert len(masters) == 1

@@ -17,7 +17,7 @@ from databosun.domain.failoverplan import make_plan
 from databosun.domain.ledger import Fate
 from databosun.engines.failover import FailoverFault, ProbeError
 from databosun.engines.mongodb.failover import switch
-from support.failoverjob import RUN, FailoverJob, once_clients_write
+from support.failoverjob import RUN, FailoverJob, once_clients_write, why
 from support.mongopeer import Document, HungUp, MongoPeer, Refused
 from support.mongoset import SPACE, MongoSet
 from support.waiting import eventually
@@ -46,12 +46,12 @@ def test_a_switchover_loses_nothing_and_leaves_nothing(sets: Callable[..., Mongo
     plan = make_plan(RUN, "ReplicaSet", FailoverMode.PLANNED_SWITCHOVER, old.name, new.name, names)
     assert job.plan().candidate == other.name, "whom a primary hands over to by itself"
     found = job.switch(plan)
-    assert found.verdict is FailoverVerdict.PASSED, found
+    assert found.verdict is FailoverVerdict.PASSED, why(found)
     measured = found.measured
     assert measured
     assert (measured.lost, measured.rejoin_lost, measured.phantom, measured.unexplained) == (0, 0, 0, 0)
     assert (measured.split_brain, found.settled, found.candidate) == ([], True, new.name)
-    assert measured.acknowledged > 80
+    assert measured.acknowledged == len(job.acknowledged()) > 0
     assert yard.primary is new
     ((asked, order),) = yard.asked("replSetStepDown")
     assert (asked, order["secondaryCatchUpPeriodSecs"], order.get("force")) == (old.name, 10, None)
@@ -93,12 +93,16 @@ def test_a_candidate_that_receives_nothing_is_not_switched_to(
     yard = sets()
     job = yard.job(tmp_path)
     plan = job.plan()
-    deafen = once_clients_write(lambda: setattr(yard.named(plan.candidate), "deaf", True))
-    monkeypatch.setattr(Drive, "_begin_writing", deafen)
+
+    def deafen() -> None:
+        yard.named(plan.candidate).deaf = True
+        yard.write(7 << 32)  # it lacks that, whatever clients do
+
+    monkeypatch.setattr(Drive, "_begin_writing", once_clients_write(deafen))
     found = job.switch(plan)
     assert (found.verdict, found.reason) in (
         (FailoverVerdict.REFUSED, FailoverFault.NOT_CAUGHT_UP), (FailoverVerdict.REFUSED, "GuardFailed")
-    ), found  # fmt: skip
+    ), why(found)  # fmt: skip
     assert found.ordered_at is None
     assert yard.primary is yard.nodes[0]
     assert yard.asked("replSetStepDown") == []
@@ -130,7 +134,7 @@ def test_a_primary_that_does_not_step_down_goes_on_and_nobody_stays_frozen(
     yard = sets()
     yard.nodes[0].peer.on["replSetStepDown"] = refuse
     found = yard.job(tmp_path).switch()
-    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "SwitchFailed"), found
+    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "SwitchFailed"), why(found)
     assert "goes on as primary" in found.message
     assert len(yard.asked("replSetStepDown")) == 1
     assert yard.leftovers() == []
@@ -146,7 +150,7 @@ def test_an_order_whose_answer_is_lost_is_not_given_again(sets: Callable[..., Mo
 
     yard.nodes[0].peer.on["replSetStepDown"] = hang_up
     found = yard.job(tmp_path).switch()
-    assert found.verdict is FailoverVerdict.PASSED, found
+    assert found.verdict is FailoverVerdict.PASSED, why(found)
     assert len(yard.asked("replSetStepDown")) == 1
 
 
@@ -155,7 +159,7 @@ def test_a_member_that_cannot_be_frozen_stops_the_move(sets: Callable[..., Mongo
     yard.nodes[2].peer.refused.add("replSetFreeze")
     job = yard.job(tmp_path)
     found = job.switch()
-    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, FailoverFault.PROVIDER_REFUSED), found
+    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, FailoverFault.PROVIDER_REFUSED), why(found)
     assert yard.nodes[2].name in found.message
     assert yard.asked("replSetStepDown") == []
 
@@ -169,13 +173,13 @@ def test_a_killed_primary_is_replaced_and_what_it_alone_had_is_told(
     job = _forced(yard, tmp_path, unsent=1)
     plan = job.plan()
     found = job.switch(plan)
-    assert found.verdict is FailoverVerdict.PASSED, found
+    assert found.verdict is FailoverVerdict.PASSED, why(found)
     measured = found.measured
     assert measured
     assert (measured.lost, measured.rejoin_lost, measured.split_brain) == (0, 0, [])
-    assert measured.write_downtime_seconds is not None
-    assert measured.write_downtime_seconds > 0.9, "an election timeout at least"
-    assert any(f"{plan.primary} held writes that {found.candidate} never had" in one for one in found.notes), found
+    assert measured.write_downtime_seconds
+    assert measured.write_downtime_seconds > job.outage(yard.killed) - 0.001
+    assert any(f"{plan.primary} held writes that {found.candidate} never had" in one for one in found.notes), why(found)
     assert yard.leftovers() == []
 
 
@@ -215,7 +219,7 @@ def test_a_member_that_is_being_started_and_knows_of_no_set_yet_ends_no_failover
     monkeypatch.setattr(Drive, "_read_back", restarted)
     job.operator = operator
     found = job.switch(plan)
-    assert found.verdict is FailoverVerdict.PASSED, found
+    assert found.verdict is FailoverVerdict.PASSED, why(found)
     assert found.candidate != plan.primary
     assert yard.leftovers() == []
 
@@ -227,7 +231,7 @@ def test_a_set_that_acknowledges_what_no_majority_has_loses_as_many_as_the_ledge
     yard.careless = True
     job = _forced(yard, tmp_path, deaf=True)
     found = job.switch()
-    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "WritesLost"), found
+    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "WritesLost"), why(found)
     history, _, _ = job.ledger()
     assert yard.primary
     held = set(yard.primary.keys)
@@ -252,7 +256,7 @@ def test_a_set_that_would_not_stay_or_not_go_on_is_refused(
     yard = sets(*members)
     job = _forced(yard, tmp_path) if mode is FORCED else yard.job(tmp_path)
     found = job.switch()
-    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed"), found
+    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed"), why(found)
     assert f"guard {guard}" in found.message
     assert yard.primary is yard.nodes[0]
     assert all(one.alive for one in yard.nodes)

@@ -10,7 +10,7 @@ from databosun.api.failover import FailoverStep, FailoverVerdict, GuardResult
 from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.base import Credentials
 from databosun.engines.mysql.failover.facts import Place
-from support.failoverjob import FailoverJob
+from support.failoverjob import FailoverJob, why
 from support.mariafailover import MariaFailoverYard
 
 pytestmark = pytest.mark.servers
@@ -24,7 +24,7 @@ def test_a_password_that_is_mistyped_is_found_before_anything_is_moved(
 ) -> None:
     _let(replicated, LOGIN, "f0llows")
     found = _job(replicated, tmp_path, "mistyped").switch()
-    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed"), found
+    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed"), why(found)
     assert "guard replicationLogin" in found.message
     assert replicated.read_only() == [False, True, True]
     assert replicated.leftovers() == []
@@ -65,7 +65,7 @@ def test_a_password_that_no_replica_may_be_told_is_refused(
 def test_a_login_of_its_own_does(replicated: MariaFailoverYard, tmp_path: Path) -> None:
     _let(replicated, LOGIN, "f0llows")
     found = _job(replicated, tmp_path, "f0llows").switch()
-    assert (found.verdict, found.settled) == (FailoverVerdict.PASSED, True), found
+    assert (found.verdict, found.settled) == (FailoverVerdict.PASSED, True), why(found)
     assert next(one for one in found.guards if one.name == "replicationLogin").ok
     asked = {EngineName.MARIADB: "SHOW ALL SLAVES STATUS", EngineName.MYSQL: "SHOW REPLICA STATUS"}
     assert LOGIN in replicated.nodes[0].sql(asked[replicated.engine])[0]

@@ -11,7 +11,7 @@ from databosun.api.failover import FailoverPlan, FailoverStep
 from databosun.engines.base import Credentials
 from databosun.engines.mysql.failover.facts import Place
 from databosun.engines.mysql.failover.words import Words
-from support.failoverjob import RUN
+from support.failoverjob import RUN, why
 from support.mariafailover import MOVER, MOVER_PASSWORD, SCHEMA, MariaFailoverYard
 from support.mariaserver import MariaServer
 from support.waiting import eventually
@@ -22,8 +22,6 @@ pytestmark = pytest.mark.servers
 def test_a_move_after_which_the_old_primary_cannot_follow_is_settled_once_it_can(
     replicated: MariaFailoverYard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("databosun.agent.tasks.failover.SETTLE_SECONDS", 0.5)
-    monkeypatch.setattr("databosun.agent.failovers.drive.SETTLE_SECONDS", 0.5)
     job = replicated.job(tmp_path)
     plan = job.plan()
     follow = Words.follow
@@ -34,6 +32,8 @@ def test_a_move_after_which_the_old_primary_cannot_follow_is_settled_once_it_can
         follow(words, connection, source, *login)  # type: ignore[arg-type]
 
     with monkeypatch.context() as broken:
+        broken.setattr("databosun.agent.tasks.failover.SETTLE_SECONDS", 0.5)
+        broken.setattr("databosun.agent.failovers.drive.SETTLE_SECONDS", 0.5)
         broken.setattr(Words, "follow", refused)
         found = job.switch(plan, rejoin_seconds=2.0)
         assert not found.settled
@@ -46,7 +46,7 @@ def test_a_move_after_which_the_old_primary_cannot_follow_is_settled_once_it_can
     assert replicated.nodes[1].sql(f"SELECT candidate FROM {SCHEMA}.moves_{RUN}") == [(plan.candidate,)]
     done = job.run(FailoverStep.SETTLE, plan).failover
     assert done
-    assert done.settled, done
+    assert done.settled, why(done)
     for node in (replicated.nodes[0], replicated.nodes[2]):
         replicated.nodes[1].wait_for(node)
     eventually("the replicas have followed", lambda: replicated.leftovers() == [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from databosun.domain.ledger import Fate
 from databosun.engines.redis.failover import switch
 from databosun.engines.redis.failover.provider import SentinelProvider
 from databosun.engines.redis.resp import Reply, ReplyError, Wire
-from support.failoverjob import RUN, FailoverJob
+from support.failoverjob import LONG, RUN, FailoverJob, why
 from support.redismoving import MOVER, TABLE
 from support.redisserver import Server
 from support.sentinelyard import SentinelYard
@@ -26,24 +27,24 @@ from support.waiting import eventually
 pytestmark = pytest.mark.servers
 
 
+@pytest.mark.usefixtures("each_writes")
 def test_the_safe_move_loses_nothing_and_leaves_nothing(sentinel: SentinelYard, tmp_path: Path) -> None:
     job = sentinel.job(tmp_path)
     plan = job.plan()
     assert sentinel.leftovers() == []  # looking makes nothing
     found = job.switch(plan)
-    assert found.verdict is FailoverVerdict.PASSED, found
+    assert found.verdict is FailoverVerdict.PASSED, why(found)
     measured = found.measured
     assert measured
     assert (measured.lost, measured.rejoin_lost, measured.phantom, measured.unexplained) == (0, 0, 0, 0)
     assert measured.split_brain == []
-    assert measured.acknowledged > 80
-    assert measured.write_downtime_seconds is not None
-    assert 0.1 < measured.write_downtime_seconds < 15
+    assert measured.acknowledged == len(job.acknowledged()) > 0
+    assert measured.write_downtime_seconds
     assert (found.settled, found.plan_hash, found.primary) == (True, plan.hash, plan.primary)
     assert [one.event for one in found.timeline][:3] == ["WritesBegan", "SwitchOrdered", "PrimaryChanged"]
     assert all(client.first_success_seconds for client in found.clients)
     assert sentinel.named(plan.primary).info("replication")["role"] == "slave"
-    assert sentinel.leftovers() == []
+    eventually("the replicas have followed", lambda: sentinel.leftovers() == [])
     _the_record_says_the_same(job)
     assert job.run(FailoverStep.SWITCH, plan).reason == "AlreadyDone"  # a test is never repeated under its name
     assert sentinel.named(plan.primary).info("replication")["role"] == "slave"
@@ -69,7 +70,7 @@ def test_the_plain_command_loses_just_what_the_ledger_says(
     job = sentinel.job(tmp_path, FailoverMode.FORCED_FAILOVER)
     plan = job.plan()
     found = job.switch(plan)
-    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "WritesLost"), found
+    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "WritesLost"), why(found)
     measured = found.measured
     assert measured
     history, backs, _ = job.ledger()
@@ -81,7 +82,7 @@ def test_the_plain_command_loses_just_what_the_ledger_says(
         if one.fate is Fate.ACKNOWLEDGED
         if promoted.call("GETBIT", f"{TABLE}:{RUN}:{one.client.rpartition('-')[2]}", one.seq) == 0
     ]
-    assert measured.lost == len(missing) > 10
+    assert measured.lost == len(missing) > 0
     assert measured.split_brain
     assert plan.primary in measured.split_brain[0]
     assert found.settled
@@ -90,28 +91,33 @@ def test_the_plain_command_loses_just_what_the_ledger_says(
 def test_a_fault_to_the_master_shows_whom_the_sentinels_promote_and_that_it_stays_away(
     sentinel: SentinelYard, tmp_path: Path
 ) -> None:
-    """Nothing is ordered of anybody: the Sentinels find out by themselves."""
+    """Nothing is ordered of anybody: the Sentinels find out by themselves. What was acknowledged all nodes have."""
     for node in sentinel.nodes:
         node.keep()
     job = sentinel.job(tmp_path, FailoverMode.FAULT_INJECTION)
     job.fault = InjectedFault(kind=FaultKind.POD_DELETE)
     plan = job.plan()
+    master, stopped = sentinel.named(plan.primary), list[float]()
 
     def operator(asked: ActAsked) -> ActAnswer:
         assert (asked.member, asked.host) == (plan.primary, "127.0.0.1")
-        sentinel.named(plan.primary).stop()
+        sentinel.notice()
+        master.call("CLIENT", "PAUSE", 600_000, "WRITE")
+        eventually("the replicas have it all", lambda: _offset(master) == min(map(_offset, sentinel.nodes)))
+        master.stop()
+        stopped.append(time.monotonic())
         return ActAnswer(plan_hash=asked.plan_hash, done=True, message="stopped")
 
     job.operator = operator
     found = job.switch(plan, rejoin_seconds=1.0)
-    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "NotRejoined"), found
+    assert (found.verdict, found.reason) == (FailoverVerdict.FAILED, "NotRejoined"), why(found)
     measured = found.measured
     assert measured
     assert (measured.lost, measured.split_brain, measured.recovered_seconds) == (0, [], None)
     assert found.candidate != plan.primary
     assert measured.promotion_seconds
-    assert measured.write_downtime_seconds is not None
-    assert measured.write_downtime_seconds > 1.5  # down-after-milliseconds is 2000
+    assert measured.write_downtime_seconds
+    assert measured.write_downtime_seconds > job.outage(stopped[0]) - 0.001
     assert _is_master(sentinel.named(found.candidate or ""))
     assert found.settled
 
@@ -134,10 +140,11 @@ def test_a_master_that_would_forget_is_not_struck_for_its_replicas_would_copy_th
 
     job.operator = operator
     found = job.switch(plan, rejoin_seconds=1.0)
-    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed"), found
+    assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed"), why(found)
     (failing,) = [one for one in found.guards if not one.ok]
     assert (failing.name, failing.observed) == ("appendOnly", "appendonly no")
-    assert [node.call("EXISTS", "kept:0") for node in sentinel.nodes] == [1, 1, 1]
+    assert master.call("EXISTS", "kept:0") == 1
+    eventually("all have it", lambda: [node.call("EXISTS", "kept:0") for node in sentinel.nodes] == [1, 1, 1])
     assert found.ordered_at is None
 
 
@@ -160,23 +167,21 @@ def test_an_agent_that_is_killed_in_the_middle_leaves_nothing_that_is_not_put_in
 ) -> None:
     job = sentinel.job(tmp_path)
     plan = job.plan()
-    agent = job.start(plan)
-    old = sentinel.named(plan.primary)
-    if moment == "writes are stopped":
-        eventually("writes are stopped", lambda: not _writable(old))
-    else:
-        new = sentinel.named(plan.candidate)
-        eventually("another one is promoted", lambda: _is_master(new), pause=0.001)
+    stopped = moment == "writes are stopped"
+    agent = job.start(plan, before=switch.Switch._catch_up if stopped else switch.Switch._demote)
+    job.await_hold(agent)
+    assert _is_master(sentinel.named(plan.candidate)) is not stopped
+    assert not _writable(sentinel.named(plan.primary))
     agent.kill()
     agent.wait()
     assert sentinel.leftovers()
     result = job.run(FailoverStep.SETTLE, plan)
     found = result.failover
-    assert found, result
-    assert (found.verdict, found.reason, found.settled) == (FailoverVerdict.INCONCLUSIVE, "Settled", True), found
+    assert found, why(result)
+    assert (found.verdict, found.reason, found.settled) == (FailoverVerdict.INCONCLUSIVE, "Settled", True), why(found)
     eventually("the replicas have followed", lambda: sentinel.leftovers() == [])
     masters = [node for node in sentinel.nodes if node.info("replication")["role"] == "master"]
-    assert [_writable(node) for node in masters] == [True]
+    assert [_writable(node, LONG) for node in masters] == [True]
     assert job.evidence["result"]["verdict"] == "Inconclusive"
     again = job.run(FailoverStep.SETTLE, plan).failover
     assert again
@@ -188,6 +193,7 @@ def test_without_a_quorum_nothing_is_moved(sentinel: SentinelYard, tmp_path: Pat
     plan = job.plan()
     for one in sentinel.sentinels[1:]:
         one.stop()
+    sentinel.notice()
     eventually("the one that is left notices", lambda: _quorum(sentinel) is False)
     found = job.switch(plan)
     assert (found.verdict, found.reason) == (FailoverVerdict.REFUSED, "GuardFailed")
@@ -231,7 +237,7 @@ def test_an_order_that_is_not_answered_may_stand_so_nothing_is_written_to_the_ol
     with sentinel.provider() as provider, _writing(old) as written:
         provider.topology()
         monkeypatch.setattr(Wire, "call", unanswered)
-        monkeypatch.setattr(switch, "PROMOTION_SECONDS", 20.0 if obeyed else 2.0)
+        monkeypatch.setattr(switch, "PROMOTION_SECONDS", LONG if obeyed else 2.0)
         if obeyed:
             new = sentinel.named(provider.move(plan, lambda: None))
             assert _is_master(new)
@@ -276,11 +282,17 @@ def _quorum(yard: SentinelYard) -> bool:
         return next(one.ok for one in provider.examine(topology, None) if one.name == "quorum")
 
 
-def _writable(node: Server) -> bool:
+def _offset(node: Server) -> int:
+    """How much of the stream it has; a master, how much it wrote."""
+    said = node.info("replication")
+    return int(said["slave_repl_offset" if said["role"] == "slave" else "master_repl_offset"])
+
+
+def _writable(node: Server, seconds: float = 0.5) -> bool:
     """Whether it acknowledges a write of the administrator within a moment."""
     with node.connect() as wire:
         try:
-            wire.call("SET", "databosun_test", "1", seconds=0.5)
+            wire.call("SET", "databosun_test", "1", seconds=seconds)
         except (WorldFault, ReplyError):
             return False
     return True
