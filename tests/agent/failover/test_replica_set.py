@@ -96,7 +96,7 @@ def test_a_candidate_that_receives_nothing_is_not_switched_to(
 
     def deafen() -> None:
         yard.named(plan.candidate).deaf = True
-        yard.write(7 << 32)  # it lacks that, whatever clients do
+        yard.write(1 << 20)  # it lacks that, whatever clients do
 
     monkeypatch.setattr(Drive, "_begin_writing", once_clients_write(deafen))
     found = job.switch(plan)
