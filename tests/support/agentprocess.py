@@ -1,7 +1,7 @@
 """The agent as a process of its own: `python -m support.agentprocess FOLDER MODE [STORE]`.
 
-`slow` streams for ever at an easy pace; `hang` blocks where nothing wakes it, beside a program of the engine's own;
-a number streams that many bytes and ends.
+`slow` streams for ever at an easy pace; `late` too, and by its clock a day has passed once it is in the middle; `hang`
+blocks where nothing wakes it, beside a program of the engine's own; a number streams that many bytes and ends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from databosun.agent import main as agent
@@ -31,8 +32,8 @@ def engine_for(mode: str, folder: Path) -> FakeEngine:
             (folder / "running").write_text(str(child.pid))
             threading.Event().wait()
 
-    if mode in {"slow", "hang"}:
-        return FakeEngine(artefacts={"base.tar": 1 << 40}, trap=slow if mode == "slow" else hang, piece=65536)
+    if mode in {"slow", "late", "hang"}:
+        return FakeEngine(artefacts={"base.tar": 1 << 40}, trap=hang if mode == "hang" else slow, piece=65536)
     return FakeEngine(artefacts={"base.tar": int(mode)}, piece=65536)
 
 
@@ -42,7 +43,14 @@ def serve(folder: Path, mode: str) -> None:
         folder / "request.json", folder / "secrets", folder / "scratch", folder / "termination", folder / "volume"
     )
     engine = engine_for(mode, folder)
-    code = agent.run(here, sys.stdout, load_engine=lambda _: engine, grace=3.0)
+
+    def clock() -> datetime:
+        return datetime.now(UTC) + timedelta(days=mode == "late" and (folder / "running").exists())
+
+    agent.LOOK_SECONDS = 0.05  # so that its deadline is noticed as it passes
+    # What hangs takes all the grace that it is given; what unwinds takes as long as the machine does.
+    grace = 3.0 if mode == "hang" else agent.GRACE_SECONDS
+    code = agent.run(here, sys.stdout, load_engine=lambda _: engine, clock=clock, grace=grace)
     sys.stdout.flush()
     print(f"peak {peak_rss()} KiB", file=sys.stderr)
     agent.leave(code)

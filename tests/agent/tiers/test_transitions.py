@@ -417,7 +417,7 @@ def test_a_thaw_that_cannot_end_in_time_or_at_that_speed_is_not_begun(cold: Yard
     server.calls.clear()
     ran = restore(cold, ThawOrder(), deadline=datetime.now(UTC) + timedelta(hours=4))
     assert (ran.result.outcome, ran.result.reason) == (Outcome.REFUSED, "ObjectArchived")
-    assert "a thaw (Standard) takes up to 5h, and this attempt ends in 3h59m" in ran.summary.message
+    assert "a thaw (Standard) takes up to 5h, and this attempt ends in 3h5" in ran.summary.message
     assert "raise spec.deadline" in ran.summary.message
     assert not [one for one in server.calls if one.startswith("POST")]
     assert not list(cold.place.paths.restore.iterdir())
