@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -190,15 +192,17 @@ def test_an_agent_killed_at_any_moment_leaves_what_the_next_job_removes(
         tmp_path_factory.mktemp("killed"), None, storage=dict(served.place.storage), secrets=dict(served.place.secrets),
         volume=served.place.paths.volume, engine=EngineName.RDS,
     )  # fmt: skip
-    process = pod.start(DrillTask(id="drill-1", backup=ref, level=Level.RESTORE), database=served.target())
+    running = Future[subprocess.Popen[str]]()
 
     def kill(asked: dict[str, str]) -> None:
         made = bool(served.account.asked("RestoreDBInstanceFromDBSnapshot"))
         if asked["Action"] == moment and made:
-            process.kill()
+            running.result().kill()
 
     served.account.hook = kill
-    process.communicate(timeout=60)
+    running.set_result(pod.start(DrillTask(id="drill-1", backup=ref, level=Level.RESTORE), database=served.target()))
+    process = running.result()
+    process.communicate(timeout=580)
     assert process.returncode == -9
     served.account.hook = None
     left = [name for name in served.instances() if name not in PRODUCTION]
