@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +13,12 @@ import pytest
 
 from databosun.api.drill import Level, PointKind, RecoveryPoint, Verdict
 from databosun.api.result import DrillResult
-from support.agentrun import Workplace, backup_task, read
+from support.agentrun import Workplace, backup_task
 from support.archiving import Pod, current_lsn, prepare
 from support.pgserver import Server, bin_dir, open_folder
 from support.recoveryyard import Yard, check, drilled
 from support.seaweed import ACCESS_KEY, SECRET_KEY, Seaweed
+from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 LIMIT = 0.05
@@ -40,24 +40,18 @@ def large(yard_of: Callable[..., Yard], own_server: Callable[..., Server]) -> Ya
 
 
 def test_the_time_to_restore_is_that_of_a_stopwatch(large: Yard) -> None:
-    """From the order, over the agent's own start, until the copy has answered and is on disk."""
+    """From the order, over the agent's own start, until the copy has answered and is on disk: when it said so, for who
+    reads that may come to it later."""
     pod = large.pod()
     rows = check("rows", "RowCount", table="t", min=4000000, database="shop")
     task = large.drill_task("orders-1", level=Level.RESTORE, checks=[rows])
-    began, ordered = time.monotonic(), datetime.now(UTC)
-    process = pod.start(task.model_copy(update={"ordered_at": ordered}))
-    assert process.stdout
-    lines, stopped = [], None
-    for line in process.stdout:
-        if stopped is None and '"phase":"verify"' in line:
-            stopped = time.monotonic() - began
-        lines.append(line)
-    process.wait(timeout=60)
-    said = "".join(line for line in lines if line.startswith("{"))
-    found = drilled(read(process.returncode, said, pod.place.paths.termination.read_bytes()))
+    ordered = datetime.now(UTC)
+    ran = pod.run(task.model_copy(update={"ordered_at": ordered}))
+    found = drilled(ran)
     assert found.verdict is Verdict.PASSED, found
     assert found.rto
-    assert stopped is not None
+    ready = next(line["ts"] for line in ran.lines if line.get("phase") == "verify")
+    stopped = (datetime.fromisoformat(ready) - ordered).total_seconds()
     assert abs(found.rto.seconds - stopped) <= LIMIT * stopped, (found.rto, stopped)
     parts = found.rto.queue + found.rto.fetch + found.rto.restore + found.rto.replay + found.rto.start + found.rto.sync
     assert abs(parts - found.rto.seconds) <= LIMIT * stopped
@@ -65,12 +59,12 @@ def test_the_time_to_restore_is_that_of_a_stopwatch(large: Yard) -> None:
 
 
 class Writer:
-    """Commits the server's time every tenth of a second, and remembers the last that was acknowledged."""
+    """Commits the server's time every tenth of a second. `acknowledged`: each, and when that was known here."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._end = threading.Event()
-        self.last: datetime | None = None
+        self.acknowledged: list[tuple[datetime, datetime]] = []
         self._thread = threading.Thread(target=self._write, daemon=True)
         server.sql("CREATE TABLE beats (at timestamptz)")
         self._thread.start()
@@ -82,12 +76,13 @@ class Writer:
                     row = connection.execute("INSERT INTO beats VALUES (clock_timestamp()) RETURNING at").fetchone()
                 except psycopg.Error:
                     return
-                self.last = row[0].astimezone(UTC) if row else None
+                assert row
+                self.acknowledged.append((row[0].astimezone(UTC), datetime.now(UTC)))
 
     def stop(self) -> None:
         """Write no more."""
         self._end.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=300)
 
 
 @pytest.fixture
@@ -116,34 +111,37 @@ def shipped(weed: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _drill(yard: Yard, run: str) -> tuple[DrillResult, datetime]:
-    """A drill to the newest instant, and the newest row in the copy."""
+def _drill(yard: Yard, run: str, writer: Writer) -> tuple[DrillResult, datetime]:
+    """A drill to the newest instant, and the newest row in the copy. What it says of that instant is so: what was
+    acknowledged by then is in the copy, and nothing in the copy is younger."""
     newest = check("newest", "Freshness", query="SELECT max(at) FROM beats", max_age_seconds=86400, database="postgres")
     until = RecoveryPoint(kind=PointKind.LATEST)
+    begun = datetime.now(UTC)
     found = drilled(yard.drill("orders-1", run=run, level=Level.RESTORE, until=until, checks=[newest]))
+    ended = datetime.now(UTC)
     assert found.verdict is Verdict.PASSED, found
-    seen = next(one.observed for one in found.checks if one.name == "newest")
-    assert seen is not None
-    return found, datetime.fromisoformat(seen)
+    observed = next(one.observed for one in found.checks if one.name == "newest")
+    assert observed is not None
+    seen = datetime.fromisoformat(observed)
+    assert found.rpo
+    assert seen <= found.rpo.newest
+    assert not [at for at, known in writer.acknowledged if seen < at and known <= found.rpo.newest], (found.rpo, seen)
+    assert begun <= found.rpo.newest + timedelta(seconds=found.rpo.seconds) <= ended
+    return found, seen
 
 
 def test_the_span_of_lost_writes_is_that_of_the_database(shipped: tuple[Yard, Pod, Writer]) -> None:
     """While it is written, and once it is lost with all that was not shipped."""
     yard, pod, writer = shipped
-    found, seen = _drill(yard, "living")
-    assert found.rpo
-    assert abs(found.rpo.newest - seen) <= timedelta(seconds=2), (found.rpo, seen)
+    _drill(yard, "living", writer)
 
-    lsn = current_lsn(yard.server)
-    pod.wait_for(lsn)
+    eventually("it has written", lambda: bool(writer.acknowledged))
+    shipped, _ = writer.acknowledged[-1]
+    pod.wait_for(current_lsn(yard.server))
     yard.server.kill()
     writer.stop()
-    assert writer.last is not None
     pod.kill()
-    found, seen = _drill(yard, "lost")
-    assert found.rpo
-    assert abs(found.rpo.newest - seen) <= timedelta(seconds=2), (found.rpo, seen)
-    started = found.rpo.newest + timedelta(seconds=found.rpo.seconds)
-    truth = (started - seen).total_seconds()
-    assert abs(found.rpo.seconds - truth) <= 2, (found.rpo, seen, writer.last)
-    assert seen <= writer.last + timedelta(seconds=WRITES_EVERY * 5)
+    _, seen = _drill(yard, "lost", writer)
+    known = [at for at, _ in writer.acknowledged]
+    assert shipped <= seen
+    assert seen in known or seen > known[-1], "one may have been committed that nobody was told of"
