@@ -65,14 +65,17 @@ class Agents:
 
     process: subprocess.Popen[str]
 
-    def start(self, keeper: Keeper[Any], attempt: int, asked: RuleOrder, *, seconds: float = 600, **task: Any) -> int:
-        """One attempt, with so many seconds until its deadline. Its process id."""
+    def start(
+        self, keeper: Keeper[Any], attempt: int, asked: RuleOrder, *, seconds: float = 600, dies: float = 0, **task: Any
+    ) -> int:
+        """One attempt, with so many seconds until its deadline. Its process id. `dies`: so many seconds after it came
+        to its work, unless 0."""
         order = keeper.task(asked, mode=LifecycleMode.ENFORCE, **task)
         deadline = datetime.now(UTC) + timedelta(seconds=seconds)
         keeper.place.write(keeper.place.request(order, attempt=attempt, database=keeper.database, deadline=deadline))
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(f"{keeper.place.root} out-{attempt}\n")
+        self.process.stdin.write(f"{keeper.place.root} out-{attempt} {dies}\n")
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
@@ -109,10 +112,9 @@ def alive(pid: int) -> bool:
     return False
 
 
-def began(keeper: Keeper[Any], attempt: int) -> bool:
-    """Whether an attempt is at its work."""
-    out = keeper.place.root / f"out-{attempt}"
-    return out.exists() and b'"phase":"enforce"' in out.read_bytes()
+def ended(keeper: Keeper[Any], attempt: int) -> bool:
+    """Whether an attempt came to its end by itself."""
+    return b'"event":"result"' in (keeper.place.root / f"out-{attempt}").read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +135,12 @@ def run_with_kills(agents: Agents, keeper: Keeper[Any], kills: Kills, asked: Rul
     chance = random.Random(kills.seed)
     met = 0
     for attempt in range(1, kills.count + 1):
-        pid = agents.start(keeper, attempt, asked, batch=dict(kills.batch), **task)
+        moment = chance.uniform(0.001, kills.longest)  # of the kill: any is right
+        pid = agents.start(keeper, attempt, asked, batch=dict(kills.batch), dies=moment, **task)
         try:
-            eventually("it is at work", lambda p=pid, a=attempt: began(keeper, a) or not alive(p), 300)
-            threading.Event().wait(chance.uniform(0, kills.longest))  # the moment of the kill: any is right
-            met += alive(pid)
+            eventually("it is dead", lambda p=pid: not alive(p), 300)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-        eventually("it is dead", lambda p=pid: not alive(p))
+                os.killpg(pid, signal.SIGKILL)  # what it had started, too
+        met += not ended(keeper, attempt)
     return agents.finish(keeper, kills.count + 1, asked, seconds=kills.seconds, batch=FAST, **task), met

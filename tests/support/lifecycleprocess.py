@@ -1,11 +1,13 @@
 """Agents as processes of their own, made fast: `python -m support.lifecycleprocess` reads one folder a line.
 
 For each line it forks an agent that works with the pod's files in that folder, says to a file `out-<n>` in it what an
-agent says, and may be killed at any moment; its process id is answered.
+agent says, and may be killed at any moment; its process id is answered. Where the line names seconds, the agent is dead
+so long after it came to its work, whatever else is slow on the machine.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -21,7 +23,23 @@ from databosun.storage import s3, volume
 LOADED = (postgresql, mysql, mongodb, s3, volume)  # before the fork, so that an agent is at work at once
 
 
-def serve(folder: Path, out: str) -> None:
+class Doomed(io.StringIO):
+    """Standard output."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def write(self, text: str) -> int:
+        """Pass it on. Who says that it is at work has so many seconds to live."""
+        written = os.write(1, text.encode())
+        if self._seconds and '"phase":"enforce"' in text:
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+            self._seconds = 0
+        return written
+
+
+def serve(folder: Path, out: str, seconds: float) -> None:
     """Run as `databosun agent` does, in a process group of its own."""
     os.setpgrp()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -31,17 +49,17 @@ def serve(folder: Path, out: str) -> None:
     here = Paths(
         folder / "request.json", folder / "secrets", folder / "scratch", folder / "termination", folder / "volume"
     )
-    agent.leave(agent.run(here, os.fdopen(1, "w", closefd=False)))
+    agent.leave(agent.run(here, Doomed(seconds)))
 
 
 def main() -> None:
     """Until the input ends. Nobody waits for the agents: their end is seen by their ids."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
-        folder, out = line.split()
+        folder, out, seconds = line.split()
         child = os.fork()
         if child == 0:
-            serve(Path(folder), out)
+            serve(Path(folder), out, float(seconds))
         print(child, flush=True)
 
 
