@@ -135,7 +135,7 @@ class Pod:
         """End it as a deleted pod is ended; what it left."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=60)
+        code = self.process.wait(timeout=180)
         self.process = None
         return read(code, self.own_output(), self.place.paths.termination.read_bytes())
 
@@ -178,7 +178,7 @@ class Pod:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
 
-    def wait_for(self, lsn: str, seconds: float = 120) -> None:
+    def wait_for(self, lsn: str, seconds: float = 300) -> None:
         """Until it says that the store has the log up to a position."""
 
         def there() -> bool:
@@ -188,7 +188,7 @@ class Pod:
 
         eventually(f"the log is stored up to {lsn}; {self.latest()}", there, seconds)
 
-    def drained(self, seconds: float = 90) -> datetime:
+    def drained(self, seconds: float = 300) -> datetime:
         """Wait until all that was written so far is in the store; by when that was."""
         now = datetime.now(UTC)
 
@@ -200,7 +200,7 @@ class Pod:
         eventually(f"recoverable behind {now}; {self.latest()}", reached, seconds)
         return now
 
-    def says(self, what: str, seconds: float = 60, **expected: object) -> PositionLine:
+    def says(self, what: str, seconds: float = 180, **expected: object) -> PositionLine:
         """The line that says so, once there is one."""
 
         def found() -> bool:
@@ -224,7 +224,7 @@ class Pod:
             shutil.rmtree(volume)
         shutil.move(elsewhere, volume)
 
-    def wait_until_streaming(self, seconds: float = 60) -> None:
+    def wait_until_streaming(self, seconds: float = 180) -> None:
         """Until it has said a position without trouble."""
 
         def fine() -> bool:

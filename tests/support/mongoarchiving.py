@@ -97,8 +97,8 @@ class Life:
     def end(self) -> None:
         """Ship what is open, and stop; what ended it by itself is raised."""
         self.stop.set()
-        self._thread.join(30)
-        self._shipper.finish(10)
+        self._thread.join(300)
+        self._shipper.finish(300)
         if self.fault is not None:
             raise self.fault
 

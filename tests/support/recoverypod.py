@@ -136,7 +136,7 @@ def serve(folder: Path) -> None:
     if command := os.environ.get(COMMAND):
         Feeder.command = property(lambda _: command)  # type: ignore[assignment,method-assign]
     moment = os.environ.get(HALT)
-    agent.leave(agent.run(paths, _halting(moment) if moment else sys.stdout, grace=5.0))
+    agent.leave(agent.run(paths, _halting(moment) if moment else sys.stdout))
 
 
 if __name__ == "__main__":

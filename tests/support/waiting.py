@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(what: str, condition: Callable[[], bool], seconds: float = 60, pause: float = 0.02) -> None:
+def eventually(what: str, condition: Callable[[], bool], seconds: float = 180, pause: float = 0.02) -> None:
     """Return as soon as the condition holds; fail naming it after a generous limit. `pause`: between two looks."""
     limit = time.monotonic() + seconds
     while not condition():

@@ -61,7 +61,7 @@ def test_source_and_store_are_byte_identical_after_a_drill_that_was_killed_at_an
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=whole * (number + chance.random()) / KILLS)
         process.send_signal(chance.choice([signal.SIGKILL, signal.SIGTERM]))
-        process.communicate(timeout=60)
+        process.communicate(timeout=580)
         eventually("no process of the drill is left", lambda folder=pod.folder: not processes_of(folder))
         assert files_of(spread.server.folder) == source
         assert spread.objects() == store
