@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -253,7 +253,8 @@ def test_a_program_that_is_killed_leaves_no_backup_and_nothing_that_runs(shared:
     def kill(_name: str, count: int) -> None:
         if count > 1_000_000:
             for pid in running():
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it was killed before, and is forgotten by now
+                    os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(WorldFault) as caught:
         back_up(target_of(shared, mount=shared.folder), workplace, trap=kill, method=Method.PHYSICAL)
@@ -379,7 +380,7 @@ def test_no_commit_waits_for_the_store(talkative: MariaServer, workplace: Path) 
 
     def trap(_name: str, _count: int) -> None:
         if commits.stopped:
-            commits.demand(seconds=5)
+            commits.demand(seconds=60)  # as long as this lasts the store takes nothing
 
     with seeing(commits.see):
         captured, sink = back_up(
@@ -396,7 +397,7 @@ def test_a_scratch_that_is_too_small_for_it_is_said(talkative: MariaServer, work
             target_of(talkative, mount=talkative.folder), workplace, method=Method.PHYSICAL, scratch_bytes=1_000_000
         )
     assert caught.value.reason == "ScratchTooSmall"
-    Commits(talkative).demand(seconds=5)
+    Commits(talkative).demand(seconds=60)
     eventually("no session is left", lambda: sessions(talkative) == 0)
 
 
@@ -410,7 +411,7 @@ def test_the_server_does_not_wait_for_a_copy_that_stands_still(
 
     def stuck(spool: Spool, data: bytes, write: Callable[[bytes], object]) -> None:
         if commits.stopped:
-            commits.demand(seconds=30)
+            commits.demand(seconds=300)
             commits.stopped = False
         put(spool, data, write)
 
