@@ -14,7 +14,7 @@ _LOOK_SECONDS = 0.02
 
 class SlowLink:
     """Listens on the loopback and passes on. What the server sends over the first connection is `seconds` late, also
-    what is under way when that is changed."""
+    what is under way when that is changed. `late`: the last that was passed on there had to wait."""
 
     def __init__(self, port: int) -> None:
         self._upstream = port
@@ -22,6 +22,7 @@ class SlowLink:
         self._open: list[socket.socket] = []
         self._ended = threading.Event()
         self.seconds = 0.0
+        self.late = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -61,9 +62,12 @@ class SlowLink:
     def _deliver(self, target: socket.socket, waiting: queue.Queue[tuple[float, bytes]], slow: bool) -> None:
         with suppress(OSError):
             while (said := waiting.get())[1]:
+                waited = False
                 while slow and not self._ended.is_set() and time.monotonic() < said[0] + self.seconds:
+                    waited = True
                     self._ended.wait(_LOOK_SECONDS)  # `seconds` may be another by then
                 target.sendall(said[1])
+                self.late = waited if slow else self.late
             target.shutdown(socket.SHUT_WR)
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:

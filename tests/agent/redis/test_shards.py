@@ -105,7 +105,7 @@ def test_all_shards_are_begun_together_and_one_runs_at_a_time_in_a_drill(
     def synced(*args: Any) -> Synced:
         steps.append("begun")
         begun.set()
-        together.wait(timeout=30)
+        together.wait(timeout=300)
         return real_sync(*args)
 
     monkeypatch.setattr(full, "reached_by", reached)

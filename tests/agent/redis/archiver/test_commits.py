@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -141,8 +141,10 @@ def flushed() -> Iterator[Flushed]:
         pod.wait_until_streaming()
         server.call("SET", "elsewhere", 1, db=7)
         yard.back_up("orders-1")
-        server.calls([("SET", "ctr", 41, "PX", 1500), ("INCR", "ctr"), ("PERSIST", "ctr")], db=7)
-        server.calls([("SET", "old", 1, "PX", 1500), ("RENAME", "old", "new"), ("PERSIST", "new")])
+        brief = 5000  # milliseconds: enough for three commands that come together
+        server.calls([("SET", "ctr", 41, "PX", brief), ("INCR", "ctr"), ("PERSIST", "ctr")], db=7)
+        server.calls([("SET", "old", 1, "PX", brief), ("RENAME", "old", "new"), ("PERSIST", "new")])
+        expired = datetime.now(UTC) + timedelta(milliseconds=brief)
         yard.change()
         write(server, 0, 30)
         with server.connect() as wire:
@@ -154,6 +156,7 @@ def flushed() -> Iterator[Flushed]:
         pod.drained()
         server.stop()
         pod.stop()
+        eventually("a replay would come too late", lambda: datetime.now(UTC) > expired)
         yield Flushed(yard, pod, before, instant, position_of(pod, b"FLUSHALL"))
     finally:
         pod.kill()
