@@ -40,6 +40,7 @@ from support.redislifecycling import (
 )
 from support.redisserver import PRODUCTS, Server, content
 from support.rulekeeping import DAY, HASH_KEY, NOW, result_of
+from support.waiting import eventually
 
 pytestmark = pytest.mark.servers
 LONG = 10 * DAY
@@ -366,7 +367,8 @@ def test_replicas_have_what_their_master_did(made: dict[str, Server], tmp_path: 
         keeper = RedisKeeper(master, Workplace(tmp_path / "pod"), make_age_key(tmp_path))
         assert keeper.carry_out(expire(shorten=True, keys="session:*[0-4]"))["sessions"].expiring == SESSIONS // 2
         assert keeper.carry_out(rule(keys="session:*[5-9]"))["sessions"].deleted == SESSIONS // 2
-        master.call("WAIT", 1, 5000)
+        master.call("SET", "last", 1)
+        eventually("the replica has it all", lambda: replica.call("GET", "last") == b"1")
         with master.connect() as one, replica.connect() as other:
             assert content(one) == content(other)
     finally:
