@@ -306,6 +306,8 @@ def test_a_server_that_was_set_back_contradicts_nothing(make_server: Servers, po
         eventually("commits", lambda: len(writer.acknowledged) > 1000)
     pod.wait_for(current_lsn(server))
     pod.stop()
+    end = pod.log(system).end_of(1)
+    assert end is not None
     keys = {(one.key, one.size) for one in pod.store.list(pod.folder(server).root)}
     server.stop()
     shutil.rmtree(server.data)
@@ -317,7 +319,9 @@ def test_a_server_that_was_set_back_contradicts_nothing(make_server: Servers, po
     assert pod.process is not None
     pod.process.wait(timeout=120)
     assert f'"reason":"{Reason.SOURCE_WENT_BACK}"' in pod.own_output()
-    write_log(server, 3)  # now it is ahead of the store, with other bytes
+    while parse_lsn(current_lsn(server)) < end.lsn + (2 << 20):
+        write_log(server, 1)
+    # Now it is ahead of the store, with other bytes.
     pod.start()
     pod.process.wait(timeout=120)
     assert f'"reason":"{StorageReason.LOG_CONFLICT}"' in pod.own_output()
@@ -345,7 +349,7 @@ def test_a_server_that_is_asked_gently_to_stop_need_not_wait(make_server: Server
     pod.start()
     pod.wait_until_streaming()
     sessions = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'databosun' AND backend_type = 'client backend'"
-    eventually("the archiver has a session", lambda: bool(server.sql(sessions)), 30)
+    eventually("the archiver has a session", lambda: bool(server.sql(sessions)))
     server.run("pg_ctl", f"--pgdata={server.data}", "--wait", "--timeout=25", "--mode=smart", "stop")
     assert not (server.data / "postmaster.pid").exists()
     pod.stop()
