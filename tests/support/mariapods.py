@@ -11,7 +11,7 @@ from databosun.api.v1alpha1.database import EngineName
 from databosun.engines.mysql.failover.guards import PROBE_GRANTS
 from databosun.engines.mysql.failover.words import words_of
 from support.clusterapi import Object
-from support.failoverruns import FailoverRuns
+from support.failoverruns import PATIENT, FailoverRuns
 from support.stackplace import GROUP, database_of, secret
 
 IMAGE = "localhost/databosun/runner-mariadb:10.11-dev"
@@ -31,14 +31,23 @@ mariadbd --no-defaults --datadir=/data/db --tmpdir=/data/tmp --socket=/data/sock
 wait $!
 """
 _SQL = "mariadb --no-defaults --socket=/data/socket --user=root --batch --skip-column-names"
-# Whoever makes the server read-only waits for a table that is locked, and then the server dies.
+# Whoever makes the server read-only waits for a table that is locked, a few seconds, and then the server dies: by one
+# session that looks all the time, and says when it has begun.
 _LOCK = "CREATE TABLE IF NOT EXISTS kept.lock_me (i INT); LOCK TABLES kept.lock_me WRITE; SELECT SLEEP(3600)"
 _LOCKED = "SELECT COUNT(*) FROM information_schema.processlist WHERE info = 'SELECT SLEEP(3600)'"
 _DIE = f"""
-asked() {{ {_SQL} -e 'SELECT info FROM information_schema.processlist' | grep -q '^SET GLOBAL read_only'; }}
-until asked; do sleep 0.05; done
-kill -9 "$(cat /data/pid)"
+{{
+  echo "SELECT 'looks';"
+  while sleep 0.05; do echo "SELECT info FROM information_schema.processlist;"; done
+}} | {_SQL} --unbuffered | while read -r line; do
+  case $line in
+    looks) echo looks ;;
+    'SET GLOBAL read_only'*) kill -9 "$(cat /data/pid)"; exit ;;
+  esac
+done
 """
+# A replica that stands still meanwhile is waited for all the same, and no commit goes without one.
+_PATIENT = "SET GLOBAL rpl_semi_sync_master_timeout = 3600000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,7 @@ class MariaPods(FailoverRuns):
         """A FailoverTest."""
         spec = {
             "databaseRef": {"name": self.database}, "mode": mode, "cooldown": "0s",
+            "objectives": {"writeDowntime": PATIENT},
             "evidence": {"storageRef": {"name": "backups"}}, "credentialsSecretRef": {"name": "maria-mover"},
             "guards": {"requireRecentBackup": "0s", "requireProvenBackup": "0s"},
         }  # fmt: skip
@@ -123,14 +133,24 @@ class MariaPods(FailoverRuns):
 
     @contextmanager
     def doomed(self, member: str) -> Iterator[None]:
-        """Killed by -9 when an agent makes it read-only; its container is started again by the kubelet."""
+        """Killed by -9 when an agent makes it read-only; its container is started again by the kubelet. Until then each
+        commit waits for a replica, however long that takes."""
+        self.sql(member, _PATIENT)
         inside = ("kubectl", "exec", "-n", self.place.namespace, f"deployment/{member}", "--")
         environment = self.place.stack.cluster.environment
         with ExitStack() as programs:
-            for argv in ((*_SQL.split(), "-e", _LOCK), ("sh", "-c", _DIE)):
-                program = programs.enter_context(subprocess.Popen([*inside, *argv], env=environment))
+
+            def begin(*argv: str) -> subprocess.Popen[str]:
+                started = subprocess.Popen([*inside, *argv], env=environment, stdout=subprocess.PIPE, text=True)
+                program = programs.enter_context(started)
                 programs.callback(program.kill)
-                self.place.wait("a table is locked", lambda: self.sql(member, _LOCKED) == "1", 60)
+                return program
+
+            begin(*_SQL.split(), "-e", _LOCK)
+            self.place.wait("a table is locked", lambda: self.sql(member, _LOCKED) == "1", 60)
+            said = begin("sh", "-c", _DIE).stdout
+            assert said is not None
+            assert said.readline() == "looks\n", "nobody looks for who makes it read-only"
             yield
 
     def restarts(self, member: str) -> int:
