@@ -11,7 +11,7 @@ from typing import Any
 
 from databosun.domain.sealing import digest_of
 from support.clusterapi import Object
-from support.stack import ACCESS_KEY, BUCKET, PASSWORD, SECRET_KEY, Stack
+from support.stack import ACCESS_KEY, BUCKET, NAMESPACES, PASSWORD, SECRET_KEY, Stack
 from support.waiting import eventually
 
 GROUP = "databosun.io/v1alpha1"
@@ -67,7 +67,9 @@ class Place:
         found: list[str] = []
 
         def answered() -> bool:
-            found[:] = [one["metadata"]["name"] for one in self.backups() if one["metadata"]["name"] not in before]
+            # By its name: a schedule's own time may come at any moment, too.
+            names = {one["metadata"]["name"] for one in self.backups()}
+            found[:] = [name for name in names - before if name.startswith(f"{of}-now-")]
             return bool(found)
 
         self.wait(f"run-now of {of} is answered", answered)
@@ -187,7 +189,7 @@ class Place:
 
     def keys(self) -> list[str]:
         """All of this namespace's keys, whatever prefix a storage puts before them."""
-        return [key for key in self.stack.keys("") if self.namespace in key.split("/")[:2]]
+        return [key for key in self.stack.keys("") if _namespace_of(key) == self.namespace]
 
     def files(self, run: str, name: str = "") -> list[str]:
         """The keys of one backup's folder, below it."""
@@ -206,6 +208,12 @@ class Place:
         (key,) = (key for key in self.keys() if key.endswith(f"/backups/{run}/manifest.json"))
         found: Object = json.loads(self.stack.download(key))
         return found
+
+
+def _namespace_of(key: str) -> str | None:
+    """Behind it stands the name of a Database, which may be that of another namespace."""
+    parts = key.split("/")[:2]
+    return next((part for part in parts if part.startswith("e2e-") or part in NAMESPACES.values()), None)
 
 
 def ask_for_drill(place: Place, name: str, of: str, **spec: Any) -> None:
