@@ -105,7 +105,7 @@ def shop(place: Place) -> Iterator[Shop]:
 
 def recoverable(place: Place) -> datetime:
     """Up to when all can be had back, in the archiver's own words."""
-    return datetime.fromisoformat(Shipping(place, "shop").line().get("recoverableAt", "1970-01-01T00:00:00Z"))
+    return Shipping(place, "shop").claimed()
 
 
 def server(name: str, data: str, *, volume: Object | None = None) -> Object:

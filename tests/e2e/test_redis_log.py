@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from e2e.test_restores import later, verdict
 from support.clusterapi import Object
 from support.stack import REDIS_IMAGE
 from support.stackfaults import kill
-from support.stackplace import GROUP, Place, ask_for_drill, database_of, policy, secret
+from support.stackplace import GROUP, PATIENCE, Place, ask_for_drill, database_of, policy, secret
+from support.stacksource import Shipping
 from support.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -24,8 +26,7 @@ PASSWORD = "only-for-the-test"
 ACL = "+psync +replconf +info +ping +pubsub|numsub"
 MASTER, REPLICA = "log-0", "log-1"
 KEYS = 3000
-MAX_LAG = timedelta(seconds=5)
-WRITING, ENOUGH = timedelta(seconds=8), 20
+MAX_LAG, ENOUGH = "5s", 20
 FILL = f"for n in $(seq {KEYS}); do echo SET user:$n name-$n; done | redis-cli > /dev/null"
 # The instant is that of the second after the keys, as a person would give it; the flush comes after it.
 ACCIDENT = "redis-cli SET invoice paid > /dev/null; date +%s; sleep 2; redis-cli FLUSHALL > /dev/null"
@@ -46,7 +47,8 @@ NO_HOLE = "EVAL_RO \"return #redis.call('KEYS', 'tick:*') == tonumber(redis.call
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Servers that were killed. `instant`: just before all was flushed away; `kept`: writes that must be back."""
+    """Servers that were killed. `instant`: just before all was flushed away; `kept`: writes that must be back,
+    since the archiver said that all up to then are."""
 
     place: Place
     full: str
@@ -63,9 +65,7 @@ def cache(place: Place) -> Iterator[Cache]:
         run(place, MASTER, "sh", "-c", FILL)
         said = run(place, MASTER, "sh", "-c", ACCIDENT)
         instant = datetime.fromtimestamp(int(said) + 1, UTC)
-        acknowledged, killed = writes_until_killed(place)
-        kept = sum(at <= killed - MAX_LAG for at in acknowledged)
-        assert kept > ENOUGH
+        kept = writes_until_killed(place)
         place.stack.kubectl("delete", "-n", place.namespace, "pod", MASTER, REPLICA, "--now")
         yield Cache(place, full, instant, kept)
 
@@ -109,7 +109,7 @@ def shipped(place: Place) -> str:
         "credentialsSecretRef": {"name": "cache-backup"},
         "tls": {"mode": "Disable"},
     }
-    continuous = {"enabled": True, "maxLag": f"{MAX_LAG.seconds}s"}
+    continuous = {"enabled": True, "maxLag": MAX_LAG}
     login = secret("cache-backup", username="backup", password=PASSWORD)
     place.apply(login, database, policy("cache", method="Auto", continuous=continuous))
     place.ready("databases", "cache")
@@ -129,29 +129,32 @@ def run(place: Place, name: str, *argv: str) -> str:
     return place.stack.kubectl("exec", "-n", place.namespace, f"pod/{name}", "--", *argv).strip()
 
 
-def writes_until_killed(place: Place) -> tuple[list[datetime], datetime]:
-    """Write for a while, and kill both servers in the midst of it: when each write was acknowledged, and the kill."""
+def writes_until_killed(place: Place) -> int:
+    """Write until the archiver claims some of it, and kill both servers in the midst of it: how many it claims."""
     pods = [place.stack.api.read("pods", place.namespace, name) for name in (MASTER, REPLICA)]
     argv = ["kubectl", "exec", "-n", place.namespace, MASTER, "--", "sh", "-c", TICKS]
     acknowledged: list[datetime] = []
-    killed: datetime | None = None
+    kept, look, limit = 0, time.monotonic(), time.monotonic() + PATIENCE
     with subprocess.Popen(argv, env=place.stack.cluster.environment, stdout=subprocess.PIPE, text=True) as client:
         assert client.stdout is not None
         for line in client.stdout:
-            if killed is not None and len(line.split()) != 2:
+            if kept and len(line.split()) != 2:
                 break  # the client's own complaint
             number, at = line.split()
             acknowledged.append(datetime.fromtimestamp(float(at), UTC))
             assert int(number) == len(acknowledged)
-            latest = acknowledged[-1]
-            enough = sum(at <= latest - MAX_LAG for at in acknowledged) > ENOUGH
-            if killed is None and enough and latest - acknowledged[0] > WRITING:
-                killed = datetime.now(UTC)
+            if kept or time.monotonic() < look:
+                continue
+            assert time.monotonic() < limit, "none of it is claimed"
+            until = Shipping(place, "cache").claimed()
+            if sum(at <= until for at in acknowledged) > ENOUGH:
+                kept = sum(at <= until for at in acknowledged)
                 for pod in pods:
                     kill(pod, "redis-server")
+            look = time.monotonic() + 1
         client.kill()
-    assert killed is not None, "the client ended by itself"
-    return acknowledged, killed
+    assert kept, "the client ended by itself"
+    return kept
 
 
 def test_the_log_is_whole(cache: Cache) -> None:
@@ -160,7 +163,7 @@ def test_the_log_is_whole(cache: Cache) -> None:
     assert recovery.get("gaps", []) == []
 
 
-def test_every_write_older_than_the_lag_is_back_from_the_bucket(cache: Cache) -> None:
+def test_every_write_that_was_claimed_is_back_from_the_bucket(cache: Cache) -> None:
     checks = [
         {"name": "ticks", "type": "RowCount", "table": "tick:*", "min": cache.kept},
         {"name": "no-hole", "type": "Query", "query": NO_HOLE, "value": "1"},

@@ -182,6 +182,10 @@ class Shipping:
         """The newest instant that can be restored to."""
         return datetime.fromisoformat(self.place.status("databases", self.database)["recovery"]["latest"])
 
+    def claimed(self) -> datetime:
+        """Up to when all can be had back, in the archiver's own words."""
+        return datetime.fromisoformat(self.line().get("recoverableAt", "1970-01-01T00:00:00Z"))
+
     def gaps(self) -> list[Object]:
         """The gaps that are known."""
         found: list[Object] = self.place.status("databases", self.database).get("recovery", {}).get("gaps", [])
