@@ -49,6 +49,8 @@ def shops(stack: Stack) -> Iterator[Shops]:
     old.offer("orders", major=15, schedules=SCHEDULES)
     old.offer("dump", major=15, method="Logical")
     old.offer("clock", major=15, schedules=[{"name": "minutely", "cron": "* * * * *"}])
+    for place, name in ((new, "orders"), (old, "orders"), (old, "dump"), (old, "clock")):
+        place.ready("databases", name)  # once its version is known, its own tools are taken
     token = uuid.uuid4().hex[:8]
     full, full_on_15 = (place.run_now("orders", f"full/{token}") for place in (new, old))
     yield Shops(
