@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -101,8 +102,16 @@ class PatroniPods(FailoverRuns):
         return self._exec(self.leader(), *patroni, "show-config")
 
     def leader(self) -> str:
-        """The one that takes writes; fails where several do."""
-        (leader,) = self.writable()
+        """The one that takes writes, once all answer, as one does not that begins anew; fails where several do."""
+        found: list[str] = []
+
+        def answered() -> bool:
+            with suppress(AssertionError):
+                found[:] = self.writable()
+            return bool(found)
+
+        self.place.wait("each says whether it takes writes, and one does", answered, 300)
+        (leader,) = found
         return leader
 
     def writable(self) -> list[str]:
