@@ -30,6 +30,7 @@ class MemoryKube:
         self._objects: dict[At, Object] = {}
         self._versions = itertools.count(1)
         self._history: list[tuple[int, At, Object | None]] = []
+        self._gone: set[str] = set()
         self.terminating: set[str] = set()
         """Namespaces and CRDs that are being deleted."""
         self.served: dict[tuple[str, str], frozenset[str]] = {}
@@ -134,7 +135,11 @@ class MemoryKube:
         }
         if resource.kind == "Pod":
             made["status"] = {"phase": "Pending"}
-        return self._store(at, made)
+        stored = self._store(at, made)
+        owners = [owner["uid"] for owner in made["metadata"].get("ownerReferences", ())]
+        if owners and self._gone.issuperset(owners):
+            self._delete(at)  # nothing else would: they went before it came
+        return stored
 
     async def replace(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
         """As the real one: all but the status."""
@@ -204,6 +209,7 @@ class MemoryKube:
 
     def _remove(self, at: At) -> None:
         uid = self._objects.pop(at)["metadata"]["uid"]
+        self._gone.add(uid)
         self._wrote(at[0])
         self._history.append((next(self._versions), at, None))
         for other, body in list(self._objects.items()):
